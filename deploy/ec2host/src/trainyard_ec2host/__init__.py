@@ -1,0 +1,1 @@
+"""Runs a trainer process for each instance an EC2 emulator pretends to run."""

@@ -1,0 +1,1 @@
+"""Contracts every Trainyard service shares."""

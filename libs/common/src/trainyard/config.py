@@ -1,0 +1,303 @@
+"""Every setting of every service, declared once.
+
+Entry modules call :func:`load` with the environment; nothing else reads it. ``docs/settings.md`` is generated from
+:data:`SETTINGS`, and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from trainyard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: how it is read, what it is when absent, what it means."""
+
+    field: str
+    variable: str
+    read: Callable[[str], Any]
+    default: str | None
+    meaning: str
+    secret: bool = False
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _integer(value: str) -> int:
+    return int(value)
+
+
+def _number(value: str) -> float:
+    return float(value)
+
+
+def _flag(value: str) -> bool:
+    return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[value.lower()]
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word for word in value.replace(",", " ").split() if word)
+
+
+def _optional(value: str) -> str | None:
+    return value or None
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _optional_path(value: str) -> Path | None:
+    return _path(value) if value else None
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "env",
+        "TRAINYARD_ENV",
+        _text,
+        "dev",
+        "Name of this environment; tags instances, and `test` arms the crash points.",
+    ),
+    Setting("data_dir", "TRAINYARD_DATA_DIR", _path, "~/.trainyard", "Where the embedded stack keeps everything."),
+    Setting("log_level", "TRAINYARD_LOG_LEVEL", _text, "INFO", "Least severe log level that is written."),
+    Setting(
+        "database_url",
+        "TRAINYARD_DATABASE_URL",
+        _optional,
+        "",
+        "Postgres, as postgresql+psycopg2://user:password@host:port/name.",
+        True,
+    ),
+    Setting("aws_endpoint_url", "AWS_ENDPOINT_URL", _optional, "", "Address of the AWS API; empty means AWS itself."),
+    Setting("aws_region", "AWS_DEFAULT_REGION", _text, "us-east-1", "AWS region."),
+    Setting("bucket", "TRAINYARD_BUCKET", _text, "trainyard", "Bucket of artifacts, aliases and landing files."),
+    Setting("queue_training", "TRAINYARD_QUEUE_TRAINING", _text, "trainyard-training", "Queue of training requests."),
+    Setting("queue_arrived", "TRAINYARD_QUEUE_ARRIVED", _text, "trainyard-arrived", "Queue of 'data arrived'."),
+    Setting(
+        "queue_objects",
+        "TRAINYARD_QUEUE_OBJECTS",
+        _text,
+        "trainyard-objects",
+        "Queue of S3 notifications for landing/.",
+    ),
+    Setting(
+        "queue_predictions",
+        "TRAINYARD_QUEUE_PREDICTIONS",
+        _text,
+        "trainyard-predictions",
+        "Queue of prediction logs and feedback events.",
+    ),
+    Setting(
+        "allowed_hosts",
+        "TRAINYARD_ALLOWED_HOSTS",
+        _words,
+        "127.0.0.1 localhost [::1]",
+        "Host names the services answer to.",
+    ),
+    Setting("router_port", "TRAINYARD_ROUTER_PORT", _integer, "8080", "Port of the one address for everything."),
+    Setting("ingest_port", "TRAINYARD_INGEST_PORT", _integer, "8081", "Port of ingest."),
+    Setting("scheduler_port", "TRAINYARD_SCHEDULER_PORT", _integer, "8082", "Port of the scheduler."),
+    Setting("predictor_port", "TRAINYARD_PREDICTOR_PORT", _integer, "8083", "Port of the predictor."),
+    Setting("console_port", "TRAINYARD_CONSOLE_PORT", _integer, "8084", "Port of the console."),
+    Setting("aws_port", "TRAINYARD_AWS_PORT", _integer, "4566", "Port of the AWS emulator."),
+    Setting("postgres_port", "TRAINYARD_POSTGRES_PORT", _integer, "5432", "Port of the embedded Postgres."),
+    Setting("imds_port", "TRAINYARD_IMDS_PORT", _integer, "1338", "Port of the EC2 host's instance metadata service."),
+    Setting("ingest_url", "TRAINYARD_INGEST_URL", _text, "http://127.0.0.1:8081", "Where the console finds ingest."),
+    Setting(
+        "scheduler_url",
+        "TRAINYARD_SCHEDULER_URL",
+        _text,
+        "http://127.0.0.1:8082",
+        "Where the console finds the scheduler.",
+    ),
+    Setting(
+        "predictor_url",
+        "TRAINYARD_PREDICTOR_URL",
+        _text,
+        "http://127.0.0.1:8083",
+        "Where the console finds the predictor.",
+    ),
+    Setting(
+        "console_key_file",
+        "TRAINYARD_CONSOLE_KEY_FILE",
+        _optional_path,
+        "",
+        "File with the read-only API key the console uses.",
+    ),
+    Setting(
+        "admin_key_file",
+        "TRAINYARD_ADMIN_KEY_FILE",
+        _optional_path,
+        "",
+        "File with the first admin API key; the scheduler registers it.",
+    ),
+    Setting(
+        "spool_dir",
+        "TRAINYARD_SPOOL_DIR",
+        _path,
+        "/tmp/trainyard-spool",
+        "Where the predictor keeps prediction logs until SQS has them.",
+    ),  # noqa: S108
+    Setting(
+        "alias_check_seconds",
+        "TRAINYARD_ALIAS_CHECK_SECONDS",
+        _number,
+        "1",
+        "How often the predictor looks for a moved alias, in seconds.",
+    ),
+    Setting(
+        "landing_sweep_seconds",
+        "TRAINYARD_LANDING_SWEEP_SECONDS",
+        _number,
+        "60",
+        "How often landing/ is listed for files whose notification was lost, in seconds.",
+    ),
+    Setting(
+        "policy_tick_seconds",
+        "TRAINYARD_POLICY_TICK_SECONDS",
+        _number,
+        "5",
+        "How often every policy is evaluated even if no message came, in seconds.",
+    ),
+    Setting(
+        "resend_seconds",
+        "TRAINYARD_RESEND_SECONDS",
+        _number,
+        "120",
+        "After how long an untouched queued request is sent again the first time, in seconds; doubles each time.",
+    ),
+    Setting(
+        "lease_seconds",
+        "TRAINYARD_LEASE_SECONDS",
+        _integer,
+        "60",
+        "Length of a trainer's lease on a request, in seconds; renewed at a third of it.",
+    ),
+    Setting(
+        "idle_seconds",
+        "TRAINYARD_IDLE_SECONDS",
+        _number,
+        "60",
+        "How long a trainer without work waits before it ends its instance, in seconds.",
+    ),
+    Setting("fleet_max", "TRAINYARD_FLEET_MAX", _integer, "2", "Most instances the fleet may have at once."),
+    Setting(
+        "instance_types",
+        "TRAINYARD_INSTANCE_TYPES",
+        _words,
+        "c7i.large c6i.large m6i.large",
+        "Instance types of trainers, best first.",
+    ),
+    Setting("spot", "TRAINYARD_SPOT", _flag, "true", "Try spot capacity before on-demand."),
+    Setting(
+        "instance_id",
+        "TRAINYARD_INSTANCE_ID",
+        _optional,
+        "",
+        "Instance a trainer runs on; empty: ask the instance metadata service, else run without one.",
+    ),
+    Setting(
+        "imds_url",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        _text,
+        "http://169.254.169.254",
+        "Instance metadata service of EC2.",
+    ),
+    Setting(
+        "work_dir",
+        "TRAINYARD_WORK_DIR",
+        _path,
+        "/tmp/trainyard-work",
+        "Where a trainer keeps a run's files while it works.",
+    ),  # noqa: S108
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings as read; one field for each entry of :data:`SETTINGS`."""
+
+    env: str
+    data_dir: Path
+    log_level: str
+    database_url: str | None
+    aws_endpoint_url: str | None
+    aws_region: str
+    bucket: str
+    queue_training: str
+    queue_arrived: str
+    queue_objects: str
+    queue_predictions: str
+    allowed_hosts: tuple[str, ...]
+    router_port: int
+    ingest_port: int
+    scheduler_port: int
+    predictor_port: int
+    console_port: int
+    aws_port: int
+    postgres_port: int
+    imds_port: int
+    ingest_url: str
+    scheduler_url: str
+    predictor_url: str
+    console_key_file: Path | None
+    admin_key_file: Path | None
+    spool_dir: Path
+    alias_check_seconds: float
+    landing_sweep_seconds: float
+    policy_tick_seconds: float
+    resend_seconds: float
+    lease_seconds: int
+    idle_seconds: float
+    fleet_max: int
+    instance_types: tuple[str, ...]
+    spot: bool
+    instance_id: str | None
+    imds_url: str
+    work_dir: Path
+
+    def require_database(self) -> str:
+        """Return the database URL.
+
+        Raises:
+            ConfigError: it is not set.
+        """
+        if self.database_url is None:
+            raise ConfigError("TRAINYARD_DATABASE_URL is not set; give the address of Postgres")
+        return self.database_url
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """Read every setting from ``environ``.
+
+    Raises:
+        ConfigError: a value cannot be read; names the variable.
+    """
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        raw = environ.get(setting.variable, setting.default or "")
+        try:
+            values[setting.field] = setting.read(raw)
+        except (ValueError, KeyError) as e:
+            shown = "<secret>" if setting.secret else repr(raw)
+            raise ConfigError(f"{setting.variable}={shown} cannot be read: {setting.meaning}") from e
+    return Config(**values)
+
+
+def redact_url(url: str) -> str:
+    """Return ``url`` without its password, for logs and error messages."""
+    parts = urlsplit(url)
+    return (
+        parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl() if parts.password else url
+    )

@@ -1,0 +1,105 @@
+"""Queue messages: frozen dataclasses with ``encode`` and :func:`decode`.
+
+A body is base64 of canonical msgpack; its first key is ``v``, the message attribute ``type`` names the class.
+Messages are pointers: the truth is in the database.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+import msgpack
+
+from trainyard.contracts.queue import Outgoing
+from trainyard.errors import MessageError
+
+VERSION = 1
+_MAX_BODY_CHARS = 1_048_576
+
+
+@dataclass(frozen=True)
+class Message:
+    """Base of all messages."""
+
+    type: ClassVar[str]
+
+    def outgoing(self) -> Outgoing:
+        """Return the message as a queue carries it."""
+        packed = msgpack.packb({"v": VERSION, **asdict(self)}, use_bin_type=True)
+        return Outgoing(self.type, base64.b64encode(packed).decode("ascii"))
+
+
+@dataclass(frozen=True)
+class DataArrived(Message):
+    """A batch was committed: rows up to ``upto_seq`` of ``dataset`` can be seen."""
+
+    type: ClassVar[str] = "DataArrived"
+    dataset: str
+    batch_id: str
+    upto_seq: int
+
+
+@dataclass(frozen=True)
+class TrainingRequest(Message):
+    """A training request waits in the database under ``request_id``."""
+
+    type: ClassVar[str] = "TrainingRequest"
+    request_id: str
+
+
+@dataclass(frozen=True)
+class PredictionLogged(Message):
+    """Predictions that were answered: each record as in docs/prediction-log.md."""
+
+    type: ClassVar[str] = "PredictionLogged"
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class FeedbackGiven(Message):
+    """True labels that arrived as an event instead of over HTTP; same items as POST /v1/feedback."""
+
+    type: ClassVar[str] = "FeedbackGiven"
+    items: list[dict[str, Any]]
+
+
+_TYPES: dict[str, type[Message]] = {
+    cls.type: cls for cls in (DataArrived, TrainingRequest, PredictionLogged, FeedbackGiven)
+}
+
+
+def decode(type_name: str, body: str) -> Message:
+    """Return the message that ``body`` holds.
+
+    Raises:
+        MessageError: for anything that is not a message of this version; it keeps the raw body.
+    """
+    cls = _TYPES.get(type_name)
+    if cls is None:
+        raise MessageError(f"unknown message type {type_name!r}", body)
+    if len(body) > _MAX_BODY_CHARS:
+        raise MessageError(f"message body of {len(body)} characters is over the limit of {_MAX_BODY_CHARS}", body)
+    try:
+        raw = msgpack.unpackb(base64.b64decode(body, validate=True), raw=False, strict_map_key=True, max_ext_len=0)
+    except (
+        binascii.Error,
+        ValueError,
+        msgpack.exceptions.UnpackException,
+        RecursionError,
+        UnicodeDecodeError,
+    ) as e:
+        raise MessageError("message body is not base64 of msgpack", body) from e
+    if not isinstance(raw, dict) or raw.get("v") != VERSION:
+        raise MessageError(f"message is not of version {VERSION}", body)
+    expected = {f.name: str(f.type) for f in fields(cls)}
+    values = {k: v for k, v in raw.items() if k != "v"}
+    if set(values) != set(expected):
+        raise MessageError(f"message fields {sorted(values)} are not {sorted(expected)}", body)
+    for name, annotation in expected.items():
+        wanted = {"str": str, "int": int}.get(annotation, list)
+        if not isinstance(values[name], wanted) or isinstance(values[name], bool):
+            raise MessageError(f"message field {name!r} is not of type {annotation}", body)
+    return cls(**values)

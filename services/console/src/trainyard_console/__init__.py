@@ -1,0 +1,1 @@
+"""Pages for people: the whole loop at a glance."""

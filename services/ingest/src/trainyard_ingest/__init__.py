@@ -1,0 +1,1 @@
+"""Data front door: datasets, rows, landing files, feedback."""

@@ -1,0 +1,1 @@
+"""Serves predictions with numpy alone."""

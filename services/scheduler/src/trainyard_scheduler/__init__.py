@@ -1,0 +1,1 @@
+"""Decides when to train, owns requests, versions, aliases and the fleet."""

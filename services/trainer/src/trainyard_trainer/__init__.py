@@ -1,0 +1,1 @@
+"""Claims a training request and turns a snapshot into a version."""
