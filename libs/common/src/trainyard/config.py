@@ -148,7 +148,7 @@ SETTINGS: tuple[Setting, ...] = (
         _path,
         "/tmp/trainyard-spool",
         "Where the predictor keeps prediction logs until SQS has them.",
-    ),  # noqa: S108
+    ),
     Setting(
         "alias_check_seconds",
         "TRAINYARD_ALIAS_CHECK_SECONDS",
@@ -220,7 +220,7 @@ SETTINGS: tuple[Setting, ...] = (
         _path,
         "/tmp/trainyard-work",
         "Where a trainer keeps a run's files while it works.",
-    ),  # noqa: S108
+    ),
 )
 
 

@@ -25,7 +25,7 @@ class LaunchSpec:
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance as the provider reports it. ``state``: pending, running, stopping, shutting-down, stopped, terminated."""
+    """An instance as the provider reports it. ``state`` is EC2's word for it."""
 
     instance_id: str
     launch_id: str
