@@ -8,14 +8,16 @@ dataclasses hold, they do not judge: :func:`trainyard.model.checks.check` does, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.schema import Schema
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.schema import Schema
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int32]
@@ -45,16 +47,17 @@ DATE_PARTS = (
 
 
 def _set_array(owner: object, name: str, dtype: str, ndim: int) -> None:
-    """Replace the attribute by a read-only little-endian copy with ``ndim`` axes; TypeError or ValueError if not."""
+    """Replace the attribute by a read-only little-endian copy with ``ndim`` axes; ValueError where it cannot be."""
     given = np.asarray(getattr(owner, name))
     if given.ndim != ndim:
         raise ValueError(f"{type(owner).__name__}.{name} has {given.ndim} axes, not {ndim}")
     wanted = np.dtype(dtype)
     if given.flags.writeable or given.dtype != wanted or not given.flags.c_contiguous:
-        if given.size == 0:
-            given = given.astype(wanted)
-        given = given.astype(wanted, casting="same_kind", order="C", copy=True)
-        given.setflags(write=False)
+        cast = given.astype(wanted, order="C", copy=True)
+        if wanted.kind in "iu" and not np.array_equal(cast, given):
+            raise ValueError(f"{type(owner).__name__}.{name} does not fit {wanted.name}")
+        cast.setflags(write=False)
+        given = cast
     object.__setattr__(owner, name, given)
 
 

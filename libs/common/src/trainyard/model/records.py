@@ -52,9 +52,9 @@ class Scalar:
         """Return the value."""
         if type(raw) is not self.type:
             raise ArtifactError("wrong_type", f"{where} is not a {self.type.__name__}")
-        if self.type is float and not math.isfinite(raw):
+        if isinstance(raw, float) and not math.isfinite(raw):
             raise ArtifactError("not_finite", f"{where} is not finite")
-        if self.type is int and not -MAX_INT - 1 <= raw <= MAX_INT:
+        if isinstance(raw, int) and not -MAX_INT - 1 <= raw <= MAX_INT:
             raise ArtifactError("wrong_type", f"{where} is not a 64-bit integer")
         return raw
 
@@ -255,4 +255,6 @@ class OneOf:
         for record in self.records:
             if raw.get("kind") == record.kind:
                 return record.unpack(raw, where)
-        raise ArtifactError("unknown_kind", f"{where}.kind is not one of {', '.join(r.kind or '' for r in self.records)}")
+        raise ArtifactError(
+            "unknown_kind", f"{where}.kind is not one of {', '.join(r.kind or '' for r in self.records)}"
+        )
