@@ -41,18 +41,17 @@ def seal(tree: Any) -> bytes:
         ArtifactError: when the file would break a limit.
     """
     body = pack(tree)
-    header = (
-        _MAGIC
-        + bytes([FORMAT_VERSION])
-        + _SHA_KEY
-        + hashlib.sha256(body).digest()
-        + _BODY_KEY
-        + struct.pack(">I", len(body))
-    )
-    if len(header) + len(body) > MAX_FILE_BYTES:
-        raise ArtifactError("too_large", f"the model is over the limit of {MAX_FILE_BYTES} bytes")
     scan(memoryview(body))
-    return header + body
+    if HEADER_BYTES + len(body) > MAX_FILE_BYTES:
+        raise ArtifactError("too_large", f"the model is over the limit of {MAX_FILE_BYTES} bytes")
+    return envelope(body)
+
+
+def envelope(body: bytes) -> bytes:
+    """Return the file around ``body``: format, version, checksum, length."""
+    length = struct.pack(">I", len(body))
+    digest = hashlib.sha256(body).digest()
+    return b"".join([_MAGIC, bytes([FORMAT_VERSION]), _SHA_KEY, digest, _BODY_KEY, length, body])
 
 
 def pack(tree: Any) -> bytes:
@@ -76,7 +75,7 @@ def unseal(data: bytes) -> tuple[Any, memoryview]:
         tree = msgpack.unpackb(
             body,
             raw=False,
-            strict_map_key=True,
+            strict_map_key=False,  # the hook sees every key and says better what is wrong with it
             object_pairs_hook=_unique,
             max_array_len=MAX_ARRAY_LEN,
             max_map_len=MAX_MAP_LEN,
@@ -113,7 +112,9 @@ def _open_envelope(data: bytes) -> memoryview:
     return body
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    if any(type(key) is not str for key, _ in pairs):
+        raise ArtifactError("bad_key", "a key is not a string")
     out = dict(pairs)
     if len(out) != len(pairs):
         raise ArtifactError("duplicate_key", "a map has the same key twice")
