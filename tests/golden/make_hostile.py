@@ -247,7 +247,10 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "bad_tree--cycle": (*TREES, node("left", 1, 1)),
     "bad_tree--back_edge": (*TREES, node("left", 1, 0)),
     "bad_tree--child_out_of_range": (*TREES, node("left", 0, 2**31 - 1)),
-    "bad_tree--child_in_other_tree": (*TREES, lambda t: node("right", 0, len(estimator_of(t)["left"]["data"]) // 4 - 1)(t)),
+    "bad_tree--child_in_other_tree": (
+        *TREES,
+        lambda t: node("right", 0, len(estimator_of(t)["left"]["data"]) // 4 - 1)(t),
+    ),
     "bad_tree--two_parents": (*TREES, lambda t: node("right", 0, 1)(t)),
     "bad_tree--feature_out_of_range": (*TREES, node("feature", 0, 999)),
     "bad_tree--feature_minus_two": (*TREES, node("feature", 0, -2)),

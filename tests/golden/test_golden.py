@@ -49,5 +49,9 @@ def test_every_code_has_a_hostile_file() -> None:
 def test_there_is_a_golden_model_for_every_kind() -> None:
     """Every estimator is there for every task."""
     kinds = {tuple(p.stem.removeprefix("v1-").split("-")) for p in MODELS}
-    wanted = {(e, t) for e in ("linear", "neural_network", "tree_ensemble", "blend") for t in ("binary", "multiclass", "regression")}
+    wanted = {
+        (e, t)
+        for e in ("linear", "neural_network", "tree_ensemble", "blend")
+        for t in ("binary", "multiclass", "regression")
+    }
     assert wanted <= kinds

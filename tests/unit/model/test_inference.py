@@ -241,7 +241,9 @@ def test_no_rows_give_no_answers() -> None:
 
 def test_an_answer_that_is_not_finite_is_an_error_of_the_row() -> None:
     """Values near the limits of float64 are refused with their row, not answered with NaN."""
-    predictor = regression(Number("distance", impute=0.0, scale=1e-300), Number("seats", impute=0.0), weights=[1.0, 1.0])
+    predictor = regression(
+        Number("distance", impute=0.0, scale=1e-300), Number("seats", impute=0.0), weights=[1.0, 1.0]
+    )
     row = sample_rows(1)[0]
     with pytest.raises(ServiceError) as caught:
         predictor.predict([row, row | {"distance": 1e300}])
