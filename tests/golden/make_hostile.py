@@ -9,9 +9,8 @@ from __future__ import annotations
 import copy
 import shutil
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
@@ -19,6 +18,9 @@ import numpy as np
 from trainyard.model import encode
 from trainyard.model.wire import HEADER_BYTES, envelope
 from trainyard.testing.models import sample_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).parent / "hostile"
 Tree = dict[str, Any]
@@ -247,8 +249,11 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "bad_tree--cycle": (*TREES, node("left", 1, 1)),
     "bad_tree--back_edge": (*TREES, node("left", 1, 0)),
     "bad_tree--child_out_of_range": (*TREES, node("left", 0, 2**31 - 1)),
-    "bad_tree--child_in_other_tree": (*TREES, lambda t: node("right", 0, len(estimator_of(t)["left"]["data"]) // 4 - 1)(t)),
-    "bad_tree--two_parents": (*TREES, lambda t: node("right", 0, 1)(t)),
+    "bad_tree--child_in_other_tree": (
+        *TREES,
+        lambda t: node("right", 0, len(estimator_of(t)["left"]["data"]) // 4 - 1)(t),
+    ),
+    "bad_tree--two_parents": (*TREES, node("right", 0, 1)),
     "bad_tree--feature_out_of_range": (*TREES, node("feature", 0, 999)),
     "bad_tree--feature_minus_two": (*TREES, node("feature", 0, -2)),
     "bad_tree--direction": (*TREES, node("default_left", 0, 2)),

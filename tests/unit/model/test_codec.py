@@ -73,22 +73,28 @@ def test_random_bytes_are_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize(("estimator", "task"), [("blend", "multiclass"), ("neural_network", "regression")])
 def test_mutated_files_never_escape(estimator: str, task: str) -> None:
-    """Bytes changed, cut out, doubled or cut off, checksum made right: a model or ArtifactError, never anything else."""
+    """Bytes changed, cut out or doubled, checksum made right: a model or ArtifactError, never anything else."""
     body = encode(sample_model(estimator, task))[wire.HEADER_BYTES :]
     rng = random.Random(7)  # noqa: S311 - fuzzing, no secret
-    survivors = 0
+    outcomes = set()
     for _ in range(1_500):
         data = bytearray(body)
         for _ in range(rng.choice((1, 1, 1, 2, 8))):
             _mutate(data, rng)
-        try:
-            model = decode(wire.envelope(bytes(data)))
-            assert encode(model) == wire.envelope(bytes(data))
-            self_test(model)
-            survivors += 1
-        except ArtifactError as e:
-            assert e.code in CODES
-    assert survivors < 1_500
+        outcomes.add(_outcome(wire.envelope(bytes(data))))
+    assert outcomes <= {"accepted", *CODES}
+    assert len(outcomes) > 10
+
+
+def _outcome(data: bytes) -> str:
+    """Return the code that the bytes are refused with; accepted bytes must be canonical."""
+    try:
+        model = decode(data)
+        self_test(model)
+    except ArtifactError as e:
+        return e.code
+    assert encode(model) == data
+    return "accepted"
 
 
 def _mutate(data: bytearray, rng: random.Random) -> None:

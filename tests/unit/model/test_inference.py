@@ -11,7 +11,9 @@ import pytest
 
 from trainyard.errors import ArtifactError, ServiceError
 from trainyard.model import (
+    DATE_PARTS,
     Blend,
+    DateParts,
     Golden,
     IsMissing,
     Linear,
@@ -25,6 +27,7 @@ from trainyard.model import (
     self_test,
     with_golden,
 )
+from trainyard.model.trees import TreeKernel
 from trainyard.testing.models import ESTIMATORS, SCHEMA, TASKS, random_trees, sample_model, sample_rows
 
 KINDS = [(estimator, task) for estimator in ESTIMATORS for task in TASKS]
@@ -92,8 +95,6 @@ def test_trees_follow_the_written_rule(vector: bool, depth: int, n_outputs: int)
     x = np.round(rng.normal(size=(4, 200)), 1)  # thresholds are rounded alike: many ties
     x[rng.random(x.shape) < 0.1] = np.nan
     x[0, :2] = [np.inf, -np.inf]
-    from trainyard.model.trees import TreeKernel  # noqa: PLC0415 - the kernel is no public name
-
     got = TreeKernel(trees).scores(x)
     for row in range(x.shape[1]):
         assert got[:, row].tolist() == walk(trees, x[:, row].tolist())
@@ -156,8 +157,6 @@ def test_missing_is_told_for_any_type() -> None:
 
 def test_every_date_part_is_right() -> None:
     """All parts of a Thursday at noon, UTC, whatever the zone it was written in; a date counts from midnight."""
-    from trainyard.model.dto import DATE_PARTS, DateParts  # noqa: PLC0415
-
     wanted = {
         "year": 2024,
         "month": 2,
@@ -241,7 +240,9 @@ def test_no_rows_give_no_answers() -> None:
 
 def test_an_answer_that_is_not_finite_is_an_error_of_the_row() -> None:
     """Values near the limits of float64 are refused with their row, not answered with NaN."""
-    predictor = regression(Number("distance", impute=0.0, scale=1e-300), Number("seats", impute=0.0), weights=[1.0, 1.0])
+    predictor = regression(
+        Number("distance", impute=0.0, scale=1e-300), Number("seats", impute=0.0), weights=[1.0, 1.0]
+    )
     row = sample_rows(1)[0]
     with pytest.raises(ServiceError) as caught:
         predictor.predict([row, row | {"distance": 1e300}])

@@ -135,8 +135,9 @@ def encode(model: Model) -> bytes:
     """
     if model.golden is None:
         raise ArtifactError("bad_golden", "the model has no golden rows; make them with with_golden()")
+    tree = _MODEL.pack(model)  # first: it refuses values of wrong types, which check() relies on
     check(model)
-    return wire.seal(_MODEL.pack(model))
+    return wire.seal(tree)
 
 
 def decode(data: bytes) -> Model:
