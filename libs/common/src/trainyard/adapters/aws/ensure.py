@@ -73,6 +73,18 @@ class AwsSetup:
             self._ensure_notification(arns[objects])
             self._ensure_launch_template()
 
+    def queue_made_at(self, name: str) -> float:
+        """Return the Unix time, in whole seconds by the clock of AWS, at which the queue ``name`` was made.
+
+        A message that was sent before is not in it.
+
+        Raises:
+            TransientError: AWS does not answer, or there is no such queue.
+        """
+        with translated(f"look at queue {name}"):
+            url = self._clients.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            return float(self._attributes(url, ["CreatedTimestamp"])["CreatedTimestamp"])
+
     # --- S3 ---
 
     def _ensure_bucket(self) -> None:
