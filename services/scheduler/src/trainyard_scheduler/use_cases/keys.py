@@ -38,7 +38,9 @@ def make_key(records: Records, name: object, scopes: object, expires_in_days: ob
         raise ServiceError("bad_request", "the key cannot be made", problems)
     key = auth.make_key()
     chosen = [scope for scope in auth.SCOPES if scope in scopes]
-    record = _register(records, key, name, chosen, by.key_id, days if isinstance(days, int) else None)
+    record = _register(
+        records, key, name=name, scopes=chosen, actor=by.key_id, days=days if isinstance(days, int) else None
+    )
     if record is None:
         raise ServiceError("conflict", "the random key id is taken; send the request again")
     return record, key
@@ -76,12 +78,13 @@ def register_files(store: Store, files: Sequence[tuple[Path | None, str, str]]) 
         except (OSError, UnicodeDecodeError) as e:
             raise ConfigError(f"the file {path} with the {name} API key cannot be read: {e}") from e
         with store.begin() as records:
-            if _register(records, text, name, [scope], "start", None, where=str(path)) is not None:
+            added = _register(records, text, name=name, scopes=[scope], actor="start", days=None, where=str(path))
+            if added is not None:
                 _log.info("key.registered", name=name, scope=scope)
 
 
 def _register(
-    records: Records, key: str, name: str, scopes: Sequence[str], actor: str, days: int | None, *, where: str = ""
+    records: Records, key: str, *, name: str, scopes: Sequence[str], actor: str, days: int | None, where: str = ""
 ) -> KeyRecord | None:
     parsed = auth.parse_key(key)
     if parsed is None:

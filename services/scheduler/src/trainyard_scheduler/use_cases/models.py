@@ -98,9 +98,11 @@ def _check_shapes(name: str, body: Mapping[str, Any]) -> None:
     problems = []
     if not is_name(name):
         problems.append(Problem(None, "name", "a lower-case letter, then letters, digits or _, at most 48", name[:120]))
-    for key in ("dataset", "label"):
-        if not isinstance(body[key], str) or not body[key]:
-            problems.append(Problem(None, key, "text", repr(body[key])[:120]))
+    problems += [
+        Problem(None, key, "text", repr(body[key])[:120])
+        for key in ("dataset", "label")
+        if not isinstance(body[key], str) or not body[key]
+    ]
     if body.get("task", "auto") not in TASKS:
         problems.append(Problem(None, "task", f"one of {', '.join(TASKS)}", repr(body["task"])[:120]))
     if problems:
