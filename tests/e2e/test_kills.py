@@ -62,7 +62,7 @@ def test_any_process_dies_while_rows_come_in_and_a_model_is_trained(stack, shopp
 
 
 def test_everything_dies_and_comes_back(tmp_path, shoppers):
-    """kill -9 of the whole stack, emulator and Postgres included: a second `up` carries on with rows, models and requests."""
+    """kill -9 of the whole stack, emulator and Postgres included: a second `up` carries on with everything."""
     stack = Stack(tmp_path / "data", settings={"TRAINYARD_FLEET_MAX": "1"})
     stack.start()
     stack.call("PUT", "/v1/datasets/all", json={"columns": COLUMNS})

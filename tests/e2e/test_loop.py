@@ -13,7 +13,7 @@ def _versions(stack, model):
 
 
 def test_the_whole_loop(stack, shoppers):
-    """Crossing the threshold trains by itself, a useful model is promoted, a useless one is not, and labels come back."""
+    """The threshold trains by itself, a useful model is promoted, a useless one is not, and labels come back."""
     stack.call("PUT", "/v1/datasets/loop", json={"columns": COLUMNS}, expect=201)
     stack.call("PUT", "/v1/models/buys", json={"dataset": "loop", "label": "bought", "policy": POLICY}, expect=201)
     assert stack.call("POST", "/v1/predict/buys", json={"rows": [{}]}, expect=409)["error"]["code"] == "no_model"
