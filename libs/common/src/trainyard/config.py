@@ -146,7 +146,7 @@ SETTINGS: tuple[Setting, ...] = (
         "spool_dir",
         "TRAINYARD_SPOOL_DIR",
         _path,
-        "/tmp/trainyard-spool",
+        "~/.trainyard/spool",
         "Where the predictor keeps prediction logs until SQS has them.",
     ),
     Setting(
@@ -218,7 +218,7 @@ SETTINGS: tuple[Setting, ...] = (
         "work_dir",
         "TRAINYARD_WORK_DIR",
         _path,
-        "/tmp/trainyard-work",
+        "~/.trainyard/work",
         "Where a trainer keeps a run's files while it works.",
     ),
 )

@@ -1,0 +1,1 @@
+"""Real implementations of the contracts, behind the extras `aws`, `postgres` and `web`."""

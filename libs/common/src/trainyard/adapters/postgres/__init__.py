@@ -1,0 +1,1 @@
+"""Postgres: engine, migrations and the records of every service."""

@@ -1,0 +1,73 @@
+"""The engine every Postgres adapter shares: pool, time limits, and errors that say what to do next."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from trainyard.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: SQLSTATEs after which the same transaction may succeed: serialization, deadlock, lock timeout, too many connections,
+#: shutdown and crash of the server, and every connection failure (class 08).
+_TRANSIENT_STATES = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"}
+
+
+def make_engine(database_url: str, *, service: str, pool_size: int = 8) -> sa.Engine:
+    """Return an engine whose sessions carry the service's name and end statements after 60 s."""
+    return sa.create_engine(
+        database_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": f"trainyard-{service}",
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=60s -c lock_timeout=10s"
+            " -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+        },
+    )
+
+
+def is_transient(error: DBAPIError | PoolTimeoutError) -> bool:
+    """Tell whether the database may take the same work a moment later."""
+    if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "pgcode", None)
+    if state is None:
+        return isinstance(error, OperationalError)
+    return state in _TRANSIENT_STATES or state.startswith("08")
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Yield a connection inside one transaction: COMMIT at the end, ROLLBACK on any exception.
+
+    Raises:
+        TransientError: the database is away, restarting or busy. When COMMIT itself failed its outcome is unknown:
+            callers settle it by looking up the record they wrote, never by guessing.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (DBAPIError, PoolTimeoutError) as e:
+        if is_transient(e):
+            raise TransientError("the database does not answer just now") from e
+        raise
+
+
+def reachable(engine: sa.Engine) -> bool:
+    """Tell whether the database answers."""
+    try:
+        with transaction(engine) as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except TransientError:
+        return False
+    return True

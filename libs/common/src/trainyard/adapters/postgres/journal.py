@@ -1,0 +1,75 @@
+"""What every change leaves behind, written in the change's own transaction: outbox, event, audit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from trainyard.messages import Message
+
+#: LISTEN on this channel to be woken by an event or a waiting outbox row; the payload is the event's kind.
+CHANNEL = "trainyard"
+_AUDIT_LOCK = 7_214_880_332
+_GENESIS = bytes(32)
+
+
+def post(connection: sa.Connection, queue: str, message: Message) -> None:
+    """Put ``message`` into the outbox for ``queue`` ('training', 'arrived' or 'predictions')."""
+    outgoing = message.outgoing()
+    connection.execute(
+        sa.text("INSERT INTO core.outbox (queue, type, body) VALUES (:queue, :type, :body)"),
+        {"queue": queue, "type": outgoing.type, "body": outgoing.body},
+    )
+    connection.execute(sa.text("SELECT pg_notify(:channel, 'outbox')"), {"channel": CHANNEL})
+
+
+def announce(connection: sa.Connection, kind: str, subject: str, payload: dict[str, Any]) -> None:
+    """Record an event (such as 'batch.committed' of subject 'dataset/flights') and wake listeners."""
+    connection.execute(
+        sa.text("INSERT INTO core.event (kind, subject, payload) VALUES (:kind, :subject, CAST(:payload AS jsonb))"),
+        {"kind": kind, "subject": subject, "payload": json.dumps(payload)},
+    )
+    connection.execute(sa.text("SELECT pg_notify(:channel, :kind)"), {"channel": CHANNEL, "kind": kind})
+
+
+def audit_hash(previous: bytes, entry: dict[str, Any]) -> bytes:
+    """Return the chained hash of one audit entry (its JSON with sorted keys)."""
+    canonical = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(previous + canonical.encode()).digest()
+
+
+def audit(connection: sa.Connection, *, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
+    """Append to the hash-chained audit log; writers queue up behind one advisory lock held to COMMIT."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _AUDIT_LOCK})
+    last = connection.execute(sa.text("SELECT id, hash FROM core.audit ORDER BY id DESC LIMIT 1")).one_or_none()
+    previous = _GENESIS if last is None else bytes(last.hash)
+    number = 1 if last is None else last.id + 1
+    at = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    entry = {
+        "id": number,
+        "at": at.isoformat(),
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "details": details,
+    }
+    connection.execute(
+        sa.text(
+            "INSERT INTO core.audit (id, at, actor, action, subject, details, previous_hash, hash)"
+            " VALUES (:id, :at, :actor, :action, :subject, CAST(:details AS jsonb), :previous, :hash)"
+        ),
+        {
+            "id": number,
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "details": json.dumps(details),
+            "previous": previous,
+            "hash": audit_hash(previous, entry),
+        },
+    )

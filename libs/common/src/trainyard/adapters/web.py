@@ -1,0 +1,318 @@
+"""The HTTP edge the Flask services share: deny by default, one error form, limits, health, metrics, OpenAPI.
+
+A service lists its :class:`Route` objects and calls :func:`make_app`. A view takes the path's values as keyword
+arguments and returns ``(status, JSON value)`` or a Flask response; it finds who asks in :func:`principal`.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import prometheus_client as prometheus
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, NotFound
+
+from trainyard import logs, strict_json
+from trainyard.errors import CODES, ServiceError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trainyard.auth import KeyRing, Principal
+    from trainyard.clock import Clock
+
+#: Largest body of a route that does not say otherwise, in bytes.
+CONTROL_BODY_BYTES = 256 * 1024
+_MAX_URI_CHARS = 4096
+_TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    414: "uri_too_long",
+    415: "unsupported_media",
+}
+_log = logs.get(__name__)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation. ``scope`` None: anybody may call it. ``rule`` is Flask's, e.g. ``/v1/datasets/<name>``."""
+
+    method: str
+    rule: str
+    view: Callable[..., Any]
+    scope: str | None
+    summary: str
+    max_body_bytes: int = CONTROL_BODY_BYTES
+    takes: tuple[str, ...] = ()
+    body: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = field(default_factory=dict)
+
+
+def principal() -> Principal:
+    """Return who sent the current request (only on routes with a scope)."""
+    who: Principal = g.principal
+    return who
+
+
+def trace_id() -> str:
+    """Return the current request's id: the caller's ``X-Request-Id`` when well-formed, else a new one."""
+    ident: str = g.trace_id
+    return ident
+
+
+def read_json() -> Any:
+    """Return the request's JSON body, strictly parsed; raises ``ServiceError``."""
+    return strict_json.loads(request.get_data(cache=True))
+
+
+def read_object(*, required: Sequence[str] = (), optional: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the JSON body as an object with exactly these keys.
+
+    Raises:
+        ServiceError: ``bad_json``/``empty_body``, or ``bad_request`` naming keys that are missing or unknown.
+    """
+    value = read_json()
+    if not isinstance(value, dict):
+        raise ServiceError("bad_request", "the body must be a JSON object")
+    missing = [name for name in required if name not in value]
+    unknown = [name for name in value if name not in required and name not in optional]
+    if missing or unknown:
+        said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unknown: {', '.join(unknown)[:200]}"] * bool(
+            unknown
+        )
+        raise ServiceError("bad_request", f"the body's keys are wrong; {'; '.join(said)}")
+    return value
+
+
+def page_arguments(*, most: int = 1000, default: int = 100) -> tuple[int, str | None]:
+    """Return ``limit`` and ``cursor`` of a list request; raises ``ServiceError`` on a limit out of range."""
+    raw = request.args.get("limit", str(default))
+    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= most:
+        raise ServiceError("bad_request", f"limit must be a whole number from 1 to {most}")
+    return int(raw), request.args.get("cursor")
+
+
+def json_response(status: int, value: Any) -> Response:
+    """Return ``value`` as a JSON answer."""
+    return Response(strict_json.dumps(value), status=status, mimetype="application/json")
+
+
+def _answer(result: Any) -> Response:
+    if isinstance(result, Response):
+        return result
+    status, value = result
+    return json_response(status, value)
+
+
+def _error_response(error: ServiceError) -> Response:
+    response = json_response(error.status, error.as_dict())
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+class _Metrics:
+    """Counts and latencies of one app, in a registry of its own."""
+
+    def __init__(self, service: str) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        self._count = prometheus.Counter(
+            "trainyard_http_requests",
+            "Requests answered.",
+            ["service", "method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = prometheus.Histogram(
+            "trainyard_http_request_seconds",
+            "Time to answer, in seconds.",
+            ["service", "route"],
+            registry=self.registry,
+        )
+        self._service = service
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._count.labels(self._service, method, route, str(status)).inc()
+        self._seconds.labels(self._service, route).observe(seconds)
+
+
+def _check_host(hosts: Sequence[str]) -> None:
+    host = request.headers.get("Host", "")
+    name = host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host
+    if name.lower() not in hosts:
+        raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
+
+
+def _view(route: Route, ring: KeyRing) -> Callable[..., Response]:
+    def call(**values: Any) -> Response:
+        if route.scope is not None:
+            g.principal = ring.authenticate(request.headers.get("Authorization"))
+            if not g.principal.may(route.scope):
+                raise ServiceError("wrong_scope", f"this route needs the scope '{route.scope}'")
+        request.max_content_length = route.max_body_bytes
+        if (request.content_length or 0) > route.max_body_bytes:
+            raise ServiceError("too_large", f"the body is larger than {route.max_body_bytes:,} bytes")
+        return _answer(route.view(**values))
+
+    return call
+
+
+def make_app(
+    service: str,
+    routes: Sequence[Route],
+    *,
+    ring: KeyRing,
+    clock: Clock,
+    ready: Callable[[], dict[str, bool]],
+    hosts: Sequence[str],
+    version: str,
+) -> Flask:
+    """Build a service's WSGI application.
+
+    Args:
+        service: short name, in metrics and OpenAPI.
+        routes: everything the service answers, besides /healthz, /readyz, /metrics and /openapi.json.
+        ring: the live API keys.
+        clock: measures latencies.
+        ready: names what the service needs and whether it answers; /readyz is 503 while one does not.
+        hosts: lower-case host names that the ``Host`` header may carry.
+        version: the release, for OpenAPI.
+    """
+    app = Flask(service, static_folder=None)
+    metrics = _Metrics(service)
+
+    def readiness() -> tuple[int, Any]:
+        parts = {**ready(), "api keys": ring.ready}
+        return (200 if all(parts.values()) else 503), {"ready": all(parts.values()), "needs": parts}
+
+    document: dict[str, Any] = {}
+    own = [
+        Route("GET", "/healthz", lambda: (200, {"alive": True}), None, "Whether the process is alive"),
+        Route("GET", "/readyz", readiness, None, "Whether the service can do its job"),
+        Route("GET", "/openapi.json", lambda: (200, document), None, "This document"),
+        Route(
+            "GET",
+            "/metrics",
+            lambda: Response(prometheus.generate_latest(metrics.registry), mimetype="text/plain"),
+            None,
+            "Prometheus metrics",
+        ),
+    ]
+    everything = [*own, *routes]
+    document.update(openapi(service, everything, version))
+    for number, route in enumerate(everything):
+        app.add_url_rule(
+            route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
+        )
+
+    @app.before_request
+    def begin() -> None:
+        g.began = clock.monotonic()
+        asked = request.headers.get("X-Request-Id", "")
+        g.trace_id = asked if _TRACE.fullmatch(asked) else secrets.token_hex(16)
+        if len(request.full_path) > _MAX_URI_CHARS:
+            raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
+        _check_host(hosts)
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.get("trace_id", "")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        rule = request.url_rule.rule if request.url_rule else "unmatched"
+        seconds = clock.monotonic() - g.get("began", clock.monotonic())
+        metrics.observe(request.method, rule, response.status_code, seconds)
+        if rule not in {"/healthz", "/readyz", "/metrics"}:
+            _log.info(
+                "http.answered",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=round(seconds * 1000, 1),
+                trace=g.get("trace_id"),
+            )
+        return response
+
+    @app.errorhandler(ServiceError)
+    def service_error(error: ServiceError) -> Response:
+        return _error_response(error)
+
+    @app.errorhandler(TransientError)
+    def transient_error(error: TransientError) -> Response:
+        _log.warning("http.unavailable", reason=str(error), trace=g.get("trace_id"))
+        return _error_response(ServiceError("unavailable", f"{error}; try again in a moment", retry_after_seconds=1))
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        code = _HTTP_CODES.get(error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal")
+        said = "no such route" if isinstance(error, NotFound) else (error.description or CODES[code][1])
+        return _error_response(ServiceError(code, said))
+
+    @app.errorhandler(Exception)
+    def fault(error: Exception) -> Response:
+        _log.error("http.fault", error=error, path=request.path, trace=g.get("trace_id"))
+        return _error_response(ServiceError("internal", f"a fault of ours; the log has request {g.get('trace_id')}"))
+
+    return app
+
+
+def openapi(service: str, routes: Sequence[Route], version: str) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of ``routes``."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        names = re.findall(r"<(?:\w+:)?(\w+)>", route.rule)
+        operation: dict[str, Any] = {
+            "summary": route.summary,
+            "operationId": f"{route.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', route.rule.lower()).strip('_')}",
+            "parameters": [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names],
+            "responses": {
+                "2XX": {"description": "Success", "content": {"application/json": {"schema": route.answer or {}}}},
+                "4XX": {"$ref": "#/components/responses/Error"},
+                "5XX": {"$ref": "#/components/responses/Error"},
+            },
+            "security": [] if route.scope is None else [{"key": [route.scope]}],
+        }
+        if route.takes or route.body:
+            kinds = route.takes or ("application/json",)
+            operation["requestBody"] = {"required": True, "content": {kind: {"schema": route.body} for kind in kinds}}
+        paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.rule), {})[route.method.lower()] = operation
+    problem = {
+        "type": "object",
+        "properties": {
+            "row": {"type": ["integer", "null"]},
+            "column": {"type": ["string", "null"]},
+            "expected": {"type": "string"},
+            "got": {"type": "string"},
+        },
+    }
+    error = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "details"],
+                "properties": {
+                    "code": {"type": "string", "enum": sorted(CODES)},
+                    "message": {"type": "string"},
+                    "details": {"type": "array", "items": problem},
+                },
+            }
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"Trainyard {service}", "version": version},
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
+            "responses": {
+                "Error": {"description": "Refused or failed", "content": {"application/json": {"schema": error}}}
+            },
+        },
+    }

@@ -1,0 +1,93 @@
+"""JSON as the services take it: RFC 8259 and nothing else, with limits that hold before memory is taken.
+
+The standard library accepts NaN, lets 1e999 become infinity, keeps the last of duplicate keys and runs out of stack
+on deep nesting; all of these are refused here with ``bad_json``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from trainyard.errors import ServiceError
+
+MAX_DEPTH = 16
+_MAX_DIGITS = 400
+_INT64 = (-(2**63), 2**63 - 1)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ServiceError("bad_json", message)
+
+
+def _check_depth(data: bytes) -> None:
+    opened = data.count(b"[") + data.count(b"{")
+    if opened <= MAX_DEPTH:
+        return
+    depth = 0
+    for match in re.finditer(rb"[\[\]{}]", _STRING.sub(b"", data)):
+        depth += 1 if match.group() in b"[{" else -1
+        if depth > MAX_DEPTH:
+            _refuse(f"the JSON is nested deeper than {MAX_DEPTH} levels")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        _refuse(f"the key {twice[:80]!r} stands twice in one object")
+    return result
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS or not _INT64[0] <= (value := int(text)) <= _INT64[1]:
+        _refuse(f"the integer {text[:40]} does not fit 64 bits")
+    return value
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse(f"the number {text[:40]} is too large")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    _refuse(f"{text} is not JSON; send null for a missing value")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant, strict=True
+)
+
+
+def loads(data: bytes) -> Any:
+    """Parse one JSON document.
+
+    Raises:
+        ServiceError: ``empty_body`` or ``bad_json``; the message says where it breaks.
+    """
+    if not data.strip():
+        raise ServiceError("empty_body", "the body is empty; send JSON")
+    _check_depth(data)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        _refuse(f"the body is not UTF-8 at byte {e.start}")
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as e:
+        _refuse(f"{e.msg} at line {e.lineno}, column {e.colno}")
+    if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        _refuse("the text holds half of a surrogate pair")
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Return compact UTF-8 JSON; NaN and infinities are a fault of the caller."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
