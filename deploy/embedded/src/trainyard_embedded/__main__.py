@@ -18,6 +18,8 @@ from trainyard_embedded.errors import EXIT_USAGE, StackError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trainyard_embedded.stack import Ready
+
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the arguments say; return the exit code."""
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     return found.exit_code
 
 
-def _show(ready: commands.Ready) -> None:
+def _show(ready: Ready) -> None:
     sys.stdout.write(f"Trainyard is ready at {ready.url} (admin key: {ready.admin_key_file})\n")
     sys.stdout.flush()
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trainyard import auth, logs
+from trainyard import logs
 from trainyard.clock import SystemClock
-from trainyard.processes import ProcessId, alive, end
-from trainyard_embedded import emulator, environment, identity, keys, postgres, table
-from trainyard_embedded.errors import EXIT_NOT_READY, EXIT_NOT_RUNNING, EXIT_PORT_BUSY, OK, StackError
+from trainyard.processes import alive
+from trainyard_embedded import environment, postgres, table
+from trainyard_embedded.errors import EXIT_NOT_READY, EXIT_NOT_RUNNING, OK, StackError
 from trainyard_embedded.layout import Layout, write_private
 from trainyard_embedded.logfiles import LogFiles
-from trainyard_embedded.probes import port_problem
-from trainyard_embedded.runner import spawner
-from trainyard_embedded.supervisor import Supervisor, dump_processes
+from trainyard_embedded.stack import Ready, end_leftovers, logging_to, recorded_processes, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
-    from trainyard.clock import Clock
     from trainyard.config import Config
     from trainyard_embedded.child import Child
 
@@ -43,23 +36,6 @@ _DETACHED_START_SECONDS = 120.0
 #: the slowest child may take 40 s, Postgres 30 s after it
 _DOWN_SECONDS = 90.0
 _POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A stack that is ready: what other programs need to use it. Also the content of ``run/ready.json``."""
-
-    pid: int
-    url: str
-    data_dir: str
-    logs_dir: str
-    admin_key_file: str
-    console_key_file: str
-    database_url: str
-    aws_endpoint_url: str
-    aws_region: str
-    bucket: str
-    ports: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -100,13 +76,13 @@ def up(
     if detach:
         on_ready(_start_detached(config, environ, layout))
         return OK
-    with layout.locked(), _logging_to(layout.logs / "supervisor.log"):
+    with layout.locked(), logging_to(layout.logs / "supervisor.log"):
         layout.ready_file.unlink(missing_ok=True)
         layout.failure_file.unlink(missing_ok=True)
         try:
-            return _run(config, environ, layout, on_ready, make_table)
+            return run(config, environ, layout, on_ready, make_table)
         except StackError as e:
-            _log.error("stack.failed", reason=str(e))
+            _log.error("stack.failed", reason=str(e), exit_code=e.exit_code)
             write_private(layout.failure_file, json.dumps({"exit_code": e.exit_code, "message": str(e)}))
             raise
         finally:
@@ -136,8 +112,8 @@ def down(config: Config) -> int:
                     f"see {layout.logs / 'supervisor.log'}",
                 )
             clock.sleep(_POLL_SECONDS)
-    with layout.locked():
-        _end_leftovers(layout, clock)
+    with layout.locked(), logging_to(layout.logs / "supervisor.log"):
+        end_leftovers(layout, clock)
     return OK
 
 
@@ -146,7 +122,7 @@ def status(config: Config) -> Status:
     layout = Layout(config.data_dir.absolute())
     owner = layout.owner()
     running = owner is not None and alive(owner)
-    live = {name: process.pid for name, process in _recorded(layout).items() if alive(process)}
+    live = {name: process.pid for name, process in recorded_processes(layout).items() if alive(process)}
     return Status(running, owner.pid if owner and running else None, read_ready(layout) if running else None, live)
 
 
@@ -156,94 +132,6 @@ def read_ready(layout: Layout) -> Ready | None:
         return Ready(**json.loads(layout.ready_file.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _run(
-    config: Config,
-    environ: Mapping[str, str],
-    layout: Layout,
-    on_ready: Callable[[Ready], None],
-    make_table: MakeTable,
-) -> int:
-    clock = SystemClock()
-    _end_leftovers(layout, clock)
-    emulator.check_installed()
-    binaries = postgres.find_binaries()
-    run_as = identity.choose(binaries, layout.root)
-    cluster = postgres.Cluster(
-        layout.postgres, layout.keys / "postgres.password", config.postgres_port, binaries, run_as, clock
-    )
-    cluster.check()
-    _check_ports(table.ports(config))
-    config = complete(config, layout, cluster)
-    files = LogFiles(layout.logs)
-    with _signals() as stop_asked, ThreadPoolExecutor(_PROBE_THREADS, "probe") as executor:
-        supervisor = Supervisor(
-            make_table(config, environ, layout, cluster),
-            spawn=spawner(files),
-            executor=executor,
-            files=files,
-            clock=clock,
-            record=lambda processes: write_private(layout.children_file, dump_processes(processes)),
-        )
-        try:
-            began = clock.monotonic()
-            if supervisor.start(stop_asked):
-                ready = _ready(config, layout)
-                write_private(layout.ready_file, json.dumps(asdict(ready)))
-                _log.info("stack.ready", seconds=round(clock.monotonic() - began, 2))
-                told = _Telling(on_ready, ready)
-                supervisor.watch(lambda: max(stop_asked(), told.failed))
-                told.check()
-        finally:
-            layout.ready_file.unlink(missing_ok=True)
-            supervisor.stop(stop_asked)
-    return OK
-
-
-def complete(config: Config, layout: Layout, cluster: postgres.Cluster) -> Config:
-    """Return the settings with everything that the embedded stack decides itself; makes the keys at the first start."""
-    admin, console = keys.ensure(layout.keys, auth.make_key)
-    return replace(
-        config,
-        data_dir=layout.root,
-        database_url=cluster.url,
-        aws_endpoint_url=f"http://127.0.0.1:{config.aws_port}",
-        ingest_url=f"http://127.0.0.1:{config.ingest_port}",
-        scheduler_url=f"http://127.0.0.1:{config.scheduler_port}",
-        predictor_url=f"http://127.0.0.1:{config.predictor_port}",
-        admin_key_file=admin,
-        console_key_file=console,
-        spool_dir=layout.spool,
-        work_dir=layout.work,
-        imds_url=f"http://127.0.0.1:{config.imds_port}",
-    )
-
-
-def _ready(config: Config, layout: Layout) -> Ready:
-    return Ready(
-        pid=os.getpid(),
-        url=f"http://127.0.0.1:{config.router_port}",
-        data_dir=str(layout.root),
-        logs_dir=str(layout.logs),
-        admin_key_file=str(config.admin_key_file),
-        console_key_file=str(config.console_key_file),
-        database_url=config.require_database(),
-        aws_endpoint_url=config.aws_endpoint_url or "",
-        aws_region=config.aws_region,
-        bucket=config.bucket,
-        ports=table.ports(config),
-    )
-
-
-def _check_ports(ports: Mapping[str, int]) -> None:
-    taken: dict[int, str] = {}
-    for variable, port in ports.items():
-        if port in taken:
-            raise StackError(EXIT_PORT_BUSY, f"{taken[port]} and {variable} are both {port}; change one of them")
-        taken[port] = variable
-        if problem := port_problem(port):
-            raise StackError(EXIT_PORT_BUSY, f"port {port} {problem}; set {variable} to another port")
 
 
 def _start_detached(config: Config, environ: Mapping[str, str], layout: Layout) -> Ready:
@@ -284,83 +172,3 @@ def _detached_failure(layout: Layout) -> StackError:
         return StackError(
             EXIT_NOT_READY, f"the stack ended while it started; {layout.logs / 'up.log'} ends with: {last}"
         )
-
-
-def _recorded(layout: Layout) -> dict[str, ProcessId]:
-    try:
-        raw = json.loads(layout.children_file.read_text())
-        return {name: ProcessId(int(p["pid"]), str(p["started"])) for name, p in raw.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _end_leftovers(layout: Layout, clock: Clock) -> None:
-    """End processes that a killed supervisor left; last started first. Trainers are the EC2 host's to end."""
-    for name, process in reversed(_recorded(layout).items()):
-        if alive(process):
-            _log.warning("child.leftover", name=name, pid=process.pid)
-            ask = signal.SIGINT if name == "postgres" else signal.SIGTERM
-            end(process, clock, ask=ask, patience_seconds=10)
-    layout.children_file.unlink(missing_ok=True)
-
-
-class _Telling:
-    """Calls ``on_ready`` beside the supervisor's loop; what it raises stops the stack and comes out of ``up``."""
-
-    def __init__(self, on_ready: Callable[[Ready], None], ready: Ready) -> None:
-        self._error: BaseException | None = None
-        self._call = lambda: on_ready(ready)
-        # A daemon: a story that is still being told does not hold up the stop.
-        threading.Thread(target=self._run, name="on-ready", daemon=True).start()
-
-    @property
-    def failed(self) -> int:
-        """1 when the call has raised, else 0."""
-        return int(self._error is not None)
-
-    def check(self) -> None:
-        """Raise what the call has raised."""
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            self._call()
-        except BaseException as e:  # noqa: BLE001 - kept for the main thread, which raises it again
-            self._error = e
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], int]]:
-    """Count requests to stop instead of dying of them; give back the count."""
-    count = 0
-
-    def on_signal(_number: int, _frame: object) -> None:
-        nonlocal count
-        count += 1
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield lambda: count
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Send this package's log to the data directory: the terminal belongs to the command that called."""
-    LogFiles(path.parent).open(path.stem).close()
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logs.JsonFormatter("embedded"))
-    logger = logging.getLogger("trainyard_embedded")
-    before = logger.propagate, logger.level
-    logger.addHandler(handler)
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate, logger.level = before
-        handler.close()

@@ -51,6 +51,11 @@ class InNamespace(AsWeAre):
 
     options: tuple[str, ...] = ("--namespace",)
 
+    def prepare(self, directory: Path) -> None:
+        """Take back a cluster that an earlier start gave to another user: only root's files can be seen inside."""
+        if directory.exists() and directory.stat().st_uid != 0:
+            give(directory, 0, 0)
+
 
 class AsUser:
     """Root, giving the cluster and the server to an unprivileged user."""
@@ -69,9 +74,7 @@ class AsUser:
         # Passing through is all that others may do in the data directory: its parts stay closed to them.
         directory.parent.chmod(0o711)
         if directory.exists() and directory.stat().st_uid != self._user.pw_uid:
-            self.own(directory)
-            for path in directory.rglob("*"):
-                os.lchown(path, self._user.pw_uid, self._user.pw_gid)
+            give(directory, self._user.pw_uid, self._user.pw_gid)
         for path in (self._binaries / "postgres", directory.parent):
             if not succeeds('test -x "$1"', str(path), options=self.options):
                 raise StackError(
@@ -84,6 +87,12 @@ class AsUser:
     def own(self, directory: Path) -> None:
         """Give the directory to the user."""
         os.lchown(directory, self._user.pw_uid, self._user.pw_gid)
+
+
+def give(directory: Path, uid: int, gid: int) -> None:
+    """Change the owner of a directory and of everything in it."""
+    for path in (*directory.rglob("*"), directory):
+        os.lchown(path, uid, gid)
 
 
 def choose(binaries: Path, data_root: Path) -> RunAs:
