@@ -6,10 +6,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config as BotoConfig
-
 from trainyard import logs
+from trainyard.adapters.aws.clients import AwsClients
 from trainyard.clock import SystemClock
 from trainyard_ec2host.edges import STOP_SECONDS, Ec2Cloud, TrainerProcesses
 from trainyard_ec2host.use_cases import Host
@@ -46,7 +44,7 @@ def run(config: Config, environ: Mapping[str, str], *, command: Sequence[str] = 
         work=config.work_dir,
         clock=clock,
     )
-    host = Host(Ec2Cloud(_client(config), config.env), trainers, store, clock)
+    host = Host(Ec2Cloud(AwsClients(config).ec2, config.env), trainers, store, clock)
     _log.info("host.ready", imds_port=config.imds_port)
     while not stops:
         host.step()
@@ -70,9 +68,3 @@ def trainer_environment(config: Config, environ: Mapping[str, str]) -> Callable[
         }
 
     return of
-
-
-def _client(config: Config) -> object:
-    # One attempt with short patience: the loop itself is the retry.
-    patience = BotoConfig(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1, "mode": "standard"})
-    return boto3.client("ec2", region_name=config.aws_region, endpoint_url=config.aws_endpoint_url, config=patience)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 #: EC2 gives a spot instance two minutes; the tag lets a test give less
 INTERRUPT_TAG = "trainyard:interrupt-at"
-ENV_TAG = "trainyard:env"
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from trainyard import logs
-from trainyard.errors import TransientError
+from trainyard.adapters.aws.ec2 import ENV_TAG, Ec2Fleet
+from trainyard.adapters.aws.errors import translated
 from trainyard.processes import ProcessId, alive, bound, identify, signal_group
-from trainyard_ec2host.domain import ENV_TAG, INTERRUPT_TAG, Life, Machine
+from trainyard_ec2host.domain import INTERRUPT_TAG, Life, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from trainyard.clock import Clock
@@ -37,6 +35,7 @@ class Ec2Cloud:
 
     def __init__(self, client: Any, env: str) -> None:
         self._client = client
+        self._fleet = Ec2Fleet(client, env)
         self._filters = [
             {"Name": f"tag:{ENV_TAG}", "Values": [env]},
             {"Name": "instance-state-name", "Values": ["running"]},
@@ -44,7 +43,7 @@ class Ec2Cloud:
 
     def running(self) -> list[Machine]:
         """Return the running instances that carry the environment's tag."""
-        with _transient():
+        with translated("look for running instances"):
             pages = self._client.get_paginator("describe_instances").paginate(Filters=self._filters)
             return [
                 _machine(instance)
@@ -54,23 +53,9 @@ class Ec2Cloud:
             ]
 
     def terminate(self, instance_ids: Sequence[str]) -> None:
-        """End instances, one by one so that an unknown one does not keep the others."""
-        for instance_id in instance_ids:
-            with _transient():
-                try:
-                    self._client.terminate_instances(InstanceIds=[instance_id])
-                except ClientError as e:
-                    if e.response["Error"]["Code"] != "InvalidInstanceID.NotFound":
-                        raise
-            _log.info("instance.terminated", instance_id=instance_id)
-
-
-@contextmanager
-def _transient() -> Iterator[None]:
-    try:
-        yield
-    except (BotoCoreError, ClientError) as e:
-        raise TransientError(f"EC2 does not answer as it should: {e}") from e
+        """End instances; ids that are unknown or already ended are not an error."""
+        self._fleet.terminate(instance_ids)
+        _log.info("instances.terminated", instance_ids=" ".join(instance_ids))
 
 
 def _machine(instance: Mapping[str, Any]) -> Machine:

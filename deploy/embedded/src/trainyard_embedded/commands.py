@@ -14,24 +14,20 @@ from typing import TYPE_CHECKING, Any
 from trainyard import logs
 from trainyard.clock import SystemClock
 from trainyard.processes import alive
-from trainyard_embedded import environment, postgres, table
+from trainyard_embedded import environment, table
 from trainyard_embedded.errors import EXIT_NOT_READY, EXIT_NOT_RUNNING, OK, StackError
 from trainyard_embedded.layout import Layout, write_private
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.stack import Ready, end_leftovers, logging_to, recorded_processes, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from trainyard.config import Config
-    from trainyard_embedded.child import Child
-
-    #: makes the process table; tests pass one with tiny children
-    MakeTable = Callable[[Config, Mapping[str, str], Layout, postgres.Cluster], Sequence[Child]]
+    from trainyard_embedded.stack import MakeTable
 
 _log = logs.get(__name__)
 
-_PROBE_THREADS = 8
 _DETACHED_START_SECONDS = 120.0
 #: the slowest child may take 40 s, Postgres 30 s after it
 _DOWN_SECONDS = 90.0

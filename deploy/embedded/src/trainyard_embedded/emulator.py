@@ -49,5 +49,6 @@ def environment(environ: Mapping[str, str], config: Config, layout: Layout) -> d
         "DOCKER_HOST": f"unix://{layout.run}/no-docker.sock",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
         "PYTHONUNBUFFERED": "1",
     }

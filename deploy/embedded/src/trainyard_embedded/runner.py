@@ -6,15 +6,11 @@ and readiness probes) go to the executor that the supervisor passes.
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import os
 import signal
-import subprocess
 from typing import TYPE_CHECKING, Protocol
 
 from trainyard import logs
-from trainyard.processes import identify, signal_group
 from trainyard_embedded.errors import EXIT_NOT_READY, StackError
 
 if TYPE_CHECKING:
@@ -50,10 +46,18 @@ class State(enum.Enum):
 class Process(Protocol):
     """A started child."""
 
-    pid: int
+    identity: ProcessId
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs (negative: ended by that signal)."""
+        ...
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself; no error when it has ended."""
+        ...
+
+    def kill_group(self) -> None:
+        """Kill what is left of the process and of everything that it started."""
         ...
 
 
@@ -65,24 +69,6 @@ class Spawn(Protocol):
         ...
 
 
-def spawner(files: LogFiles) -> Spawn:
-    """Return the function that starts real processes, each leading a group of its own, logging to its own file."""
-
-    def spawn(child: Child) -> Process:
-        with files.open(child.name) as output:
-            return subprocess.Popen(
-                child.command,
-                env=dict(child.env),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o077,
-            )
-
-    return spawn
-
-
 class Runner:
     """One child and its present process."""
 
@@ -91,7 +77,6 @@ class Runner:
         self.state = State.WAITING
         self.restarts = 0
         self.process: Process | None = None
-        self.identity: ProcessId | None = None
         self._spawn = spawn
         self._executor = executor
         self._files = files
@@ -101,7 +86,7 @@ class Runner:
         self._not_before = 0.0
         self._deadline = 0.0
         self._work: Future[str | None] | None = None
-        self._reason = "it was not asked yet"
+        self._reason = "it has not ended"
         self._told_to_end_now = False
 
     @property
@@ -137,7 +122,7 @@ class Runner:
             self.state = State.STOPPED
             return
         self.state = State.STOPPING
-        self._signal(self.child.stop_signal)
+        self.process.signal(self.child.stop_signal)
 
     def step_stop(self, now: float) -> bool:
         """Return True when the process has ended; after its time it is made to end."""
@@ -159,10 +144,10 @@ class Runner:
             return
         self._deadline += _KILL_PATIENCE_SECONDS
         if self.child.kill_signal is signal.SIGKILL or self._told_to_end_now:
-            signal_group(self.process.pid, signal.SIGKILL)
+            self.process.kill_group()
         else:
             self._told_to_end_now = True
-            self._signal(self.child.kill_signal)
+            self.process.signal(self.child.kill_signal)
 
     def _prepare(self) -> str | None:
         self.child.prepare()
@@ -174,12 +159,11 @@ class Runner:
         self._work.result()
         self._work = None
         self.process = self._spawn(self.child)
-        self.identity = identify(self.process.pid)
         self._started_at = now
         self._deadline = now + self.child.ready_seconds
         self._not_before = now
         self.state = State.STARTING
-        _log.info("child.started", name=self.child.name, pid=self.process.pid)
+        _log.info("child.started", name=self.child.name, pid=self.process.identity.pid)
 
     def _look_whether_ready(self, now: float) -> None:
         if self.child.once:
@@ -202,14 +186,9 @@ class Runner:
         self._check_deadline(now)
 
     def _check_deadline(self, now: float) -> None:
-        if now < self._deadline:
-            return
-        if not self._was_ready:
+        # In a later life it is asked for ever: what it waits for may be another child that restarts.
+        if now >= self._deadline and not self._was_ready:
             raise self._failure(f"was not ready after {self.child.ready_seconds:.0f} s ({self._reason})")
-        # It was ready in an earlier life and hangs in this one: a fresh process is the only cure.
-        _log.warning("child.hangs", name=self.child.name, reason=self._reason)
-        self._deadline = now + self.child.ready_seconds
-        self.kill()
 
     def _ended(self, code: int, now: float) -> None:
         self._sweep()
@@ -231,9 +210,8 @@ class Runner:
     def _sweep(self) -> None:
         """Forget the ended process and end what it left in its group: it may still hold the port."""
         if self.process is not None:
-            signal_group(self.process.pid, signal.SIGKILL)
+            self.process.kill_group()
         self.process = None
-        self.identity = None
         self._work = None
         self._told_to_end_now = False
 
@@ -243,11 +221,6 @@ class Runner:
             f"{self.child.name} {what}; see {self._files.path(self.child.name)}, which ends with: "
             f"{self._files.last_line(self.child.name)}",
         )
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self.process is not None and self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, number)
 
 
 def describe(code: int) -> str:

@@ -20,7 +20,7 @@ from trainyard_embedded.errors import EXIT_PORT_BUSY, OK, StackError
 from trainyard_embedded.layout import Layout, write_private
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.probes import port_problem
-from trainyard_embedded.runner import spawner
+from trainyard_embedded.spawn import spawner
 from trainyard_embedded.supervisor import Supervisor, dump_processes
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ class Supervisor:
         self._write_record()
 
     def _write_record(self) -> None:
-        present = {runner.child.name: runner.identity for runner in self.runners if runner.identity is not None}
+        present = {runner.child.name: runner.process.identity for runner in self.runners if runner.process is not None}
         if present != self._recorded:
             self._record(present)
             self._recorded = present

@@ -95,6 +95,8 @@ def _postgres(cluster: Cluster) -> Child:
         stop_signal=signal.SIGINT,
         kill_signal=signal.SIGQUIT,
         stop_seconds=30,
+        # After a crash of the machine it replays its log first.
+        ready_seconds=300,
     )
 
 
