@@ -132,17 +132,17 @@ class Runner:
             if now < self._deadline:
                 return False
             _log.warning("child.killed", name=self.child.name, after_seconds=self.child.stop_seconds)
-            self.kill()
+            self.kill(now)
             return False
         self._sweep()
         self.state = State.STOPPED
         return True
 
-    def kill(self) -> None:
+    def kill(self, now: float) -> None:
         """End the process now: by its own kill signal first, by SIGKILL when asked again."""
         if self.process is None or self.process.poll() is not None:
             return
-        self._deadline += _KILL_PATIENCE_SECONDS
+        self._deadline = now + _KILL_PATIENCE_SECONDS
         if self.child.kill_signal is signal.SIGKILL or self._told_to_end_now:
             self.process.kill_group()
         else:

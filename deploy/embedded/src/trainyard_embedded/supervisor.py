@@ -70,7 +70,8 @@ class Supervisor:
             if self._clock.monotonic() - self._logs_checked_at > _LOG_CHECK_SECONDS:
                 self._logs_checked_at = self._clock.monotonic()
                 self._files.shrink_all()
-            self._clock.sleep(_TICK_WATCHING_SECONDS)
+            settled = all(runner.state in {State.READY, State.DONE} for runner in self.runners)
+            self._clock.sleep(_TICK_WATCHING_SECONDS if settled else _TICK_STARTING_SECONDS)
 
     def stop(self, stop_asked: Callable[[], int]) -> None:
         """End everything, the highest stage first. When ``stop_asked`` returns more than 1, end it at once."""
@@ -83,7 +84,7 @@ class Supervisor:
                 if stop_asked() > 1 and not hurried:
                     hurried = True
                     for runner in going:
-                        runner.kill()
+                        runner.kill(self._clock.monotonic())
                 self._clock.sleep(_TICK_STARTING_SECONDS)
         self._write_record()
         _log.info("stack.stopped")
