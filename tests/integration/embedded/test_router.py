@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from trainyard.testing.processes import free_port
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 DEADLINE_SECONDS = 20.0
 
@@ -121,10 +123,9 @@ class Server(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def ports(free_ports: Callable[[int], list[int]]) -> dict[str, int]:
+def ports() -> dict[str, int]:
     """Return a free port for the router and each service, by variable."""
-    names = ("ROUTER", "INGEST", "SCHEDULER", "PREDICTOR", "CONSOLE")
-    return dict(zip(names, free_ports(len(names)), strict=True))
+    return {name: free_port() for name in ("ROUTER", "INGEST", "SCHEDULER", "PREDICTOR", "CONSOLE")}
 
 
 def serve(port: int) -> Server:

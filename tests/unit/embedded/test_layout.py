@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from typing import TYPE_CHECKING
 
 import pytest
 
 from trainyard.clock import ManualClock
-from trainyard_embedded.errors import EXIT_DATA_DIRECTORY, EXIT_IN_USE, StackError
-from trainyard_embedded.identity import AsWeAre, InNamespace, decide
+from trainyard_embedded.errors import EXIT_DATA_DIRECTORY, EXIT_DEPENDENCY, EXIT_IN_USE, StackError
+from trainyard_embedded.identity import AsUser, AsWeAre, InNamespace, decide
 from trainyard_embedded.layout import Layout
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.postgres import MAJOR, Cluster
@@ -109,6 +111,15 @@ def test_postgres_runs_as_root_only_under_another_name() -> None:
     assert type(decide(1000, lambda: True, lambda: other)) is AsWeAre
     assert isinstance(decide(0, lambda: True, lambda: other), InNamespace)
     assert decide(0, lambda: False, lambda: other) is other
+
+
+def test_a_user_that_cannot_reach_the_programs_is_named(tmp_path: Path) -> None:
+    """The sentence names the user, the path and the ways out."""
+    me = pwd.getpwuid(os.geteuid())
+    way = AsUser(me, tmp_path / "bin", reaches=lambda path: path == tmp_path)
+    with pytest.raises(StackError, match=f"user '{me.pw_name}' cannot reach {tmp_path}/bin/postgres; run as") as caught:
+        way.prepare(tmp_path / "postgres")
+    assert caught.value.exit_code == EXIT_DEPENDENCY
 
 
 def test_logs_stay_small_while_they_are_written(tmp_path: Path) -> None:

@@ -60,10 +60,13 @@ class InNamespace(AsWeAre):
 class AsUser:
     """Root, giving the cluster and the server to an unprivileged user."""
 
-    def __init__(self, user: pwd.struct_passwd, binaries: Path) -> None:
+    def __init__(
+        self, user: pwd.struct_passwd, binaries: Path, *, reaches: Callable[[Path], bool] | None = None
+    ) -> None:
         self.options: tuple[str, ...] = ("--user", str(user.pw_uid), str(user.pw_gid))
         self._user = user
         self._binaries = binaries
+        self._reaches = reaches or self._can_enter
 
     def prepare(self, directory: Path) -> None:
         """Give the cluster to the user and let it pass through the data directory.
@@ -76,7 +79,7 @@ class AsUser:
         if directory.exists() and directory.stat().st_uid != self._user.pw_uid:
             give(directory, self._user.pw_uid, self._user.pw_gid)
         for path in (self._binaries / "postgres", directory.parent):
-            if not succeeds('test -x "$1"', str(path), options=self.options):
+            if not self._reaches(path):
                 raise StackError(
                     EXIT_DEPENDENCY,
                     f"Postgres must not run as root, user namespaces are not permitted here, and user "
@@ -87,6 +90,9 @@ class AsUser:
     def own(self, directory: Path) -> None:
         """Give the directory to the user."""
         os.lchown(directory, self._user.pw_uid, self._user.pw_gid)
+
+    def _can_enter(self, path: Path) -> bool:
+        return succeeds('test -x "$1"', str(path), options=self.options)
 
 
 def give(directory: Path, uid: int, gid: int) -> None:

@@ -171,13 +171,14 @@ class Cluster:
         """End servers that still work on this directory, and forget a pid file whose process has gone.
 
         After a kill -9 of the postmaster its backends end within milliseconds, but a new postmaster refuses to start
-        before the last is gone; and the number in a stale pid file may by now belong to a stranger, which Postgres
-        would take for a living server.
+        before the last is gone. The number in a stale lock file may by now belong to a stranger, or to a zombie that
+        nobody waits for (in a container without an init): Postgres would take either for a living server.
         """
         for process in _servers_in(self.directory, self._noted_pid()):
             _log.warning("postgres.leftover", pid=process.pid)
             end(process, self.clock, ask=signal.SIGINT, patience_seconds=5)
-        (self.directory / "postmaster.pid").unlink(missing_ok=True)
+        for stale in (self.directory / "postmaster.pid", *self.directory.glob(".s.PGSQL.*")):
+            stale.unlink(missing_ok=True)
 
     def _noted_pid(self) -> int | None:
         try:
