@@ -82,16 +82,23 @@ class Proxy:
         try:
             _check_head(request)
             target = self._routes.target(request.rel_url.raw_path)
-            upstream = await self._ask(request, target.service, target.path)
+            body = Body(request)
+            upstream = await self._ask(request, target.service, target.path, body)
         except ServiceError as e:
             answer = web.json_response(e.as_dict(), status=e.status)
             if e.retry_after_seconds is not None:
                 answer.headers[hdrs.RETRY_AFTER] = str(e.retry_after_seconds)
             return answer
-        async with upstream:
+        try:
             return await _relay(request, upstream, target.service)
+        finally:
+            # A connection on which a body or an answer is still under way cannot carry another request.
+            if body.whole and upstream.content.at_eof():
+                upstream.release()
+            else:
+                upstream.close()
 
-    async def _ask(self, request: web.Request, service: str, path: str) -> aiohttp.ClientResponse:
+    async def _ask(self, request: web.Request, service: str, path: str, body: Body) -> aiohttp.ClientResponse:
         query = request.rel_url.raw_query_string
         url = URL(f"{self._app[_UPSTREAMS][service]}{path}{'?' + query if query else ''}", encoded=True)
         headers = _forwarded(request)
@@ -99,11 +106,11 @@ class Proxy:
         deadline = loop.time() + CONNECT_SECONDS
         while True:
             try:
-                return await self._app[_SESSION].request(
+                upstream = await self._app[_SESSION].request(
                     request.method,
                     url,
                     headers=headers,
-                    data=request.content if request.can_read_body else None,
+                    data=body.chunks() if request.can_read_body else None,
                     allow_redirects=False,
                 )
             except aiohttp.ClientConnectorError as e:
@@ -120,6 +127,35 @@ class Proxy:
                     f"{service} ended the connection before it answered; repeat with the same Idempotency-Key",
                     retry_after_seconds=1,
                 ) from e
+            else:
+                body.answered = True
+                return upstream
+
+
+class Body:
+    """A request's body on its way to the service. ``answered`` stops it; ``whole`` when nothing more is to be sent.
+
+    A service may refuse a large body from its head alone and close. Whoever goes on writing then gets a reset, and
+    with it loses the refusal that had arrived before. So each chunk waits until what has come in has been looked at:
+    three turns of the loop, for the socket to be read, for the answer's task to wake, and for it to say so.
+    """
+
+    _TURNS = 3
+
+    def __init__(self, request: web.Request) -> None:
+        self.answered = False
+        self.whole = not request.can_read_body
+        self._content = request.content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes in, until the service has answered."""
+        async for chunk in self._content.iter_any():
+            for _ in range(self._TURNS):
+                await asyncio.sleep(0)
+            if self.answered:
+                return
+            yield chunk
+        self.whole = True
 
 
 async def _relay(request: web.Request, upstream: aiohttp.ClientResponse, service: str) -> web.StreamResponse:
