@@ -9,9 +9,8 @@ from __future__ import annotations
 import copy
 import shutil
 import struct
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
@@ -19,6 +18,9 @@ import numpy as np
 from trainyard.model import encode
 from trainyard.model.wire import HEADER_BYTES, envelope
 from trainyard.testing.models import sample_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).parent / "hostile"
 Tree = dict[str, Any]
@@ -80,6 +82,10 @@ def bodies() -> dict[str, bytes]:
             "bad_key--bytes": b"\x81\xc4\x01a\x01",
             "duplicate_key--name": b"\x82\xa4name\xa1a\xa4name\xa1b",
             "wrong_type--a_number": b"\x01",
+            "not_canonical--negative_int": b"\xd1\xff\xff",
+            "not_canonical--signed_int": b"\xd2\x00\x01\x00\x00",
+            "not_canonical--string_length": b"\xd9\x01a",
+            "not_canonical--list_length": b"\xdc\x00\x00",
         }.items()
     }
 
@@ -184,6 +190,7 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "wrong_fields--reordered": (*LINEAR, reordered),
     "not_canonical--unsorted": (*LINEAR, unsorted_metrics),
     "not_canonical--long_int": (*LINEAR, long_int),
+    "not_canonical--schema_default_left_out": (*LINEAR, lambda t: t["schema"]["columns"][1].pop("nullable") and None),
     "wrong_type--name": (*LINEAR, put("name", 7)),
     "wrong_type--classes": (*LINEAR, put("classes", {"a": 1})),
     "wrong_type--int_for_float": (*LINEAR, put("threshold", 1)),
@@ -251,7 +258,7 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
         *TREES,
         lambda t: node("right", 0, len(estimator_of(t)["left"]["data"]) // 4 - 1)(t),
     ),
-    "bad_tree--two_parents": (*TREES, lambda t: node("right", 0, 1)(t)),
+    "bad_tree--two_parents": (*TREES, node("right", 0, 1)),
     "bad_tree--feature_out_of_range": (*TREES, node("feature", 0, 999)),
     "bad_tree--feature_minus_two": (*TREES, node("feature", 0, -2)),
     "bad_tree--direction": (*TREES, node("default_left", 0, 2)),

@@ -10,6 +10,7 @@ import pytest
 from trainyard.errors import ArtifactError
 from trainyard.model import Predictor, decode, encode, self_test
 from trainyard.model.codes import CODES
+from trainyard.testing.models import ESTIMATORS, TASKS
 
 HERE = Path(__file__).parent
 MODELS = sorted((HERE / "models").glob("*.msgpack"))
@@ -48,10 +49,6 @@ def test_every_code_has_a_hostile_file() -> None:
 
 def test_there_is_a_golden_model_for_every_kind() -> None:
     """Every estimator is there for every task."""
-    kinds = {tuple(p.stem.removeprefix("v1-").split("-")) for p in MODELS}
-    wanted = {
-        (e, t)
-        for e in ("linear", "neural_network", "tree_ensemble", "blend")
-        for t in ("binary", "multiclass", "regression")
-    }
-    assert wanted <= kinds
+    names = {p.stem.removeprefix("v1-") for p in MODELS}
+    for estimator in ESTIMATORS:
+        assert {f"{estimator}-{task}" for task in TASKS} <= names

@@ -11,7 +11,9 @@ import pytest
 
 from trainyard.errors import ArtifactError, ServiceError
 from trainyard.model import (
+    DATE_PARTS,
     Blend,
+    DateParts,
     Golden,
     IsMissing,
     Linear,
@@ -25,6 +27,7 @@ from trainyard.model import (
     self_test,
     with_golden,
 )
+from trainyard.model.trees import TreeKernel
 from trainyard.testing.models import ESTIMATORS, SCHEMA, TASKS, random_trees, sample_model, sample_rows
 
 KINDS = [(estimator, task) for estimator in ESTIMATORS for task in TASKS]
@@ -92,8 +95,6 @@ def test_trees_follow_the_written_rule(vector: bool, depth: int, n_outputs: int)
     x = np.round(rng.normal(size=(4, 200)), 1)  # thresholds are rounded alike: many ties
     x[rng.random(x.shape) < 0.1] = np.nan
     x[0, :2] = [np.inf, -np.inf]
-    from trainyard.model.trees import TreeKernel  # noqa: PLC0415 - the kernel is no public name
-
     got = TreeKernel(trees).scores(x)
     for row in range(x.shape[1]):
         assert got[:, row].tolist() == walk(trees, x[:, row].tolist())
@@ -156,8 +157,6 @@ def test_missing_is_told_for_any_type() -> None:
 
 def test_every_date_part_is_right() -> None:
     """All parts of a Thursday at noon, UTC, whatever the zone it was written in; a date counts from midnight."""
-    from trainyard.model.dto import DATE_PARTS, DateParts  # noqa: PLC0415
-
     wanted = {
         "year": 2024,
         "month": 2,

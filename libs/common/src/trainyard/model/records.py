@@ -102,6 +102,8 @@ class ListOf:
 
     def pack(self, value: Any) -> Any:
         """Return the list of packed items."""
+        if not isinstance(value, list | tuple):
+            raise ArtifactError("wrong_type", f"{type(value).__name__} is not a list")
         return [self.inner.pack(v) for v in value]
 
     def unpack(self, raw: Any, where: str) -> Any:
@@ -119,13 +121,17 @@ class MapOf:
 
     def pack(self, value: Any) -> Any:
         """Return the map of packed values, sorted."""
-        return {STR.pack(k): self.inner.pack(value[k]) for k in sorted(value)}
+        if not isinstance(value, Mapping):
+            raise ArtifactError("wrong_type", f"{type(value).__name__} is not a map")
+        return {name: self.inner.pack(value[name]) for name in sorted(map(STR.pack, value))}
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the dict of values."""
         if type(raw) is not dict:
             raise ArtifactError("wrong_type", f"{where} is not a map")
-        return {STR.unpack(k, f"key of {where}"): self.inner.unpack(v, f"{where}.{k}") for k, v in raw.items()}
+        if list(raw) != sorted(raw):
+            raise ArtifactError("not_canonical", f"the names in {where} are not sorted")
+        return {name: self.inner.unpack(v, f"{where}.{name}") for name, v in raw.items()}
 
 
 @dataclass(frozen=True)
@@ -161,14 +167,20 @@ class SchemaForm:
 
     def pack(self, value: Any) -> Any:
         """Return the JSON form."""
+        if not isinstance(value, Schema):
+            raise ArtifactError("wrong_type", f"{type(value).__name__} is not a schema")
         return value.to_dict()
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the schema."""
         try:
-            return Schema.from_dict(raw)
+            schema = Schema.from_dict(raw)
         except ServiceError as e:
             raise ArtifactError("bad_schema", f"{where}: {e.details[0].expected}") from e
+        for given, column in zip(raw["columns"], schema.columns, strict=True):
+            if list(given.items()) != list(column.to_dict().items()):
+                raise ArtifactError("not_canonical", f"{where} leaves out a default or orders its fields otherwise")
+        return schema
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,9 @@ class Array:
         if _NAMES.get(value.dtype) != self.dtype or value.ndim != self.ndim:
             raise ArtifactError("array_dtype", f"an array of {value.dtype} stands where {self.dtype} belongs")
         self._check_finite(value, "array")
-        return {"dtype": self.dtype, "shape": list(value.shape), "data": value.tobytes()}
+        # a view, not a copy: msgpack writes it as bytes
+        data = memoryview(value).cast("B") if value.size else b""
+        return {"dtype": self.dtype, "shape": list(value.shape), "data": data}
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return a read-only view on the bytes."""
@@ -223,6 +237,8 @@ class Record:
 
     def pack(self, value: Any) -> Any:
         """Return the map."""
+        if type(value) is not self.cls:
+            raise ArtifactError("wrong_type", f"{type(value).__name__} stands where another record belongs")
         head = {} if self.kind is None else {"kind": self.kind}
         return head | {name: form.pack(getattr(value, name)) for name, form in self.fields.items()}
 
