@@ -143,9 +143,11 @@ def test_a_second_up_carries_on(stack: Stack) -> None:
     clients.close()
     before = {file: file.read_bytes() for file in (stack.root / "keys").iterdir()}
     live = stack.children()
-    status = stack.command("status")
+    status = stack.command("status", "--json")
     assert status.returncode == 0
     assert json.loads(status.stdout)["ready"] == ready
+    assert json.loads(status.stdout)["processes"] == {name: child.pid for name, child in live.items()}
+    assert ready["url"] in stack.command("status").stdout
     assert stack.command("down").returncode == 0
     assert not [name for name, child in live.items() if alive(child)]
     assert stack.process is not None
