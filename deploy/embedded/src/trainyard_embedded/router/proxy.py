@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 from yarl import URL
 
 from trainyard import logs
@@ -34,6 +33,7 @@ _HOP_BY_HOP = frozenset(
         hdrs.TRANSFER_ENCODING, hdrs.UPGRADE, hdrs.EXPECT,
     )
 )  # fmt: skip
+_FORWARDED_FOR = hdrs.X_FORWARDED_FOR.lower()
 _UPSTREAMS = web.AppKey("upstreams", dict)
 _SESSION = web.AppKey("session", aiohttp.ClientSession)
 
@@ -181,15 +181,14 @@ def _check_head(request: web.Request) -> None:
         raise ServiceError("bad_request", f"the request's headers are longer than {MOST_HEAD_BYTES} bytes")
 
 
-def _forwarded(request: web.Request) -> CIMultiDict[str]:
+def _forwarded(request: web.Request) -> list[tuple[str, str]]:
     """Return the headers for the service: the client's own, ``Host`` untouched, and who asked."""
-    headers = _without_hops(request.headers)
     came_through = [*request.headers.getall(hdrs.X_FORWARDED_FOR, []), request.remote or "unknown"]
-    headers[hdrs.X_FORWARDED_FOR] = ", ".join(came_through)
-    return headers
+    kept = [(name, value) for name, value in _without_hops(request.headers) if name.lower() != _FORWARDED_FOR]
+    return [*kept, (hdrs.X_FORWARDED_FOR, ", ".join(came_through))]
 
 
-def _without_hops(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return a copy without what concerns one connection only."""
+def _without_hops(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers without those that concern one connection only; a name may stand several times."""
     named = {name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(",")} | _HOP_BY_HOP
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in named)
+    return [(name, value) for name, value in headers.items() if name.lower() not in named]
