@@ -10,7 +10,7 @@ from trainyard import strict_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainyard.contracts.answers import Repeatable
+    from trainyard.contracts.idempotency import Repeatable
     from trainyard.contracts.scheduling import Records, Store
 
 
