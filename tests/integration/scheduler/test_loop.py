@@ -2,99 +2,130 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.integration.scheduler.loops import (
+    BY,
+    ask_for,
+    decisions_of,
+    make_model,
+    requests_of,
+    running,
+    take_ids,
+)
 
-from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ec2 import Ec2Fleet
-from trainyard.adapters.aws.sqs import SqsQueue
-from trainyard.messages import TrainingRequest, decode
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.alias_object import decode_alias
+from trainyard.auth import KEYS_OBJECT, decode_keys, make_key, parse_key
+from trainyard.config import load
+from trainyard.contracts.blobs import BlobMissingError
 from trainyard.testing.processes import wait_until
-from trainyard_scheduler.bootstrap import build_program
-from trainyard_scheduler.use_cases.answers import By
-from trainyard_scheduler.use_cases.models import put_model
-from trainyard_scheduler.use_cases.requests import ask
+from trainyard_scheduler.use_cases import keys
+from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.scheduler.warehouse import Warehouse
+
+    from trainyard.adapters.aws.clients import AwsClients
     from trainyard.adapters.postgres.scheduling import PostgresStore
     from trainyard.config import Config
-    from trainyard.contracts.requests import RequestRecord
-
-BY = By("test", "trace")
-
-
-@contextmanager
-def running(settings: Config) -> Iterator[None]:
-    """Run the scheduler's loops in threads of this process."""
-    stop = threading.Event()
-    faults: list[str] = []
-    program = build_program(settings, stop)
-    thread = threading.Thread(target=lambda: faults.extend(program.run()))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(20)
-        assert not thread.is_alive()
-        assert faults == []
-
-
-def make_model(store: PostgresStore, min_new_rows: int | None, name: str = "late") -> None:
-    """Create a model of the warehouse's dataset."""
-    with store.begin() as records:
-        policy = {"min_new_rows": min_new_rows}
-        put_model(records, name, {"dataset": "flights", "label": "late", "policy": policy}, BY)
-
-
-def requests_of(store: PostgresStore, model: str = "late") -> list[RequestRecord]:
-    """Return all requests of the model, newest first."""
-    with store.begin() as records:
-        found = records.models.get(model)
-        assert found is not None
-        return records.requests.page(found.id, 100, None)
-
-
-@pytest.fixture
-def clients(settings: Config, aws_clients: AwsClients) -> AwsClients:
-    """Clients of the emulator."""
-    return aws_clients
 
 
 def test_crossing_the_threshold(
-    settings: Config, store: PostgresStore, warehouse: Warehouse, clients: AwsClients, monkeypatch: pytest.MonkeyPatch
+    settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients
 ) -> None:
     """The batch that crosses the threshold, and none before, puts one request on the training queue and launches."""
-    export(monkeypatch, settings)
     make_model(store, 10)
     with running(settings):
         warehouse.add(9)
-        wait_until(lambda: _reasons(store) == ["not fired: 9 of 10 new rows"], "the first decision")
+        wait_until(lambda: decisions_of(store) == ["not fired: 9 of 10 new rows"], "the first decision")
         assert requests_of(store) == []
         last = warehouse.add(1)
-        queue = SqsQueue(clients.sqs, settings.queue_training)
-        (message,) = queue.receive(limit=10, wait_seconds=10, visibility_seconds=30)
+        ids = take_ids(aws_clients, settings.queue_training)
         (request,) = requests_of(store)
-        assert decode(message.type, message.body) == TrainingRequest(request.id)
+        assert ids == [request.id]
         assert (request.upto_seq, request.new_rows, request.reason) == (last, 10, "min_new_rows")
-        fleet = Ec2Fleet(clients.ec2, settings.env)
+        fleet = Ec2Fleet(aws_clients.ec2, settings.env)
         wait_until(lambda: any(i.alive for i in fleet.instances()), "an instance")
 
 
-def _reasons(store: PostgresStore) -> list[str]:
-    with store.begin() as records:
-        model = records.models.get("late")
-        assert model is not None
-        return [decision.reason for decision in records.requests.decisions(model.id, 10, None)]
+def test_two_schedulers_at_once(
+    settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients
+) -> None:
+    """Two schedulers over one database make one request, one decision and one launch."""
+    make_model(store, 10)
+    with ExitStack() as stack:
+        stack.enter_context(running(settings))
+        stack.enter_context(running(settings))
+        for _ in range(4):
+            warehouse.add(5)
+        wait_until(lambda: len(requests_of(store)) > 0, "a request")
+        fleet = Ec2Fleet(aws_clients.ec2, settings.env)
+        wait_until(lambda: any(i.alive for i in fleet.instances()), "an instance")
+        newest = "not fired: a request is open already; "
+        wait_until(lambda: decisions_of(store)[0].startswith(newest), "the decision after the last batch")
+    assert len(requests_of(store)) == 1
+    assert sum(reason.startswith("fired") for reason in decisions_of(store)) == 1
+    assert len(fleet.instances()) == 1
 
 
-def export(monkeypatch: pytest.MonkeyPatch, settings: Config) -> None:
-    """Give boto3 the emulator's credentials, which services take from the environment."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def test_aliases_follow_the_database(
+    settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients
+) -> None:
+    """An alias object appears with the alias, comes back after an overwrite and a deletion, and goes with the alias."""
+    make_model(store, None)
+    warehouse.add(20)
+    request = ask_for(store)
+    warehouse.claim(request)
+    version = warehouse.finish(request)
+    blobs = S3Blobs(aws_clients.s3, settings.bucket)
+
+    def said() -> int | None:
+        try:
+            return decode_alias(blobs.get("aliases/late/champion").data).version
+        except (BlobMissingError, ValueError):
+            return None
+
+    with running(settings):
+        with store.begin() as records:
+            set_alias(records, "late", "champion", version, expected_seq=0, reason="test", by=BY)
+        wait_until(lambda: said() == version, "the alias object")
+        blobs.put("aliases/late/champion", b"somebody else's")
+        wait_until(lambda: said() == version, "the alias object after an overwrite", seconds=4)
+        blobs.delete("aliases/late/champion")
+        wait_until(lambda: said() == version, "the alias object after a deletion", seconds=4)
+        with store.begin() as records:
+            remove_alias(records, "late", "champion", BY)
+        wait_until(lambda: said() is None, "the end of the alias object")
+
+
+def test_keys_are_published(
+    settings: Config, store: PostgresStore, aws_clients: AwsClients, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """The admin key of the file is registered and published at start, a revoked key leaves the object."""
+    admin = make_key()
+    (tmp_path / "admin").write_text(admin + "\n")
+    blobs = S3Blobs(aws_clients.s3, settings.bucket)
+
+    def published() -> set[str]:
+        try:
+            return set(decode_keys(blobs.get(KEYS_OBJECT).data))
+        except BlobMissingError:
+            return set()
+
+    with running(load({**environment, "TRAINYARD_ADMIN_KEY_FILE": str(tmp_path / "admin")})):
+        parsed = parse_key(admin)
+        assert parsed is not None
+        wait_until(lambda: published() == {parsed.key_id}, "the admin key")
+        with store.begin() as records:
+            made, _ = keys.make_key(records, "more", ["read"], None, BY)
+        wait_until(lambda: published() == {parsed.key_id, made.id}, "the new key", seconds=4)
+        with store.begin() as records:
+            keys.revoke_key(records, made.id, BY)
+        wait_until(lambda: published() == {parsed.key_id}, "the end of the revoked key", seconds=4)
+        blobs.delete(KEYS_OBJECT)
+        wait_until(lambda: published() == {parsed.key_id}, "the keys after a deletion", seconds=4)

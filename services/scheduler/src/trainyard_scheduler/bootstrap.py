@@ -41,7 +41,7 @@ _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
-_LONG_POLL_SECONDS = 5
+_LONG_POLL_SECONDS = 2
 #: Sent messages stay that long, for whoever wants to know what was sent.
 _SENT_KEPT_SECONDS = 86_400.0
 

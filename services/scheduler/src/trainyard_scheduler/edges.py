@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _MAX_BACKOFF_SECONDS = 2.0
-_LISTEN_SECONDS = 5.0
+_LISTEN_SECONDS = 1.0
 _JOIN_SECONDS = 8.0
 _random = secrets.SystemRandom()
 _log = logs.get(__name__)
