@@ -1,1 +1,1 @@
-"""Real implementations of the contracts, behind the extras `aws`, `postgres` and `web`."""
+"""Implementations of the contracts over real services. Each sits behind an extra of this package."""

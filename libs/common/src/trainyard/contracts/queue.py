@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+#: Most messages in one call, and most bytes: of one message, and of all messages of one call.
+MAX_BATCH = 10
+MAX_BYTES = 262_144
+MAX_WAIT_SECONDS = 20
+MAX_VISIBILITY_SECONDS = 43_200
 
 
 @dataclass(frozen=True)
@@ -16,10 +22,18 @@ class Outgoing:
     type: str
     body: str
 
+    @property
+    def size_bytes(self) -> int:
+        """What the message counts against :data:`MAX_BYTES`: body and attribute (name, data type, value)."""
+        return len(self.body.encode()) + len("type") + len("String") + len(self.type.encode())
+
 
 @dataclass(frozen=True)
 class Received:
-    """A message that is now invisible to others until its visibility time ends or it is deleted."""
+    """A message that is now invisible to others until its visibility time ends or it is deleted.
+
+    ``type`` is empty when the sender set none (S3 notifications).
+    """
 
     message_id: str
     receipt: str
@@ -46,7 +60,12 @@ class Queue(Protocol):
     """One queue. Every method raises :class:`~trainyard.errors.TransientError` when the service does not answer."""
 
     def send(self, messages: Sequence[Outgoing]) -> list[int]:
-        """Send all messages, in batches as the service allows; return the indexes that were *not* accepted."""
+        """Send all messages, in batches as the service allows; return the indexes that were *not* accepted.
+
+        Raises:
+            ValueError: a message is empty or larger than :data:`MAX_BYTES`; nothing was sent.
+            TransientError: nothing was accepted because the service does not answer.
+        """
         ...
 
     def receive(self, *, limit: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
@@ -54,7 +73,10 @@ class Queue(Protocol):
         ...
 
     def delete(self, receipt: str) -> None:
-        """Settle a message. Deleting twice, or with a receipt that has gone stale, is not an error."""
+        """Settle a message. Deleting twice, or with a receipt that has gone stale, is not an error.
+
+        Whether a stale receipt still deletes its message is up to the service: never count on either.
+        """
         ...
 
     def extend(self, receipt: str, visibility_seconds: int) -> bool:
@@ -64,3 +86,41 @@ class Queue(Protocol):
     def depth(self) -> Depth:
         """Return the number of messages by state."""
         ...
+
+
+def batches(messages: Sequence[Outgoing]) -> Iterator[list[int]]:
+    """Yield the indexes of ``messages`` in order, in groups that fit one call.
+
+    Raises:
+        ValueError: a message can never be sent; raised before the first group.
+    """
+    for index, message in enumerate(messages):
+        if not message.body or not message.type:
+            raise ValueError(f"message {index} has an empty body or type, which no queue takes")
+        if message.size_bytes > MAX_BYTES:
+            raise ValueError(f"message {index} has {message.size_bytes} bytes; a queue takes at most {MAX_BYTES}")
+    group: list[int] = []
+    size = 0
+    for index, message in enumerate(messages):
+        if group and (len(group) == MAX_BATCH or size + message.size_bytes > MAX_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(index)
+        size += message.size_bytes
+    if group:
+        yield group
+
+
+def check_receive(limit: int, wait_seconds: int, visibility_seconds: int) -> None:
+    """Raise ValueError for arguments of ``receive`` that no queue takes."""
+    if not 1 <= limit <= MAX_BATCH:
+        raise ValueError(f"limit is {limit}; a queue gives 1 to {MAX_BATCH} messages at a time")
+    if not 0 <= wait_seconds <= MAX_WAIT_SECONDS:
+        raise ValueError(f"wait_seconds is {wait_seconds}; a queue waits 0 to {MAX_WAIT_SECONDS} seconds")
+    check_visibility(visibility_seconds)
+
+
+def check_visibility(visibility_seconds: int) -> None:
+    """Raise ValueError for a visibility time that no queue takes."""
+    if not 0 <= visibility_seconds <= MAX_VISIBILITY_SECONDS:
+        raise ValueError(f"visibility_seconds is {visibility_seconds}; it may be 0 to {MAX_VISIBILITY_SECONDS}")

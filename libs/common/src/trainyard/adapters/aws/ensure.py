@@ -1,0 +1,218 @@
+"""Everything in AWS that the services count on, made when it is not there: bucket, queues, notification, template.
+
+:meth:`AwsSetup.ensure` may run any number of times and in several processes at once. The scheduler calls it at every
+start; the adapters call it (``on_missing``) when AWS answers that something is missing, as an emulator does that was
+restarted. It sets only what is ours and leaves everything else on the bucket and the queues as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from trainyard import logs
+from trainyard.adapters.aws.ec2 import ENV_TAG, launch_template_name
+from trainyard.adapters.aws.errors import code_of, translated
+from trainyard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.config import Config
+
+log = logs.get(__name__)
+
+LANDING_PREFIX = "landing/"
+_NOTIFICATION_ID = "trainyard-landing"
+_POLICY_SID = "trainyard-s3-notifications"
+_VISIBILITY_SECONDS = 60
+_RETENTION_SECONDS = 4 * 86_400
+#: A message keeps the age it had in its first queue, so dead letters must be kept longer than that queue keeps them.
+_DEAD_LETTER_RETENTION_SECONDS = 14 * 86_400
+_MAX_RECEIVES = 5
+#: Amazon Linux by its public alias: an image that exists in every region. The deploy command writes the template with
+#: the trainer's own image before the first start, and a template that exists is never touched here.
+_DEFAULT_IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+_NO_QUEUE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+
+
+def dead_letter_name(queue: str) -> str:
+    """Return the name of the dead-letter queue of ``queue``."""
+    return f"{queue}-dlq"
+
+
+def queue_names(config: Config) -> tuple[str, str, str, str]:
+    """Return the names of the four queues: training, arrived, objects, predictions."""
+    return config.queue_training, config.queue_arrived, config.queue_objects, config.queue_predictions
+
+
+class AwsSetup:
+    """Makes what the configuration names."""
+
+    def __init__(self, clients: AwsClients, config: Config) -> None:
+        self._clients = clients
+        self._config = config
+        self._lock = threading.Lock()
+
+    def ensure(self) -> None:
+        """Make whatever is missing.
+
+        Raises:
+            TransientError: AWS does not answer or does not allow it; what was made so far stays.
+            ConfigError: the bucket's name belongs to somebody else.
+        """
+        with self._lock, translated("set up AWS"):
+            self._ensure_bucket()
+            arns = {name: self._ensure_queue(name) for name in queue_names(self._config)}
+            objects = self._config.queue_objects
+            self._ensure_s3_may_send(objects, arns[objects])
+            self._ensure_notification(arns[objects])
+            self._ensure_launch_template()
+
+    # --- S3 ---
+
+    def _ensure_bucket(self) -> None:
+        s3, bucket = self._clients.s3, self._config.bucket
+        try:
+            s3.head_bucket(Bucket=bucket)
+        except ClientError as e:
+            if code_of(e) not in {"404", "NoSuchBucket"}:
+                raise
+        else:
+            return
+        # us-east-1 is the one region that must not be named.
+        region = self._config.aws_region
+        where: dict[str, Any] = {}
+        if region != "us-east-1":
+            where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        try:
+            s3.create_bucket(Bucket=bucket, **where)
+        except ClientError as e:
+            if code_of(e) == "BucketAlreadyExists":
+                raise ConfigError(f"TRAINYARD_BUCKET={bucket} belongs to another account; choose another name") from e
+            if code_of(e) != "BucketAlreadyOwnedByYou":
+                raise
+        log.info("aws.bucket_created", bucket=bucket)
+
+    def _ensure_notification(self, queue_arn: str) -> None:
+        s3, bucket = self._clients.s3, self._config.bucket
+        current = s3.get_bucket_notification_configuration(Bucket=bucket)
+        current.pop("ResponseMetadata", None)
+        ours = {
+            "Id": _NOTIFICATION_ID,
+            "QueueArn": queue_arn,
+            "Events": ["s3:ObjectCreated:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": LANDING_PREFIX}]}},
+        }
+        queues = current.get("QueueConfigurations", [])
+        if any(_same_notification(entry, ours) for entry in queues):
+            return
+        current["QueueConfigurations"] = [*(entry for entry in queues if entry.get("Id") != _NOTIFICATION_ID), ours]
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=current)
+        log.info("aws.notification_created", bucket=bucket, queue=queue_arn)
+
+    # --- SQS ---
+
+    def _ensure_queue(self, name: str) -> str:
+        """Make the queue ``name`` and its dead-letter queue; return its ARN."""
+        dead_letters = dead_letter_name(name)
+        arn = self._queue(dead_letters, {"MessageRetentionPeriod": str(_DEAD_LETTER_RETENTION_SECONDS)})
+        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": _MAX_RECEIVES}, sort_keys=True)
+        attributes = {
+            "MessageRetentionPeriod": str(_RETENTION_SECONDS),
+            "VisibilityTimeout": str(_VISIBILITY_SECONDS),
+            "RedrivePolicy": redrive,
+        }
+        return self._queue(name, attributes)
+
+    def _queue(self, name: str, wanted: dict[str, str]) -> str:
+        """Make the queue, or bring the attributes that are ours to what they should be; return its ARN."""
+        sqs = self._clients.sqs
+        try:
+            url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        except ClientError as e:
+            if code_of(e) not in _NO_QUEUE:
+                raise
+            # Made bare: CreateQueue refuses a twin that another process has made with attributes meanwhile.
+            url = sqs.create_queue(QueueName=name)["QueueUrl"]
+            log.info("aws.queue_created", queue=name)
+        current = self._attributes(url, ["QueueArn", *wanted])
+        different = {key: value for key, value in wanted.items() if not _same_value(current.get(key), value)}
+        if different:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes=different)
+        return current["QueueArn"]
+
+    def _ensure_s3_may_send(self, name: str, arn: str) -> None:
+        """Allow S3 to send to the queue on behalf of our bucket, beside whatever its policy allows already."""
+        url = self._clients.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        policy = json.loads(self._attributes(url, ["Policy"]).get("Policy") or "{}")
+        ours = {
+            "Sid": _POLICY_SID,
+            "Effect": "Allow",
+            "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{self._config.bucket}"}},
+        }
+        statements = policy.get("Statement", [])
+        if ours in statements:
+            return
+        others = [statement for statement in statements if statement.get("Sid") != _POLICY_SID]
+        merged = {"Version": "2012-10-17", **policy, "Statement": [*others, ours]}
+        self._clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(merged)})
+
+    def _attributes(self, url: str, names: Iterable[str]) -> dict[str, str]:
+        answer = self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
+        return dict(answer.get("Attributes", {}))
+
+    # --- EC2 ---
+
+    def _ensure_launch_template(self) -> None:
+        ec2, name = self._clients.ec2, launch_template_name(self._config.env)
+        filters = [{"Name": "launch-template-name", "Values": [name]}]
+        if ec2.describe_launch_templates(Filters=filters)["LaunchTemplates"]:
+            return
+        tags = [{"Key": ENV_TAG, "Value": self._config.env}]
+        try:
+            ec2.create_launch_template(
+                LaunchTemplateName=name,
+                LaunchTemplateData={
+                    "ImageId": _DEFAULT_IMAGE,
+                    "InstanceType": self._config.instance_types[0],
+                    "InstanceInitiatedShutdownBehavior": "terminate",
+                    "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
+                },
+                TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+            )
+        except ClientError as e:
+            if code_of(e) != "InvalidLaunchTemplateName.AlreadyExistsException":
+                raise
+        log.info("aws.launch_template_created", template=name)
+
+
+def _same_value(current: str | None, wanted: str) -> bool:
+    """Compare attribute values; JSON ones by content, with numbers that AWS may hand back as strings."""
+    if current is None:
+        return False
+    if wanted.startswith("{"):
+        return _plain(json.loads(current)) == _plain(json.loads(wanted))
+    return current == wanted
+
+
+def _plain(policy: dict[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in policy.items()}
+
+
+def _same_notification(entry: dict[str, Any], ours: dict[str, Any]) -> bool:
+    """Compare what counts: AWS may write 'prefix' as 'Prefix'."""
+    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+    return (
+        entry.get("Id") == ours["Id"]
+        and entry.get("QueueArn") == ours["QueueArn"]
+        and entry.get("Events") == ours["Events"]
+        and [(rule["Name"].lower(), rule["Value"]) for rule in rules] == [("prefix", LANDING_PREFIX)]
+    )

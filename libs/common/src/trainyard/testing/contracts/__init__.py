@@ -1,0 +1,7 @@
+"""One behaviour suite for each protocol: subclass the mixin in a test module and give it its fixtures."""
+
+from trainyard.testing.contracts.blobs import BlobStoreContract
+from trainyard.testing.contracts.fleet import FleetContract
+from trainyard.testing.contracts.queue import QueueContract
+
+__all__ = ["BlobStoreContract", "FleetContract", "QueueContract"]

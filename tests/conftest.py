@@ -1,0 +1,20 @@
+"""Fixtures for all tests, and the rule about sockets: none in unit tests, loopback only elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("trainyard.testing.contracts")
+pytest_plugins = ["trainyard.testing.pytest_plugin"]
+
+_UNIT = Path(__file__).parent / "unit"
+_LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with what it may connect to."""
+    for item in items:
+        unit = item.path.is_relative_to(_UNIT)
+        item.add_marker(pytest.mark.disable_socket if unit else pytest.mark.allow_hosts(_LOOPBACK))

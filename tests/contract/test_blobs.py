@@ -1,0 +1,34 @@
+"""The blob store contract on the fake and on S3."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.testing.contracts import BlobStoreContract
+from trainyard.testing.fakes import MemoryBlobs
+
+if TYPE_CHECKING:
+    from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.adapters.aws.ensure import AwsSetup
+    from trainyard.config import Config
+
+
+class TestMemoryBlobs(BlobStoreContract):
+    """The fake."""
+
+    @pytest.fixture
+    def blobs(self) -> MemoryBlobs:
+        """An empty store."""
+        return MemoryBlobs()
+
+
+class TestS3Blobs(BlobStoreContract):
+    """The adapter, on the emulator."""
+
+    @pytest.fixture
+    def blobs(self, aws_clients: AwsClients, aws_config: Config, aws_setup: AwsSetup) -> S3Blobs:
+        """A bucket of this test's own."""
+        return S3Blobs(aws_clients.s3, aws_config.bucket)
