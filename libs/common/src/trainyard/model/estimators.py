@@ -1,0 +1,80 @@
+"""Linear models and networks on a feature-major matrix, and the functions that turn scores into probabilities.
+
+No matrix product of a linear-algebra library is used: its rounding depends on the size of the batch and on the
+machine. Here every sum runs over the inputs in order, so one row alone gives the same bits as in a million.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trainyard.model.dto import Dense, FloatArray, Linear, NeuralNetwork
+
+_SMALL = 1 << 16  # products that are made at once rather than input by input
+_GELU = float(np.sqrt(2.0 / np.pi))
+
+
+def affine(x: FloatArray, weights: FloatArray, bias: FloatArray) -> FloatArray:
+    """Return ``bias + x.T @ weights`` transposed: x (D, rows), weights (D, K), bias (K,) -> (K, rows)."""
+    n = x.shape[1]
+    if weights.size * n <= _SMALL:
+        products = np.empty((len(x) + 1, len(bias), n))
+        products[0] = bias[:, None]
+        np.multiply(weights[:, :, None], x[:, None, :], out=products[1:])
+        return np.asarray(np.cumsum(products, axis=0)[-1])
+    total = np.repeat(bias[:, None], n, axis=1)
+    product = np.empty_like(total)
+    for row, values in zip(weights, x, strict=True):
+        np.multiply(row[:, None], values[None, :], out=product)
+        total += product
+    return total
+
+
+def linear_scores(model: Linear, x: FloatArray) -> FloatArray:
+    """Return the scores (K, rows) of a matrix (D, rows)."""
+    return affine(x, model.weights, model.bias)
+
+
+def network_scores(model: NeuralNetwork, x: FloatArray) -> FloatArray:
+    """Return the scores (K, rows) of a matrix (D, rows)."""
+    for layer in model.layers:
+        x = _dense(layer, x)
+    return x
+
+
+def _dense(layer: Dense, x: FloatArray) -> FloatArray:
+    z = affine(x, layer.weights, layer.bias)
+    if layer.activation == "relu":
+        return np.maximum(z, 0.0)
+    if layer.activation == "tanh":
+        return np.asarray(np.tanh(z))
+    if layer.activation == "gelu":
+        return np.asarray(0.5 * z * (1.0 + np.tanh(_GELU * (z + 0.044715 * z * z * z))))
+    return z
+
+
+def sigmoid(z: FloatArray) -> FloatArray:
+    """Return 1 / (1 + exp(-z)) without overflow."""
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, small) / (1.0 + small)
+
+
+def softmax(z: FloatArray) -> FloatArray:
+    """Return the softmax over the first axis of (K, rows)."""
+    e = np.exp(z - z.max(axis=0))
+    return np.asarray(e / _total(e))
+
+
+def normalised(p: FloatArray) -> FloatArray:
+    """Return non-negative scores (K, rows) scaled to sum 1 over the first axis; uniform where all are 0."""
+    p = np.clip(p, 0.0, 1.0)
+    total = _total(p)
+    return np.where(total > 0, p / np.where(total > 0, total, 1.0), 1.0 / len(p))
+
+
+def _total(p: FloatArray) -> FloatArray:
+    """Return the sum over the first axis, added in order whatever the number of rows."""
+    return np.asarray(np.cumsum(p, axis=0)[-1])

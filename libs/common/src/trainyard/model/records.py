@@ -1,0 +1,270 @@
+"""How typed values become plain objects and come back: small converters that codec.py combines into the format.
+
+Every converter has ``pack(value) -> object`` and ``unpack(object, where) -> value``; ``unpack`` raises
+``ArtifactError`` with the place (``where``) for anything that is not exactly of its form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from trainyard.errors import ArtifactError, ServiceError
+from trainyard.schema import Schema
+
+#: name in the file -> numpy type; all little-endian
+DTYPES = {"float64": "<f8", "int32": "<i4", "uint8": "|u1"}
+_NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
+MAX_INT = 2**63 - 1
+
+
+class Converter(Protocol):
+    """Both directions of one kind of value."""
+
+    def pack(self, value: Any) -> Any:
+        """Return the plain object for ``value``."""
+        ...
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the value of a plain object that stands at ``where``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A str, int, float or bool; never one for the other."""
+
+    type: type
+
+    def pack(self, value: Any) -> Any:
+        """Return the value, in its own Python type."""
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if isinstance(value, np.generic):
+            value = value.item()
+        return self.unpack(value, "value")
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the value."""
+        if type(raw) is not self.type:
+            raise ArtifactError("wrong_type", f"{where} is not a {self.type.__name__}")
+        if isinstance(raw, float) and not math.isfinite(raw):
+            raise ArtifactError("not_finite", f"{where} is not finite")
+        if isinstance(raw, int) and not -MAX_INT - 1 <= raw <= MAX_INT:
+            raise ArtifactError("wrong_type", f"{where} is not a 64-bit integer")
+        return raw
+
+
+STR, INT, FLOAT, BOOL = Scalar(str), Scalar(int), Scalar(float), Scalar(bool)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class label: str, int or bool."""
+
+    def pack(self, value: Any) -> Any:
+        """Return the label."""
+        return self.unpack(value.item() if isinstance(value, np.generic) else value, "class")
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the label."""
+        if type(raw) is int:
+            return INT.unpack(raw, where)
+        if type(raw) in (str, bool):
+            return raw
+        raise ArtifactError("wrong_type", f"{where} is not a str, int or bool")
+
+
+@dataclass(frozen=True)
+class Optional:
+    """The value or null."""
+
+    inner: Converter
+
+    def pack(self, value: Any) -> Any:
+        """Return null or the packed value."""
+        return None if value is None else self.inner.pack(value)
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return None or the value."""
+        return None if raw is None else self.inner.unpack(raw, where)
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A list of equal things; comes back as a tuple."""
+
+    inner: Converter
+
+    def pack(self, value: Any) -> Any:
+        """Return the list of packed items."""
+        if not isinstance(value, list | tuple):
+            raise ArtifactError("wrong_type", f"{type(value).__name__} is not a list")
+        return [self.inner.pack(v) for v in value]
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the tuple of items."""
+        if type(raw) is not list:
+            raise ArtifactError("wrong_type", f"{where} is not a list")
+        return tuple(self.inner.unpack(v, f"{where}[{i}]") for i, v in enumerate(raw))
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A map from names to equal things; the names are sorted by code point in the file."""
+
+    inner: Converter
+
+    def pack(self, value: Any) -> Any:
+        """Return the map of packed values, sorted."""
+        if not isinstance(value, Mapping):
+            raise ArtifactError("wrong_type", f"{type(value).__name__} is not a map")
+        return {name: self.inner.pack(value[name]) for name in sorted(map(STR.pack, value))}
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the dict of values."""
+        if type(raw) is not dict:
+            raise ArtifactError("wrong_type", f"{where} is not a map")
+        return {STR.unpack(k, f"key of {where}"): self.inner.unpack(v, f"{where}.{k}") for k, v in raw.items()}
+
+
+@dataclass(frozen=True)
+class Json:
+    """Anything JSON can say: null, bool, int, finite float, str, lists, string-keyed maps."""
+
+    def pack(self, value: Any) -> Any:
+        """Return the value with sorted maps."""
+        if isinstance(value, Mapping):
+            return MapOf(self).pack(value)
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            return ListOf(self).pack(value)
+        return self.unpack(value.item() if isinstance(value, np.generic) else value, "value")
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the value; lists stay lists."""
+        if raw is None or type(raw) in (bool, str):
+            return raw
+        if type(raw) is int:
+            return INT.unpack(raw, where)
+        if type(raw) is float:
+            return FLOAT.unpack(raw, where)
+        if type(raw) is list:
+            return list(ListOf(self).unpack(raw, where))
+        if type(raw) is dict:
+            return MapOf(self).unpack(raw, where)
+        raise ArtifactError("wrong_type", f"{where} is not a JSON value")
+
+
+@dataclass(frozen=True)
+class SchemaForm:
+    """A schema in its JSON form, each column's fields in fixed order."""
+
+    def pack(self, value: Any) -> Any:
+        """Return the JSON form."""
+        if not isinstance(value, Schema):
+            raise ArtifactError("wrong_type", f"{type(value).__name__} is not a schema")
+        return value.to_dict()
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the schema."""
+        try:
+            return Schema.from_dict(raw)
+        except ServiceError as e:
+            raise ArtifactError("bad_schema", f"{where}: {e.details[0].expected}") from e
+
+
+@dataclass(frozen=True)
+class Array:
+    """A numeric array of one fixed dtype and number of axes; every float in it is finite."""
+
+    dtype: str
+    ndim: int
+
+    def pack(self, value: Any) -> Any:
+        """Return ``{dtype, shape, data}``."""
+        if _NAMES.get(value.dtype) != self.dtype or value.ndim != self.ndim:
+            raise ArtifactError("array_dtype", f"an array of {value.dtype} stands where {self.dtype} belongs")
+        self._check_finite(value, "array")
+        # a view, not a copy: msgpack writes it as bytes
+        data = memoryview(value).cast("B") if value.size else b""
+        return {"dtype": self.dtype, "shape": list(value.shape), "data": data}
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return a read-only view on the bytes."""
+        if type(raw) is not dict or list(raw) != ["dtype", "shape", "data"] or type(raw["data"]) is not bytes:
+            raise ArtifactError("wrong_type", f"{where} is not an array")
+        if raw["dtype"] != self.dtype:
+            raise ArtifactError("array_dtype", f"{where} is not of dtype {self.dtype}")
+        shape = raw["shape"]
+        if type(shape) is not list or len(shape) != self.ndim or any(type(n) is not int or n < 0 for n in shape):
+            raise ArtifactError("array_shape", f"{where} does not have {self.ndim} axes")
+        dtype = np.dtype(DTYPES[self.dtype])
+        if math.prod(shape) * dtype.itemsize != len(raw["data"]) or (0 in shape and max(shape) > MAX_INT):
+            raise ArtifactError("array_size", f"{where} has not as many bytes as its shape says")
+        try:
+            array = np.frombuffer(raw["data"], dtype=dtype).reshape(shape)
+        except (ValueError, OverflowError) as e:  # (0, 2**62): no bytes, yet more than numpy can address
+            raise ArtifactError("array_shape", f"{where} has an impossible shape") from e
+        self._check_finite(array, where)
+        return array
+
+    def _check_finite(self, array: Any, where: str) -> None:
+        if self.dtype == "float64" and not np.isfinite(array).all():
+            raise ArtifactError("not_finite", f"{where} holds NaN or infinity")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A dataclass as a map with exactly its fields, in fixed order; ``kind`` comes first where it is set."""
+
+    cls: Callable[..., Any]
+    fields: Mapping[str, Converter]
+    kind: str | None = None
+    _names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_names", ([] if self.kind is None else ["kind"]) + list(self.fields))
+
+    def pack(self, value: Any) -> Any:
+        """Return the map."""
+        if type(value) is not self.cls:
+            raise ArtifactError("wrong_type", f"{type(value).__name__} stands where another record belongs")
+        head = {} if self.kind is None else {"kind": self.kind}
+        return head | {name: form.pack(getattr(value, name)) for name, form in self.fields.items()}
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the dataclass."""
+        if type(raw) is not dict:
+            raise ArtifactError("wrong_type", f"{where} is not a map")
+        if list(raw) != self._names:
+            raise ArtifactError("wrong_fields", f"{where} does not have exactly the fields {', '.join(self._names)}")
+        return self.cls(**{name: form.unpack(raw[name], f"{where}.{name}") for name, form in self.fields.items()})
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several records, told apart by ``kind``."""
+
+    records: tuple[Record, ...]
+
+    def pack(self, value: Any) -> Any:
+        """Return the map of the record for the value's class."""
+        for record in self.records:
+            if type(value) is record.cls:
+                return record.pack(value)
+        raise ArtifactError("unknown_kind", f"{type(value).__name__} has no place here")
+
+    def unpack(self, raw: Any, where: str) -> Any:
+        """Return the dataclass of the record that ``kind`` names."""
+        if type(raw) is not dict:
+            raise ArtifactError("wrong_type", f"{where} is not a map")
+        for record in self.records:
+            if raw.get("kind") == record.kind:
+                return record.unpack(raw, where)
+        raise ArtifactError(
+            "unknown_kind", f"{where}.kind is not one of {', '.join(r.kind or '' for r in self.records)}"
+        )

@@ -1,0 +1,268 @@
+"""Columns and schemas: their rules, their JSON form, and the check of whole rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from trainyard.errors import Problem, ServiceError
+from trainyard.schema.values import check_value, shown
+
+TYPES = ("bool", "int", "float", "text", "category", "date", "timestamp")
+ROLES = ("feature", "label", "key", "event_time", "group", "ignore")
+MAX_COLUMNS = 1_000
+MAX_NAME_BYTES = 63  # where Postgres would cut an identifier
+MAX_CATEGORIES = 10_000
+MAX_PROBLEMS = 10_000
+_COLUMN_FIELDS = ("name", "type", "role", "nullable", "categories")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One typed column.
+
+    ``categories`` are the known levels of a ``category`` column in a fixed order; they inform, they do not
+    restrict: a level that is not in the list is a valid value (models treat it as unknown).
+    """
+
+    name: str
+    type: str
+    role: str = "feature"
+    nullable: bool = True
+    categories: tuple[str, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; ``categories`` is left out when there are none."""
+        out: dict[str, Any] = {"name": self.name, "type": self.type, "role": self.role, "nullable": self.nullable}
+        if self.categories is not None:
+            out["categories"] = list(self.categories)
+        return out
+
+
+@dataclass(frozen=True)
+class Schema:
+    """An ordered set of columns; construction raises ``ServiceError("invalid_schema")`` with every problem."""
+
+    columns: tuple[Column, ...]
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        object.__setattr__(self, "columns", tuple(columns))
+        problems = _schema_problems(self.columns)
+        if problems:
+            raise ServiceError("invalid_schema", f"the schema has {len(problems)} problem(s)", problems)
+
+    @classmethod
+    def from_dict(cls, data: object) -> Schema:
+        """Read ``{"columns": [{"name", "type", "role"?, "nullable"?, "categories"?}]}``.
+
+        Raises:
+            ServiceError: ``invalid_schema``, the details listing every problem.
+        """
+        if not isinstance(data, Mapping) or set(data) != {"columns"} or not isinstance(data["columns"], list):
+            problem = Problem(None, None, 'an object {"columns": [...]}', shown(data))
+            raise ServiceError("invalid_schema", "the schema is not an object with a list of columns", [problem])
+        problems: list[Problem] = []
+        columns = [c for raw in data["columns"] if (c := _column_from(raw, problems)) is not None]
+        if problems:
+            raise ServiceError("invalid_schema", f"the schema has {len(problems)} problem(s)", problems)
+        return cls(columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form that :meth:`from_dict` reads."""
+        return {"columns": [c.to_dict() for c in self.columns]}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {c.name: c for c in self.columns}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns, in order."""
+        return tuple(c.name for c in self.columns)
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        """Columns that a model may read, in order."""
+        return tuple(c for c in self.columns if c.role == "feature")
+
+    @cached_property
+    def keys(self) -> tuple[Column, ...]:
+        """Columns that together identify a row; may be none."""
+        return tuple(c for c in self.columns if c.role == "key")
+
+    @property
+    def label(self) -> Column | None:
+        """The column to be predicted, if the dataset names one."""
+        return self._with_role("label")
+
+    @property
+    def event_time(self) -> Column | None:
+        """The column that says when a row happened, if the dataset names one."""
+        return self._with_role("event_time")
+
+    @property
+    def group(self) -> Column | None:
+        """The column whose equal values must not be split between training and hold-out, if any."""
+        return self._with_role("group")
+
+    def _with_role(self, role: str) -> Column | None:
+        return next((c for c in self.columns if c.role == role), None)
+
+    def column(self, name: str) -> Column:
+        """Return the column ``name``; KeyError when there is none."""
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def check_rows(
+        self,
+        rows: Sequence[object],
+        *,
+        columns: Sequence[Column] | None = None,
+        require: Collection[str] | None = None,
+    ) -> tuple[list[dict[str, Any] | None], list[Problem]]:
+        """Check JSON rows and return them clean, with every problem of every row.
+
+        Args:
+            rows: objects as JSON gives them, bound by name.
+            columns: the columns to read (default: all); the schema's other columns may be present and are dropped.
+            require: names that every row must carry, null or not (default: the non-nullable ones of ``columns``).
+
+        Returns:
+            One entry per row, ``{name: value}`` for all of ``columns`` (None where absent), or None where the row
+            has a problem; and the problems in row order, rows counted from 1, at most 10,000 and one that says so.
+        """
+        wanted = self.columns if columns is None else tuple(columns)
+        required = frozenset(c.name for c in wanted if not c.nullable) if require is None else frozenset(require)
+        clean: list[dict[str, Any] | None] = []
+        problems: list[Problem] = []
+        for number, row in enumerate(rows, start=1):
+            before = len(problems)
+            values = self._check_row(number, row, wanted, required, problems)
+            clean.append(values if len(problems) == before else None)
+            if len(problems) > MAX_PROBLEMS:
+                problems[MAX_PROBLEMS:] = [Problem(None, None, f"at most {MAX_PROBLEMS} problems listed", "more")]
+                clean.extend([None] * (len(rows) - number))
+                break
+        return clean, problems
+
+    def _check_row(
+        self, number: int, row: object, wanted: Sequence[Column], required: frozenset[str], problems: list[Problem]
+    ) -> dict[str, Any] | None:
+        if not isinstance(row, Mapping):
+            problems.append(Problem(number, None, "an object {column: value}", shown(row)))
+            return None
+        values: dict[str, Any] = {}
+        for column in wanted:
+            name = column.name
+            if name not in row:
+                if name in required:
+                    problems.append(Problem(number, name, "the column to be present", "absent"))
+                values[name] = None
+                continue
+            value, expected = check_value(column, row[name])
+            if expected is not None:
+                problems.append(Problem(number, name, expected, shown(row[name])))
+            values[name] = value
+        if not row.keys() <= values.keys():
+            unknown = [name for name in row if name not in self._by_name]
+            problems.extend(Problem(number, shown(name), "a column of the schema", shown(name)) for name in unknown)
+        return values
+
+
+def _column_from(raw: object, problems: list[Problem]) -> Column | None:
+    """Build one column of the JSON form; what cannot even be held as a Column is reported here."""
+    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
+        problems.append(Problem(None, None, 'a column {"name": ..., "type": ...}', shown(raw)))
+        return None
+    name, before = shown(raw["name"]), len(problems)
+    problems.extend(
+        Problem(None, name, f"only the fields {', '.join(_COLUMN_FIELDS)}", shown(field))
+        for field in raw
+        if field not in _COLUMN_FIELDS
+    )
+    problems.extend(
+        Problem(None, name, f"{field} as a string", shown(raw.get(field)))
+        for field, default in (("type", None), ("role", "feature"))
+        if not isinstance(raw.get(field, default), str)
+    )
+    if not isinstance(raw.get("nullable", True), bool):
+        problems.append(Problem(None, name, "nullable as true or false", shown(raw["nullable"])))
+    levels = raw.get("categories")
+    if levels is not None and not (isinstance(levels, list) and all(isinstance(v, str) for v in levels)):
+        problems.append(Problem(None, name, "categories as a list of strings", shown(levels)))
+    if len(problems) > before:
+        return None
+    return Column(
+        raw["name"],
+        raw["type"],
+        raw.get("role", "feature"),
+        raw.get("nullable", True),
+        None if levels is None else tuple(levels),
+    )
+
+
+def _schema_problems(columns: tuple[Column, ...]) -> list[Problem]:
+    """Return everything that is wrong with these columns together."""
+    problems: list[Problem] = []
+    if not 1 <= len(columns) <= MAX_COLUMNS:
+        problems.append(Problem(None, None, f"1 to {MAX_COLUMNS} columns", str(len(columns))))
+    for column in columns[: MAX_COLUMNS + 1]:
+        problems.extend(_column_problems(column))
+    folded = Counter(c.name.casefold() for c in columns)
+    problems.extend(
+        Problem(None, shown(c.name), "a name that no other column has (upper and lower case count as equal)", c.name)
+        for c in columns
+        if folded[c.name.casefold()] > 1
+    )
+    for role in ("label", "event_time", "group"):
+        names = [c.name for c in columns if c.role == role]
+        if len(names) > 1:
+            problems.append(Problem(None, shown(names[1]), f"at most one column of role {role}", shown(str(names))))
+    return problems
+
+
+def _column_problems(column: Column) -> list[Problem]:
+    name, problems = shown(column.name), []
+    if not _is_good_name(column.name):
+        expected = f"a name of 1 to {MAX_NAME_BYTES} UTF-8 bytes without control characters"
+        problems.append(Problem(None, name, expected, name))
+    if column.type not in TYPES:
+        problems.append(Problem(None, name, f"a type of {', '.join(TYPES)}", shown(column.type)))
+    if column.role not in ROLES:
+        problems.append(Problem(None, name, f"a role of {', '.join(ROLES)}", shown(column.role)))
+    if column.role == "event_time" and column.type not in ("date", "timestamp"):
+        problems.append(Problem(None, name, "date or timestamp as type of the event time", shown(column.type)))
+    if column.role == "label" and column.type in ("date", "timestamp"):
+        problems.append(Problem(None, name, "a label that is not a date or timestamp", shown(column.type)))
+    if column.role == "key" and column.type == "float":
+        problems.append(Problem(None, name, "a key that is not a float", shown(column.type)))
+    if column.categories is not None:
+        problems.extend(_category_problems(column, column.categories))
+    return problems
+
+
+def _category_problems(column: Column, levels: tuple[str, ...]) -> list[Problem]:
+    name, problems = shown(column.name), []
+    if column.type != "category":
+        problems.append(Problem(None, name, "categories only on a column of type category", shown(column.type)))
+    if len(levels) > MAX_CATEGORIES or len(set(levels)) != len(levels):
+        problems.append(Problem(None, name, f"at most {MAX_CATEGORIES} distinct categories", str(len(levels))))
+    one_level = Column(column.name, "category", nullable=False)
+    for level in levels:
+        _, expected = check_value(one_level, level)
+        if expected is not None:
+            problems.append(Problem(None, name, expected, shown(level)))
+    return problems
+
+
+def _is_good_name(name: str) -> bool:
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
+    return 1 <= size <= MAX_NAME_BYTES and not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)
