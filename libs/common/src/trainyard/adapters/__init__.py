@@ -1,1 +1,1 @@
-"""Implementations of the contracts over real services. Each sits behind an extra of this package."""
+"""Real implementations of the contracts, behind the extras `aws`, `postgres` and `web`."""
