@@ -55,6 +55,10 @@ format: $(STATE)/dev ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: docs
+docs: $(STATE)/runtime ## Write the generated pages of docs/ again
+	$(BIN)/python docs/generate.py
+
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
 	cd requirements && for set in bootstrap runtime dev; do \

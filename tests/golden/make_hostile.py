@@ -82,6 +82,10 @@ def bodies() -> dict[str, bytes]:
             "bad_key--bytes": b"\x81\xc4\x01a\x01",
             "duplicate_key--name": b"\x82\xa4name\xa1a\xa4name\xa1b",
             "wrong_type--a_number": b"\x01",
+            "not_canonical--negative_int": b"\xd1\xff\xff",
+            "not_canonical--signed_int": b"\xd2\x00\x01\x00\x00",
+            "not_canonical--string_length": b"\xd9\x01a",
+            "not_canonical--list_length": b"\xdc\x00\x00",
         }.items()
     }
 
@@ -186,6 +190,7 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "wrong_fields--reordered": (*LINEAR, reordered),
     "not_canonical--unsorted": (*LINEAR, unsorted_metrics),
     "not_canonical--long_int": (*LINEAR, long_int),
+    "not_canonical--schema_default_left_out": (*LINEAR, lambda t: t["schema"]["columns"][1].pop("nullable") and None),
     "wrong_type--name": (*LINEAR, put("name", 7)),
     "wrong_type--classes": (*LINEAR, put("classes", {"a": 1})),
     "wrong_type--int_for_float": (*LINEAR, put("threshold", 1)),

@@ -149,7 +149,7 @@ def test_slices(postgres: PostgresServer, proxy: PgProxy, dsn: str, database: st
     """Data that arrives in crumbs, both ways, is still the same data, and a COMMIT among them is still found."""
     up, down = Slicer("upstream", 3, 2), Slicer("downstream", 7, 5, 10)
     with proxy.toxic(up), proxy.toxic(down), proxy.toxic(DropCommitReply()):
-        _seconds(dsn, 20)
+        _seconds(dsn, 4)
         with pytest.raises(psycopg2.OperationalError):
             _insert(dsn, 1)
     assert _stored(postgres, database) == [1]

@@ -43,3 +43,12 @@ def test_killed_server_comes_back_with_its_data(tmp_path: Path) -> None:
         assert _rows(server, "postgres") == [(7,)]
     finally:
         server.stop()
+
+
+def test_every_test_gets_a_migrated_database(database_url: str) -> None:
+    """The database has the schema of the newest migration, and no rows of other tests."""
+    dsn = database_url.replace("postgresql+psycopg2", "postgresql")
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'core'")
+        (tables,) = cursor.fetchone() or (0,)
+    assert tables > 0

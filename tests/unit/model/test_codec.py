@@ -61,6 +61,32 @@ def test_decoded_arrays_cannot_be_written() -> None:
         estimator.weights[0, 0] = 1.0
 
 
+NUMBERS = [sign * (2**power + off) for sign in (1, -1) for power in range(63) for off in (-1, 0, 1)]
+
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from(NUMBERS),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(),
+    st.text(),
+    st.binary(),
+)
+
+
+def _nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.one_of(st.lists(inner, max_size=40), st.dictionaries(st.text(), inner, max_size=40))
+
+
+@given(st.recursive(LEAVES, _nested, max_leaves=60))
+@settings(deadline=None)
+def test_the_scan_passes_exactly_what_the_writer_writes(tree: object) -> None:
+    """Whatever msgpack writes in shortest form passes the scan and comes back."""
+    body = wire.pack(tree)
+    assert wire.pack(wire.unseal(wire.envelope(body))) == body
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_random_bytes_are_refused(data: bytes) -> None:

@@ -129,7 +129,9 @@ class MapOf:
         """Return the dict of values."""
         if type(raw) is not dict:
             raise ArtifactError("wrong_type", f"{where} is not a map")
-        return {STR.unpack(k, f"key of {where}"): self.inner.unpack(v, f"{where}.{k}") for k, v in raw.items()}
+        if list(raw) != sorted(raw):
+            raise ArtifactError("not_canonical", f"the names in {where} are not sorted")
+        return {name: self.inner.unpack(v, f"{where}.{name}") for name, v in raw.items()}
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,13 @@ class SchemaForm:
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the schema."""
         try:
-            return Schema.from_dict(raw)
+            schema = Schema.from_dict(raw)
         except ServiceError as e:
             raise ArtifactError("bad_schema", f"{where}: {e.details[0].expected}") from e
+        for given, column in zip(raw["columns"], schema.columns, strict=True):
+            if list(given.items()) != list(column.to_dict().items()):
+                raise ArtifactError("not_canonical", f"{where} leaves out a default or orders its fields otherwise")
+        return schema
 
 
 @dataclass(frozen=True)

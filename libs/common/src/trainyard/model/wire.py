@@ -63,8 +63,8 @@ def pack(tree: Any) -> bytes:
     return packed
 
 
-def unseal(data: bytes) -> tuple[Any, memoryview]:
-    """Check the envelope of a file and return the tree in it, with the bytes that it came from.
+def unseal(data: bytes) -> Any:
+    """Check the envelope of a file and return the tree in it.
 
     Raises:
         ArtifactError: the code names the first rule that the bytes break.
@@ -72,7 +72,7 @@ def unseal(data: bytes) -> tuple[Any, memoryview]:
     body = _open_envelope(data)
     scan(body)
     try:
-        tree = msgpack.unpackb(
+        return msgpack.unpackb(
             body,
             raw=False,
             strict_map_key=False,  # the hook sees every key and says better what is wrong with it
@@ -87,7 +87,6 @@ def unseal(data: bytes) -> tuple[Any, memoryview]:
         raise ArtifactError("bad_string", "a string is not UTF-8") from e
     except (ValueError, msgpack.exceptions.UnpackException) as e:  # the scan has passed: a limit of the library
         raise ArtifactError("not_msgpack", f"the body cannot be read: {e}") from e
-    return tree, body
 
 
 def _open_envelope(data: bytes) -> memoryview:
@@ -123,20 +122,34 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 # --- the scan: walks over the tokens without building anything ---------------------------------------------------
 
-#: first byte -> (bytes of the length that follows, what it is)
+#: first byte -> (bytes of the length that follows, what it is, the smallest length that needs this form)
 _SIZED = {
-    0xC4: (1, "bin"),
-    0xC5: (2, "bin"),
-    0xC6: (4, "bin"),
-    0xD9: (1, "str"),
-    0xDA: (2, "str"),
-    0xDB: (4, "str"),
-    0xDC: (2, "array"),
-    0xDD: (4, "array"),
-    0xDE: (2, "map"),
-    0xDF: (4, "map"),
+    0xC4: (1, "bin", 0),
+    0xC5: (2, "bin", 1 << 8),
+    0xC6: (4, "bin", 1 << 16),
+    0xD9: (1, "str", 32),
+    0xDA: (2, "str", 1 << 8),
+    0xDB: (4, "str", 1 << 16),
+    0xDC: (2, "array", 16),
+    0xDD: (4, "array", 1 << 16),
+    0xDE: (2, "map", 16),
+    0xDF: (4, "map", 1 << 16),
 }
-_FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+#: first byte of an integer -> (its bytes, the number nearest to zero that needs this form)
+_INTEGERS = {
+    0xCC: (1, 1 << 7),
+    0xCD: (2, 1 << 8),
+    0xCE: (4, 1 << 16),
+    0xCF: (8, 1 << 32),
+    0xD0: (1, -(1 << 5) - 1),
+    0xD1: (2, -(1 << 7) - 1),
+    0xD2: (4, -(1 << 15) - 1),
+    0xD3: (8, -(1 << 31) - 1),
+}
+#: one-byte heads up to -> what it is, the bits of its length: small numbers, maps, lists, strings
+_SHORT = ((0x7F, "number", 0), (0x8F, "map", 0x0F), (0x9F, "array", 0x0F), (0xBF, "str", 0x1F))
+#: nil, false, true, float 64 -> bytes that follow
+_FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCB: 8}
 _EXT = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
 
 
@@ -181,24 +194,37 @@ def _token(body: memoryview, at: int) -> tuple[str, int, int]:
         raise ArtifactError("truncated", "the body ends within a value")
     first = body[at]
     at += 1
-    if first <= 0x7F or first >= 0xE0:
-        return "number", 0, at
-    if first <= 0x8F:
-        return "map", first & 0x0F, at
-    if first <= 0x9F:
-        return "array", first & 0x0F, at
-    if first <= 0xBF:
-        return "str", first & 0x1F, at
-    if first in _FIXED:
-        return "number", _FIXED[first], at
+    for last, kind, mask in _SHORT:
+        if first <= last:
+            return kind, first & mask, at
+    if first in _FIXED or first >= 0xE0:
+        return "number", _FIXED.get(first, 0), at
+    if first in _INTEGERS:
+        _check_integer(body, first, at)
+        return "number", _INTEGERS[first][0], at
     if first in _SIZED:
-        size, kind = _SIZED[first]
-        if at + size > len(body):
-            raise ArtifactError("truncated", "the body ends within a length")
-        return kind, int.from_bytes(body[at : at + size], "big"), at + size
+        size, kind, smallest = _SIZED[first]
+        length = int.from_bytes(_bytes(body, at, size), "big")
+        if length < smallest:
+            raise ArtifactError("not_canonical", f"the length of a {kind} is written longer than needed")
+        return kind, length, at + size
     if first in _EXT:
         raise ArtifactError("ext_type", "extension types are not allowed")
     raise ArtifactError("not_msgpack", f"byte 0x{first:02x} starts no allowed value")
+
+
+def _check_integer(body: memoryview, first: int, at: int) -> None:
+    """Refuse an integer that a shorter form could hold; what is not negative takes the unsigned forms."""
+    size, nearest = _INTEGERS[first]
+    value = int.from_bytes(_bytes(body, at, size), "big", signed=nearest < 0)
+    if value > nearest if nearest < 0 else value < nearest:
+        raise ArtifactError("not_canonical", "an integer is written longer than needed")
+
+
+def _bytes(body: memoryview, at: int, size: int) -> memoryview:
+    if at + size > len(body):
+        raise ArtifactError("truncated", "the body ends within a value")
+    return body[at : at + size]
 
 
 def _within(length: int, limit: int, code: str, what: str) -> None:

@@ -13,6 +13,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
 )
+from urllib3.exceptions import HTTPError
 
 from trainyard.errors import ConfigError, TransientError
 
@@ -63,7 +64,7 @@ def translated(action: str) -> Iterator[None]:
         raise ConfigError(f"{action}: {e}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or give a role") from e
     except ParamValidationError as e:
         raise ValueError(f"{action}: {e}") from e
-    except BotoCoreError as e:
+    except (BotoCoreError, HTTPError) as e:
         raise TransientError(f"{action}: {e}") from e
 
 

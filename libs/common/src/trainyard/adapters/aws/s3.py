@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from botocore.exceptions import ClientError
@@ -56,9 +57,7 @@ class S3Blobs(BlobStore):
             BlobMissingError: there is none.
         """
         with translated(f"read s3://{self._bucket}/{key}"):
-            answer = self._get(key)
-            with answer["Body"] as body:
-                return Blob(body.read(), _bare(answer["ETag"]))
+            return _whole(self._get(key))
 
     def get_if_changed(self, key: str, etag: str | None) -> Blob | None:
         """Return the object, or None when its etag is still ``etag``.
@@ -75,8 +74,7 @@ class S3Blobs(BlobStore):
                 if status_of(e) == 304:
                     return None
                 raise
-            with answer["Body"] as body:
-                return Blob(body.read(), _bare(answer["ETag"]))
+            return _whole(answer)
 
     def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
         """Return a stream over the object; with ``etag``, only while the object still carries it.
@@ -144,6 +142,12 @@ class _ObjectStream(io.RawIOBase):
         if not self.closed:
             self._body.close()
         super().close()
+
+
+def _whole(answer: Any) -> Blob:
+    # Not `with answer["Body"] as body`: that gives urllib3's stream, which takes a broken connection for the end.
+    with closing(answer["Body"]) as body:
+        return Blob(body.read(), _bare(answer["ETag"]))
 
 
 def _past_conflicts(call: Callable[[], _Answer]) -> _Answer:

@@ -1,0 +1,153 @@
+"""The set-up: complete, repeatable, polite to what others made, and back after the emulator lost everything."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from trainyard.adapters.aws.clients import AwsClients
+from trainyard.adapters.aws.ec2 import Ec2Fleet, launch_template_name
+from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name, queue_names
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.config import load
+from trainyard.contracts.fleet import LaunchSpec
+from trainyard.contracts.queue import Outgoing
+from trainyard.errors import TransientError
+from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
+from trainyard.testing.pytest_plugin import isolated_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from trainyard.config import Config
+
+
+def _attributes(clients: AwsClients, name: str) -> dict[str, str]:
+    url = clients.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    attributes: dict[str, str] = clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return attributes
+
+
+def _notifications(clients: AwsClients, config: Config) -> list[dict[str, Any]]:
+    answer = clients.s3.get_bucket_notification_configuration(Bucket=config.bucket)
+    found: list[dict[str, Any]] = answer.get("QueueConfigurations", [])
+    return found
+
+
+def _assert_complete(clients: AwsClients, config: Config) -> None:
+    clients.s3.head_bucket(Bucket=config.bucket)
+    for name in queue_names(config):
+        attributes = _attributes(clients, name)
+        dead_letters = _attributes(clients, dead_letter_name(name))
+        assert attributes["VisibilityTimeout"] == "60"
+        assert attributes["MessageRetentionPeriod"] == str(4 * 86_400)
+        assert dead_letters["MessageRetentionPeriod"] == str(14 * 86_400)
+        redrive = json.loads(attributes["RedrivePolicy"])
+        assert redrive["deadLetterTargetArn"] == dead_letters["QueueArn"]
+        assert int(redrive["maxReceiveCount"]) == 5
+    (notification,) = [n for n in _notifications(clients, config) if n["Id"] == "trainyard-landing"]
+    assert notification["QueueArn"] == _attributes(clients, config.queue_objects)["QueueArn"]
+    name = launch_template_name(config.env)
+    (template,) = clients.ec2.describe_launch_templates(LaunchTemplateNames=[name])["LaunchTemplates"]
+    assert template["LatestVersionNumber"] == 1
+
+
+def test_everything_is_made(aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
+    """Bucket, queues with their dead letters, notification and template are there, and stay as they are."""
+    _assert_complete(aws_clients, aws_config)
+    before = [_attributes(aws_clients, name) for name in queue_names(aws_config)]
+    aws_setup.ensure()
+    _assert_complete(aws_clients, aws_config)
+    assert [_attributes(aws_clients, name) for name in queue_names(aws_config)] == before
+
+
+def test_eight_at_once(aws_clients: AwsClients, aws_config: Config) -> None:
+    """Several processes that start together do not disturb each other."""
+    setups = [AwsSetup(aws_clients, aws_config) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(AwsSetup.ensure, setups))
+    _assert_complete(aws_clients, aws_config)
+
+
+def test_what_drifted_is_brought_back(aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
+    """A queue whose dead letters were unhooked gets them back."""
+    url = aws_clients.sqs.get_queue_url(QueueName=aws_config.queue_training)["QueueUrl"]
+    aws_clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": "", "VisibilityTimeout": "7"})
+    aws_setup.ensure()
+    _assert_complete(aws_clients, aws_config)
+
+
+def test_what_others_made_stays(aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
+    """A notification and a policy statement that are not ours survive, and so do attributes that we do not set."""
+    theirs = _attributes(aws_clients, aws_config.queue_arrived)["QueueArn"]
+    notification = {"Id": "theirs", "QueueArn": theirs, "Events": ["s3:ObjectRemoved:*"]}
+    aws_clients.s3.put_bucket_notification_configuration(
+        Bucket=aws_config.bucket,
+        NotificationConfiguration={"QueueConfigurations": [notification], "EventBridgeConfiguration": {}},
+    )
+    url = aws_clients.sqs.get_queue_url(QueueName=aws_config.queue_objects)["QueueUrl"]
+    arn = _attributes(aws_clients, aws_config.queue_objects)["QueueArn"]
+    statement = {"Sid": "theirs", "Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Id": "kept", "Statement": [statement]})
+    aws_clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy, "DelaySeconds": "3"})
+
+    aws_setup.ensure()
+
+    assert sorted(n["Id"] for n in _notifications(aws_clients, aws_config)) == ["theirs", "trainyard-landing"]
+    whole = aws_clients.s3.get_bucket_notification_configuration(Bucket=aws_config.bucket)
+    assert "EventBridgeConfiguration" in whole
+    attributes = _attributes(aws_clients, aws_config.queue_objects)
+    merged = json.loads(attributes["Policy"])
+    assert attributes["DelaySeconds"] == "3"
+    assert merged["Id"] == "kept"
+    assert [s["Sid"] for s in merged["Statement"]] == ["theirs", "trainyard-s3-notifications"]
+
+
+def test_template_of_the_deploy_command_is_left_alone(aws: AwsEmulator, aws_clients: AwsClients) -> None:
+    """A launch template that exists, with whatever image, is never touched."""
+    own = load({**isolated_environment(aws), "TRAINYARD_ENV": "deployed"})
+    data = {"ImageId": "ami-0123456789abcdef0"}
+    aws_clients.ec2.create_launch_template(LaunchTemplateName="trainyard-deployed-trainer", LaunchTemplateData=data)
+    AwsSetup(aws_clients, own).ensure()
+    answer = aws_clients.ec2.describe_launch_template_versions(LaunchTemplateName="trainyard-deployed-trainer")
+    (version,) = answer["LaunchTemplateVersions"]
+    assert version["LaunchTemplateData"]["ImageId"] == "ami-0123456789abcdef0"
+
+
+@pytest.fixture
+def own_emulator(tmp_path: Path) -> Iterator[AwsEmulator]:
+    """An emulator that the test may kill."""
+    emulator = AwsEmulator(tmp_path / "aws")
+    emulator.start()
+    yield emulator
+    emulator.stop()
+
+
+def test_adapters_survive_the_emulators_death(own_emulator: AwsEmulator) -> None:
+    """After a kill each adapter finds its queue, bucket or template missing, has it made, and carries on by itself."""
+    config = load(isolated_environment(own_emulator))
+    clients = AwsClients(config, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
+    setup = AwsSetup(clients, config)
+    queue = SqsQueue(clients.sqs, config.queue_training, on_missing=setup.ensure)
+    blobs = S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure)
+    fleet = Ec2Fleet(clients.ec2, config.env, on_missing=setup.ensure)
+    try:
+        blobs.put("models/m", b"kept")
+        for work in (
+            lambda: queue.send([Outgoing("T", "x")]),
+            lambda: fleet.launch("l", LaunchSpec(("a1.large",), True)),
+        ):
+            own_emulator.kill()
+            with pytest.raises(TransientError):
+                work()
+            own_emulator.start()
+            work()
+            _assert_complete(clients, config)
+            assert blobs.get("models/m").data == b"kept"
+    finally:
+        clients.close()

@@ -1,0 +1,35 @@
+"""Settings are read once and refuse what they cannot read."""
+
+from dataclasses import fields
+
+import pytest
+
+from trainyard import config
+from trainyard.errors import ConfigError
+
+
+def test_every_setting_has_a_default():
+    """An empty environment is a whole configuration."""
+    assert config.load({}).bucket == "trainyard"
+
+
+def test_settings_and_fields_are_the_same():
+    """No setting without a field, no field without a setting."""
+    assert [s.field for s in config.SETTINGS] == [f.name for f in fields(config.Config)]
+
+
+def test_a_value_that_cannot_be_read_names_its_variable():
+    """The operator sees which variable is wrong and what it is for."""
+    with pytest.raises(ConfigError, match=r"TRAINYARD_ROUTER_PORT='http'.*one address"):
+        config.load({"TRAINYARD_ROUTER_PORT": "http"})
+
+
+def test_a_missing_database_is_one_sentence():
+    """Services that need the database say which variable to set."""
+    with pytest.raises(ConfigError, match="TRAINYARD_DATABASE_URL is not set"):
+        config.load({}).require_database()
+
+
+def test_passwords_are_not_shown():
+    """A URL in a log line carries no password."""
+    assert config.redact_url("postgresql://u:secret@h:5/d") == "postgresql://u:***@h:5/d"
