@@ -1,0 +1,74 @@
+"""Entry point for a WSGI server: ``gunicorn --worker-class gthread "trainyard_predictor.wsgi:app()"``.
+
+The mapping between WSGI and the handler is all there is here; why no framework: docs/adr/0006-predictor-raw-wsgi.md.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from http.client import responses
+from typing import TYPE_CHECKING, Any
+
+from trainyard import crashpoints, logs
+from trainyard.config import load
+from trainyard_predictor import bootstrap
+from trainyard_predictor.handler import MAX_BODY_BYTES, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from trainyard_predictor.handler import Handler
+
+
+def app() -> WSGIApplication:
+    """Read the environment and return the application; called in each worker process, after the fork."""
+    config = load(os.environ)  # noqa: TID251 - an entry module
+    crashpoints.arm(os.environ)  # noqa: TID251 - an entry module
+    logs.configure("predictor", level=config.log_level)
+    service = bootstrap.build(config)
+    service.background.start()
+    # a worker that was told to stop finishes its requests first and then leaves the interpreter in good order
+    atexit.register(service.background.close)
+    return wsgi_app(service.handler)
+
+
+def wsgi_app(handler: Handler) -> WSGIApplication:
+    """Return ``handler`` as a WSGI application."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = handler.handle(_request(environ))
+        headers = [*response.headers.items(), ("Content-Length", str(len(response.body)))]
+        start_response(f"{response.status} {responses.get(response.status, '')}", headers)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
+
+    return application
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name.replace("_", "-").lower()] = environ[name]
+    path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+    method = environ["REQUEST_METHOD"]
+    body = _body(environ, headers) if method == "POST" else b""
+    return Request(method, path, environ.get("QUERY_STRING", ""), headers, body)
+
+
+def _body(environ: WSGIEnvironment, headers: dict[str, str]) -> bytes:
+    """Return the body, or as much of it as shows that it is too long; the server throws the rest away."""
+    stated = headers.get("content-length", "")
+    if stated.isdigit() and len(stated) < 20:
+        length = int(stated)
+        return _read(environ, length) if length <= MAX_BODY_BYTES else b""
+    if environ.get("wsgi.input_terminated"):  # chunked: the server knows where it ends
+        return _read(environ, MAX_BODY_BYTES + 1)
+    return b""
+
+
+def _read(environ: WSGIEnvironment, length: int) -> bytes:
+    stream: Any = environ["wsgi.input"]
+    data: bytes = stream.read(length)
+    return data
