@@ -119,7 +119,7 @@ BAD = [
     Bad("too many rows", "413 too_large", body={"rows": [{}] * 1001}),
     Bad("too many bytes", "413 too_large", body=b" " * (MAX_BODY_BYTES + 1)),
     Bad("says too many bytes", "413 too_large", body=b"", headers={"content_length": "104857600"}),
-    Bad("cut off", "400 bad_request", body=b'{"rows":[]}', headers={"content_length": "500"}),
+    Bad("cut off", "408 request_timeout", body=b'{"rows":[]}', headers={"content_length": "500"}),
     Bad("form", "415 unsupported_media", headers={"content_type": "application/x-www-form-urlencoded"}),
     Bad("latin-1", "415 unsupported_media", headers={"content_type": "application/json; charset=latin-1"}),
     Bad("gzip", "415 unsupported_media", headers={"content_encoding": "gzip"}),

@@ -17,7 +17,7 @@ BODY = json.dumps({"rows": sample_rows(1)}).encode()
 
 
 class Stream(io.BytesIO):
-    """A body that remembers whether more than the limit was asked of it."""
+    """A body that remembers how much was asked of it at once."""
 
     most = 0
 
@@ -57,17 +57,30 @@ def test_a_prediction_passes_through(world: World) -> None:
 
 
 def test_a_chunked_body_is_read_up_to_the_limit(world: World) -> None:
-    """Without a length the server says where the body ends; no more than one byte beyond the limit is read."""
+    """Without a length the server says where the body ends; no more than one byte beyond the limit is kept."""
     assert call(world, BODY, CONTENT_LENGTH=None, **{"wsgi.input_terminated": True})[0] == "200 OK"
     status, _, _ = call(world, b" " * (3 * MAX_BODY_BYTES), CONTENT_LENGTH=None, **{"wsgi.input_terminated": True})
     assert status.startswith("413 ")
     assert Stream.most == MAX_BODY_BYTES + 1
 
 
-def test_a_body_that_says_it_is_too_long_is_not_read(world: World) -> None:
-    """413 without taking a byte into memory."""
-    assert call(world, b" " * (MAX_BODY_BYTES + 1))[0].startswith("413 ")
-    assert Stream.most == 0
+def test_a_body_that_is_too_long_is_thrown_away(world: World) -> None:
+    """413 after the rest was read in small pieces, so that a client that is still sending gets to read the answer."""
+    stream = Stream(b" " * (3 * MAX_BODY_BYTES))
+    status, _, _ = call(world, b"", CONTENT_LENGTH=str(3 * MAX_BODY_BYTES), **{"wsgi.input": stream})
+    assert status.startswith("413 ")
+    assert MAX_BODY_BYTES + 1 == Stream.most
+    assert stream.read() == b""
+
+
+def test_a_client_that_stops_sending_gets_a_timeout(world: World) -> None:
+    """408 instead of a thread that waits for ever."""
+
+    class Stalled:
+        def read(self, size: int) -> bytes:
+            raise TimeoutError
+
+    assert call(world, BODY, **{"wsgi.input": Stalled()})[0] == "408 Request Timeout"
 
 
 def test_odd_variables_are_refused_not_crashed_on(world: World) -> None:

@@ -193,7 +193,7 @@ def _check_length(request: Request) -> None:
     if (length or 0) > MAX_BODY_BYTES or len(request.body) > MAX_BODY_BYTES:
         raise ServiceError("too_large", f"the body is larger than {MAX_BODY_BYTES:,} bytes; send the rows in parts")
     if length is not None and len(request.body) < length:
-        raise ServiceError("bad_request", f"the body ended after {len(request.body)} of {length} bytes")
+        raise ServiceError("request_timeout", f"the body stopped after {len(request.body)} of {length} bytes")
 
 
 def _label(route: str | None) -> str:

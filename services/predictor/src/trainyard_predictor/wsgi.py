@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from trainyard_predictor.handler import Handler
 
+_STALL_SECONDS = 10.0
+_DISCARD_BYTES = 256 * 1024 * 1024
+_BLOCK_BYTES = 64 * 1024
+
 
 def app() -> WSGIApplication:
     """Read the environment and return the application; called in each worker process, after the fork."""
@@ -58,17 +62,27 @@ def _request(environ: WSGIEnvironment) -> Request:
 
 
 def _body(environ: WSGIEnvironment, headers: dict[str, str]) -> bytes:
-    """Return the body, or as much of it as shows that it is too long; the server throws the rest away."""
-    stated = headers.get("content-length", "")
-    if stated.isdigit() and len(stated) < 20:
-        length = int(stated)
-        return _read(environ, length) if length <= MAX_BODY_BYTES else b""
-    if environ.get("wsgi.input_terminated"):  # chunked: the server knows where it ends
-        return _read(environ, MAX_BODY_BYTES + 1)
-    return b""
-
-
-def _read(environ: WSGIEnvironment, length: int) -> bytes:
+    """Return the body, or as much of it as shows that it is too long or stopped half-way."""
     stream: Any = environ["wsgi.input"]
-    data: bytes = stream.read(length)
+    connection = environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.settimeout(_STALL_SECONDS)  # a client that stops sending must not keep the thread for ever
+    stated = headers.get("content-length", "")
+    data = b""
+    try:
+        if stated.isdigit() and len(stated) < 20:
+            data = stream.read(min(int(stated), MAX_BODY_BYTES + 1))
+        elif environ.get("wsgi.input_terminated"):  # chunked: the server knows where it ends
+            data = stream.read(MAX_BODY_BYTES + 1)
+        if len(data) > MAX_BODY_BYTES:
+            _discard(stream)
+    except TimeoutError:
+        pass  # the handler sees that the body is not whole
     return data
+
+
+def _discard(stream: Any) -> None:
+    """Throw away the rest of a body that is too long: a client that is still sending cannot read the refusal."""
+    for _ in range(_DISCARD_BYTES // _BLOCK_BYTES):
+        if not stream.read(_BLOCK_BYTES):
+            return

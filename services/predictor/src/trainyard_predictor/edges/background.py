@@ -56,7 +56,9 @@ class Background:
         self._metrics_saved = True
 
     def start(self) -> None:
-        """Start the threads; they end with the process at the latest."""
+        """Read the API keys, so that the first request need not fail, and start the threads (daemons)."""
+        self._keys_at = self._clock.monotonic()
+        self._ring.refresh()
         for name, step in (("refresh", self.refresh), ("ship", self.ship)):
             thread = threading.Thread(target=self._loop, args=(name, step), name=f"predictor-{name}", daemon=True)
             thread.start()
