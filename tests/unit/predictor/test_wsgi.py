@@ -69,7 +69,7 @@ def test_a_body_that_is_too_long_is_thrown_away(world: World) -> None:
     stream = Stream(b" " * (3 * MAX_BODY_BYTES))
     status, _, _ = call(world, b"", CONTENT_LENGTH=str(3 * MAX_BODY_BYTES), **{"wsgi.input": stream})
     assert status.startswith("413 ")
-    assert MAX_BODY_BYTES + 1 == Stream.most
+    assert Stream.most == MAX_BODY_BYTES + 1
     assert stream.read() == b""
 
 
