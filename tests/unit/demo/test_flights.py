@@ -83,9 +83,7 @@ def test_honest_features_predict_lateness(flights: Flights) -> None:
     label, early = flights.columns[LABEL], flights.month <= 9
     model = lightgbm.train(
         {"objective": "binary", "verbose": -1, "num_threads": 1, "seed": 0, "deterministic": True},
-        lightgbm.Dataset(
-            rows[early], label[early], categorical_feature=[i for i, t in enumerate(is_text.values()) if t]
-        ),
+        lightgbm.Dataset(rows[early], label[early], categorical_feature=texts),
         num_boost_round=60,
     )
     probability = np.asarray(model.predict(rows[~early]))
