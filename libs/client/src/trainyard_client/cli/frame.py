@@ -34,6 +34,7 @@ _HINTS = {
     "no_model": "train a first version with: trainyard train NAME --wait",
     "conflict": "look at what is there now and repeat",
     "in_use": "delete what uses it first",
+    "unavailable": "repeat in a moment; see what is wrong with: trainyard status",
     "not_json": "check the address in --url or TRAINYARD_URL",
 }
 
