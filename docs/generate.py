@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,9 @@ from trainyard.config import SETTINGS
 from trainyard.errors import CODES
 from trainyard_client.cli.exits import MEANINGS
 from trainyard_client.main import make_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DOCS = Path(__file__).parent
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lightgbm
 import numpy as np
 import pytest
@@ -89,6 +91,12 @@ def test_honest_features_predict_lateness(flights: Flights) -> None:
     probability = np.asarray(model.predict(rows[~early]))
     assert 0.70 < auc(label[~early], probability) < 0.75
     assert 0.44 < log_loss(label[~early], probability) < 0.49
+
+
+def test_the_page_names_every_feature() -> None:
+    """docs/demo.md says of each feature why it is known two hours before departure."""
+    page = (Path(__file__).parents[3] / "docs" / "demo.md").read_text(encoding="utf-8")
+    assert [name for name in FEATURES if f"`{name}`" not in page] == []
 
 
 def test_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

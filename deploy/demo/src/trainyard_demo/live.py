@@ -61,12 +61,12 @@ class Truth:
 
     def _complete_log(self, user: User, version: int, asked: Asked, patience: float) -> list[Json]:
         """Return the version's log, once every prediction of the month is in it with its label."""
+        wanted = sum(v == version for v in asked.version.values())
 
         def complete() -> list[Json] | None:
             log = [p for p in user.client.predictions(MODEL, version) if p["id"] in self._flight]
             labelled = sum(p["id"] in asked.flight and p["label"] is not None for p in log)
-            wanted = len(asked.flight) if len(asked.versions) == 1 else 1
-            return log if labelled >= wanted else None
+            return log if labelled == wanted else None
 
         log: list[Json] = user.until(complete, seconds=patience, what=f"the log of version {version}'s predictions")
         for p in log:

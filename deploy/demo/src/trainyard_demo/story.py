@@ -122,7 +122,7 @@ class Story:
         live = self._judge_predictions(asked, late)  # while the trainer works
         outcome = training.finish(self._user, request, batch, narrator, patience=patience["train"])
         self._report(outcome)
-        served_by = ", ".join(map(str, sorted(asked.versions))) if asked else "none yet"
+        served_by = ", ".join(map(str, asked.versions)) if asked else "none yet"
         return Chapter(title, len(rows), served_by, live, outcome)
 
     def _ask(self, rows: Sequence[Row]) -> Asked | None:
@@ -132,7 +132,7 @@ class Story:
         asked = self._user.ask(rows, champion=self._champion, patience=self._plan.patience["champion"])
         self._narrator.step(
             f"{len(rows):,} predictions asked before the flights' rows exist; version "
-            f"{', '.join(map(str, sorted(asked.versions)))} answered in {self._narrator.elapsed - began:.1f} s"
+            f"{', '.join(map(str, asked.versions))} answered in {self._narrator.elapsed - began:.1f} s"
         )
         return asked
 

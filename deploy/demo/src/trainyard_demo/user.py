@@ -31,11 +31,16 @@ _LOOK_SECONDS = 0.2
 
 @dataclass
 class Asked:
-    """Predictions of one month, as they were answered over HTTP: flight and probability by prediction id."""
+    """Predictions of one month as they were answered over HTTP: flight, probability and version by prediction id."""
 
     flight: dict[str, str] = field(default_factory=dict)
     late: dict[str, float] = field(default_factory=dict)
-    versions: set[int] = field(default_factory=set)
+    version: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> list[int]:
+        """Every version that answered, in order."""
+        return sorted(set(self.version.values()))
 
 
 class User:
@@ -76,10 +81,10 @@ class User:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             answer = self.client.predict(MODEL, [{name: row[name] for name in FEATURES} for row in batch])
-            asked.versions.add(answer["version"])
             for row, answered in zip(batch, answer["rows"], strict=True):
                 asked.flight[answered["prediction_id"]] = row[KEY]
                 asked.late[answered["prediction_id"]] = answered["probabilities"]["true"]
+                asked.version[answered["prediction_id"]] = answer["version"]
         return asked
 
     def push(self, rows: Sequence[Row]) -> Json:
