@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from trainyard.config import Config
+
 
 @pytest.fixture
 def own_aws(tmp_path: Path) -> Iterator[AwsEmulator]:

@@ -46,8 +46,8 @@ _LONG_POLL_SECONDS = 2
 _SENT_KEPT_SECONDS = 86_400.0
 
 
-def build_app(config: Config) -> Flask:
-    """Return the web application, with a thread that keeps its API keys fresh."""
+def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
+    """Return the web application, with a thread that keeps its API keys fresh until ``stop``."""
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
@@ -56,7 +56,7 @@ def build_app(config: Config) -> Flask:
     engine = make_engine(database_url, service="scheduler")
     store = PostgresStore(engine)
     ring = KeyRing(blobs, clock)
-    threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
+    threading.Thread(target=_keep_fresh, args=(ring, stop or threading.Event()), name="api keys", daemon=True).start()
     names = {
         "training": config.queue_training,
         "arrived": config.queue_arrived,
@@ -83,10 +83,10 @@ def build_app(config: Config) -> Flask:
     )
 
 
-def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
-    while True:
+def _keep_fresh(ring: KeyRing, stop: threading.Event) -> None:
+    ring.refresh()
+    while not stop.wait(_KEYS_EVERY_SECONDS):
         ring.refresh()
-        clock.sleep(_KEYS_EVERY_SECONDS)
 
 
 def build_program(config: Config, stop: threading.Event) -> Program:
