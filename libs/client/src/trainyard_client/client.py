@@ -110,7 +110,7 @@ class Client:
         Args:
             body: an open binary file is repeated from its start when a connection breaks, anything else is sent once.
             content_type: ``text/csv``, ``application/x-ndjson`` or ``application/json``.
-            key: idempotency key, for rows that are meant to arrive twice, or for callers who repeat the call themselves.
+            key: idempotency key, for rows that are meant to arrive twice.
         """
         rewind = _rewinder(body)
         return self._sent(

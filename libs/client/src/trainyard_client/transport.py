@@ -1,8 +1,8 @@
 """One HTTP request to a service: key, repeats, idempotency, errors. The only module here that knows requests.
 
 A request is repeated when nobody answered or the service asked for it, and only when a repeat cannot do harm: GET, PUT
-and DELETE are idempotent by themselves, a POST carries an ``Idempotency-Key`` (rows need none: the same body is the same
-batch). A body that cannot be sent twice (standard input) is sent once.
+and DELETE are idempotent by themselves, a POST carries an ``Idempotency-Key``. Rows need none: the same body is the
+same batch. A body that cannot be sent twice (standard input) is sent once.
 """
 
 from __future__ import annotations
