@@ -1,0 +1,32 @@
+"""Answers of POSTs that carried an Idempotency-Key: kept with their effect, given again on a repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Repeatable:
+    """What identifies a repeatable POST: its route, who sent it, the key, and the body it came with."""
+
+    route: str
+    key_id: str
+    key: str
+    body_sha256: str
+
+
+class Answers(Protocol):
+    """The answers that were given."""
+
+    def first(self, post: Repeatable) -> tuple[int, str] | None:
+        """Return status and body of the first answer, or None; a concurrent twin waits here for the other's end.
+
+        Raises:
+            ServiceError: ``key_reused``: the key came before with another body.
+        """
+        ...
+
+    def keep(self, post: Repeatable, status: int, response: str) -> None:
+        """Keep the answer."""
+        ...
