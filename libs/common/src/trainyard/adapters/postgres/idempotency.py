@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
 
+from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
 
-
-@dataclass(frozen=True)
-class Repeatable:
-    """What identifies a repeatable POST: its route, who sent it, the key, and the body it came with."""
-
-    route: str
-    key_id: str
-    key: str
-    body_sha256: str
+__all__ = ["Repeatable", "store_answer", "stored_answer"]
 
 
 def stored_answer(connection: sa.Connection, post: Repeatable) -> tuple[int, str] | None:
