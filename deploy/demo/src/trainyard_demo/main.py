@@ -40,16 +40,17 @@ class _StoryOver(Exception):  # noqa: N818 - not an error: with --once the end o
     """Leaves the stack's `up` in order."""
 
 
-def run(config: Config, environ: Mapping[str, str], *, once: bool, as_json: bool) -> int:
+def run(config: Config, environ: Mapping[str, str], *, once: bool, as_json: bool, plan: Plan | None = None) -> int:
     """Run the demo in this terminal; call from the main thread. Return the exit code.
 
     Args:
         once: end with the story instead of staying up until Ctrl-C.
         as_json: tell the story on standard error and print its table as JSON on standard output.
+        plan: another story than the usual one; tests tell a short one.
     """
     clock = SystemClock()
     narrator = Narrator(sys.stderr if as_json else sys.stdout, clock)
-    plan = Plan(seed=config.demo_seed)
+    plan = plan or Plan(seed=config.demo_seed)
     try:
         source.find()  # before anything is started
         _announce(narrator, plan, once=once)

@@ -69,9 +69,15 @@ class Story:
         return chapters
 
     def curl(self) -> str:
-        """Return a command line that works when pasted: an API key of its own and a flight of the spare month."""
+        """Return a command line that works when pasted: an API key of its own and a flight of the spare month.
+
+        Raises:
+            DemoError: the same request, tried here, is not answered in time.
+        """
         key = self._user.client.create_key("demo-curl", ["predict"])["key"]
         row = {name: value for name, value in self._rows(self._plan.spare)[0].items() if name in FEATURES}
+        answer = self._user.try_key(key, row, patience=self._plan.patience["key"])
+        self._narrator.step(f"a new API key that may only predict works: {json.dumps(answer['rows'][0])}")
         return " ".join(
             [
                 "curl", "-s", f"{self._user.client.base_url}/v1/predict/{MODEL}",

@@ -71,10 +71,11 @@ def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callab
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse))
+    sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(
         SqsQueue(clients.sqs, config.queue_objects, on_missing=ensure),
-        landing_handler(landing),
+        landing_handler(landing, sweeping.soon),
         visibility_seconds=_OBJECT_SECONDS,
     )
     predictions = consumer(
@@ -82,9 +83,8 @@ def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callab
         predictions_handler(log, TakeFeedback(log)),
         visibility_seconds=_PREDICTIONS_SECONDS,
     )
-    sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     return {
-        "landing": (objects.step, sweeping.soon),  # an emulator that was killed has forgotten its notifications
+        "landing": (objects.step, sweeping.soon),
         "landing sweep": (sweeping.step, sweeping.soon),
         "predictions": (predictions.step, lambda: None),
     }
