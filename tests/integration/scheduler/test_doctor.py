@@ -16,7 +16,7 @@ from trainyard.alias_object import artifact_key
 from trainyard.doctor import Doctor
 from trainyard.model import encode
 from trainyard.testing.models import sample_model
-from trainyard_scheduler.use_cases.publish import AliasPublisher
+from trainyard_scheduler.use_cases.publish import ModelPublisher
 from trainyard_scheduler.use_cases.versions import set_alias
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def doctor(store: PostgresStore, warehouse: Warehouse, engine: sa.Engine, blobs:
     version = warehouse.finish(request.id, sha256=SHA256, size=len(ARTIFACT))
     with store.begin() as records:
         set_alias(records, "late", "champion", version, expected_seq=None, reason="test", by=BY)
-    AliasPublisher(store, blobs).step()
+    ModelPublisher(store, blobs).step()
     return Doctor(PostgresEvidence(engine), blobs)
 
 

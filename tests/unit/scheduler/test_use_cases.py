@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trainyard.alias_object import decode_alias
 from trainyard.auth import KEYS_OBJECT, decode_keys
 from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import LaunchSpec
@@ -17,8 +18,8 @@ from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, Memor
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.models import put_model
-from trainyard_scheduler.use_cases.publish import AliasPublisher, KeyPublisher
+from trainyard_scheduler.use_cases.models import delete_model, put_model
+from trainyard_scheduler.use_cases.publish import ModelPublisher, KeyPublisher
 from trainyard_scheduler.use_cases.requests import ask
 from trainyard_scheduler.use_cases.resend import Reconciler
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
@@ -280,8 +281,8 @@ def test_no_capacity(scene: Scene) -> None:
     assert keeper.step() == 1
 
 
-def test_alias_objects_follow(scene: Scene) -> None:
-    """Objects are written, mended after a foreign overwrite or a lost bucket, and removed with their alias."""
+def test_model_objects_follow(scene: Scene) -> None:
+    """Objects of model, version and alias are written, mended after a foreign overwrite or a lost bucket, and removed with their alias."""
     scene.store.state.add_rows("flights", 1)
     ident = scene.request()
     scene.store.state.claim(ident, lease_until=scene.clock.now())
@@ -289,20 +290,26 @@ def test_alias_objects_follow(scene: Scene) -> None:
     with scene.store.begin() as records:
         set_alias(records, "late", "champion", 1, expected_seq=None, reason="r", by=BY)
     blobs = MemoryBlobs()
-    publisher = AliasPublisher(scene.store, blobs)
-    assert [publisher.step(), publisher.step()] == [1, 0]
+    publisher = ModelPublisher(scene.store, blobs)
+    assert [publisher.step(), publisher.step()] == [3, 0]
     good = blobs.get("aliases/late/champion").data
-    assert AliasPublisher(scene.store, blobs).step() == 0
+    assert ModelPublisher(scene.store, blobs).step() == 0
     blobs.put("aliases/late/champion", b"foreign")
     blobs.put("aliases/late/other", b"foreign")
     assert [publisher.step(), publisher.step()] == [2, 0]
-    assert [info.key for info in blobs.list("")] == ["aliases/late/champion"]
+    always = ["catalogue/late", "versions/late/1"]
+    assert [info.key for info in blobs.list("")] == ["aliases/late/champion", *always]
+    assert decode_alias(blobs.get("versions/late/1").data).sha256 == decode_alias(good).sha256
     blobs.delete("aliases/late/champion")
     assert publisher.step() == 1
     assert blobs.get("aliases/late/champion").data == good
     with scene.store.begin() as records:
         remove_alias(records, "late", "champion", BY)
     assert publisher.step() == 1
+    assert [info.key for info in blobs.list("")] == always
+    with scene.store.begin() as records:
+        delete_model(records, "late", BY)
+    assert publisher.step() == 2
     assert list(blobs.list("")) == []
 
 

@@ -26,7 +26,7 @@ from trainyard_scheduler.edges import Loop, Program, patiently
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.publish import AliasPublisher, KeyPublisher
+from trainyard_scheduler.use_cases.publish import ModelPublisher, KeyPublisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "arrived": sqs(config.queue_arrived),
         "predictions": sqs(config.queue_predictions),
     }
-    aliases, live_keys = AliasPublisher(store, blobs), KeyPublisher(store, blobs)
+    models, live_keys = ModelPublisher(store, blobs), KeyPublisher(store, blobs)
     reconciler = Reconciler(
         store,
         resend_seconds=config.resend_seconds,
@@ -127,7 +127,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
 
     def publish() -> None:
         live_keys.step()
-        aliases.step()
+        models.step()
 
     loop = partial(Loop, stop=stop)
     loops = [

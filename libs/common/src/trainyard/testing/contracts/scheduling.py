@@ -218,6 +218,8 @@ class SchedulingContract:
                 found.sha256,
                 current.seq,
             )
+            assert [(v.model, v.version) for v in versions.published_versions()] == [("late", 1), ("late", 2)]
+            assert versions.published_versions()[1].sha256 == found.sha256
             versions.remove_alias(model, "champion")
             versions.deployed(model, current, previous_version=2, removed=True, actor="a", reason="r")
             assert versions.published() == []

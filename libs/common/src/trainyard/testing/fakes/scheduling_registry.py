@@ -13,6 +13,7 @@ from trainyard.contracts.registry import (
     ModelRecord,
     Models,
     PublishedAlias,
+    PublishedVersion,
     VersionRecord,
     Versions,
 )
@@ -154,6 +155,17 @@ class MemoryVersions(Versions):
         """Return the last move of each alias at that time."""
         last = {d.alias: d for owner, d in self._state.deployments if owner == model_id and d.at <= at}
         return sorted((d for d in last.values() if d.version is not None), key=lambda d: -d.id)
+
+    def published_versions(self) -> Sequence[PublishedVersion]:
+        """Return every version with its artifact."""
+        return sorted(
+            (
+                PublishedVersion(self._state.model(owner).name, v.version, v.sha256, v.size_bytes)
+                for owner, v in self._state.versions
+                if not self._state.model(owner).deleted
+            ),
+            key=lambda v: (v.model, v.version),
+        )
 
     def published(self) -> Sequence[PublishedAlias]:
         """Return every alias with its artifact."""
