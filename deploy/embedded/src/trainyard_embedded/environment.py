@@ -1,0 +1,56 @@
+"""What a child process finds in its environment: an allow-list, the settings as read, and nothing else (pure)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.config import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.config import Config
+
+_KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER"})
+_KEPT_PREFIXES = ("SSL_", "TRAINYARD_")
+#: settings that not every child may have
+_DATABASE = "TRAINYARD_DATABASE_URL"
+
+
+def base(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of ``environ`` that children inherit.
+
+    Proxy variables stay out, so that calls to the loopback never leave the machine; every ``AWS_*`` stays out, so
+    that no process of the stack can reach a real account by accident.
+    """
+    return {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+
+
+def settings(config: Config) -> dict[str, str]:
+    """Return every setting as the environment variable that :func:`trainyard.config.load` reads back equal."""
+    return {setting.variable: _text(getattr(config, setting.field)) for setting in SETTINGS}
+
+
+def for_child(environ: Mapping[str, str], config: Config, *, database: bool, aws: bool) -> dict[str, str]:
+    """Return the environment of a service: ``database`` and ``aws`` say which of the two it may reach."""
+    env = base(environ) | settings(config) | {"PYTHONUNBUFFERED": "1"}
+    if not database:
+        env.pop(_DATABASE)
+    if aws:
+        env |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    return env
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case tuple():
+            return " ".join(value)
+        case Path():
+            return str(value)
+        case _:
+            return str(value)

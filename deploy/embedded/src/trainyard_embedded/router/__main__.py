@@ -1,0 +1,46 @@
+"""``python -m trainyard_embedded.router``: the path router as a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from trainyard import config as settings
+from trainyard import logs
+from trainyard_embedded.router.proxy import MOST_HEAD_BYTES, make_app
+from trainyard_embedded.router.routes import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STOP_SECONDS = 2.0
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    config = settings.load(environ)
+    logs.configure("router", level=config.log_level)
+    routes = parse(files("trainyard_embedded.router").joinpath("routes.toml").read_text(encoding="utf-8"))
+    upstreams = {service: f"http://127.0.0.1:{getattr(config, service + '_port')}" for service in routes.services}
+    web.run_app(
+        make_app(routes, upstreams),
+        host="127.0.0.1",
+        port=config.router_port,
+        print=None,
+        access_log=None,
+        shutdown_timeout=_STOP_SECONDS,
+        # A client that goes away takes its request to the service with it: event streams would stay for ever.
+        handler_cancellation=True,
+        auto_decompress=False,
+        max_line_size=MOST_HEAD_BYTES,
+        max_field_size=MOST_HEAD_BYTES,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))  # noqa: TID251 - the entry reads the environment

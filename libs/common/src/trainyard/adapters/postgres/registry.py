@@ -1,0 +1,253 @@
+"""Models, versions, aliases and deployments in Postgres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainyard.adapters.postgres.sql import as_json, run
+from trainyard.contracts.registry import (
+    AliasRecord,
+    DatasetView,
+    DeploymentRecord,
+    ModelRecord,
+    Models,
+    PublishedAlias,
+    VersionRecord,
+    Versions,
+)
+from trainyard.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+_DATASET = "SELECT id, name, columns, last_seq FROM core.dataset"
+_MODEL = """
+    SELECT m.id, m.name, m.dataset_id, d.name AS dataset, m.label, m.task, m.policy, m.created_at,
+           (SELECT a.version FROM core.alias a WHERE a.model_id = m.id AND a.name = 'champion') AS champion
+    FROM core.model m JOIN core.dataset d ON d.id = m.dataset_id
+    WHERE m.deleted_at IS NULL"""
+_VERSION = """
+    SELECT m.name AS model, v.version, v.request_id::text, v.run_id::text, v.fence, v.artifact_key, v.sha256,
+           v.size_bytes, v.upto_seq, v.snapshot_rows, v.snapshot_hash, v.holdout, v.metrics, v.gate, v.passed,
+           ARRAY(SELECT a.name FROM core.alias a WHERE a.model_id = v.model_id AND a.version = v.version ORDER BY 1)
+               AS aliases, v.created_at
+    FROM core.version v JOIN core.model m ON m.id = v.model_id
+    WHERE v.model_id = :model_id"""
+_ALIAS = """
+    SELECT m.name AS model, a.name, a.version, a.seq, a.weight, a.updated_at
+    FROM core.alias a JOIN core.model m ON m.id = a.model_id
+    WHERE a.model_id = :model_id"""
+_DEPLOYMENT = "SELECT id, alias, version, previous_version, seq, actor, reason, at FROM core.deployment"
+
+
+class PostgresModels(Models):
+    """``core.model`` and the little of ``core.dataset`` that belongs to it."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def dataset(self, name: str, *, hold: bool = False) -> DatasetView | None:
+        """Return the dataset; ``hold`` may wait for a batch that is being committed, the plain look never does."""
+        held = " FOR KEY SHARE" if hold else ""
+        found = run(self._connection, f"{_DATASET} WHERE name = :name AND deleted_at IS NULL{held}", name=name)
+        row = found.one_or_none()
+        return None if row is None else DatasetView(row.id, row.name, tuple(row.columns), row.last_seq)
+
+    def get(self, name: str, *, lock: bool = False) -> ModelRecord | None:
+        """Return the model."""
+        held = " FOR NO KEY UPDATE OF m" if lock else ""
+        row = run(self._connection, f"{_MODEL} AND m.name = :name{held}", name=name).one_or_none()
+        return None if row is None else _model(row)
+
+    def page(self, limit: int, after: str | None) -> list[ModelRecord]:
+        """Return models by name."""
+        found = run(
+            self._connection,
+            f"{_MODEL} AND m.name > :after ORDER BY m.name LIMIT :limit",
+            after=after or "",
+            limit=limit,
+        )
+        return [_model(row) for row in found]
+
+    def names(self, *, dataset: str | None = None) -> list[str]:
+        """Return the models' names."""
+        return list(
+            run(
+                self._connection,
+                "SELECT m.name FROM core.model m JOIN core.dataset d ON d.id = m.dataset_id"
+                " WHERE m.deleted_at IS NULL AND (CAST(:dataset AS text) IS NULL OR d.name = :dataset) ORDER BY 1",
+                dataset=dataset,
+            ).scalars()
+        )
+
+    def add(self, name: str, dataset_id: int, *, label: str, task: str, policy: Policy) -> bool:
+        """Insert a model."""
+        return bool(
+            run(
+                self._connection,
+                "INSERT INTO core.model (name, dataset_id, label, task, policy)"
+                " VALUES (:name, :dataset_id, :label, :task, CAST(:policy AS jsonb))"
+                " ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING",
+                name=name,
+                dataset_id=dataset_id,
+                label=label,
+                task=task,
+                policy=as_json(policy.to_dict()),
+            ).rowcount
+        )
+
+    def change_policy(self, model_id: int, policy: Policy) -> None:
+        """Replace the policy."""
+        run(
+            self._connection,
+            "UPDATE core.model SET policy = CAST(:policy AS jsonb) WHERE id = :model_id",
+            policy=as_json(policy.to_dict()),
+            model_id=model_id,
+        )
+
+    def delete(self, model_id: int) -> None:
+        """Mark the model deleted and drop its aliases."""
+        run(self._connection, "UPDATE core.model SET deleted_at = now() WHERE id = :model_id", model_id=model_id)
+        run(self._connection, "DELETE FROM core.alias WHERE model_id = :model_id", model_id=model_id)
+
+
+class PostgresVersions(Versions):
+    """``core.version``, ``core.alias`` and ``core.deployment``."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def version(self, model_id: int, number: int) -> VersionRecord | None:
+        """Return one version."""
+        row = run(
+            self._connection, f"{_VERSION} AND v.version = :number", model_id=model_id, number=number
+        ).one_or_none()
+        return None if row is None else _version(row)
+
+    def versions(self, model_id: int, limit: int, before: int | None) -> list[VersionRecord]:
+        """Return versions, newest first."""
+        found = run(
+            self._connection,
+            f"{_VERSION} AND (CAST(:before AS integer) IS NULL OR v.version < :before)"
+            " ORDER BY v.version DESC LIMIT :limit",
+            model_id=model_id,
+            before=before,
+            limit=limit,
+        )
+        return [_version(row) for row in found]
+
+    def aliases(self, model_id: int) -> list[AliasRecord]:
+        """Return the aliases by name."""
+        found = run(self._connection, f"{_ALIAS} ORDER BY a.name", model_id=model_id)
+        return [AliasRecord(**row) for row in found.mappings()]
+
+    def alias(self, model_id: int, name: str, *, lock: bool = False) -> AliasRecord | None:
+        """Return one alias."""
+        held = " FOR NO KEY UPDATE OF a" if lock else ""
+        row = run(self._connection, f"{_ALIAS} AND a.name = :name{held}", model_id=model_id, name=name)
+        found = row.mappings().one_or_none()
+        return None if found is None else AliasRecord(**found)
+
+    def point(self, model_id: int, name: str, version: int, *, weight: float = 1.0) -> AliasRecord:
+        """Move or create the alias; a removed alias goes on from its last recorded ``seq``."""
+        run(
+            self._connection,
+            """
+            INSERT INTO core.alias AS a (model_id, name, version, weight, seq)
+            SELECT :model_id, :name, :version, :weight,
+                   1 + coalesce((SELECT max(seq) FROM core.deployment WHERE model_id = :model_id AND alias = :name), 0)
+            ON CONFLICT (model_id, name) DO UPDATE SET version = excluded.version, weight = excluded.weight,
+                   seq = greatest(a.seq + 1, excluded.seq), updated_at = now()""",
+            model_id=model_id,
+            name=name,
+            version=version,
+            weight=weight,
+        )
+        moved = self.alias(model_id, name)
+        if moved is None:
+            raise RuntimeError(f"alias {name} vanished inside its own transaction")
+        return moved
+
+    def remove_alias(self, model_id: int, name: str) -> None:
+        """Remove the alias."""
+        run(
+            self._connection,
+            "DELETE FROM core.alias WHERE model_id = :model_id AND name = :name",
+            model_id=model_id,
+            name=name,
+        )
+
+    def deployed(
+        self, model_id: int, alias: AliasRecord, *, previous_version: int | None, removed: bool, actor: str, reason: str
+    ) -> None:
+        """Append a deployment."""
+        run(
+            self._connection,
+            "INSERT INTO core.deployment (model_id, alias, version, previous_version, seq, actor, reason)"
+            " VALUES (:model_id, :alias, :version, :previous_version, :seq, :actor, :reason)",
+            model_id=model_id,
+            alias=alias.name,
+            version=None if removed else alias.version,
+            previous_version=previous_version,
+            seq=alias.seq,
+            actor=actor,
+            reason=reason,
+        )
+
+    def deployments(self, model_id: int, limit: int, before: int | None) -> list[DeploymentRecord]:
+        """Return moves, newest first."""
+        found = run(
+            self._connection,
+            f"{_DEPLOYMENT} WHERE model_id = :model_id AND (CAST(:before AS bigint) IS NULL OR id < :before)"
+            " ORDER BY id DESC LIMIT :limit",
+            model_id=model_id,
+            before=before,
+            limit=limit,
+        )
+        return [DeploymentRecord(**row) for row in found.mappings()]
+
+    def deployed_at(self, model_id: int, at: datetime) -> list[DeploymentRecord]:
+        """Return the last move of each alias at or before ``at``; removed aliases pointed nowhere."""
+        found = run(
+            self._connection,
+            "SELECT * FROM (SELECT DISTINCT ON (alias) id, alias, version, previous_version, seq, actor, reason, at"
+            "  FROM core.deployment WHERE model_id = :model_id AND at <= :at ORDER BY alias, id DESC) last"
+            " WHERE version IS NOT NULL ORDER BY id DESC",
+            model_id=model_id,
+            at=at,
+        )
+        return [DeploymentRecord(**row) for row in found.mappings()]
+
+    def published(self) -> Sequence[PublishedAlias]:
+        """Return every alias with its artifact."""
+        found = run(
+            self._connection,
+            "SELECT m.name AS model, a.name AS alias, a.version, v.artifact_key AS key, v.sha256,"
+            " v.size_bytes AS size, a.weight, a.seq"
+            " FROM core.alias a JOIN core.model m ON m.id = a.model_id"
+            " JOIN core.version v ON v.model_id = a.model_id AND v.version = a.version"
+            " WHERE m.deleted_at IS NULL ORDER BY 1, 2",
+        )
+        return [PublishedAlias(**row) for row in found.mappings()]
+
+
+def _model(row: Any) -> ModelRecord:
+    return ModelRecord(
+        id=row.id,
+        name=row.name,
+        dataset_id=row.dataset_id,
+        dataset=row.dataset,
+        label=row.label,
+        task=row.task,
+        policy=Policy.from_dict(row.policy),
+        created_at=row.created_at,
+        champion=row.champion,
+    )
+
+
+def _version(row: Any) -> VersionRecord:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name for it
+    return VersionRecord(**{**values, "aliases": tuple(row.aliases)})

@@ -1,0 +1,143 @@
+"""The scheduler's records in Postgres: one transaction over all rooms."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from trainyard.adapters.postgres import idempotency, journal
+from trainyard.adapters.postgres.api_keys import PostgresApiKeys
+from trainyard.adapters.postgres.engine import transaction
+from trainyard.adapters.postgres.launches import PostgresLaunches
+from trainyard.adapters.postgres.outbox import PostgresOutbox
+from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
+from trainyard.adapters.postgres.requests import PostgresRequests
+from trainyard.adapters.postgres.sql import run
+from trainyard.contracts.answers import Answers
+from trainyard.contracts.scheduling import (
+    Answered,
+    AuditEntry,
+    Event,
+    Journal,
+    Records,
+    ScoredLog,
+    Store,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from trainyard.contracts.idempotency import Repeatable
+
+_FETCH = 2_000
+
+
+class PostgresAnswers(Answers):
+    """``core.idempotency``."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def first(self, post: Repeatable) -> tuple[int, str] | None:
+        """Return the stored answer."""
+        return idempotency.stored_answer(self._connection, post)
+
+    def keep(self, post: Repeatable, status: int, response: str) -> None:
+        """Store the answer."""
+        idempotency.store_answer(self._connection, post, status, response)
+
+
+class PostgresJournal(Journal):
+    """``core.event`` and ``core.audit``."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def announce(self, kind: str, subject: str, payload: Mapping[str, Any]) -> None:
+        """Record an event."""
+        journal.announce(self._connection, kind, subject, dict(payload))
+
+    def audit(self, *, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Append to the chain."""
+        journal.audit(self._connection, actor=actor, action=action, subject=subject, details=dict(details))
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        """Return later events."""
+        found = run(
+            self._connection,
+            "SELECT id, kind, subject, payload, at FROM core.event WHERE id > :after ORDER BY id LIMIT :limit",
+            after=after,
+            limit=limit,
+        )
+        return [Event(**row) for row in found.mappings()]
+
+    def last_event(self) -> int:
+        """Return the highest id."""
+        highest: int = run(self._connection, "SELECT coalesce(max(id), 0) FROM core.event").scalar_one()
+        return highest
+
+    def audit_page(self, limit: int, before: int | None) -> list[AuditEntry]:
+        """Return entries, newest first."""
+        found = run(
+            self._connection,
+            "SELECT id, at, actor, action, subject, details, encode(previous_hash, 'hex') AS previous_hash,"
+            " encode(hash, 'hex') AS hash FROM core.audit"
+            " WHERE CAST(:before AS bigint) IS NULL OR id < :before ORDER BY id DESC LIMIT :limit",
+            before=before,
+            limit=limit,
+        )
+        return [AuditEntry(**row) for row in found.mappings()]
+
+
+class PostgresScoredLog(ScoredLog):
+    """``core.prediction`` with the latest ``core.feedback`` of each."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def answered(self, model: str, *, most: int) -> Iterator[Answered]:
+        """Stream the newest ``most`` predictions, oldest first."""
+        statement = sa.text(
+            """
+            SELECT p.version, p.predicted_at, p.output, f.label IS NOT NULL, f.label
+            FROM (SELECT id, seq, version, predicted_at, output FROM core.prediction
+                  WHERE model = :model ORDER BY seq DESC LIMIT :most) p
+            LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = p.id
+                               ORDER BY seq DESC LIMIT 1) f ON true
+            ORDER BY p.seq"""
+        )
+        found = self._connection.execute(
+            statement, {"model": model, "most": most}, execution_options={"yield_per": _FETCH}
+        )
+        for row in found:
+            yield Answered(*row)
+
+
+class PostgresRecords(Records):
+    """All rooms over one connection inside a transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.models = PostgresModels(connection)
+        self.versions = PostgresVersions(connection)
+        self.requests = PostgresRequests(connection)
+        self.outbox = PostgresOutbox(connection)
+        self.launches = PostgresLaunches(connection)
+        self.keys = PostgresApiKeys(connection)
+        self.answers = PostgresAnswers(connection)
+        self.journal = PostgresJournal(connection)
+        self.predictions = PostgresScoredLog(connection)
+
+
+class PostgresStore(Store):
+    """Transactions of one engine."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def begin(self) -> Iterator[Records]:
+        """Open a transaction."""
+        with transaction(self._engine) as connection:
+            yield PostgresRecords(connection)

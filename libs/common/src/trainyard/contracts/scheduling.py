@@ -1,0 +1,112 @@
+"""The scheduler's records: one transaction over all rooms, and the store that opens it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from trainyard.contracts.answers import Answers
+    from trainyard.contracts.api_keys import ApiKeys
+    from trainyard.contracts.launches import Launches
+    from trainyard.contracts.outbox import Outbox
+    from trainyard.contracts.registry import Models, Versions
+    from trainyard.contracts.requests import Requests
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for listeners."""
+
+    id: int
+    kind: str
+    subject: str
+    payload: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """A change, who made it, and its place in the chain (hashes in hex)."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    details: Mapping[str, Any]
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A logged prediction of one version and its label; ``has_label`` tells a null label from none."""
+
+    version: int
+    at: datetime
+    output: Mapping[str, Any]
+    has_label: bool
+    label: Any
+
+
+class Journal(Protocol):
+    """What a change leaves behind, and how it is read."""
+
+    def announce(self, kind: str, subject: str, payload: Mapping[str, Any]) -> None:
+        """Record an event and wake listeners at COMMIT."""
+        ...
+
+    def audit(self, *, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Append to the hash-chained audit log."""
+        ...
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        """Return events with a higher id, oldest first."""
+        ...
+
+    def last_event(self) -> int:
+        """Return the highest event id, 0 when there is none."""
+        ...
+
+    def audit_page(self, limit: int, before: int | None) -> list[AuditEntry]:
+        """Return audit entries, newest first, from below the id ``before``."""
+        ...
+
+
+class ScoredLog(Protocol):
+    """The logged predictions, joined with the latest label of each."""
+
+    def answered(self, model: str, *, most: int) -> Iterator[Answered]:
+        """Yield the model's newest ``most`` predictions in log order."""
+        ...
+
+
+class Records(Protocol):
+    """Everything the scheduler reads and writes, inside one transaction."""
+
+    models: Models
+    versions: Versions
+    requests: Requests
+    outbox: Outbox
+    launches: Launches
+    keys: ApiKeys
+    answers: Answers
+    journal: Journal
+    predictions: ScoredLog
+
+
+class Store(Protocol):
+    """Opens transactions."""
+
+    def begin(self) -> AbstractContextManager[Records]:
+        """Open a transaction: COMMIT when the block ends, ROLLBACK when it raises.
+
+        Raises:
+            TransientError: the database is away, restarting or busy. When COMMIT itself failed its outcome is unknown.
+        """
+        ...
