@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import Route, json_response, page_arguments, principal, read_object, trace_id
+from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema import Schema
@@ -47,7 +48,7 @@ class DatasetViews:
 
     def put(self, name: str) -> tuple[int, Any]:
         """Make a dataset, or find it made alike."""
-        if formats.NAME.fullmatch(name) is None:
+        if not is_name(name):
             raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         _refuse_encoded()
         schema = Schema.from_dict(read_object(required=["columns"]))
@@ -56,7 +57,7 @@ class DatasetViews:
 
     def infer(self, name: str) -> tuple[int, Any]:
         """Suggest columns for a sample."""
-        if formats.NAME.fullmatch(name) is None:
+        if not is_name(name):
             raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         kind = _body_format()
         return 200, formats.infer(Source(_Body(), formats.MAX_SAMPLE_BYTES), kind).to_dict()
@@ -64,7 +65,7 @@ class DatasetViews:
     def listed(self) -> tuple[int, Any]:
         """List datasets by name."""
         limit, after = page_arguments()
-        if after is not None and formats.NAME.fullmatch(after) is None:
+        if after is not None and not is_name(after):
             raise _bad_cursor()
         found = self._warehouse.datasets(limit=limit + 1, after=after)
         return 200, _page([dataset.as_dict() for dataset in found], limit, lambda last: str(last["name"]))
@@ -135,7 +136,7 @@ class LogViews:
         model, version = request.args.get("model"), request.args.get("version")
         if version is not None and not _is_number(version):
             raise _bad("version must be a whole number")
-        if model is not None and (formats.NAME.fullmatch(model) is None or not self._log.knows(model)):
+        if model is not None and (not is_name(model) or not self._log.knows(model)):
             raise ServiceError("unknown_model", "there is no model of that name")
         wanted = None if version is None else int(version)
         found = self._log.page(model=model, version=wanted, limit=limit + 1, after=_number(cursor))
@@ -190,7 +191,7 @@ def broken_body(_error: Exception) -> Response:
 
 
 def _named(warehouse: Warehouse, name: str) -> Dataset:
-    if formats.NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ServiceError(
             "unknown_dataset", "no dataset can bear that name: a-z, 0-9 and _, at most 48, a letter first"
         )
