@@ -19,7 +19,7 @@ from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.models import delete_model, put_model
-from trainyard_scheduler.use_cases.publish import ModelPublisher, KeyPublisher
+from trainyard_scheduler.use_cases.publish import KeyPublisher, ModelPublisher
 from trainyard_scheduler.use_cases.requests import ask
 from trainyard_scheduler.use_cases.resend import Reconciler
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
@@ -282,7 +282,7 @@ def test_no_capacity(scene: Scene) -> None:
 
 
 def test_model_objects_follow(scene: Scene) -> None:
-    """Objects of model, version and alias are written, mended after a foreign overwrite or a lost bucket, and removed with their alias."""
+    """Objects of model, version and alias are written, mended when lost or overwritten, and removed."""
     scene.store.state.add_rows("flights", 1)
     ident = scene.request()
     scene.store.state.claim(ident, lease_until=scene.clock.now())

@@ -18,6 +18,7 @@ _MAX_DIGITS = 400
 _INT64 = (-(2**63), 2**63 - 1)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 #: Every digit becomes a 0 and every exponent an e: what is suspicious can then be found by searching for one string.
 _NUMBER_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
 _LARGE_NUMBERS = (b"0" * 19, b"e000", b"e+000")
@@ -35,7 +36,7 @@ def _check_depth(data: bytes) -> None:
     if b"\\" not in data:  # then quotes come in pairs, and two that touch enclose nothing that counts
         data = data.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     depth = 0
-    for bracket in _STRING.sub(b"", data).translate(None, _NOT_STRUCTURE):
+    for bracket in _STRING.sub(b"", data).translate(None, _NOT_BRACKETS):
         depth += 1 if bracket in b"[{" else -1
         if depth > MAX_DEPTH:
             _refuse(f"the JSON is nested deeper than {MAX_DEPTH} levels")

@@ -26,7 +26,7 @@ from trainyard_scheduler.edges import Loop, Program, patiently
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.publish import ModelPublisher, KeyPublisher
+from trainyard_scheduler.use_cases.publish import KeyPublisher, ModelPublisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:

@@ -56,9 +56,7 @@ class ModelPublisher:
             aliases = records.versions.published()
         wanted = {model_key(name): b"" for name in models}
         for v in versions:
-            wanted[version_key(v.model, v.version)] = encode_alias(
-                version_object(v.model, v.version, v.sha256, v.size)
-            )
+            wanted[version_key(v.model, v.version)] = encode_alias(version_object(v.model, v.version, v.sha256, v.size))
         for a in aliases:
             wanted[alias_key(a.model, a.alias)] = encode_alias(
                 AliasObject(a.model, a.alias, a.version, a.key, a.sha256, a.size, a.weight, a.seq)

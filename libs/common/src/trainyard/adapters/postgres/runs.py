@@ -390,4 +390,3 @@ def _champion(connection: sa.Connection, model_id: int) -> Champion | None:
         name=CHAMPION,
     ).one_or_none()
     return None if row is None else Champion(row.version, row.seq, row.artifact_key, row.sha256)
-
