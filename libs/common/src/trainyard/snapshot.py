@@ -102,7 +102,9 @@ def canonical_cell(value: Any) -> str:
     if isinstance(value, float):
         return _shortest(value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ").rstrip("0" if value.microsecond else "") + "+00"
+        return (
+            value.astimezone(UTC).replace(tzinfo=None).isoformat(" ").rstrip("0" if value.microsecond else "") + "+00"
+        )
     if isinstance(value, date):
         return value.isoformat()
     return _ESCAPABLE.sub(lambda m: _ESCAPES[m[0]], str(value))
