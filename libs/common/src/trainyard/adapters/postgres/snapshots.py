@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainyard.snapshot import Snapshot
 
 _PIECE_BYTES = 1 << 20
-#: What the canonical text of a cell depends on (trainyard.snapshot).
+#: What the text of a cell depends on (trainyard.snapshot).
 _FORMS = "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1"
 
 

@@ -3,5 +3,7 @@
 from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.queue import QueueContract
+from trainyard.testing.contracts.runs import RunsContract
+from trainyard.testing.contracts.snapshots import SnapshotsContract
 
-__all__ = ["BlobStoreContract", "FleetContract", "QueueContract"]
+__all__ = ["BlobStoreContract", "FleetContract", "QueueContract", "RunsContract", "SnapshotsContract"]
