@@ -4,7 +4,9 @@ from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
 from trainyard.testing.contracts.queue import QueueContract
+from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
+from trainyard.testing.contracts.snapshots import SnapshotsContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
 
 __all__ = [
@@ -12,6 +14,8 @@ __all__ = [
     "FleetContract",
     "PredictionLogContract",
     "QueueContract",
+    "RunsContract",
     "SchedulingContract",
+    "SnapshotsContract",
     "WarehouseContract",
 ]
