@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from trainyard import auth, logs
 from trainyard.alias_object import AliasObject, alias_key, encode_alias, model_key, version_key, version_object
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
@@ -108,3 +110,25 @@ class KeyPublisher:
             return False
         self._written = (data, blob.etag)
         return True
+
+
+class Publisher:
+    """Both of the above in turn; may be called from many threads."""
+
+    def __init__(self, store: Store, blobs: BlobStore) -> None:
+        self._keys = KeyPublisher(store, blobs)
+        self._models = ModelPublisher(store, blobs)
+        self._turn = threading.Lock()
+
+    def step(self) -> None:
+        """Write what differs."""
+        with self._turn:
+            self._keys.step()
+            self._models.step()
+
+    def hurry(self) -> None:
+        """Write what differs now, for a caller who is about to use it; an outage is left to the next step of the loop."""
+        try:
+            self.step()
+        except TransientError as e:
+            _log.warning("publish.postponed", reason=str(e))
