@@ -106,6 +106,12 @@ def _name_cursor(cursor: str | None) -> str | None:
     return cursor
 
 
+def _key_cursor(cursor: str | None) -> str | None:
+    if cursor is not None and not keys.is_key_id(cursor):
+        raise _bad("the cursor is not one of this list")
+    return cursor
+
+
 def _optional_object(*, optional: Sequence[str]) -> dict[str, Any]:
     """Return the body as an object with some of these keys; no body is an empty object."""
     return read_object(optional=optional) if request.get_data(cache=True).strip() else {}
@@ -308,7 +314,8 @@ def _at() -> datetime | None:
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(text.replace(" ", "+"))
+        # A '+' that was not escaped in the query arrives as a space.
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
     except ValueError as e:
         raise _bad("at must be a time such as 2026-01-31T12:00:00Z") from e
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
@@ -321,7 +328,7 @@ def _key_routes(store: Store) -> list[Route]:
     def listed() -> Any:
         limit, cursor = page_arguments()
         with store.begin() as records:
-            found = records.keys.page(limit + 1, cursor)
+            found = records.keys.page(limit + 1, _key_cursor(cursor))
         return 200, _page(found, limit, views.key, lambda record: record.id)
 
     def make() -> Any:
