@@ -127,7 +127,7 @@ class Publisher:
             self._models.step()
 
     def hurry(self) -> None:
-        """Write what differs now, for a caller who is about to use it; an outage is left to the next step of the loop."""
+        """Write what differs now, for a caller who is about to use it; in an outage the loop does it later."""
         try:
             self.step()
         except TransientError as e:
