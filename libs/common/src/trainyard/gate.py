@@ -71,11 +71,11 @@ def row_losses(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> 
 def judge(
     task: str,
     labels: npt.NDArray[Any],
+    *,
     challenger: FloatArray,
     champion: FloatArray | None,
     prior: FloatArray,
     settings: GatePolicy,
-    *,
     champion_version: int | None = None,
     champion_note: str = "",
 ) -> GateReport:
@@ -99,7 +99,9 @@ def judge(
         checks.append(_beats_champion(task, better, settings, champion_version))
     measured = {"challenger": challenger, "champion": champion, "prior": prior}
     figures = {
-        name: measure(task, labels, answers) for name, answers in measured.items() if answers is not None and len(labels)
+        name: measure(task, labels, answers)
+        for name, answers in measured.items()
+        if answers is not None and len(labels)
     }
     passed = all(check.passed for check in checks)
     summary = _summary(checks, passed=passed, compared=champion is not None, note=champion_note)

@@ -1,8 +1,15 @@
-"""A snapshot as columns: the rows of a dataset up to a sequence number, the latest of each key, and their hash.
+r"""A snapshot as columns: the rows of a dataset up to a sequence number, the latest of each key, and their hash.
 
-Rows arrive as *lines*, one per row in the order of ``ingest_seq``, in a canonical text that Postgres' COPY writes (with
-ISO dates, UTC and shortest floats) and :func:`canonical_line` writes from Python values. The content hash is the
-SHA-256 of the header (:func:`header`) and the lines, so it depends on the rows alone, not on how they are stored.
+Rows arrive as *lines*, one per row in the order of ``ingest_seq``: cells with tabs between them, as Postgres' COPY
+writes them (ISO dates, UTC, floats that read back exactly) and :func:`line` writes them from Python values.
+
+The content hash depends on the rows alone, not on how they are stored, and anybody can compute it: the SHA-256 of
+:func:`header`, a line end, and the SHA-256 of each column (raw digests), ``ingest_seq`` first, where a column's bytes are
+
+- float: each value as a little-endian double, one NaN (0x7ff8000000000000) where missing;
+- bool and int: each cell as its text (``t``, ``f``, decimal), ``\N`` where missing, each followed by a line end;
+- date and timestamp: microseconds since 1970 as little-endian int64, the smallest int64 where missing;
+- category and text: each cell with ``\b \f \n \r \t \v \\`` escaped, ``\N`` where missing, each followed by a line end.
 """
 
 from __future__ import annotations
@@ -88,45 +95,20 @@ def header(schema: Schema) -> str:
     return json.dumps(["ingest_seq", *pairs], separators=(",", ":"), ensure_ascii=True)
 
 
-def canonical_line(schema: Schema, seq: int, row: Mapping[str, Any]) -> str:
-    """Return a row as its line, without the line end: the sequence number and the cells, with tabs between them."""
-    return "\t".join([str(seq), *(canonical_cell(row.get(c.name)) for c in schema.columns)])
+def line(schema: Schema, seq: int, row: Mapping[str, Any]) -> str:
+    """Return a row of clean values as its line, without the line end."""
+    return "\t".join([str(seq), *(_cell(row.get(c.name)) for c in schema.columns)])
 
 
-def canonical_cell(value: Any) -> str:
-    r"""Return one clean value as text: ``\N`` for missing, ``t``/``f``, decimals, ISO dates, escaped strings."""
+def _cell(value: Any) -> str:
     if value is None:
         return NULL
     if isinstance(value, bool):
         return "t" if value else "f"
-    if isinstance(value, float):
-        return _shortest(value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ").rstrip("0" if value.microsecond else "") + "+00"
-    if isinstance(value, date):
-        return value.isoformat()
+        text = value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+        return (text.rstrip("0") if value.microsecond else text) + "+00"
     return _ESCAPABLE.sub(lambda m: _ESCAPES[m[0]], str(value))
-
-
-def _shortest(value: float) -> str:
-    """Return the shortest decimal that reads back as ``value``, in Postgres' form: no '.0', exponents from 1e+15."""
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    sign, digits = ("-", mantissa[1:]) if mantissa.startswith("-") else ("", mantissa)
-    whole, _, fraction = digits.partition(".")
-    figures = (whole + fraction).lstrip("0")
-    if not figures:
-        return f"{sign}0"
-    leading = len(whole.lstrip("0")) if whole.strip("0") else len(fraction.lstrip("0")) - len(fraction)
-    power = leading - 1 + int(exponent or 0)
-    figures = figures.rstrip("0")
-    if not -4 <= power < 15:
-        rest = f".{figures[1:]}" if len(figures) > 1 else ""
-        return f"{sign}{figures[0]}{rest}e{'-' if power < 0 else '+'}{abs(power):02d}"
-    if power < 0:
-        return f"{sign}0.{'0' * (-power - 1)}{figures}"
-    padded = figures.ljust(power + 1, "0")
-    rest = f".{padded[power + 1 :]}" if len(padded) > power + 1 else ""
-    return f"{sign}{padded[: power + 1]}{rest}"
 
 
 class SnapshotBuilder:
@@ -135,7 +117,7 @@ class SnapshotBuilder:
     def __init__(self, schema: Schema, upto_seq: int) -> None:
         self._schema = schema
         self._upto_seq = upto_seq
-        self._hash = hashlib.sha256(header(schema).encode() + b"\n")
+        self._hashes = [hashlib.sha256() for _ in range(len(schema.columns) + 1)]
         self._seq: list[npt.NDArray[np.int64]] = []
         self._first: list[npt.NDArray[np.int64]] = []
         self._unit: list[npt.NDArray[np.uint64]] = []
@@ -149,13 +131,16 @@ class SnapshotBuilder:
         """Take the next rows: their lines, and the first sequence number of each row's key."""
         if not lines:
             return
-        self._hash.update(("\n".join(lines) + "\n").encode())
-        numbers, *cells = zip(*(line.split("\t") for line in lines), strict=True)
+        numbers, *cells = zip(*(text.split("\t") for text in lines), strict=True)
+        self._hashes[0].update(_cell_bytes(numbers))
         self._seq.append(np.array(numbers, dtype=np.int64))
         self._first.append(np.asarray(first_seq, dtype=np.int64))
         self._unit.append(self._units(numbers, cells))
         for index, column in enumerate(self._schema.columns):
-            self._parts[index].append(_parsed(column, cells[index], self._levels[index]))
+            part = _parsed(column, cells[index], self._levels[index])
+            self._parts[index].append(part)
+            raw = column.type in ("float", "date", "timestamp")
+            self._hashes[index + 1].update(_value_bytes(part) if raw else _cell_bytes(cells[index]))
 
     def build(self) -> Snapshot:
         """Return the snapshot of everything that was taken."""
@@ -170,8 +155,14 @@ class SnapshotBuilder:
             np.concatenate([np.empty(0, np.int64), *self._first]),
             np.concatenate([np.empty(0, np.uint64), *self._unit]),
             columns,
-            self._hash.hexdigest(),
+            self._sha256(),
         )
+
+    def _sha256(self) -> str:
+        whole = hashlib.sha256(header(self._schema).encode() + b"\n")
+        for column in self._hashes:
+            whole.update(column.digest())
+        return whole.hexdigest()
 
     def _units(self, numbers: Sequence[str], cells: Sequence[Sequence[str]]) -> npt.NDArray[np.uint64]:
         """Return the unit hash of each row; a missing group or key cannot hold rows together."""
@@ -179,11 +170,16 @@ class SnapshotBuilder:
 
         def unit(row: int) -> int:
             if self._group is not None and cells[self._group][row] != NULL:
-                return unit_hash("group", [cells[self._group][row]])
+                return unit_hash("group", [self._group_text(cells[self._group][row])])
             key = [cells[k][row] for k in self._keys]
             return unit_hash("key", key) if key and NULL not in key else unit_hash("row", [numbers[row]])
 
         return np.fromiter((unit(row) for row in range(count)), dtype=np.uint64, count=count)
+
+    def _group_text(self, cell: str) -> str:
+        """Return a group's cell in a form that does not depend on who wrote it: floats have several."""
+        group = self._schema.group
+        return repr(float(cell)) if group is not None and group.type == "float" else cell
 
 
 def _parsed(column: Column, cells: Sequence[str], levels: dict[str, int]) -> npt.NDArray[Any]:
@@ -196,6 +192,16 @@ def _parsed(column: Column, cells: Sequence[str], levels: dict[str, int]) -> npt
     if column.type == "timestamp":
         return np.array(["NaT" if c == NULL else c.removesuffix("+00") for c in cells], dtype="datetime64[us]")
     return np.fromiter((_code(cell, levels) for cell in cells), dtype=np.int32, count=len(cells))
+
+
+def _cell_bytes(cells: Sequence[str]) -> bytes:
+    return ("\n".join(cells) + "\n").encode()
+
+
+def _value_bytes(values: npt.NDArray[Any]) -> bytes:
+    if values.dtype.kind == "M":
+        return values.astype("<i8").tobytes()
+    return np.where(np.isnan(values), np.nan, values).astype("<f8").tobytes()
 
 
 def _code(cell: str, levels: dict[str, int]) -> int:

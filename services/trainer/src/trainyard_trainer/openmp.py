@@ -1,8 +1,8 @@
 """LightGBM's one need that a minimal system lacks: the OpenMP runtime ``libgomp.so.1``.
 
 scikit-learn's wheel carries one under another file name. The dynamic linker finds libraries by file name along
-``LD_LIBRARY_PATH``, which it reads when a process starts: so the training child is started with a directory on that path
-that holds a link of the right name. Nothing is done where the system has the library. On macOS LightGBM looks for
+``LD_LIBRARY_PATH``, which it reads when a process starts: so the training child is started with a directory on that
+path that holds a link of the right name. Nothing is done where the system has the library. On macOS LightGBM looks for
 ``libomp.dylib``, which scikit-learn's wheel carries too, along ``DYLD_LIBRARY_PATH``.
 """
 

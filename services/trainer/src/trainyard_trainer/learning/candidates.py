@@ -64,7 +64,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A family and its parameters; ``fit`` takes what to learn from, rows to stop early on or the length found before."""
+    """A family and its parameters; ``fit`` takes what to learn from, and rows to stop early on or the length found."""
 
     family: str
     params: Mapping[str, Any]
@@ -81,7 +81,10 @@ def candidates(families: tuple[str, ...]) -> list[Candidate]:
         ],
         "neural": [Candidate("neural", {"hidden": list(_HIDDEN)}, fit_neural)],
     }
-    return [Candidate("prior", {}, fit_prior), *(c for name in ("linear", "trees", "neural") if name in families for c in known[name])]
+    return [
+        Candidate("prior", {}, fit_prior),
+        *(c for name in ("linear", "trees", "neural") if name in families for c in known[name]),
+    ]
 
 
 def prior_of(task: str, n_classes: int, labels: npt.NDArray[Any], rows: int) -> FloatArray:
@@ -218,8 +221,6 @@ def _forward(network: NeuralNetwork, x: FloatArray, task: str) -> FloatArray:
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-def _loss(
-    learning: Learning, steps: Any, network: NeuralNetwork, table: Table, labels: npt.NDArray[Any]
-) -> float:
+def _loss(learning: Learning, steps: Any, network: NeuralNetwork, table: Table, labels: npt.NDArray[Any]) -> float:
     x = matrix(steps, table.columns, table.rows).T
     return float(row_losses(learning.task, labels, _forward(network, x, learning.task)).mean())

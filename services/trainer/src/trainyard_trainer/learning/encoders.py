@@ -147,11 +147,11 @@ class Encoder:
 
 
 def _targets(labels: npt.NDArray[Any], n_classes: int) -> FloatArray:
-    """Return what means are taken of, shape (width, rows): the value, or indicators of one, all or the first classes."""
+    """Return what means are taken of, shape (width, rows): the value, or indicators of the (commonest) classes."""
     if n_classes == 0:
         return np.asarray(labels, dtype=np.float64)[None, :]
     if n_classes == 2:
-        return (labels == 1).astype(np.float64)[None, :]
+        return np.asarray((labels == 1).astype(np.float64)[None, :])
     common = np.argsort(-np.bincount(labels, minlength=n_classes), kind="stable")[:_MOST_CLASS_MEANS]
     return np.stack([(labels == c).astype(np.float64) for c in np.sort(common)])
 

@@ -14,7 +14,6 @@ from trainyard.gate import measure, row_losses
 from trainyard.model import Blend, Model, Pipeline, Predictor
 from trainyard.model.features import matrix
 from trainyard_trainer.domain import ParityError
-from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.candidates import Candidate, Fitted, Learning, candidates
 from trainyard_trainer.learning.encoders import Encoder
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.model.dto import FloatArray
+    from trainyard_trainer.learning.budget import Budget
     from trainyard_trainer.learning.table import Table
 
 #: Largest difference between the library's answer and the exported model's.
@@ -207,7 +207,9 @@ def check_parity(fitted: Fitted, predictor: Predictor, table: Table) -> None:
     theirs = fitted.answer(x)
     apart = np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))
     if ours.shape != theirs.shape or not (apart <= PARITY).all():
-        raise ParityError(f"the exported model differs from the trained one by {apart.max():.3g}; {PARITY:g} is allowed")
+        raise ParityError(
+            f"the exported model differs from the trained one by {apart.max():.3g}; {PARITY:g} is allowed"
+        )
 
 
 def _with_strangers(table: Table) -> Table:
@@ -223,4 +225,3 @@ def _with_strangers(table: Table) -> Table:
             strange[::2] = np.nan
         columns[column.name] = np.concatenate([values, strange])
     return replace(table, columns=columns)
-

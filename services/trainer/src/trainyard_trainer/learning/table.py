@@ -38,12 +38,12 @@ class Table:
         return Table(self.schema, {name: values[rows] for name, values in self.columns.items()})
 
 
-def table_of(snapshot: Snapshot, schema: Schema) -> Table:
-    """Return the features of ``schema`` for all rows of the snapshot."""
+def table_of(snapshot: Snapshot, schema: Schema, rows: npt.NDArray[Any] | slice = slice(None)) -> Table:
+    """Return the features of ``schema`` for the snapshot's ``rows`` (all of them by default)."""
 
     def values(name: str) -> npt.NDArray[Any]:
         column = snapshot.columns[name]
-        return column.values() if isinstance(column, Texts) else np.asarray(column)
+        return column.take(rows).values() if isinstance(column, Texts) else np.asarray(column[rows])
 
     return Table(schema, {column.name: values(column.name) for column in schema.features})
 

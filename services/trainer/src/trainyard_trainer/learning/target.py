@@ -67,7 +67,9 @@ def define(column: Column, values: Values, train: npt.NDArray[np.bool_], task: s
     counts = np.bincount(codes[train & present], minlength=len(labels))
     seen = int((counts > 0).sum())
     if seen < 2:
-        raise DataError(f"the label '{column.name}' has {seen} distinct value(s) in the rows to learn from; 2 are needed")
+        raise DataError(
+            f"the label '{column.name}' has {seen} distinct value(s) in the rows to learn from; 2 are needed"
+        )
     chosen = _task(column, labels, counts) if task == "auto" else task
     if chosen == "regression":
         if isinstance(values, Texts):

@@ -67,12 +67,14 @@ class PostgresRuns(Runs):
             self._close_lost_run(connection, request_id)
             if row.model_deleted or row.cancel_requested:
                 why = "the model was deleted" if row.model_deleted else "cancelled on request"
-                return self._settle(connection, request_id, row, "cancelled", None, why)
+                return self._settle(connection, request_id, row.model, state="cancelled", error_class=None, why=why)
             if row.attempt >= MAX_ATTEMPTS:
                 last = f"; the last one said: {row.error}" if row.error else ""
                 why = f"{row.attempt} attempts ended without a result, the last without a word from its worker{last}"
-                return self._settle(connection, request_id, row, "failed", "lost", why)
-            lease = self._take(connection, request_id, row, worker, instance_id, lease_seconds)
+                return self._settle(connection, request_id, row.model, state="failed", error_class="lost", why=why)
+            lease = self._take(
+                connection, request_id, row, worker=worker, instance_id=instance_id, lease_seconds=lease_seconds
+            )
             return Claim("claimed", self._job(connection, lease, row), "running")
 
     def _close_lost_run(self, connection: sa.Connection, request_id: str) -> None:
@@ -84,7 +86,7 @@ class PostgresRuns(Runs):
         )
 
     def _settle(
-        self, connection: sa.Connection, request_id: str, row: Any, state: str, error_class: str | None, why: str
+        self, connection: sa.Connection, request_id: str, model: str, *, state: str, error_class: str | None, why: str
     ) -> Claim:
         """End a request that nobody holds."""
         run(
@@ -97,7 +99,7 @@ class PostgresRuns(Runs):
             error=why[:_MAX_ERROR_CHARS],
         )
         journal.announce(
-            connection, f"request.{state}", f"model/{row.model}", {"request_id": request_id, "error": why[:500]}
+            connection, f"request.{state}", f"model/{model}", {"request_id": request_id, "error": why[:500]}
         )
         return Claim("settled", state=state)
 
@@ -106,6 +108,7 @@ class PostgresRuns(Runs):
         connection: sa.Connection,
         request_id: str,
         row: Any,
+        *,
         worker: str,
         instance_id: str | None,
         lease_seconds: float,
@@ -390,4 +393,3 @@ def _champion(connection: sa.Connection, model_id: int) -> Champion | None:
         name=CHAMPION,
     ).one_or_none()
     return None if row is None else Champion(row.version, row.seq, row.artifact_key, row.sha256)
-

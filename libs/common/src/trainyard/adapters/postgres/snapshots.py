@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainyard.snapshot import Snapshot
 
 _PIECE_BYTES = 1 << 20
-#: What the canonical text of a cell depends on (trainyard.snapshot).
+#: What the text of a cell depends on (trainyard.snapshot).
 _FORMS = "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1"
 
 
@@ -61,7 +61,8 @@ def _query(dataset_id: int, columns: Sequence[dict[str, Any]]) -> sql.Composed:
     keys = [sql.Identifier(c["physical"]) for c in columns if c["role"] == "key"]
     if not keys:
         return sql.SQL(
-            "SELECT t.ingest_seq{cells}, t.ingest_seq FROM {table} t WHERE t.ingest_seq <= %(upto)s ORDER BY t.ingest_seq"
+            "SELECT t.ingest_seq{cells}, t.ingest_seq FROM {table} t WHERE t.ingest_seq <= %(upto)s"
+            " ORDER BY t.ingest_seq"
         ).format(cells=cells, table=table)
     incomplete = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(key) for key in keys)
     return sql.SQL(
