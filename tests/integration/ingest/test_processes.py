@@ -1,6 +1,7 @@
 """The service as it really runs, gunicorn and worker, on Postgres and the AWS emulator, with kill -9 on the way."""
 
 import signal
+import socket
 import subprocess
 import sys
 
@@ -60,6 +61,7 @@ class Place:
         self.warehouse = PostgresWarehouse(self.engine, SystemClock())
         self.warehouse.create("shop", Schema([Column("id", "int")]), actor="k")
         self.processes = []
+        self.workers = []
 
     def start(self, *command, **environment):
         """Start a Python module as a process."""
@@ -71,7 +73,10 @@ class Place:
         return process
 
     def worker(self, **environment):
-        return self.start("trainyard_ingest.main", **environment)
+        """Start a worker; it is built to be killed at any time, so nobody waits for it at the end."""
+        process = self.start("trainyard_ingest.main", **environment)
+        self.workers.append(process)
+        return process
 
     def batches(self):
         return self.warehouse.batches(self.warehouse.dataset("shop"), limit=10)
@@ -95,6 +100,8 @@ def place(tmp_path, database_url):
     place = Place(emulator, database_url, tmp_path)
     place.setup.ensure()
     yield place
+    for worker in place.workers:
+        worker.kill()
     for process in place.processes:
         end(process)
     place.engine.dispose()
@@ -166,29 +173,67 @@ def test_worker_killed_on_the_way(place, point):
     assert place.stored() == (3, 1, 1)
 
 
+class Web:
+    """gunicorn with the service, and a key for it."""
+
+    def __init__(self, place, **environment):
+        key = make_key()
+        parsed = parse_key(key)
+        place.blobs.put(
+            KEYS_OBJECT, encode_keys([LiveKey(parsed.key_id, parsed.secret_sha256, ("ingest", "feedback"), None)])
+        )
+        self.port = free_port()
+        options = ["--worker-class", "gthread", "--threads", "8", "--no-control-socket"]
+        options += ["--bind", f"127.0.0.1:{self.port}"]
+        place.start("gunicorn", *options, "trainyard_ingest.wsgi:app()", **environment)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
+        self.wait()
+
+    def wait(self):
+        """Return when it is ready."""
+        wait_until(lambda: answers(f"{self.url}/readyz"), "the service")
+
+    def post(self, body, **headers):
+        """Send rows to the dataset ``shop``."""
+        url = f"{self.url}/v1/datasets/shop/rows"
+        return requests.post(url, data=body, headers={**self.headers, **headers}, timeout=60)
+
+
 @pytest.mark.parametrize("point", ["K5", "K8"])
 def test_web_worker_killed_during_an_upload(place, point):
     """The upload breaks; sent again to the process that took its place, it is one batch."""
-    key = make_key()
-    parsed = parse_key(key)
-    place.blobs.put(KEYS_OBJECT, encode_keys([LiveKey(parsed.key_id, parsed.secret_sha256, ("ingest",), None)]))
-    port = free_port()
-    once = place.directory / "killed"
-    gunicorn = ["gunicorn", "--worker-class", "gthread", "--threads", "8", "--bind", f"127.0.0.1:{port}"]
-    place.start(*gunicorn, "trainyard_ingest.wsgi:app()", CHAOS=f"{point}:kill9:once={once}")
-    url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(f"{url}/readyz"), "the service")
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
+    web = Web(place, CHAOS=f"{point}:kill9:once={place.directory / 'killed'}")
     with pytest.raises(requests.ConnectionError):
-        requests.post(f"{url}/v1/datasets/shop/rows", data=BODY, headers=headers, timeout=20)
-    wait_until(lambda: answers(f"{url}/readyz"), "the service again")
-    again = requests.post(f"{url}/v1/datasets/shop/rows", data=BODY, headers=headers, timeout=20)
-    assert again.status_code == (200 if point == "K8" else 201)
+        web.post(BODY)
+    web.wait()
+    assert web.post(BODY).status_code == (200 if point == "K8" else 201)
     assert place.stored() == (3, 1, 1)
-    refused = requests.post(
-        f"{url}/v1/datasets/shop/rows",
-        data=(b"x" * (1 << 20) for _ in range(100)),
-        headers={**headers, "Content-Type": "application/json"},
-        timeout=60,
-    )
-    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+
+
+def test_broken_uploads(place):
+    """A body that breaks off, is malformed or too large is refused, and nothing of it is stored."""
+    web = Web(place)
+    large = web.post((b"x" * (1 << 20) for _ in range(100)), **{"Content-Type": "application/json"})
+    assert (large.status_code, large.json()["error"]["code"]) == (413, "too_large")
+    for body in (
+        b"Content-Length: 1000\r\n\r\nid\n1\n",
+        b"Transfer-Encoding: chunked\r\n\r\n10\r\nid\n1\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nid\n1\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nid\n1\n\r\n0\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nid\n1\n\r\nzz\r\n2\n",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nid\n1\n\r\n0\r\n\r\n",
+    ):
+        assert _status_of_broken(web, body) == 400, body
+        assert _status_of_broken(web, body, "POST /v1/feedback") == 400, body
+    assert place.stored() == (0, 0, 0)
+
+
+def _status_of_broken(web, rest, route="POST /v1/datasets/shop/rows"):
+    """Send the rest of a request, close our side, and return the status of the answer."""
+    head = [f"{name}: {value}" for name, value in {"Host": "localhost", **web.headers}.items()]
+    request = "\r\n".join([f"{route} HTTP/1.1", *head, ""]).encode() + rest
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return int(connection.recv(1 << 16).split()[1])

@@ -10,12 +10,14 @@ import sqlalchemy as sa
 
 from trainyard import crashpoints, messages
 from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.migrate import migrate
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
 from trainyard.contracts.warehouse import Intake, Rows
-from trainyard.errors import ServiceError
+from trainyard.errors import ServiceError, TransientError
 from trainyard.schema import Column, Schema
 from trainyard.testing.pgproxy import PgProxy
+from trainyard.testing.postgres import PostgresServer
 from trainyard.testing.toxics import DropCommitReply
 
 ROWS = "/v1/datasets/shop/rows"
@@ -229,3 +231,31 @@ def test_dataset_deleted_while_rows_arrive(service):
     with pytest.raises(ServiceError) as refused:
         service.warehouse.load(dataset, Rows(("id",), "", chunks()), lambda: Intake("http", "k", "f", "b"))
     assert refused.value.code == "unknown_dataset"
+
+
+def test_database_killed_while_rows_arrive(tmp_path):
+    """kill -9 of Postgres breaks the upload with an error that says to come again; restarted, it has nothing of it."""
+    server = PostgresServer(tmp_path)
+    server.start()
+    migrate(server.url())
+    engine = make_engine(server.url(), service="test")
+    warehouse = PostgresWarehouse(engine, SystemClock())
+    dataset, _ = warehouse.create("shop", Schema([Column("id", "int")]), actor="k")
+
+    server.execute("CHECKPOINT")  # this server's commits do not wait for the disk
+
+    def chunks():
+        yield [("1",)]
+        server.kill()
+        yield from ([("2",)] * 5_000 for _ in range(200))
+
+    def intake():
+        return Intake("http", "k", "f", "b")
+
+    with pytest.raises(TransientError):
+        warehouse.load(dataset, Rows(("id",), "", chunks()), intake)
+    server.start()
+    assert warehouse.dataset("shop").last_seq == 0
+    assert warehouse.load(dataset, Rows(("id",), "", iter([[("1",)]])), intake).batch.last_seq == 1
+    engine.dispose()
+    server.stop()

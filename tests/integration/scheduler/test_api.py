@@ -68,8 +68,8 @@ def trained(call: Client, store: PostgresStore, warehouse: Warehouse) -> int:
     asked = call("POST", "/v1/models/late/requests", 201)
     with store.begin() as records:
         request = request_of(records, asked["id"])
-    warehouse.claim(request)
-    return warehouse.finish(request)
+    warehouse.claim(request.id)
+    return warehouse.finish(request.id)
 
 
 def test_model_is_made_changed_and_deleted(call: Client) -> None:
@@ -162,10 +162,10 @@ def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, wa
     made = call("POST", "/v1/models/late/requests", 201)
     with store.begin() as records:
         request = request_of(records, made["id"])
-    warehouse.claim(request)
+    warehouse.claim(request.id)
     asked = call("POST", f"/v1/requests/{made['id']}/cancel")
     assert (asked["state"], asked["cancel_requested"]) == ("running", True)
-    warehouse.finish(request)
+    warehouse.finish(request.id)
     call("POST", f"/v1/requests/{made['id']}/cancel", 409)
     (run,) = call("GET", "/v1/runs?model=late")["items"]
     assert (run["request_id"], run["version"], run["state"]) == (made["id"], 1, "done")

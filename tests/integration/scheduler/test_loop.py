@@ -80,8 +80,8 @@ def test_aliases_follow_the_database(
     make_model(store, None)
     warehouse.add(20)
     request = ask_for(store)
-    warehouse.claim(request)
-    version = warehouse.finish(request)
+    warehouse.claim(request.id)
+    version = warehouse.finish(request.id)
     blobs = S3Blobs(aws_clients.s3, settings.bucket)
 
     def said() -> int | None:

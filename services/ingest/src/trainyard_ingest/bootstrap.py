@@ -7,6 +7,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from gunicorn.http.errors import NoMoreData, ParseException
+
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
@@ -45,7 +47,7 @@ def build_app(config: Config) -> Flask:
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
-    return make_app(
+    app = make_app(
         "ingest",
         web.routes(warehouse, log, RowIntake(warehouse), TakeFeedback(log)),
         ring=ring,
@@ -54,6 +56,9 @@ def build_app(config: Config) -> Flask:
         hosts=config.allowed_hosts,
         version=version("trainyard-ingest"),
     )
+    app.register_error_handler(ParseException, web.broken_body)
+    app.register_error_handler(NoMoreData, web.broken_body)
+    return app
 
 
 def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:

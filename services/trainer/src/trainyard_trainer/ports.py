@@ -77,7 +77,7 @@ class TrainerSettings:
     work_dir: Path
     lease_seconds: int
     idle_seconds: float
-    wait_seconds: int = 5
+    wait_seconds: int = 2
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,16 @@ class PublishedAlias:
     seq: int
 
 
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A version with what its object on the blob store must say about the artifact."""
+
+    model: str
+    version: int
+    sha256: str
+    size: int
+
+
 class Models(Protocol):
     """Models that were not deleted."""
 
@@ -182,4 +192,8 @@ class Versions(Protocol):
 
     def published(self) -> Sequence[PublishedAlias]:
         """Return every alias of every model."""
+        ...
+
+    def published_versions(self) -> Sequence[PublishedVersion]:
+        """Return every version of every model."""
         ...

@@ -12,6 +12,7 @@ from trainyard.contracts.registry import (
     ModelRecord,
     Models,
     PublishedAlias,
+    PublishedVersion,
     VersionRecord,
     Versions,
 )
@@ -232,6 +233,16 @@ class PostgresVersions(Versions):
             " WHERE m.deleted_at IS NULL ORDER BY 1, 2",
         )
         return [PublishedAlias(**row) for row in found.mappings()]
+
+    def published_versions(self) -> Sequence[PublishedVersion]:
+        """Return every version with its artifact."""
+        found = run(
+            self._connection,
+            "SELECT m.name AS model, v.version, v.sha256, v.size_bytes AS size"
+            " FROM core.version v JOIN core.model m ON m.id = v.model_id"
+            " WHERE m.deleted_at IS NULL ORDER BY 1, 2",
+        )
+        return [PublishedVersion(**row) for row in found.mappings()]
 
 
 def _model(row: Any) -> ModelRecord:

@@ -5,6 +5,7 @@ from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
 from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
+from trainyard.testing.contracts.scheduling import SchedulingContract
 from trainyard.testing.contracts.snapshots import SnapshotsContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
 
@@ -14,6 +15,7 @@ __all__ = [
     "PredictionLogContract",
     "QueueContract",
     "RunsContract",
+    "SchedulingContract",
     "SnapshotsContract",
     "WarehouseContract",
 ]

@@ -5,6 +5,7 @@ from trainyard.testing.fakes.fleet import MemoryFleet
 from trainyard.testing.fakes.prediction_log import MemoryPredictionLog
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.fakes.runs import MemoryRuns
+from trainyard.testing.fakes.scheduling import MemoryStore
 from trainyard.testing.fakes.snapshots import MemorySnapshots
 from trainyard.testing.fakes.warehouse import MemoryWarehouse
 
@@ -15,5 +16,6 @@ __all__ = [
     "MemoryQueue",
     "MemoryRuns",
     "MemorySnapshots",
+    "MemoryStore",
     "MemoryWarehouse",
 ]
