@@ -107,7 +107,7 @@ def _announce(narrator: Narrator, plan: Plan, *, once: bool) -> None:
         f"{len(plan.months)} months of 2013, {plan.rows:,} flights each, drawn with TRAINYARD_DEMO_SEED={plan.seed}.\n"
         "Each month predictions are asked first; then the rows arrive, by HTTP or as a file in the bucket, and the\n"
         "true outcomes come back; a model is trained without being told, and serves if it passes the gate.\n"
-        f"This takes about 90 seconds{ending}.\n"
+        f"This takes about a minute{ending}.\n"
     )
 
 
