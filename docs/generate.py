@@ -1,4 +1,4 @@
-"""Write the tables that the code already holds: docs/errors.md and docs/settings.md.
+"""Write the pages that the code already holds: docs/errors.md, docs/settings.md and docs/cli.md.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 when one of them is not current.
 """
@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from trainyard.config import SETTINGS
 from trainyard.errors import CODES
+from trainyard_client.cli.exits import MEANINGS
+from trainyard_client.main import make_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DOCS = Path(__file__).parent
 
@@ -41,9 +49,41 @@ def settings() -> str:
     return "\n".join([*lines, *rows]) + "\n"
 
 
+def cli() -> str:
+    """Return docs/cli.md."""
+    root = make_command()
+    lines = [
+        "# Command line",
+        "",
+        "Generated from `trainyard_client` by `make docs`. Every command takes `--json` (one JSON document on standard",
+        "output, errors as JSON on standard error). Address and key come from `--url` and `--api-key`, else from",
+        "`TRAINYARD_URL` and `TRAINYARD_API_KEY`, else from the stack that runs in `TRAINYARD_DATA_DIR`.",
+        "",
+        "## Exit codes",
+        "",
+        "| code | name | meaning |",
+        "|---|---|---|",
+        *(f"| {int(code)} | `{code.name}` | {text} |" for code, text in MEANINGS.items()),
+    ]
+    for path, command in _commands(root, ("trainyard",)):
+        context = click.Context(
+            command, info_name=" ".join(path), terminal_width=100, help_option_names=["-h", "--help"]
+        )
+        lines += ["", f"## {' '.join(path)}", "", "```text", command.get_help(context).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
 def pages() -> dict[Path, str]:
     """Return every generated page."""
-    return {_DOCS / "errors.md": errors(), _DOCS / "settings.md": settings()}
+    return {_DOCS / "errors.md": errors(), _DOCS / "settings.md": settings(), _DOCS / "cli.md": cli()}
 
 
 def main(arguments: list[str]) -> int:

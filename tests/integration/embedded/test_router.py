@@ -107,17 +107,17 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._accepted: list[socket.socket] = []
+        self.accepted: list[socket.socket] = []
 
     def get_request(self) -> Any:
         """Accept a connection and remember it."""
         accepted, address = super().get_request()
-        self._accepted.append(accepted)
+        self.accepted.append(accepted)
         return accepted, address
 
     def drop_connections(self) -> None:
         """Close what clients keep open, as the end of a process does."""
-        for accepted in self._accepted:
+        for accepted in self.accepted:
             with suppress(OSError):
                 accepted.shutdown(socket.SHUT_RDWR)
 
@@ -215,9 +215,18 @@ def test_large_bodies_pass(router: int, scheduler: Server, chunked: bool) -> Non
     assert (status, json.loads(body)["body_bytes"]) == (200, len(block) * 320)
 
 
+@pytest.mark.parametrize("chunked", [True, False])
+def test_connections_to_services_are_used_again(router: int, scheduler: Server, chunked: bool) -> None:
+    """Twenty requests one after another, with bodies and without, travel over one connection."""
+    for _ in range(10):
+        assert ask(router, "POST", "/v1/models", iter([b"{}", b"x"]) if chunked else b"{}")[0] == 200
+        assert ask(router, "GET", "/v1/models")[0] == 200
+    assert len(scheduler.accepted) == 1
+
+
 def test_an_early_refusal_reaches_the_client(router: int, scheduler: Server) -> None:
     """A service that answers 413 without reading the body is heard, although the client is still sending."""
-    for _ in range(5):
+    for _ in range(100):
         with closing(socket.create_connection(("127.0.0.1", router), DEADLINE_SECONDS)) as client:
             client.sendall(b"POST /v1/models/refused HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
             client.sendall(b"x" * 262144)

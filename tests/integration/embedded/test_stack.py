@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,15 @@ from trainyard_embedded.child import Child
 from trainyard_embedded.errors import StackError
 def some(*args):
     return [child for child in table.children(*args) if child.name in sys.argv[1:]]
+DEAF = '''
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: None)
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+while True:
+    time.sleep(1)
+'''
 def deaf(*args):
-    script = "import signal, subprocess, sys, time; signal.signal(15, lambda *_: None);" \\
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); print('ready', flush=True);" \\
-        "[time.sleep(1) for _ in range(600)]"
-    return [Child("deaf", (sys.executable, "-c", script), {}, stop_seconds=300)]
+    return [Child("deaf", (sys.executable, "-c", DEAF), {}, stop_seconds=300)]
 try:
     sys.exit(commands.up(config.load(os.environ), dict(os.environ), on_ready=lambda ready: None,
                          make_table=deaf if sys.argv[1:] == ["deaf"] else some))
@@ -128,8 +132,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     if stack.process is not None:
         end(stack.process, seconds=40)
     assert stack.command("down").returncode == 0
-    left = subprocess.run(["/bin/ps", "axo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    assert str(stack.root) not in left
+    assert str(stack.root) not in _commands()
 
 
 def test_a_second_up_carries_on(stack: Stack) -> None:
@@ -143,9 +146,11 @@ def test_a_second_up_carries_on(stack: Stack) -> None:
     clients.close()
     before = {file: file.read_bytes() for file in (stack.root / "keys").iterdir()}
     live = stack.children()
-    status = stack.command("status")
+    status = stack.command("status", "--json")
     assert status.returncode == 0
     assert json.loads(status.stdout)["ready"] == ready
+    assert json.loads(status.stdout)["processes"] == {name: child.pid for name, child in live.items()}
+    assert ready["url"] in stack.command("status").stdout
     assert stack.command("down").returncode == 0
     assert not [name for name, child in live.items() if alive(child)]
     assert stack.process is not None
@@ -248,7 +253,9 @@ def test_the_second_signal_ends_even_a_deaf_child_and_what_it_started(stack: Sta
     stack.up("deaf")
     child = stack.children()["deaf"]
     log = stack.root / "logs" / "deaf.log"
-    wait_until(lambda: "ready" in log.read_text(), "the deaf child")
+    wait_until(lambda: log.read_text().endswith("\n"), "the deaf child")
+    grandchild = identify(int(log.read_text()))
+    assert grandchild is not None
     assert stack.process is not None
     stack.process.send_signal(signal.SIGTERM)
     supervisor = stack.root / "logs" / "supervisor.log"
@@ -256,13 +263,18 @@ def test_the_second_signal_ends_even_a_deaf_child_and_what_it_started(stack: Sta
     assert alive(child)
     stack.process.send_signal(signal.SIGTERM)
     assert stack.process.wait(20) == 0
-    wait_until(lambda: not _group_lives(child.pid), "the end of the group")
+    wait_until(lambda: not alive(child) and not alive(grandchild), "the end of the group")
 
 
-def _group_lives(group: int) -> bool:
-    listed = subprocess.run(["/bin/ps", "axo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return any(int(row[0]) == group and not row[1].startswith("Z") for row in rows)
+def _commands() -> str:
+    """Return the command lines of all processes, as far as they can be seen."""
+    if not Path("/proc/self/cmdline").exists():
+        return subprocess.run(["/bin/ps", "axo", "args"], capture_output=True, text=True, check=True).stdout
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(file.read_bytes().decode(errors="replace").replace("\0", " "))
+    return "\n".join(lines)
 
 
 def test_down_without_a_stack_is_no_error(stack: Stack) -> None:

@@ -18,6 +18,8 @@ from trainyard_embedded.errors import EXIT_USAGE, StackError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trainyard.config import Config
+    from trainyard_embedded.commands import Status
     from trainyard_embedded.stack import Ready
 
 
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m trainyard_embedded", description=__doc__)
     parser.add_argument("command", choices=("up", "down", "status"))
     parser.add_argument("--detach", action="store_true", help="up: return when ready and leave the stack running")
+    parser.add_argument("--json", action="store_true", help="status: print everything as JSON")
     parser.add_argument("--data-dir", type=Path, help="instead of TRAINYARD_DATA_DIR")
     asked = parser.parse_args(arguments)
     try:
@@ -41,8 +44,16 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return _complain(str(e), EXIT_USAGE)
     except StackError as e:
         return _complain(str(e), e.exit_code)
-    sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+    sys.stdout.write((json.dumps(asdict(found), indent=2) if asked.json else _describe(found, config)) + "\n")
     return found.exit_code
+
+
+def _describe(found: Status, config: Config) -> str:
+    if not found.running:
+        return f"nothing runs in {config.data_dir}"
+    where = f"ready at {found.ready.url}" if found.ready else "not ready"
+    processes = [f"  {name:<18} pid {pid}" for name, pid in found.processes.items()]
+    return "\n".join([f"the stack in {config.data_dir} (pid {found.pid}) is {where}", *processes])
 
 
 def _show(ready: Ready) -> None:

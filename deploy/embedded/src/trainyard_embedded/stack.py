@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _log = logs.get(__name__)
 
 _PROBE_THREADS = 8
+_POLL_SECONDS = 0.05
+#: web servers' workers see within a second or two that their master was killed, and leave its port
+_ORPHANS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def run(
     make_table: MakeTable,
 ) -> int:
     clock = SystemClock()
-    end_leftovers(layout, clock)
+    killed = end_leftovers(layout, clock)
     emulator.check_installed()
     binaries = postgres.find_binaries()
     run_as = identity.choose(binaries, layout.root)
@@ -72,7 +75,7 @@ def run(
         layout.postgres, layout.keys / "postgres.password", config.postgres_port, binaries, run_as, clock
     )
     cluster.check()
-    _check_ports(table.ports(config))
+    _check_ports(table.ports(config), clock, patience_seconds=_ORPHANS_SECONDS if killed else 0.0)
     config = complete(config, layout, cluster)
     files = LogFiles(layout.logs)
     with _signals() as stop_asked, ThreadPoolExecutor(_PROBE_THREADS, "probe") as executor:
@@ -134,14 +137,18 @@ def _ready(config: Config, layout: Layout) -> Ready:
     )
 
 
-def _check_ports(ports: Mapping[str, int]) -> None:
+def _check_ports(ports: Mapping[str, int], clock: Clock, *, patience_seconds: float) -> None:
+    """Refuse ports that cannot be listened on, after waiting for those that somebody may be about to leave."""
+    deadline = clock.monotonic() + patience_seconds
     taken: dict[int, str] = {}
     for variable, port in ports.items():
         if port in taken:
             raise StackError(EXIT_PORT_BUSY, f"{taken[port]} and {variable} are both {port}; change one of them")
         taken[port] = variable
-        if problem := port_problem(port):
-            raise StackError(EXIT_PORT_BUSY, f"port {port} {problem}; set {variable} to another port")
+        while problem := port_problem(port):
+            if clock.monotonic() >= deadline:
+                raise StackError(EXIT_PORT_BUSY, f"port {port} {problem}; set {variable} to another port")
+            clock.sleep(_POLL_SECONDS)
 
 
 def recorded_processes(layout: Layout) -> dict[str, ProcessId]:
@@ -152,14 +159,19 @@ def recorded_processes(layout: Layout) -> dict[str, ProcessId]:
         return {}
 
 
-def end_leftovers(layout: Layout, clock: Clock) -> None:
-    """End processes that a killed supervisor left; last started first. Trainers are the EC2 host's to end."""
-    for name, process in reversed(recorded_processes(layout).items()):
+def end_leftovers(layout: Layout, clock: Clock) -> bool:
+    """End processes that a killed supervisor left, the last started first; return whether there was such a supervisor.
+
+    Trainers are the EC2 host's to end.
+    """
+    recorded = recorded_processes(layout)
+    for name, process in reversed(recorded.items()):
         if alive(process):
             _log.warning("child.leftover", name=name, pid=process.pid)
             ask = signal.SIGINT if name == "postgres" else signal.SIGTERM
             end(process, clock, ask=ask, patience_seconds=10)
     layout.children_file.unlink(missing_ok=True)
+    return bool(recorded)
 
 
 class _Telling:

@@ -2,6 +2,10 @@
 
 The scheduler writes ``aliases/<model>/<alias>`` from the database; the predictor reads it. The bytes are canonical,
 so that an unchanged alias has an unchanged etag. Every S3 key of models and aliases is built here.
+
+Two more objects let the predictor, which has no database, answer exactly: ``versions/<model>/<version>``, in the same
+format with :data:`VERSION_ALIAS` as alias, finds a version by its number; ``catalogue/<model>`` (empty) exists for as
+long as the model does, so that a model without champion is told from a model that nobody made.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import msgpack
 
 VERSION = 1
 MAX_BYTES = 4096
+#: The alias that stands in the object of a version, which no alias needs to point to.
+VERSION_ALIAS = "version"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -67,6 +73,23 @@ def artifact_key(model: str, sha256: str) -> str:
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"not a SHA-256 in lower-case hex: {sha256[:80]!r}")
     return f"models/{_checked(model)}/{sha256}.msgpack"
+
+
+def version_key(model: str, version: int) -> str:
+    """Return the key of the object that says where a version's artifact is; ValueError as for :func:`alias_key`."""
+    if version < 1:
+        raise ValueError(f"versions count from 1, not {version}")
+    return f"versions/{_checked(model)}/{version}"
+
+
+def model_key(model: str) -> str:
+    """Return the key of the object that exists while the model does; ValueError as for :func:`alias_key`."""
+    return f"catalogue/{_checked(model)}"
+
+
+def version_object(model: str, version: int, sha256: str, size: int) -> AliasObject:
+    """Return what stands under :func:`version_key`; it never changes."""
+    return AliasObject(model, VERSION_ALIAS, version, artifact_key(model, sha256), sha256, size, weight=1.0, seq=0)
 
 
 def encode_alias(alias: AliasObject) -> bytes:

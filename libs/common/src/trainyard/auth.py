@@ -137,15 +137,18 @@ class KeyRing:
     def refresh(self) -> None:
         """Read the published keys if they changed; when the store does not answer, the last ones stay in force."""
         with self._lock:
-            self._read_at = self._clock.monotonic()
-            try:
-                blob = self._blobs.get_if_changed(KEYS_OBJECT, self._etag)
-                if blob is not None:
-                    self._keys, self._etag = decode_keys(blob.data), blob.etag
-            except (TransientError, BlobMissingError) as e:
-                _log.warning("keys.not_refreshed", reason=str(e))
-            except (ValueError, KeyError, TypeError) as e:
-                _log.error("keys.unreadable", error=e)
+            self._read()
+
+    def _read(self) -> None:
+        self._read_at = self._clock.monotonic()
+        try:
+            blob = self._blobs.get_if_changed(KEYS_OBJECT, self._etag)
+            if blob is not None:
+                self._keys, self._etag = decode_keys(blob.data), blob.etag
+        except (TransientError, BlobMissingError) as e:
+            _log.warning("keys.not_refreshed", reason=str(e))
+        except (ValueError, KeyError, TypeError) as e:
+            _log.error("keys.unreadable", error=e)
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Return who sent the ``Authorization`` header.
@@ -168,10 +171,10 @@ class KeyRing:
         return Principal(live.key_id, frozenset(live.scopes))
 
     def _find(self, key_id: str) -> LiveKey | None:
-        if (self._keys is None or key_id not in self._keys) and (
-            self._clock.monotonic() - self._read_at >= self._MIN_SECONDS_BETWEEN_READS
-        ):
-            self.refresh()
+        if self._keys is None or key_id not in self._keys:
+            with self._lock:  # whoever comes while another thread reads waits for what it finds
+                if self._clock.monotonic() - self._read_at >= self._MIN_SECONDS_BETWEEN_READS:
+                    self._read()
         if self._keys is None:
             raise ServiceError("unavailable", "the API keys have not been published yet; try again in a moment")
         return self._keys.get(key_id)

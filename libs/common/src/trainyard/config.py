@@ -221,6 +221,9 @@ SETTINGS: tuple[Setting, ...] = (
         "~/.trainyard/work",
         "Where a trainer keeps a run's files while it works.",
     ),
+    Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
+    Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
+    Setting("demo_seed", "TRAINYARD_DEMO_SEED", _integer, "2013", "Which flights the demo draws."),
 )
 
 
@@ -266,6 +269,9 @@ class Config:
     instance_id: str | None
     imds_url: str
     work_dir: Path
+    url: str | None
+    api_key: str | None
+    demo_seed: int
 
     def require_database(self) -> str:
         """Return the database URL.

@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgpack
 
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 VERSION = 1
 _MAX_BODY_CHARS = 1_048_576
@@ -56,6 +59,17 @@ class PredictionLogged(Message):
 
     type: ClassVar[str] = "PredictionLogged"
     records: list[dict[str, Any]]
+
+    @classmethod
+    def joined(cls, packed: Sequence[bytes]) -> Outgoing:
+        """Return the message of records that are msgpack already, the same bytes as from ``outgoing``, unread."""
+        packer = msgpack.Packer(use_bin_type=True, autoreset=False)
+        packer.pack_map_header(2)
+        for value in ("v", VERSION, "records"):
+            packer.pack(value)
+        packer.pack_array_header(len(packed))
+        body = b"".join((packer.bytes(), *packed))
+        return Outgoing(cls.type, base64.b64encode(body).decode("ascii"))
 
 
 @dataclass(frozen=True)

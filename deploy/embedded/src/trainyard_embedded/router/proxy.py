@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 from yarl import URL
 
 from trainyard import logs
@@ -34,6 +33,7 @@ _HOP_BY_HOP = frozenset(
         hdrs.TRANSFER_ENCODING, hdrs.UPGRADE, hdrs.EXPECT,
     )
 )  # fmt: skip
+_FORWARDED_FOR = hdrs.X_FORWARDED_FOR.lower()
 _UPSTREAMS = web.AppKey("upstreams", dict)
 _SESSION = web.AppKey("session", aiohttp.ClientSession)
 
@@ -82,16 +82,23 @@ class Proxy:
         try:
             _check_head(request)
             target = self._routes.target(request.rel_url.raw_path)
-            upstream = await self._ask(request, target.service, target.path)
+            body = Body(request)
+            upstream = await self._ask(request, target.service, target.path, body)
         except ServiceError as e:
             answer = web.json_response(e.as_dict(), status=e.status)
             if e.retry_after_seconds is not None:
                 answer.headers[hdrs.RETRY_AFTER] = str(e.retry_after_seconds)
             return answer
-        async with upstream:
+        try:
             return await _relay(request, upstream, target.service)
+        finally:
+            # A connection on which a body or an answer is still under way cannot carry another request.
+            if body.whole and upstream.content.at_eof():
+                upstream.release()
+            else:
+                upstream.close()
 
-    async def _ask(self, request: web.Request, service: str, path: str) -> aiohttp.ClientResponse:
+    async def _ask(self, request: web.Request, service: str, path: str, body: Body) -> aiohttp.ClientResponse:
         query = request.rel_url.raw_query_string
         url = URL(f"{self._app[_UPSTREAMS][service]}{path}{'?' + query if query else ''}", encoded=True)
         headers = _forwarded(request)
@@ -99,11 +106,11 @@ class Proxy:
         deadline = loop.time() + CONNECT_SECONDS
         while True:
             try:
-                return await self._app[_SESSION].request(
+                upstream = await self._app[_SESSION].request(
                     request.method,
                     url,
                     headers=headers,
-                    data=request.content if request.can_read_body else None,
+                    data=body.chunks() if request.can_read_body else None,
                     allow_redirects=False,
                 )
             except aiohttp.ClientConnectorError as e:
@@ -120,6 +127,35 @@ class Proxy:
                     f"{service} ended the connection before it answered; repeat with the same Idempotency-Key",
                     retry_after_seconds=1,
                 ) from e
+            else:
+                body.answered = True
+                return upstream
+
+
+class Body:
+    """A request's body on its way to the service. ``answered`` stops it; ``whole`` when nothing more is to be sent.
+
+    A service may refuse a large body from its head alone and close. Whoever goes on writing then gets a reset, and
+    with it loses the refusal that had arrived before. So each chunk waits until what has come in has been looked at:
+    three turns of the loop, for the socket to be read, for the answer's task to wake, and for it to say so.
+    """
+
+    _TURNS = 3
+
+    def __init__(self, request: web.Request) -> None:
+        self.answered = False
+        self.whole = not request.can_read_body
+        self._content = request.content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes in, until the service has answered."""
+        async for chunk in self._content.iter_any():
+            for _ in range(self._TURNS):
+                await asyncio.sleep(0)
+            if self.answered:
+                return
+            yield chunk
+        self.whole = True
 
 
 async def _relay(request: web.Request, upstream: aiohttp.ClientResponse, service: str) -> web.StreamResponse:
@@ -145,15 +181,14 @@ def _check_head(request: web.Request) -> None:
         raise ServiceError("bad_request", f"the request's headers are longer than {MOST_HEAD_BYTES} bytes")
 
 
-def _forwarded(request: web.Request) -> CIMultiDict[str]:
+def _forwarded(request: web.Request) -> list[tuple[str, str]]:
     """Return the headers for the service: the client's own, ``Host`` untouched, and who asked."""
-    headers = _without_hops(request.headers)
     came_through = [*request.headers.getall(hdrs.X_FORWARDED_FOR, []), request.remote or "unknown"]
-    headers[hdrs.X_FORWARDED_FOR] = ", ".join(came_through)
-    return headers
+    kept = [(name, value) for name, value in _without_hops(request.headers) if name.lower() != _FORWARDED_FOR]
+    return [*kept, (hdrs.X_FORWARDED_FOR, ", ".join(came_through))]
 
 
-def _without_hops(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return a copy without what concerns one connection only."""
+def _without_hops(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers without those that concern one connection only; a name may stand several times."""
     named = {name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(",")} | _HOP_BY_HOP
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in named)
+    return [(name, value) for name, value in headers.items() if name.lower() not in named]

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-
-@dataclass(frozen=True)
-class Repeatable:
-    """What identifies a repeatable POST: its route, who sent it, the key, and the body it came with."""
-
-    route: str
-    key_id: str
-    key: str
-    body_sha256: str
+if TYPE_CHECKING:
+    from trainyard.contracts.idempotency import Repeatable
 
 
 class Answers(Protocol):

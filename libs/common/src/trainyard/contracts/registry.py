@@ -107,11 +107,21 @@ class PublishedAlias:
     seq: int
 
 
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A version with what its object on the blob store must say about the artifact."""
+
+    model: str
+    version: int
+    sha256: str
+    size: int
+
+
 class Models(Protocol):
     """Models that were not deleted."""
 
-    def dataset(self, name: str) -> DatasetView | None:
-        """Return the dataset, held against deletion until the transaction ends."""
+    def dataset(self, name: str, *, hold: bool = False) -> DatasetView | None:
+        """Return the dataset; ``hold``: it cannot be deleted until the transaction ends."""
         ...
 
     def get(self, name: str, *, lock: bool = False) -> ModelRecord | None:
@@ -154,8 +164,8 @@ class Versions(Protocol):
         """Return the model's aliases by name."""
         ...
 
-    def alias(self, model_id: int, name: str) -> AliasRecord | None:
-        """Return one alias."""
+    def alias(self, model_id: int, name: str, *, lock: bool = False) -> AliasRecord | None:
+        """Return one alias; ``lock``: nobody else moves it until the transaction ends."""
         ...
 
     def point(self, model_id: int, name: str, version: int, *, weight: float = 1.0) -> AliasRecord:
@@ -182,4 +192,8 @@ class Versions(Protocol):
 
     def published(self) -> Sequence[PublishedAlias]:
         """Return every alias of every model."""
+        ...
+
+    def published_versions(self) -> Sequence[PublishedVersion]:
+        """Return every version of every model."""
         ...

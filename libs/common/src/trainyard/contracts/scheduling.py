@@ -78,7 +78,7 @@ class Journal(Protocol):
         ...
 
 
-class PredictionLog(Protocol):
+class ScoredLog(Protocol):
     """The logged predictions, joined with the latest label of each."""
 
     def answered(self, model: str, *, most: int) -> Iterator[Answered]:
@@ -97,7 +97,7 @@ class Records(Protocol):
     keys: ApiKeys
     answers: Answers
     journal: Journal
-    predictions: PredictionLog
+    predictions: ScoredLog
 
 
 class Store(Protocol):

@@ -51,6 +51,10 @@ class AwsEmulator:
             "TMPDIR": str(self._directory),
             "HOME": str(self._directory),
             "SERVICES": "s3,sqs,ec2",
+            # It would remove labelled containers from the machine's Docker, and listen for SFTP and MQTT.
+            "DOCKER_HOST": f"unix://{self._directory}/no-docker.sock",
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "WARNING",
         }
         with (self._directory / "emulator.log").open("ab") as log:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from trainyard import logs
 from trainyard.adapters.aws.ec2 import ENV_TAG, launch_template_name
-from trainyard.adapters.aws.errors import code_of, translated
+from trainyard.adapters.aws.errors import code_of, repaired, translated
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +72,22 @@ class AwsSetup:
             self._ensure_s3_may_send(objects, arns[objects])
             self._ensure_notification(arns[objects])
             self._ensure_launch_template()
+
+    def queue_made_at(self, name: str) -> float:
+        """Return the Unix time, in whole seconds by the clock of AWS, at which the queue ``name`` was made.
+
+        A message that was sent before is not in it. When there is no such queue, it is made.
+
+        Raises:
+            TransientError: AWS does not answer.
+        """
+
+        def look() -> float:
+            url = self._clients.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            return float(self._attributes(url, ["CreatedTimestamp"])["CreatedTimestamp"])
+
+        with translated(f"look at queue {name}"):
+            return repaired(look, self.ensure)
 
     # --- S3 ---
 

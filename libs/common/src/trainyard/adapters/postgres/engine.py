@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,13 +37,19 @@ def make_engine(database_url: str, *, service: str, pool_size: int = 8) -> sa.En
     )
 
 
-def is_transient(error: DBAPIError | PoolTimeoutError) -> bool:
+def is_transient(error: DBAPIError | PoolTimeoutError | psycopg2.Error) -> bool:
     """Tell whether the database may take the same work a moment later."""
-    if isinstance(error, PoolTimeoutError) or error.connection_invalidated:
+    if isinstance(error, PoolTimeoutError):
         return True
+    if isinstance(error, psycopg2.Error):  # COPY and composed SQL go to the driver itself
+        return _may_pass(error.pgcode, isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError))
     state = getattr(error.orig, "pgcode", None)
+    return error.connection_invalidated or _may_pass(state, isinstance(error, OperationalError))
+
+
+def _may_pass(state: str | None, connection_failed: bool) -> bool:
     if state is None:
-        return isinstance(error, OperationalError)
+        return connection_failed
     return state in _TRANSIENT_STATES or state.startswith("08")
 
 
@@ -57,7 +64,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except (DBAPIError, PoolTimeoutError) as e:
+    except (DBAPIError, PoolTimeoutError, psycopg2.Error) as e:
         if is_transient(e):
             raise TransientError("the database does not answer just now") from e
         raise

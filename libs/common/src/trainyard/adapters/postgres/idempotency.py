@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from trainyard.contracts.answers import Repeatable
+from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
 
 __all__ = ["Repeatable", "store_answer", "stored_answer"]

@@ -12,6 +12,7 @@ from trainyard.contracts.registry import (
     ModelRecord,
     Models,
     PublishedAlias,
+    PublishedVersion,
     VersionRecord,
     Versions,
 )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+_DATASET = "SELECT id, name, columns, last_seq FROM core.dataset"
 _MODEL = """
     SELECT m.id, m.name, m.dataset_id, d.name AS dataset, m.label, m.task, m.policy, m.created_at,
            (SELECT a.version FROM core.alias a WHERE a.model_id = m.id AND a.name = 'champion') AS champion
@@ -48,14 +50,11 @@ class PostgresModels(Models):
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def dataset(self, name: str) -> DatasetView | None:
-        """Return the dataset; FOR KEY SHARE does not wait for a batch that holds its lock."""
-        row = run(
-            self._connection,
-            "SELECT id, name, columns, last_seq FROM core.dataset WHERE name = :name AND deleted_at IS NULL"
-            " FOR KEY SHARE",
-            name=name,
-        ).one_or_none()
+    def dataset(self, name: str, *, hold: bool = False) -> DatasetView | None:
+        """Return the dataset; ``hold`` may wait for a batch that is being committed, the plain look never does."""
+        held = " FOR KEY SHARE" if hold else ""
+        found = run(self._connection, f"{_DATASET} WHERE name = :name AND deleted_at IS NULL{held}", name=name)
+        row = found.one_or_none()
         return None if row is None else DatasetView(row.id, row.name, tuple(row.columns), row.last_seq)
 
     def get(self, name: str, *, lock: bool = False) -> ModelRecord | None:
@@ -146,9 +145,10 @@ class PostgresVersions(Versions):
         found = run(self._connection, f"{_ALIAS} ORDER BY a.name", model_id=model_id)
         return [AliasRecord(**row) for row in found.mappings()]
 
-    def alias(self, model_id: int, name: str) -> AliasRecord | None:
+    def alias(self, model_id: int, name: str, *, lock: bool = False) -> AliasRecord | None:
         """Return one alias."""
-        row = run(self._connection, f"{_ALIAS} AND a.name = :name", model_id=model_id, name=name)
+        held = " FOR NO KEY UPDATE OF a" if lock else ""
+        row = run(self._connection, f"{_ALIAS} AND a.name = :name{held}", model_id=model_id, name=name)
         found = row.mappings().one_or_none()
         return None if found is None else AliasRecord(**found)
 
@@ -233,6 +233,16 @@ class PostgresVersions(Versions):
             " WHERE m.deleted_at IS NULL ORDER BY 1, 2",
         )
         return [PublishedAlias(**row) for row in found.mappings()]
+
+    def published_versions(self) -> Sequence[PublishedVersion]:
+        """Return every version with its artifact."""
+        found = run(
+            self._connection,
+            "SELECT m.name AS model, v.version, v.sha256, v.size_bytes AS size"
+            " FROM core.version v JOIN core.model m ON m.id = v.model_id"
+            " WHERE m.deleted_at IS NULL ORDER BY 1, 2",
+        )
+        return [PublishedVersion(**row) for row in found.mappings()]
 
 
 def _model(row: Any) -> ModelRecord:

@@ -31,6 +31,16 @@ _RUN = """
     FROM core.run u JOIN core.training_request r ON r.id = u.request_id JOIN core.model m ON m.id = r.model_id
     LEFT JOIN core.version v ON v.run_id = u.id"""
 
+_REQUESTS_BEHIND = """
+    WHERE r.model_id = :model_id AND (CAST(:before AS uuid) IS NULL OR (r.created_at, r.id) <
+          (SELECT b.created_at, b.id FROM core.training_request b WHERE b.id = CAST(:before AS uuid)))
+    ORDER BY r.created_at DESC, r.id DESC LIMIT :limit"""
+_RUNS_BEHIND = """
+    WHERE m.deleted_at IS NULL AND (CAST(:model AS text) IS NULL OR m.name = :model)
+          AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <
+               (SELECT b.started_at, b.id FROM core.run b WHERE b.id = CAST(:before AS uuid)))
+    ORDER BY u.started_at DESC, u.id DESC LIMIT :limit"""
+
 
 class PostgresRequests(Requests):
     """``core.decision``, ``core.training_request``, ``core.run`` and ``core.trial``."""
@@ -116,9 +126,7 @@ class PostgresRequests(Requests):
         """Return requests, newest first."""
         found = run(
             self._connection,
-            _REQUEST + " WHERE r.model_id = :model_id AND (CAST(:before AS uuid) IS NULL OR (r.created_at, r.id) <"
-            " (SELECT b.created_at, b.id FROM core.training_request b WHERE b.id = CAST(:before AS uuid)))"
-            " ORDER BY r.created_at DESC, r.id DESC LIMIT :limit",
+            f"{_REQUEST} {_REQUESTS_BEHIND}",
             model_id=model_id,
             before=before,
             limit=limit,
@@ -181,10 +189,7 @@ class PostgresRequests(Requests):
         """Return runs, newest first."""
         found = run(
             self._connection,
-            _RUN + " WHERE m.deleted_at IS NULL AND (CAST(:model AS text) IS NULL OR m.name = :model)"
-            " AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <"
-            " (SELECT b.started_at, b.id FROM core.run b WHERE b.id = CAST(:before AS uuid)))"
-            " ORDER BY u.started_at DESC, u.id DESC LIMIT :limit",
+            f"{_RUN} {_RUNS_BEHIND}",
             model=model,
             before=before,
             limit=limit,

@@ -15,19 +15,21 @@ from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
 from trainyard.adapters.postgres.sql import run
-from trainyard.contracts.answers import Answers, Repeatable
+from trainyard.contracts.answers import Answers
 from trainyard.contracts.scheduling import (
     Answered,
     AuditEntry,
     Event,
     Journal,
-    PredictionLog,
     Records,
+    ScoredLog,
     Store,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from trainyard.contracts.idempotency import Repeatable
 
 _FETCH = 2_000
 
@@ -89,7 +91,7 @@ class PostgresJournal(Journal):
         return [AuditEntry(**row) for row in found.mappings()]
 
 
-class PostgresPredictionLog(PredictionLog):
+class PostgresScoredLog(ScoredLog):
     """``core.prediction`` with the latest ``core.feedback`` of each."""
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -125,7 +127,7 @@ class PostgresRecords(Records):
         self.keys = PostgresApiKeys(connection)
         self.answers = PostgresAnswers(connection)
         self.journal = PostgresJournal(connection)
-        self.predictions = PostgresPredictionLog(connection)
+        self.predictions = PostgresScoredLog(connection)
 
 
 class PostgresStore(Store):

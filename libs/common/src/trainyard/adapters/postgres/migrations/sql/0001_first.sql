@@ -30,7 +30,9 @@ CREATE TABLE core.batch (
     rejected_count bigint NOT NULL DEFAULT 0,
     first_seq      bigint,
     last_seq       bigint,
-    checksum       numeric NOT NULL DEFAULT 0,  -- sum over rows of hashtextextended(row as text, 0)
+    -- Sum over the batch's rows of hash_record_extended(ROW(c1, c2 .. cn), 0): from the values, not from their text,
+    -- so it depends on no setting of the session.
+    checksum       numeric NOT NULL DEFAULT 0,
     reason         text,
     trace_id       text,
     created_at     timestamptz NOT NULL DEFAULT now(),

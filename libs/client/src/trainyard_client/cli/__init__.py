@@ -1,0 +1,1 @@
+"""The `trainyard` command: one module for each group of commands, on top of the SDK."""

@@ -1,0 +1,133 @@
+"""What every command has in common: its options, its client, its errors and its exit code."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard.errors import ConfigError
+from trainyard_client.cli import address, exits
+from trainyard_client.cli.exits import Exit
+from trainyard_client.cli.output import Output
+from trainyard_client.client import Client
+from trainyard_client.errors import ApiError, ClientError, UnreachableError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trainyard.config import Config
+
+_HINTS = {
+    "no_key": "give --api-key, set TRAINYARD_API_KEY, or run the command where the local stack's data directory is",
+    "bad_key": "make a new key with: trainyard key create NAME",
+    "wrong_scope": "make a key with the scope with: trainyard key create NAME --scope SCOPE",
+    "unknown_dataset": "list the datasets with: trainyard dataset list",
+    "unknown_model": "list the models with: trainyard model list",
+    "unknown_version": "list the versions with: trainyard versions NAME",
+    "unknown_run": "list the runs with: trainyard runs",
+    "unknown_alias": "list the aliases with: trainyard alias list NAME",
+    "unknown_key": "list the keys with: trainyard key list",
+    "no_model": "train a first version with: trainyard train NAME --wait",
+    "conflict": "look at what is there now and repeat",
+    "in_use": "delete what uses it first",
+    "unavailable": "repeat in a moment; see what is wrong with: trainyard status",
+    "not_json": "check the address in --url or TRAINYARD_URL",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the entry module read from the environment; click hands it to every command."""
+
+    config: Config
+    environ: Mapping[str, str]
+
+
+class CommandError(click.ClickException):
+    """A command cannot do its work: one sentence, the next step and how to end."""
+
+    def __init__(self, message: str, code: Exit, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+def command(group: click.Group, name: str, *, example: str, api: bool = True) -> Callable[..., click.Command]:
+    """Add a function to ``group`` as a command with ``--json`` and, with ``api``, ``--url`` and ``--api-key``.
+
+    The function is called with an :class:`Output`, then a :class:`Client` (with ``api``) or the :class:`Settings`, then
+    its own arguments by name. It returns None or an :class:`Exit`. ``--help`` ends with the ``example``.
+    """
+
+    def decorate(function: Callable[..., Exit | None]) -> click.Command:
+        call = functools.partial(_with_client, function) if api else function
+
+        @click.pass_obj
+        @functools.wraps(function)
+        def run(settings: Settings, /, *, as_json: bool, **arguments: Any) -> None:
+            output = Output(as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+            try:
+                code = call(output, settings, **arguments) or Exit.OK
+            except (ClientError, ConfigError, CommandError) as e:
+                code = _report(output, e)
+            if code:
+                raise click.exceptions.Exit(int(code))
+
+        made = group.command(name, epilog=f"Example: {example}")(run)
+        made.params += [
+            click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document."),
+            *((_url_option(), _key_option()) if api else ()),
+        ]
+        return made
+
+    return decorate
+
+
+def _url_option() -> click.Option:
+    return click.Option(["--url"], help="Address of the services.  [env var: TRAINYARD_URL]")
+
+
+def _key_option() -> click.Option:
+    return click.Option(["--api-key"], help="API key.  [env var: TRAINYARD_API_KEY]")
+
+
+def _with_client(
+    function: Callable[..., Exit | None],
+    output: Output,
+    settings: Settings,
+    *,
+    url: str | None,
+    api_key: str | None,
+    **arguments: Any,
+) -> Exit | None:
+    where, key = address.resolve(settings.config, url, api_key)
+    with Client(where, key) as client:
+        return function(output, client, **arguments)
+
+
+def _report(output: Output, error: Exception) -> Exit:
+    """Print what went wrong with the next step, and return how the command ends."""
+    match error:
+        case CommandError():
+            output.error(error.message, code=error.code.name.lower(), hint=error.hint)
+            return error.code
+        case ConfigError():
+            output.error(str(error), code="usage")
+            return Exit.USAGE
+        case ApiError():
+            hint = _HINTS.get(error.code, "")
+            if error.status >= 500 and error.request_id:
+                hint = f"the service's log has more under request id {error.request_id}"
+            output.error(error.message, code=error.code, details=error.details, hint=hint)
+        case UnreachableError():
+            hint = "start a local stack with `trainyard up`, or give --url (or TRAINYARD_URL)"
+            output.error(str(error), code="unreachable", hint=hint)
+        case WaitTimeoutError():
+            output.error(str(error), code="timeout", hint="it goes on by itself; look again with: trainyard runs")
+        case _:
+            output.error(str(error), code="failed")
+    return exits.of_error(error)

@@ -1,0 +1,88 @@
+"""`trainyard queue …`, `fleet`, `key …`, `doctor`: the state of the machinery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from trainyard.auth import SCOPES
+from trainyard_client.cli.exits import Exit
+from trainyard_client.cli.frame import command
+
+if TYPE_CHECKING:
+    from trainyard_client.cli.output import Output
+    from trainyard_client.client import Client
+
+
+def add_to(root: click.Group) -> None:
+    """Add the commands of this module."""
+    queues = click.Group("queue", help="The queues between the services.")
+    keys = click.Group("key", help="API keys.")
+    root.add_command(queues)
+    root.add_command(keys)
+    _add_state_commands(root, queues)
+    _add_key_commands(keys)
+
+
+def _add_state_commands(root: click.Group, queues: click.Group) -> None:
+    def show(output: Output, client: Client) -> None:
+        """Show what waits in each queue."""
+        found = client.queues()
+        if not output.data(found):
+            output.table(found, ("name", "visible", "in_flight", "delayed", "dead"), empty="no queues")
+
+    def fleet(output: Output, client: Client) -> None:
+        """Show the training instances."""
+        found = client.fleet()
+        if not output.data(found):
+            columns = ("instance_id", "state", "instance_type", "launch_id")
+            output.table(found["instances"], columns, empty="no instance runs: there is nothing to train")
+            output.say(f"{found['open_requests']} open requests, at most {found['max']} instances")
+
+    def doctor(output: Output, client: Client) -> Exit:
+        """Check that nothing was lost or doubled; exit 1 when something was."""
+        report = client.doctor()
+        if not output.data(report):
+            output.table(report["checks"], ("id", "title", "passed"), empty="no checks")
+            for check in report["checks"]:
+                for problem in check["problems"]:
+                    output.say(f"{check['id']}: {problem}")
+                if check["problems"] and check.get("mend"):
+                    output.say(f"{check['id']}: mend it: {check['mend']}")
+            output.say("healthy" if report["healthy"] else "not healthy")
+        return Exit.OK if report["healthy"] else Exit.FAILED
+
+    command(queues, "show", example="trainyard queue show")(show)
+    command(root, "fleet", example="trainyard fleet")(fleet)
+    command(root, "doctor", example="trainyard doctor")(doctor)
+
+
+def _add_key_commands(keys: click.Group) -> None:
+    @click.argument("name")
+    @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, default=("read",), show_default=True)
+    @click.option("--expires-in-days", type=int, help="By default a key lives until it is revoked.")
+    def create(output: Output, client: Client, name: str, scopes: tuple[str, ...], expires_in_days: int | None) -> None:
+        """Make an API key called NAME and show it, this once."""
+        made = client.create_key(name, scopes, expires_in_days)
+        if not output.data(made):
+            output.say(made["key"])
+            output.note("it is not shown again; it works everywhere within 2 seconds")
+
+    def list_(output: Output, client: Client) -> None:
+        """List the API keys, without their secrets."""
+        found = list(client.keys())
+        if not output.data(found):
+            columns = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at")
+            output.table(found, columns, empty="no keys")
+
+    @click.argument("key_id", metavar="ID")
+    def revoke(output: Output, client: Client, key_id: str) -> None:
+        """Revoke the API key ID."""
+        client.revoke_key(key_id)
+        if not output.data({"revoked": key_id}):
+            output.say(f"key {key_id} is revoked; it is refused everywhere within 10 seconds")
+
+    command(keys, "create", example="trainyard key create console --scope read")(create)
+    command(keys, "list", example="trainyard key list")(list_)
+    command(keys, "revoke", example="trainyard key revoke 4f0c2b9d8e7a6151")(revoke)

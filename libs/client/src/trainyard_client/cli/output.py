@@ -1,0 +1,113 @@
+"""What the commands print: tables and sentences for people, JSON for programs, progress on a terminal.
+
+Text that came from data or from the network is printed without control characters: a value in a CSV file must not be
+able to move the cursor, colour the screen or hide a line.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import TextIO
+
+_PIPE_COLUMNS = 200
+
+
+def printable(value: object) -> str:
+    """Return ``value`` as one line of text without control, direction or other invisible characters."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(printable(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{printable(k)} {printable(v)}" for k, v in value.items())
+    return "".join(c if c.isprintable() else "�" for c in str(value))
+
+
+class Output:
+    """Where one command prints. ``as_json``: exactly one JSON document on standard output, nothing else there."""
+
+    def __init__(self, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:
+        self.as_json = as_json
+        self._stdout = stdout
+        self._stderr = stderr
+        self._console = Console(
+            file=stdout, highlight=False, markup=False, width=None if stdout.isatty() else _PIPE_COLUMNS
+        )
+        self._errors = Console(file=stderr, highlight=False, markup=False, soft_wrap=True)
+
+    def data(self, value: Any) -> bool:
+        """Print the JSON document if JSON is wanted; tell whether it was."""
+        if self.as_json:
+            json.dump(value, self._stdout, indent=2, ensure_ascii=True, default=str)
+            self._stdout.write("\n")
+        return self.as_json
+
+    def say(self, sentence: str) -> None:
+        """Print a line for people."""
+        self._console.print(Text(printable(sentence)), soft_wrap=True)
+
+    def note(self, sentence: str) -> None:
+        """Print a line beside the result, on standard error."""
+        self._errors.print(Text(printable(sentence), style="dim"))
+
+    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
+        """Print rows under the named columns, or the sentence ``empty``."""
+        if not rows:
+            self.say(empty)
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in columns:
+            numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+            table.add_column(printable(name).replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(row.get(name))) for name in columns))
+        self._console.print(table)
+
+    def fields(self, value: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Print the named fields of one object, a line each."""
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name in names:
+            table.add_row(name.replace("_", " "), Text(printable(value.get(name))))
+        self._console.print(table)
+
+    def error(self, message: str, *, code: str, details: Sequence[Mapping[str, Any]] = (), hint: str = "") -> None:
+        """Print what went wrong on standard error, with the next step; as JSON when JSON is wanted."""
+        if self.as_json:
+            said = {"error": {"code": code, "message": message, "details": list(details), "hint": hint}}
+            self._stderr.write(json.dumps(said) + "\n")
+            return
+        self._errors.print(Text("error: ", style="bold red") + Text(printable(message)))
+        for problem in details[:20]:
+            where = [f"row {problem['row']}"] * (problem.get("row") is not None)
+            where += [f"column {problem['column']!r}"] * (problem.get("column") is not None)
+            expected, got = problem.get("expected"), problem.get("got")
+            self._errors.print(Text(printable(f"  {', '.join(where) or 'input'}: expected {expected}, got {got}")))
+        if len(details) > 20:
+            self._errors.print(Text(f"  … and {len(details) - 20} more"))
+        if hint:
+            self._errors.print(Text(f"  next: {printable(hint)}", style="dim"))
+
+    @contextmanager
+    def progress(self, *, bytes_: bool = False) -> Iterator[Progress]:
+        """Show progress bars on standard error while the block runs, if that is a terminal."""
+        amount = DownloadColumn() if bytes_ else MofNCompleteColumn()
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeElapsedColumn())
+        shown = self._stderr.isatty() and not self.as_json
+        with Progress(*columns, console=self._errors, transient=True, disable=not shown) as progress:
+            yield progress

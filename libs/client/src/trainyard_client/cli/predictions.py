@@ -1,0 +1,218 @@
+"""`trainyard predict`, `feedback`, `quality`: answers on their way out, the truth on its way back."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard_client.cli import files
+from trainyard_client.cli.exits import Exit
+from trainyard_client.cli.frame import CommandError, command
+from trainyard_client.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TextIO
+
+    from trainyard_client.cli.output import Output
+    from trainyard_client.client import Client
+
+    Json = dict[str, Any]
+
+#: limits of one request (docs/api.md), with room for its frame
+_MOST_ROWS, _MOST_BYTES = 1_000, 1_000_000
+_MOST_LABELS = 5_000
+_SHOWN = 20
+
+
+def add_to(root: click.Group) -> None:
+    """Add the commands of this module."""
+
+    @click.argument("name")
+    @click.argument("source", metavar="FILE")
+    @click.option("-o", "--output", "target", metavar="OUT", help="Write all answers to this CSV or NDJSON file.")
+    @click.option("--version", help="Version number or alias.  [default: champion]")
+    @click.option("--format", "format_", type=click.Choice(files.FORMATS), help="Needed for standard input.")
+    def predict(
+        output: Output, client: Client, *, name: str, source: str, target: str | None, version: str | None,
+        format_: str | None,
+    ) -> None:  # fmt: skip
+        """Ask the model NAME for a prediction for each row of FILE (- is standard input)."""
+        rows = _features(output, client, name, source, files.format_of(source, format_))
+        if target is None:
+            answers = list(_answers(output, client, name, version, rows))
+            if not output.data({"model": name, "rows": answers}):
+                columns = ("row", "prediction", "probabilities", "version", "prediction_id")
+                output.table(answers[:_SHOWN], columns, empty="the file has no rows")
+                if len(answers) > _SHOWN:
+                    output.say(f"… and {len(answers) - _SHOWN} more; write all with -o FILE")
+            return
+        with _writer(target) as write:
+            count = sum(write(answer) for answer in _answers(output, client, name, version, rows))
+        if not output.data({"model": name, "rows": count, "output": target}):
+            output.say(f"{count} predictions are in {target}")
+
+    @click.argument("name")
+    @click.argument("source", metavar="FILE")
+    @click.option("--format", "format_", type=click.Choice(files.FORMATS), help="Needed for standard input.")
+    def feedback(output: Output, client: Client, name: str, source: str, format_: str | None) -> None:
+        """Send the true labels in FILE for predictions of the model NAME.
+
+        Each row has `label` (or a column named as the model's label) and either `prediction_id` or the dataset's key
+        columns.
+        """
+        items = _labels(client, name, source, files.format_of(source, format_))
+        total = {"accepted": 0, "parked": 0}
+        with output.progress() as progress:
+            task = progress.add_task("labels sent", total=None)
+            for batch in _batches(items):
+                answer = client.feedback(batch)
+                total = {word: count + answer[word] for word, count in total.items()}
+                progress.advance(task, len(batch))
+        if not output.data(total):
+            output.say(f"{total['accepted']} labels accepted, {total['parked']} wait for their prediction")
+
+    @click.argument("name")
+    def quality(output: Output, client: Client, name: str) -> None:
+        """Show live metrics of the model NAME, from its predictions and their feedback."""
+        windows = client.quality(name)
+        if not output.data(windows):
+            rows = [{**window, **window["metrics"]} for window in windows]
+            metrics = dict.fromkeys(metric for window in windows for metric in window["metrics"])
+            columns = ("version", "predictions", "labels", "from", "upto", *metrics)
+            output.table(rows, columns, empty="no predictions yet")
+
+    command(root, "predict", example="trainyard predict late tomorrow.csv -o answers.csv")(predict)
+    command(root, "feedback", example="trainyard feedback late arrived.csv")(feedback)
+    command(root, "quality", example="trainyard quality late")(quality)
+
+
+def _features(output: Output, client: Client, name: str, source: str, format_: str) -> Iterator[Json]:
+    """Yield the file's rows with the types of the dataset; columns that are known but no features are left out."""
+    columns: list[Json] = []
+    try:
+        columns = client.dataset(client.model(name)["dataset"])["columns"]
+    except ApiError as e:
+        # A key that may only predict cannot read the schema; JSON carries its own types, CSV does not.
+        if e.code != "wrong_scope" or format_ == "csv":
+            raise
+    label = client.model(name)["label"] if columns else None
+    no_features = {c["name"] for c in columns if c["role"] != "feature"} | ({label} if label else set())
+    dropped: set[str] = set()
+    for row in files.rows(source, format_, files.readers_of(columns)):
+        dropped |= no_features & row.keys()
+        yield {column: value for column, value in row.items() if column not in no_features}
+    if dropped:
+        output.note(f"not sent, as they are no features: {', '.join(sorted(dropped))}")
+
+
+def _answers(output: Output, client: Client, name: str, version: str | None, rows: Iterable[Json]) -> Iterator[Json]:
+    """Yield one answer per row, in order, asking in batches that the service takes."""
+    number = 0
+    with output.progress() as progress:
+        task = progress.add_task("rows answered", total=None)
+        for batch in _batches_by_size(rows):
+            try:
+                answer = client.predict(name, batch, version=version)
+            except ApiError as e:
+                raise _in_file(e, number) from e
+            for row in answer["rows"]:
+                number += 1
+                yield {"row": number, "version": answer["version"], **row}
+            progress.advance(task, len(batch))
+
+
+def _in_file(error: ApiError, before: int) -> ApiError:
+    """Return the error with rows counted in the whole file."""
+    details = [{**d, "row": d["row"] + before} if d.get("row") is not None else d for d in error.details]
+    return ApiError(error.status, error.code, error.message, details, error.request_id)
+
+
+def _batches_by_size(rows: Iterable[Json]) -> Iterator[list[Json]]:
+    batch: list[Json] = []
+    size = 0
+    for row in rows:
+        more = len(json.dumps(row)) + 2
+        if batch and (len(batch) == _MOST_ROWS or size + more > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += more
+    if batch:
+        yield batch
+
+
+@contextlib.contextmanager
+def _writer(target: str) -> Iterator[Callable[[Json], int]]:
+    """Give a function that writes one answer to the file and returns 1; the file appears whole or not at all."""
+    format_ = files.format_of(target, None)
+    if format_ == "json":
+        raise CommandError("answers are written as CSV or NDJSON", Exit.USAGE, hint="name the file .csv or .ndjson")
+    path = Path(target)
+    half = path.with_name(f".{path.name}.part")
+    try:
+        with half.open("w", encoding="utf-8", newline="") as file:
+            yield _csv_line(file) if format_ == "csv" else _ndjson_line(file)
+        half.replace(path)
+    except OSError as e:
+        raise CommandError(f"{target} cannot be written: {e.strerror}", Exit.USAGE) from e
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def _ndjson_line(file: TextIO) -> Callable[[Json], int]:
+    return lambda answer: file.write(json.dumps(answer) + "\n") and 1
+
+
+def _csv_line(file: TextIO) -> Callable[[Json], int]:
+    writer = csv.writer(file, lineterminator="\n")
+    header: list[str] = []
+
+    def write(answer: Json) -> int:
+        probabilities = answer.get("probabilities") or {}
+        if not header:
+            header.extend(probabilities)
+            names = [f"probability_{name}" for name in header]
+            writer.writerow(["row", "prediction", *names, "version", "prediction_id"])
+        figures = [probabilities.get(name) for name in header]
+        writer.writerow(
+            [answer["row"], _cell(answer["prediction"]), *figures, answer["version"], answer["prediction_id"]]
+        )
+        return 1
+
+    return write
+
+
+def _cell(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _labels(client: Client, name: str, source: str, format_: str) -> Iterator[Json]:
+    model = client.model(name)
+    columns = client.dataset(model["dataset"])["columns"]
+    readers = files.readers_of(columns)
+    readers["label"] = readers.get(model["label"], str)
+    keys = [column["name"] for column in columns if column["role"] == "key"]
+    for number, row in enumerate(files.rows(source, format_, readers), start=1):
+        column = "label" if "label" in row else model["label"]
+        if column not in row:
+            raise CommandError(f"row {number} of {source} has no label", Exit.USAGE, hint=f"add the column {column!r}")
+        if row.get("prediction_id"):
+            yield {"prediction_id": row["prediction_id"], "label": row[column]}
+        elif keys and all(key in row for key in keys):
+            yield {"model": name, "key": {key: row[key] for key in keys}, "label": row[column]}
+        else:
+            wanted = " or ".join(["prediction_id", *([", ".join(keys)] if keys else [])])
+            raise CommandError(f"row {number} of {source} names no prediction", Exit.USAGE, hint=f"add {wanted}")
+
+
+def _batches(items: Iterable[Json]) -> Iterator[list[Json]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, _MOST_LABELS)):
+        yield batch

@@ -1,0 +1,119 @@
+"""`trainyard up`, `down`, `status`, `demo`: the whole stack on this machine.
+
+They need the package trainyard-embedded (and trainyard-demo), which a client of a remote stack does without: both are
+imported when one of these commands runs, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard.config import redact_url
+from trainyard_client.cli import exits
+from trainyard_client.cli.exits import Exit
+from trainyard_client.cli.frame import CommandError, Settings, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainyard_client.cli.output import Output
+
+
+def add_to(root: click.Group) -> None:
+    """Add the commands of this module."""
+
+    @click.option("--detach", is_flag=True, help="Return when the stack is ready and leave it running.")
+    def up(output: Output, settings: Settings, *, detach: bool) -> Exit:
+        """Start the whole stack on this machine and stay in front of it until Ctrl-C.
+
+        Everything is kept in TRAINYARD_DATA_DIR; a second `up` carries on where the first ended.
+        """
+        embedded = _embedded()
+        output.note(f"starting the stack in {settings.config.data_dir}")
+        with _stack_errors(embedded):
+            code = embedded.commands.up(
+                settings.config,
+                settings.environ,
+                detach=detach,
+                on_ready=lambda ready: _show_ready(output, ready, detach=detach),
+            )
+        return exits.of_stack(code)
+
+    def down(output: Output, settings: Settings) -> Exit:
+        """Stop the stack of this data directory; nothing to stop is no error."""
+        embedded = _embedded()
+        with _stack_errors(embedded):
+            code = embedded.commands.down(settings.config)
+        if not output.data({"stopped": str(settings.config.data_dir)}):
+            output.say(f"nothing runs in {settings.config.data_dir} any more")
+        return exits.of_stack(code)
+
+    def status(output: Output, settings: Settings) -> Exit:
+        """Show what runs in this data directory; exit 0 only when the stack is ready."""
+        embedded = _embedded()
+        found = embedded.commands.status(settings.config)
+        if not output.data(asdict(found)):
+            if found.ready is not None:
+                output.say(f"ready at {found.ready.url} (pid {found.pid})")
+            elif found.running:
+                output.say(f"running but not ready (pid {found.pid}); see {settings.config.data_dir / 'logs'}")
+            else:
+                output.say(f"nothing runs in {settings.config.data_dir}; start it with: trainyard up")
+            rows = [{"process": name, "pid": pid} for name, pid in found.processes.items()]
+            if rows:
+                output.table(rows, ("process", "pid"), empty="")
+        return exits.of_stack(found.exit_code)
+
+    @click.option("--once", is_flag=True, help="End with exit code 0 after the story instead of staying up.")
+    def demo(output: Output, settings: Settings, *, once: bool) -> Exit:
+        """Tell the whole story of the loop on a year of real flights."""
+        story = _imported("trainyard_demo.main", "trainyard-demo")
+        return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json))
+
+    command(root, "up", example="trainyard up --detach", api=False)(up)
+    command(root, "down", example="trainyard down", api=False)(down)
+    command(root, "status", example="trainyard status --json", api=False)(status)
+    command(root, "demo", example="trainyard demo --once", api=False)(demo)
+
+
+def _embedded() -> Any:
+    _imported("trainyard_embedded.errors", "trainyard-embedded")
+    _imported("trainyard_embedded.commands", "trainyard-embedded")
+    return importlib.import_module("trainyard_embedded")
+
+
+def _imported(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as e:
+        raise CommandError(
+            f"this command needs the package {package}, which is not installed ({e.name} is missing)",
+            Exit.DEPENDENCY,
+            hint="install it with: pip install 'trainyard-client[embedded]'",
+        ) from e
+
+
+@contextmanager
+def _stack_errors(embedded: Any) -> Iterator[None]:
+    try:
+        yield
+    except embedded.errors.StackError as e:
+        raise CommandError(str(e), exits.of_stack(e.exit_code)) from e
+
+
+def _show_ready(output: Output, ready: Any, *, detach: bool) -> None:
+    key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
+    if output.data({**asdict(ready), "key": key}):
+        return
+    output.say(f"Trainyard is ready at {ready.url}")
+    output.say(f"  API key   {key}")
+    output.say(f"  database  psql {redact_url(ready.database_url)}  (password in {Path(ready.data_dir) / 'keys'})")
+    output.say(f"  AWS API   {ready.aws_endpoint_url}, bucket {ready.bucket}")
+    output.say(f"  logs      {ready.logs_dir}")
+    output.say("stop it with: trainyard down" if detach else "stop it with Ctrl-C")

@@ -1,0 +1,105 @@
+"""`trainyard versions`, `promote`, `rollback`, `alias …`, `history`: who serves, who served, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard_client.cli.frame import command
+from trainyard_client.cli.models import show_gate
+from trainyard_client.errors import ApiError
+
+if TYPE_CHECKING:
+    from trainyard_client.cli.output import Output
+    from trainyard_client.client import Client
+
+    Json = dict[str, Any]
+
+_CHAMPION = "champion"
+_ALIAS = ("name", "version", "seq", "weight", "updated_at")
+
+
+def add_to(root: click.Group) -> None:
+    """Add the commands of this module."""
+    _add_version_commands(root)
+    group = click.Group("alias", help="Names that point to versions.")
+    root.add_command(group)
+    _add_alias_commands(group)
+
+
+def _add_version_commands(root: click.Group) -> None:
+    @click.argument("name")
+    @click.option("--gate", is_flag=True, help="Show each version's gate report.")
+    def versions(output: Output, client: Client, name: str, gate: bool) -> None:
+        """List the versions of the model NAME."""
+        found = list(client.versions(name))
+        if output.data(found):
+            return
+        columns = ("version", "aliases", "passed", "metrics", "snapshot_rows", "size_bytes", "created_at")
+        output.table(found, columns, empty="no versions yet")
+        for version in found if gate else ():
+            output.say(f"gate of version {version['version']}:")
+            show_gate(output, version)
+
+    @click.argument("name")
+    @click.argument("version", type=int)
+    @click.option("--reason", help="Written into the history.")
+    def promote(output: Output, client: Client, name: str, version: int, reason: str | None) -> None:
+        """Make VERSION champion of the model NAME, whatever its gate said."""
+        _move(output, client, name, _CHAMPION, version=version, reason=reason)
+
+    @click.argument("name")
+    @click.option("--reason", help="Written into the history.")
+    def rollback(output: Output, client: Client, name: str, reason: str | None) -> None:
+        """Make the previous champion of the model NAME champion again."""
+        alias = client.rollback(name, reason)
+        if not output.data(alias):
+            output.say(f"{name}: champion is version {alias['version']} again")
+
+    @click.argument("name")
+    @click.option("--at", metavar="TIME", help="Only what served at this time, such as 2026-01-31T12:00:00Z.")
+    def history(output: Output, client: Client, name: str, at: str | None) -> None:
+        """List which version of the model NAME served when, newest first."""
+        found = list(client.deployments(name, at))
+        if not output.data(found):
+            columns = ("at", "alias", "version", "previous_version", "actor", "reason")
+            output.table(found, columns, empty="nothing was deployed" + (" then" if at else " yet"))
+
+    command(root, "versions", example="trainyard versions late --gate")(versions)
+    command(root, "promote", example='trainyard promote late 3 --reason "seen on the test set"')(promote)
+    command(root, "rollback", example="trainyard rollback late")(rollback)
+    command(root, "history", example="trainyard history late --at 2026-01-31T12:00:00Z")(history)
+
+
+def _add_alias_commands(group: click.Group) -> None:
+    @click.argument("name")
+    @click.argument("alias")
+    @click.argument("version", type=int)
+    @click.option("--reason", help="Written into the history.")
+    def set_(output: Output, client: Client, *, name: str, alias: str, version: int, reason: str | None) -> None:
+        """Point ALIAS of the model NAME to VERSION."""
+        _move(output, client, name, alias, version=version, reason=reason)
+
+    @click.argument("name")
+    def list_(output: Output, client: Client, name: str) -> None:
+        """List the aliases of the model NAME."""
+        found = client.aliases(name)
+        if not output.data(found):
+            output.table(found, _ALIAS, empty="no aliases yet")
+
+    command(group, "set", example="trainyard alias set late shadow 4")(set_)
+    command(group, "list", example="trainyard alias list late")(list_)
+
+
+def _move(output: Output, client: Client, name: str, alias: str, *, version: int, reason: str | None) -> None:
+    """Move an alias from where it was seen; if somebody moves it meanwhile, the service refuses."""
+    try:
+        expected = client.alias(name, alias)["seq"]
+    except ApiError as e:
+        if e.code != "unknown_alias":
+            raise
+        expected = None
+    moved = client.set_alias(name, alias, version, expected_seq=expected, reason=reason)
+    if not output.data(moved):
+        output.say(f"{name}: {alias} is version {moved['version']}")

@@ -1,0 +1,41 @@
+"""What can go wrong between a caller and the services, as the SDK raises it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainyard.errors import TrainyardError
+
+
+class ClientError(TrainyardError):
+    """Base of every error that the SDK raises on purpose; the message is for a reader."""
+
+
+class UnreachableError(ClientError):
+    """Nobody answers at the address, or only after too long, even after the repeats that were safe."""
+
+
+class WaitTimeoutError(ClientError):
+    """Something that was waited for had not happened at the deadline; it may still happen."""
+
+
+class ApiError(ClientError):
+    """The service answered with an error.
+
+    Attributes:
+        status: HTTP status.
+        code: stable name from docs/errors.md; ``http_<status>`` when something else than a service answered.
+        message: one sentence for a reader.
+        details: ``{"row", "column", "expected", "got"}`` for each problem; may be empty.
+        request_id: what the service's log calls this request, or "".
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, details: list[dict[str, Any]] | None = None, request_id: str = ""
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details or []
+        self.request_id = request_id

@@ -1,0 +1,175 @@
+"""One HTTP request to a service: key, repeats, idempotency, errors. The only module here that knows requests.
+
+A request is repeated when nobody answered or the service asked for it, and only when a repeat cannot do harm: GET, PUT
+and DELETE are idempotent by themselves, a POST carries an ``Idempotency-Key``. Rows need none: the same body is the
+same batch. A body that cannot be sent twice (standard input) is sent once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+import requests.auth
+
+from trainyard_client.errors import ApiError, ClientError, UnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trainyard.clock import Clock
+
+_ATTEMPTS = 6
+_CONNECT_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 5.0
+_REPEATED_STATUSES = frozenset({429, 502, 503, 504})
+_JSON = "application/json"
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sets the key as the last thing, so that no ~/.netrc can put another in its place."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Transport:
+    """Requests to one address with one key. Not to be shared between threads."""
+
+    def __init__(
+        self, base_url: str, key: str | None, *, clock: Clock, timeout: float, session: requests.Session | None = None
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ClientError(f"{base_url!r} is not an address; give one like http://127.0.0.1:8080")
+        self.base_url = base_url.rstrip("/")
+        self._clock = clock
+        self._timeout = timeout
+        self._session = session or requests.Session()
+        self._session.auth = _Bearer(key)
+        self._session.headers["User-Agent"] = "trainyard-client"
+        # A proxy of the environment must not be asked for the loopback.
+        self._session.trust_env = not _is_loopback(parts.hostname)
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._session.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: Any = None,
+        content_type: str | None = None,
+        idempotency_key: str | None = None,
+        keyed: bool = True,
+        rewind: Callable[[], object] | None = None,
+        once: bool = False,
+    ) -> Any:
+        """Send a request and return the JSON of the answer (None when it has no body).
+
+        Args:
+            json, data: the body, as a value or as bytes, a file or an iterator of bytes with its ``content_type``.
+            idempotency_key: by default every POST gets one of its own, unless it is not ``keyed``.
+            rewind: makes ``data`` readable from its start again.
+            once: the body cannot be sent again.
+
+        Raises:
+            ApiError: the service refused.
+            UnreachableError: no answer.
+        """
+        headers = {"Accept": _JSON}
+        if idempotency_key or (keyed and method == "POST"):
+            headers["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
+        if content_type:
+            headers["Content-Type"] = content_type
+        attempts = 1 if once else _ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            if rewind is not None:
+                rewind()
+            last = attempt == attempts
+            try:
+                response = self._session.request(
+                    method,
+                    self.base_url + path,
+                    params=params,
+                    json=json,
+                    data=data,
+                    headers=headers,
+                    timeout=(_CONNECT_SECONDS, self._timeout),
+                    allow_redirects=False,
+                )
+            except requests.RequestException as e:
+                if last:
+                    raise UnreachableError(f"{self.base_url} does not answer ({_reason(e)})") from e
+                self._pause(attempt, None)
+                continue
+            error = _error_in(response)
+            if error is None:
+                return _json_of(response)
+            if last or not _asks_for_a_repeat(error):
+                raise error
+            self._pause(attempt, response.headers.get("Retry-After"))
+        raise AssertionError("the loop ends by return or raise")
+
+    def _pause(self, attempt: int, asked: str | None) -> None:
+        if asked and asked.isascii() and asked.isdigit():
+            seconds = float(asked)
+        else:
+            seconds = 0.1 * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        self._clock.sleep(min(seconds, _LONGEST_PAUSE_SECONDS))
+
+
+def _error_in(response: requests.Response) -> ApiError | None:
+    if 200 <= response.status_code < 300:
+        return None
+    request_id = response.headers.get("X-Request-Id", "")
+    try:
+        error = response.json()["error"]
+        details = [d for d in error.get("details") or [] if isinstance(d, dict)]
+        return ApiError(response.status_code, str(error["code"]), str(error["message"]), details, request_id)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = " ".join(response.text[:200].split()) or response.reason
+        return ApiError(response.status_code, f"http_{response.status_code}", said, None, request_id)
+
+
+def _asks_for_a_repeat(error: ApiError) -> bool:
+    return error.status in _REPEATED_STATUSES or error.code == "in_progress"
+
+
+def _json_of(response: requests.Response) -> Any:
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError as e:
+        raise ApiError(response.status_code, "not_json", "the answer is not JSON; is this a Trainyard address?") from e
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
+        return "timed out"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not accepted"
+    if isinstance(error, requests.ConnectionError):
+        return "connection refused or broken"
+    return type(error).__name__
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

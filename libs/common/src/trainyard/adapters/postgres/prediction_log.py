@@ -1,0 +1,120 @@
+"""The prediction log on Postgres: ``core.prediction`` and ``core.feedback``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from trainyard.adapters.postgres import journal
+from trainyard.adapters.postgres.engine import transaction
+from trainyard.adapters.postgres.idempotency import store_answer, stored_answer
+from trainyard.adapters.postgres.warehouse import schema_of
+from trainyard.contracts.prediction_log import Feedback, LoggedPrediction, Prediction, PredictionLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainyard.contracts.idempotency import Repeatable
+    from trainyard.contracts.prediction_log import Label
+    from trainyard.schema import Schema
+
+# Sets of rows travel as one JSON parameter: one round trip, however many they are.
+_ADD = """
+    INSERT INTO core.prediction (id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at)
+    SELECT id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        id text, model text, version integer, key_id text, trace_id text,
+        inputs jsonb, output jsonb, latency_us integer, predicted_at timestamptz)
+    ON CONFLICT (id) DO NOTHING
+"""
+_GIVE = """
+    INSERT INTO core.feedback (prediction_id, model, keys, label, key_id, trace_id)
+    SELECT prediction_id, model, nullif(key, 'null'), label, :key_id, :trace_id
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (prediction_id text, model text, key jsonb, label jsonb)
+"""
+_PARKED = """
+    SELECT count(*) FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (prediction_id text)
+    WHERE r.prediction_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = r.prediction_id)
+"""
+_LOGGED = (
+    "SELECT p.seq, p.id, p.model, p.version, p.key_id, p.trace_id, p.inputs, p.output, p.latency_us, p.predicted_at,"
+    " f.label FROM core.prediction p LEFT JOIN LATERAL (SELECT label FROM core.feedback"
+    " WHERE prediction_id = p.id ORDER BY seq DESC LIMIT 1) f ON true"
+)
+
+
+class PostgresPredictionLog(PredictionLog):
+    """The log in the engine's database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def add(self, predictions: Sequence[Prediction]) -> int:
+        """Insert what is new."""
+        rows = json.dumps([{**asdict(p), "predicted_at": p.predicted_at.isoformat()} for p in predictions])
+        with transaction(self._engine) as connection:
+            done = connection.execute(sa.text(_ADD), {"rows": rows})
+            return int(done.rowcount)
+
+    def give(
+        self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
+    ) -> Feedback:
+        """Insert all labels in one transaction, with the answer that a repetition will get."""
+        rows = json.dumps([asdict(label) for label in labels])
+        with transaction(self._engine) as connection:
+            if once is not None and (earlier := stored_answer(connection, once)) is not None:
+                return Feedback(**json.loads(earlier[1]))
+            connection.execute(sa.text(_GIVE), {"rows": rows, "key_id": key_id, "trace_id": trace_id})
+            parked = connection.execute(sa.text(_PARKED), {"rows": rows}).scalar_one()
+            answer = Feedback(len(labels), parked)
+            if once is not None:
+                store_answer(connection, once, 200, json.dumps(asdict(answer)))
+            journal.announce(connection, "feedback.given", "feedback", asdict(answer))
+            return answer
+
+    def page(self, *, model: str | None, version: int | None, limit: int, after: int = 0) -> list[LoggedPrediction]:
+        """Return predictions in log order."""
+        wanted = {"model": model, "version": version}
+        where = "".join(f" AND p.{name} = :{name}" for name, value in wanted.items() if value is not None)
+        with transaction(self._engine) as connection:
+            found = connection.execute(
+                sa.text(f"{_LOGGED} WHERE p.seq > :after{where} ORDER BY p.seq LIMIT :limit"),
+                {**wanted, "after": after, "limit": limit},
+            )
+            return [_logged(row) for row in found]
+
+    def find(self, prediction_id: str) -> LoggedPrediction | None:
+        """Return one prediction, or None."""
+        with transaction(self._engine) as connection:
+            row = connection.execute(sa.text(f"{_LOGGED} WHERE p.id = :id"), {"id": prediction_id}).one_or_none()
+        return None if row is None else _logged(row)
+
+    def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
+        """Return the schema that each live model reads."""
+        with transaction(self._engine) as connection:
+            found = connection.execute(
+                sa.text(
+                    "SELECT m.name, d.columns FROM core.model m JOIN core.dataset d ON d.id = m.dataset_id"
+                    " WHERE m.deleted_at IS NULL AND m.name = ANY(:names)"
+                ),
+                {"names": list(models)},
+            )
+            return {row.name: schema_of(row.columns) for row in found}
+
+    def knows(self, model: str) -> bool:
+        """Tell whether a model, deleted ones included, has or had that name."""
+        with transaction(self._engine) as connection:
+            return bool(
+                connection.execute(
+                    sa.text("SELECT EXISTS (SELECT FROM core.model WHERE name = :name)"), {"name": model}
+                ).scalar_one()
+            )
+
+
+def _logged(row: Any) -> LoggedPrediction:
+    fields = row._asdict()
+    return LoggedPrediction(fields.pop("seq"), label=fields.pop("label"), prediction=Prediction(**fields))

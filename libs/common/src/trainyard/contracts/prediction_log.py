@@ -1,0 +1,102 @@
+"""The log of what was predicted and what really happened. Postgres is the implementation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from trainyard.contracts.idempotency import Repeatable
+    from trainyard.schema import Schema
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answered row. ``inputs`` by column name; ``output`` holds ``prediction`` and maybe ``probabilities``."""
+
+    id: str
+    model: str
+    version: int
+    key_id: str | None
+    trace_id: str | None
+    inputs: dict[str, Any]
+    output: dict[str, Any]
+    latency_us: int | None
+    predicted_at: datetime
+
+
+@dataclass(frozen=True)
+class LoggedPrediction:
+    """A prediction as the log gives it back: its place ``seq``, and the latest label that was given (None: none)."""
+
+    seq: int
+    prediction: Prediction
+    label: bool | int | float | str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/api.md."""
+        row = self.prediction
+        return {
+            "id": row.id,
+            "model": row.model,
+            "version": row.version,
+            "predicted_at": row.predicted_at.isoformat(),
+            "inputs": row.inputs,
+            "output": row.output,
+            "label": self.label,
+        }
+
+
+@dataclass(frozen=True)
+class Label:
+    """A true label: of the prediction ``prediction_id``, or of the row of ``model``'s dataset with the ``key``."""
+
+    label: bool | int | float | str
+    prediction_id: str | None = None
+    model: str | None = None
+    key: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """How many labels were taken, and how many of them wait for a prediction that is not (yet) in the log."""
+
+    accepted: int
+    parked: int
+
+
+class PredictionLog(Protocol):
+    """Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer."""
+
+    def add(self, predictions: Sequence[Prediction]) -> int:
+        """Store the predictions whose ids are not in the log yet; return how many those were."""
+        ...
+
+    def give(
+        self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
+    ) -> Feedback:
+        """Store all labels, or none; with ``once`` a repetition stores nothing and gets the first answer.
+
+        Raises:
+            ServiceError: ``key_reused``: ``once`` was used before with another body.
+        """
+        ...
+
+    def page(self, *, model: str | None, version: int | None, limit: int, after: int = 0) -> list[LoggedPrediction]:
+        """Return predictions in log order, those behind the place ``after``."""
+        ...
+
+    def find(self, prediction_id: str) -> LoggedPrediction | None:
+        """Return one prediction, or None."""
+        ...
+
+    def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
+        """Return the schema of the dataset of each live model among ``models``."""
+        ...
+
+    def knows(self, model: str) -> bool:
+        """Tell whether there is, or was, a model of that name."""
+        ...

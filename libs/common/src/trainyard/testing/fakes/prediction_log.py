@@ -1,0 +1,99 @@
+"""A prediction log in memory."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from trainyard.contracts.prediction_log import Feedback, LoggedPrediction, PredictionLog
+from trainyard.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainyard.contracts.idempotency import Repeatable
+    from trainyard.contracts.prediction_log import Label, Prediction
+    from trainyard.schema import Schema
+
+
+class MemoryPredictionLog(PredictionLog):
+    """``models`` maps each live model to its dataset's schema; ``givers`` has key and trace id of each feedback.
+
+    ``outage`` is raised by every call while it is set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: dict[tuple[str, str, str], tuple[str, Feedback]] = {}
+        self.predictions: list[Prediction] = []
+        self.labels: list[Label] = []
+        self.givers: list[tuple[str | None, str | None]] = []
+        self.models: dict[str, Schema] = {}
+        self.outage: Exception | None = None
+
+    def add(self, predictions: Sequence[Prediction]) -> int:
+        """Store what is new."""
+        self._answer()
+        with self._lock:
+            before = len(self.predictions)
+            for prediction in predictions:
+                if all(known.id != prediction.id for known in self.predictions):
+                    self.predictions.append(prediction)
+            return len(self.predictions) - before
+
+    def give(
+        self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
+    ) -> Feedback:
+        """Store all labels."""
+        self._answer()
+        with self._lock:
+            if once is not None:
+                earlier = self._answers.get((once.route, once.key_id, once.key))
+                if earlier is not None and earlier[0] != once.body_sha256:
+                    raise ServiceError("key_reused", "this Idempotency-Key was used before with another body")
+                if earlier is not None:
+                    return earlier[1]
+            known = {p.id for p in self.predictions}
+            parked = sum(1 for label in labels if label.prediction_id is not None and label.prediction_id not in known)
+            self.labels += labels
+            self.givers.append((key_id, trace_id))
+            answer = Feedback(len(labels), parked)
+            if once is not None:
+                self._answers[once.route, once.key_id, once.key] = (once.body_sha256, answer)
+            return answer
+
+    def page(self, *, model: str | None, version: int | None, limit: int, after: int = 0) -> list[LoggedPrediction]:
+        """Return predictions in log order; the first place is 1."""
+        self._answer()
+        found = [
+            self._logged(seq, prediction)
+            for seq, prediction in enumerate(self.predictions, start=1)
+            if seq > after and model in {None, prediction.model} and version in {None, prediction.version}
+        ]
+        return found[:limit]
+
+    def find(self, prediction_id: str) -> LoggedPrediction | None:
+        """Return one prediction, or None."""
+        self._answer()
+        for seq, prediction in enumerate(self.predictions, start=1):
+            if prediction.id == prediction_id:
+                return self._logged(seq, prediction)
+        return None
+
+    def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
+        """Return the schemas of live models."""
+        self._answer()
+        return {name: self.models[name] for name in models if name in self.models}
+
+    def knows(self, model: str) -> bool:
+        """Tell whether the model is in :attr:`models`."""
+        self._answer()
+        return model in self.models
+
+    def _logged(self, seq: int, prediction: Prediction) -> LoggedPrediction:
+        labels = [label.label for label in self.labels if label.prediction_id == prediction.id]
+        return LoggedPrediction(seq, prediction, labels[-1] if labels else None)
+
+    def _answer(self) -> None:
+        if self.outage is not None:
+            raise self.outage

@@ -1,0 +1,95 @@
+"""The composition root: what the web application and the worker are made of."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from gunicorn.http.errors import NoMoreData, ParseException
+
+from trainyard.adapters.aws.clients import AwsClients
+from trainyard.adapters.aws.ensure import AwsSetup
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.adapters.postgres.engine import make_engine, reachable
+from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
+from trainyard.adapters.postgres.warehouse import PostgresWarehouse
+from trainyard.adapters.web import make_app
+from trainyard.auth import KeyRing
+from trainyard.clock import SystemClock
+from trainyard_ingest import web
+from trainyard_ingest.edges import Consumer, Sweeping, landing_handler, predictions_handler
+from trainyard_ingest.use_cases.feedback import TakeFeedback
+from trainyard_ingest.use_cases.intake import RowIntake
+from trainyard_ingest.use_cases.landing import Landing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+    from trainyard.config import Config
+
+_KEYS_EVERY_SECONDS = 2.0
+#: A landing file may be large. When its taker dies, the sweep finds it long before its message comes back.
+_OBJECT_SECONDS = 900
+_PREDICTIONS_SECONDS = 60
+
+
+def build_app(config: Config) -> Flask:
+    """Return the web application, with a thread that keeps its API keys fresh."""
+    clock = SystemClock()
+    clients = AwsClients(config)
+    blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
+    engine = make_engine(config.require_database(), service="ingest")
+    warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
+    ring = KeyRing(blobs, clock)
+    threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
+    app = make_app(
+        "ingest",
+        web.routes(warehouse, log, RowIntake(warehouse), TakeFeedback(log)),
+        ring=ring,
+        clock=clock,
+        ready=lambda: {"database": reachable(engine)},
+        hosts=config.allowed_hosts,
+        version=version("trainyard-ingest"),
+    )
+    app.register_error_handler(ParseException, web.broken_body)
+    app.register_error_handler(NoMoreData, web.broken_body)
+    return app
+
+
+def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
+    while True:
+        ring.refresh()
+        clock.sleep(_KEYS_EVERY_SECONDS)
+
+
+def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
+    """Return the worker's loops by name: what each does again and again, and what it does after an outage."""
+    clock = SystemClock()
+    clients = AwsClients(config)
+    ensure = AwsSetup(clients, config).ensure
+    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
+    warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
+    blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
+    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse))
+    sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
+    consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
+    objects = consumer(
+        SqsQueue(clients.sqs, config.queue_objects, on_missing=ensure),
+        landing_handler(landing, sweeping.soon),
+        visibility_seconds=_OBJECT_SECONDS,
+    )
+    predictions = consumer(
+        SqsQueue(clients.sqs, config.queue_predictions, on_missing=ensure),
+        predictions_handler(log, TakeFeedback(log)),
+        visibility_seconds=_PREDICTIONS_SECONDS,
+    )
+    return {
+        "landing": (objects.step, sweeping.soon),
+        "landing sweep": (sweeping.step, sweeping.soon),
+        "predictions": (predictions.step, lambda: None),
+    }

@@ -1,0 +1,99 @@
+"""The formats that rows may come in: by Content-Type over HTTP, by the ending of its name for a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainyard.errors import Problem, ServiceError
+from trainyard.schema import infer_schema, shown
+from trainyard_ingest.domain.csv_rows import CsvTable, read_csv
+from trainyard_ingest.domain.json_rows import json_objects, ndjson_objects, read_json, read_ndjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainyard.contracts.warehouse import Rows
+    from trainyard.schema import Schema
+    from trainyard_ingest.domain.source import Source
+    from trainyard_ingest.domain.tally import Tally
+
+MAX_STREAM_BYTES = 4 << 30
+MAX_JSON_BYTES = 64 << 20
+MAX_SAMPLE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write rows. ``name`` is part of the fingerprint of bodies without an Idempotency-Key."""
+
+    name: str
+    content_type: str
+    endings: tuple[str, ...]
+    most_bytes: int
+    read: Callable[[Source, Schema, Tally], Rows]
+
+
+CSV = Format("csv", "text/csv", (".csv",), MAX_STREAM_BYTES, read_csv)
+NDJSON = Format("ndjson", "application/x-ndjson", (".ndjson", ".jsonl"), MAX_STREAM_BYTES, read_ndjson)
+JSON = Format("json", "application/json", (".json",), MAX_JSON_BYTES, read_json)
+FORMATS = (CSV, NDJSON, JSON)
+
+
+def by_content_type(content_type: str) -> Format:
+    """Return the format of a Content-Type header.
+
+    Raises:
+        ServiceError: ``unsupported_media``.
+    """
+    kind, *parameters = [part.strip().lower() for part in content_type.split(";")]
+    charset = next((p.partition("=")[2].strip('" ') for p in parameters if p.startswith("charset=")), "utf-8")
+    for known in FORMATS:
+        if kind == known.content_type and charset in {"utf-8", "utf8", "us-ascii"}:
+            return known
+    takes = ", ".join(known.content_type for known in FORMATS)
+    raise ServiceError(
+        "unsupported_media", f"Content-Type is {shown(content_type)}; this route reads {takes}, in UTF-8"
+    )
+
+
+def by_name(name: str) -> Format | None:
+    """Return the format of a file by its name, or None for a name that says nothing."""
+    return next((known for known in FORMATS if name.lower().endswith(known.endings)), None)
+
+
+def infer(source: Source, kind: Format) -> Schema:
+    """Return the schema that a sample suggests.
+
+    Raises:
+        ServiceError: what the format raises for a bad body, or ``invalid_schema`` for names that no column may have.
+    """
+    columns = _csv_columns(source) if kind is CSV else _json_columns(source, kind)
+    return infer_schema(columns)
+
+
+def _csv_columns(source: Source) -> dict[str, list[Any]]:
+    table = CsvTable(source)
+    records = [record for chunk in table.chunks() for record in chunk]
+    if not records:
+        raise ServiceError("empty_body", "the sample has a header and no row")
+    return {name: [record[number] for record in records] for number, name in enumerate(table.header)}
+
+
+def _json_columns(source: Source, kind: Format) -> dict[str, list[Any]]:
+    rows = list(json_objects(source) if kind is JSON else ndjson_objects(source))
+    if not rows:
+        raise ServiceError("empty_body", "the sample holds no row")
+    problems: list[Problem] = []
+    columns: dict[str, list[Any]] = {}
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            problems.append(Problem(number, None, "an object {column: value}", shown(row)))
+            continue
+        for name, value in row.items():
+            if isinstance(value, dict | list):
+                problems.append(Problem(number, shown(name), "a value that is not an object or a list", shown(value)))
+            columns.setdefault(name, []).append(value)
+    if problems:
+        raise ServiceError("invalid_rows", "the sample's rows cannot be columns", problems[:100])
+    return columns

@@ -1,0 +1,212 @@
+"""Where work comes in without being asked over HTTP: S3 notifications, prediction logs, the clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+from trainyard import logs, messages
+from trainyard.contracts.idempotency import Repeatable
+from trainyard.errors import MessageError, ServiceError, TransientError
+from trainyard_ingest.domain.records import read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainyard.clock import Clock
+    from trainyard.contracts.prediction_log import PredictionLog
+    from trainyard.contracts.queue import Queue, Received
+    from trainyard_ingest.use_cases.feedback import TakeFeedback
+    from trainyard_ingest.use_cases.landing import Landing
+
+#: Short enough that a stop is prompt.
+_WAIT_SECONDS = 3
+_MAX_BACKOFF_SECONDS = 2.0
+_SPARE_SECONDS = 15
+_STOP_SECONDS = 0.5
+_random = secrets.SystemRandom()
+_log = logs.get(__name__)
+
+
+def run_loop(name: str, step: Callable[[], None], stop: threading.Event, recovered: Callable[[], None]) -> None:
+    """Call ``step`` until ``stop``; after a TransientError wait up to 2 s, then ``recovered()`` when it works again."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            step()
+        except TransientError as e:
+            failures += 1
+            _log.warning("loop.failed", loop=name, failures=failures, reason=str(e))
+            stop.wait(_backoff_seconds(failures))
+        else:
+            if failures:
+                _log.info("loop.recovered", loop=name, failures=failures)
+                failures = 0
+                recovered()
+
+
+def _backoff_seconds(failures: int) -> float:
+    return min(_MAX_BACKOFF_SECONDS, 0.1 * 2.0 ** min(failures, 10)) * _random.uniform(0.5, 1.0)
+
+
+class Consumer:
+    """Takes messages from one queue, one after the other.
+
+    A message that can never be handled is left to the queue's dead-letter rule. One that meets an outage is tried
+    again until shortly before it becomes visible to others; nothing is received while ``ready`` says no, so that an
+    outage does not use up the receives that a message has before it counts as dead.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        handle: Callable[[Received], None],
+        *,
+        ready: Callable[[], bool],
+        stop: threading.Event,
+        clock: Clock,
+        visibility_seconds: int,
+    ) -> None:
+        self._queue = queue
+        self._handle = handle
+        self._ready = ready
+        self._stop = stop
+        self._clock = clock
+        self._visibility_seconds = visibility_seconds
+
+    def step(self) -> None:
+        """Receive once and settle what came.
+
+        Raises:
+            TransientError: the queue, or what the messages are for, does not answer.
+        """
+        if not self._ready():
+            raise TransientError("the database does not answer just now")
+        until = self._clock.monotonic() + self._visibility_seconds - _SPARE_SECONDS
+        received = self._queue.receive(
+            limit=10, wait_seconds=_WAIT_SECONDS, visibility_seconds=self._visibility_seconds
+        )
+        for message in received:
+            if self._stop.is_set():
+                self._queue.extend(message.receipt, 0)
+                continue
+            try:
+                self._try(message, until)
+            except MessageError as e:
+                _log.error("message.invalid", message=message.message_id, receives=message.receive_count, error=e)
+            else:
+                self._queue.delete(message.receipt)
+
+    def _try(self, message: Received, until: float) -> None:
+        failures = 0
+        while True:
+            try:
+                self._handle(message)
+            except TransientError as e:
+                failures += 1
+                if self._stop.is_set() or self._clock.monotonic() >= until:
+                    raise
+                _log.warning("message.delayed", message=message.message_id, failures=failures, reason=str(e))
+                self._stop.wait(_backoff_seconds(failures))
+            else:
+                return
+
+
+class Sweeping:
+    """Sweeps ``landing/`` at the start, then every ``seconds``, and at once when asked."""
+
+    def __init__(self, landing: Landing, stop: threading.Event, seconds: float) -> None:
+        self._landing = landing
+        self._stop = stop
+        self._seconds = seconds
+        self._due = threading.Event()
+        self._due.set()
+
+    def soon(self) -> None:
+        """Let the next :meth:`step` sweep without waiting."""
+        self._due.set()
+
+    def step(self) -> None:
+        """Wait until a sweep is due and do it; comes back now and then to let a stop through.
+
+        Raises:
+            TransientError: the store or the database does not answer; the next step tries again at once.
+        """
+        self._wait()
+        if self._stop.is_set():
+            return
+        self._due.clear()  # before the sweep: who asks while it runs means the next one
+        try:
+            tried = self._landing.sweep(self._stop.is_set)
+        except TransientError:
+            self._due.set()
+            raise
+        if tried:
+            _log.info("landing.swept", files=tried)
+
+    def _wait(self) -> None:
+        waited = 0.0
+        while waited < self._seconds and not self._stop.is_set() and not self._due.wait(_STOP_SECONDS):
+            waited += _STOP_SECONDS
+
+
+def landing_handler(landing: Landing, sweep_soon: Callable[[], None]) -> Callable[[Received], None]:
+    """Return what to do with an S3 notification: take each object that it names.
+
+    S3's test event says that the notifications have just been set up, so files that came before were not announced.
+    """
+
+    def handle(message: Received) -> None:
+        created = created_objects(message.body)
+        if created is None:
+            sweep_soon()
+            return
+        for key, etag in created:
+            landing.take(key, etag)
+
+    return handle
+
+
+def created_objects(body: str) -> list[tuple[str, str]] | None:
+    """Return key and etag of each object that an S3 notification says was created; None for S3's test event.
+
+    Raises:
+        MessageError: it is not an S3 notification.
+    """
+    try:
+        event = json.loads(body)
+        if event.get("Event") == "s3:TestEvent":
+            return None
+        return [
+            (unquote_plus(record["s3"]["object"]["key"]), str(record["s3"]["object"]["eTag"]).strip('"'))
+            for record in event["Records"]
+            if str(record["eventName"]).startswith("ObjectCreated:")
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise MessageError("not an S3 notification", body) from e
+
+
+def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[[Received], None]:
+    """Return what to do with a message of the predictions queue: log its predictions, or take its labels."""
+
+    def handle(message: Received) -> None:
+        content = messages.decode(message.type, message.body)
+        try:
+            if isinstance(content, messages.PredictionLogged):
+                count = log.add([read_record(record) for record in content.records])
+                _log.info("predictions.logged", predictions=len(content.records), new=count)
+            elif isinstance(content, messages.FeedbackGiven):
+                digest = hashlib.sha256(message.body.encode()).hexdigest()
+                once = Repeatable("queue predictions", "queue", message.message_id, digest)
+                given = feedback.take(content.items, key_id=None, trace_id=None, once=once)
+                _log.info("feedback.taken", accepted=given.accepted, parked=given.parked)
+            else:
+                raise MessageError(f"the queue does not carry {message.type}", message.body)
+        except (ValueError, ServiceError) as e:
+            raise MessageError(str(e), message.body) from e
+
+    return handle

@@ -1,0 +1,90 @@
+"""Rows in: the one road that HTTP bodies and landing files take into the warehouse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainyard import logs
+from trainyard.contracts.warehouse import Intake
+from trainyard.errors import ServiceError
+from trainyard_ingest.domain.source import Source
+from trainyard_ingest.domain.tally import Tally
+
+if TYPE_CHECKING:
+    from trainyard.contracts.warehouse import Dataset, Stored, Warehouse
+    from trainyard_ingest.domain.formats import Format
+    from trainyard_ingest.domain.source import Readable
+
+_log = logs.get(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a body came from. ``fingerprint`` None: the body's own hash identifies it."""
+
+    source: str
+    source_name: str
+    fingerprint: str | None
+    trace_id: str | None
+
+
+class RowIntake:
+    """Reads, checks and stores bodies of rows."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def take(self, name: str, stream: Readable, kind: Format, origin: Origin) -> Stored:
+        """Store the rows of a body as one batch, once: the same body again gives the same batch.
+
+        Raises:
+            ServiceError: ``unknown_dataset``; ``key_reused``: the fingerprint came before with another body; for a
+                body that cannot be read or does not fit, its code, and nothing is stored.
+        """
+        dataset = self._warehouse.dataset(name)
+        source, tally = Source(stream, kind.most_bytes), Tally()
+        if origin.fingerprint is not None:
+            earlier = self._warehouse.find(dataset, origin.fingerprint)
+            if earlier is not None:
+                return _same_body(earlier, source.drain())
+
+        def conclude() -> Intake:
+            body_sha256 = source.drain()
+            tally.judge()
+            fingerprint = origin.fingerprint or f"sha256:{kind.name}:{body_sha256}"
+            return Intake(
+                source=origin.source,
+                source_name=origin.source_name,
+                fingerprint=fingerprint,
+                body_sha256=body_sha256,
+                trace_id=origin.trace_id,
+                rejected=tally.rejected,
+                rejects=tally.problems,
+            )
+
+        stored = self._warehouse.load(dataset, kind.read(source, dataset.schema, tally), conclude)
+        batch = stored.batch
+        if not stored.new:
+            return _same_body(stored, source.drain())
+        _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
+        return stored
+
+    def refuse(self, dataset: Dataset, origin: Origin, error: ServiceError) -> Stored:
+        """Enter a file that was refused as a whole in the ledger; ``origin`` must have a fingerprint."""
+        intake = Intake(
+            source=origin.source,
+            source_name=origin.source_name,
+            fingerprint=str(origin.fingerprint),
+            body_sha256="",
+            trace_id=origin.trace_id,
+            rejects=error.details,
+        )
+        _log.warning("batch.refused", dataset=dataset.name, source=origin.source_name, reason=str(error))
+        return self._warehouse.refuse(dataset, intake, f"{error.code}: {error.message}")
+
+
+def _same_body(earlier: Stored, body_sha256: str) -> Stored:
+    if earlier.body_sha256 != body_sha256:
+        raise ServiceError("key_reused", "this Idempotency-Key was used before with another body")
+    return earlier

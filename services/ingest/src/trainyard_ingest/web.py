@@ -1,0 +1,306 @@
+"""The HTTP routes of ingest (docs/api.md): views translate between requests and use cases, nothing more."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+
+from trainyard.adapters.web import Route, json_response, page_arguments, principal, read_object, trace_id
+from trainyard.alias_object import is_name
+from trainyard.contracts.idempotency import Repeatable
+from trainyard.errors import Problem, ServiceError
+from trainyard.schema import Schema
+from trainyard_ingest.domain import formats
+from trainyard_ingest.domain.labels import PREDICTION_ID
+from trainyard_ingest.domain.source import Source
+from trainyard_ingest.use_cases.intake import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trainyard.contracts.prediction_log import PredictionLog
+    from trainyard.contracts.warehouse import Dataset, Warehouse
+    from trainyard_ingest.use_cases.feedback import TakeFeedback
+    from trainyard_ingest.use_cases.intake import RowIntake
+
+_MAX_FEEDBACK_BYTES = 8 << 20
+_MAX_KEY_CHARS = 255
+_CONTENT_TYPES = tuple(kind.content_type for kind in formats.FORMATS)
+
+
+def routes(warehouse: Warehouse, log: PredictionLog, intake: RowIntake, feedback: TakeFeedback) -> list[Route]:
+    """Return every route of the service."""
+    return [
+        *_dataset_routes(DatasetViews(warehouse)),
+        *_batch_routes(BatchViews(warehouse, intake)),
+        *_log_routes(LogViews(log, feedback)),
+    ]
+
+
+class DatasetViews:
+    """Datasets: made, looked at, removed."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def put(self, name: str) -> tuple[int, Any]:
+        """Make a dataset, or find it made alike."""
+        if not is_name(name):
+            raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
+        _refuse_encoded()
+        schema = Schema.from_dict(read_object(required=["columns"]))
+        dataset, made = self._warehouse.create(name, schema, actor=principal().key_id)
+        return (201 if made else 200), dataset.as_dict()
+
+    def infer(self, name: str) -> tuple[int, Any]:
+        """Suggest columns for a sample."""
+        if not is_name(name):
+            raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
+        kind = _body_format()
+        return 200, formats.infer(Source(_Body(), formats.MAX_SAMPLE_BYTES), kind).to_dict()
+
+    def listed(self) -> tuple[int, Any]:
+        """List datasets by name."""
+        limit, after = page_arguments()
+        if after is not None and not is_name(after):
+            raise _bad_cursor()
+        found = self._warehouse.datasets(limit=limit + 1, after=after)
+        return 200, _page([dataset.as_dict() for dataset in found], limit, lambda last: str(last["name"]))
+
+    def get(self, name: str) -> tuple[int, Any]:
+        """Return one dataset."""
+        return 200, _named(self._warehouse, name).as_dict()
+
+    def delete(self, name: str) -> Response:
+        """Remove a dataset."""
+        _named(self._warehouse, name)
+        self._warehouse.delete(name, actor=principal().key_id)
+        return Response(status=204)
+
+
+class BatchViews:
+    """Rows in, and the ledger of what came."""
+
+    def __init__(self, warehouse: Warehouse, intake: RowIntake) -> None:
+        self._warehouse = warehouse
+        self._intake = intake
+
+    def post(self, name: str) -> tuple[int, Any]:
+        """Store the rows of the body as one batch."""
+        _named(self._warehouse, name)
+        kind = _body_format()
+        if (request.content_length or 0) > kind.most_bytes:
+            raise ServiceError("too_large", f"a body of {kind.content_type} may have {kind.most_bytes:,} bytes")
+        key, key_id = _idempotency_key(), principal().key_id
+        fingerprint = None if key is None else f"key:{key_id}:{key}"
+        origin = Origin("http", key_id, fingerprint, trace_id())
+        stored = self._intake.take(name, _Body(), kind, origin)
+        return (201 if stored.new else 200), stored.batch.as_dict()
+
+    def listed(self, name: str) -> tuple[int, Any]:
+        """List batches, newest first."""
+        dataset = _named(self._warehouse, name)
+        limit, after = page_arguments()
+        try:
+            found = self._warehouse.batches(dataset, limit=limit + 1, after=after)
+        except ServiceError as e:
+            raise (_bad_cursor() if e.code == "unknown_batch" else e) from e
+        return 200, _page([batch.as_dict() for batch in found], limit, lambda last: str(last["id"]))
+
+    def get(self, name: str, ident: str) -> tuple[int, Any]:
+        """Return one batch."""
+        return 200, self._warehouse.batch(_named(self._warehouse, name), ident).as_dict()
+
+    def rejects(self, name: str, ident: str) -> tuple[int, Any]:
+        """List the problems of a batch's rejected rows."""
+        batch = self._warehouse.batch(_named(self._warehouse, name), ident)
+        limit, cursor = page_arguments()
+        found = self._warehouse.rejects(batch, limit=limit + 1, after=_number(cursor))
+        items = [problem.as_dict() for _, problem in found]
+        return 200, {"items": items[:limit], "next_cursor": str(found[limit - 1][0]) if len(found) > limit else None}
+
+
+class LogViews:
+    """Predictions as logged, and the labels that came back."""
+
+    def __init__(self, log: PredictionLog, feedback: TakeFeedback) -> None:
+        self._log = log
+        self._feedback = feedback
+
+    def listed(self) -> tuple[int, Any]:
+        """List predictions in log order."""
+        limit, cursor = page_arguments()
+        model, version = request.args.get("model"), request.args.get("version")
+        if version is not None and not _is_number(version):
+            raise _bad("version must be a whole number")
+        if model is not None and (not is_name(model) or not self._log.knows(model)):
+            raise ServiceError("unknown_model", "there is no model of that name")
+        wanted = None if version is None else int(version)
+        found = self._log.page(model=model, version=wanted, limit=limit + 1, after=_number(cursor))
+        cursor = str(found[limit - 1].seq) if len(found) > limit else None
+        return 200, {"items": [row.as_dict() for row in found[:limit]], "next_cursor": cursor}
+
+    def get(self, ident: str) -> tuple[int, Any]:
+        """Return one prediction."""
+        found = self._log.find(ident) if PREDICTION_ID.fullmatch(ident) else None
+        if found is None:
+            raise ServiceError("unknown_prediction", "there is no prediction of that id in the log")
+        return 200, found.as_dict()
+
+    def post(self) -> tuple[int, Any]:
+        """Take true labels."""
+        _refuse_encoded()
+        items, key, key_id = read_object(required=["items"])["items"], _idempotency_key(), principal().key_id
+        once = None
+        if key is not None:
+            digest = hashlib.sha256(request.get_data(cache=True)).hexdigest()
+            once = Repeatable("POST /v1/feedback", key_id, key, digest)
+        return 200, asdict(self._feedback.take(items, key_id=key_id, trace_id=trace_id(), once=once))
+
+
+class _Body:
+    """The request's body as a stream that tells a broken upload from a complete one.
+
+    The server takes a connection that closes early for the end of the body; half a file must not become a batch.
+    """
+
+    def __init__(self) -> None:
+        self._stream = request.stream
+        self._announced = request.content_length
+        self._read = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end.
+
+        Raises:
+            ServiceError: ``bad_request``: the body ended before its announced length.
+        """
+        block: bytes = self._stream.read(size)
+        self._read += len(block)
+        if not block and self._announced is not None and self._read < self._announced:
+            raise _bad(f"the body ended after {self._read:,} of {self._announced:,} bytes; nothing was stored")
+        return block
+
+
+def broken_body(_error: Exception) -> Response:
+    """Answer a request whose body broke off, or whose chunked encoding is malformed, as the server found out."""
+    return json_response(400, _bad("the body broke off or its chunked encoding is malformed").as_dict())
+
+
+def _named(warehouse: Warehouse, name: str) -> Dataset:
+    if not is_name(name):
+        raise ServiceError(
+            "unknown_dataset", "no dataset can bear that name: a-z, 0-9 and _, at most 48, a letter first"
+        )
+    return warehouse.dataset(name)
+
+
+def _bad(message: str) -> ServiceError:
+    return ServiceError("bad_request", message)
+
+
+def _bad_cursor() -> ServiceError:
+    return ServiceError(
+        "bad_request", "cursor is not one that this list gave", [Problem(None, "cursor", "next_cursor of a page", "")]
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 9
+
+
+def _number(cursor: str | None) -> int:
+    """Return a cursor that counts."""
+    if cursor is None:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
+        raise _bad_cursor()
+    return int(cursor)
+
+
+def _page(items: Sequence[dict[str, Any]], limit: int, cursor: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+    """Return one page of ``items``, of which one more than ``limit`` was asked for."""
+    shown = list(items[:limit])
+    return {"items": shown, "next_cursor": cursor(shown[-1]) if len(items) > limit else None}
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
+        raise _bad(f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable characters")
+    return key
+
+
+def _refuse_encoded() -> None:
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise ServiceError("unsupported_media", "Content-Encoding is not read; send the body as it is")
+
+
+def _body_format() -> formats.Format:
+    _refuse_encoded()
+    return formats.by_content_type(request.headers.get("Content-Type", ""))
+
+
+_COLUMNS = {"type": "object", "required": ["columns"], "properties": {"columns": {"type": "array"}}}
+_ROWS = {"description": 'JSON {"rows": [{column: value}]} or [{column: value}], NDJSON, or CSV with a header row'}
+_ITEMS = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "maxItems": 10_000}}}
+_LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
+
+
+def _dataset_routes(views: DatasetViews) -> list[Route]:
+    one = "/v1/datasets/<name>"
+    return [
+        Route("PUT", one, views.put, "operate", "Make a dataset", body=_COLUMNS),
+        Route(
+            "POST",
+            f"{one}/infer",
+            views.infer,
+            "operate",
+            "Suggest columns for a sample; makes nothing",
+            max_body_bytes=formats.MAX_SAMPLE_BYTES,
+            takes=_CONTENT_TYPES,
+            body=_ROWS,
+            answer=_COLUMNS,
+        ),
+        Route("GET", "/v1/datasets", views.listed, "read", "List datasets", answer=_LIST),
+        Route("GET", one, views.get, "read", "One dataset"),
+        Route("DELETE", one, views.delete, "admin", "Remove a dataset that no model reads"),
+    ]
+
+
+def _batch_routes(views: BatchViews) -> list[Route]:
+    one = "/v1/datasets/<name>"
+    return [
+        Route(
+            "POST",
+            f"{one}/rows",
+            views.post,
+            "ingest",
+            "Store rows as one batch",
+            max_body_bytes=formats.MAX_STREAM_BYTES,
+            takes=_CONTENT_TYPES,
+            body=_ROWS,
+        ),
+        Route("GET", f"{one}/batches", views.listed, "read", "List batches, newest first", answer=_LIST),
+        Route("GET", f"{one}/batches/<ident>", views.get, "read", "One batch"),
+        Route("GET", f"{one}/batches/<ident>/rejects", views.rejects, "read", "Rejected rows", answer=_LIST),
+    ]
+
+
+def _log_routes(views: LogViews) -> list[Route]:
+    return [
+        Route("GET", "/v1/predictions", views.listed, "read", "List predictions with their labels", answer=_LIST),
+        Route("GET", "/v1/predictions/<ident>", views.get, "read", "One prediction with its label"),
+        Route(
+            "POST",
+            "/v1/feedback",
+            views.post,
+            "feedback",
+            "Give true labels",
+            max_body_bytes=_MAX_FEEDBACK_BYTES,
+            body=_ITEMS,
+        ),
+    ]

@@ -1,0 +1,141 @@
+"""What a prediction request may be and what is kept of its answer; pure functions and values."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainyard.alias_object import is_name
+from trainyard.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from trainyard.model import Prediction
+
+#: The alias that answers when the request names none.
+CHAMPION = "champion"
+MAX_ROWS = 1_000
+#: Longest record of one prediction, packed: with its message's frame it must fit one queue message as base64.
+MAX_RECORD_BYTES = 128 * 1024
+_VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_MAX_IDEMPOTENCY_CHARS = 255
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which model is asked, and by which alias or version."""
+
+    model: str
+    alias: str | None
+    version: int | None
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.alias or self.version}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A well-formed request: its rows are still unchecked."""
+
+    target: Target
+    rows: list[Any]
+    key_id: str
+    trace_id: str
+    idempotency_key: str | None
+
+
+def parse_target(text: str) -> Target:
+    """Read ``model``, ``model@alias`` or ``model@number``.
+
+    Raises:
+        ServiceError: ``unknown_model``, ``unknown_alias`` or ``unknown_version``: nothing can bear such a name.
+    """
+    model, at, ref = text.partition("@")
+    if not is_name(model):
+        raise ServiceError("unknown_model", "no model can bear that name: a-z, 0-9 and _, at most 48, a letter first")
+    if not at:
+        return Target(model, CHAMPION, None)
+    if _VERSION.fullmatch(ref):
+        return Target(model, None, int(ref))
+    if ref[:1].isdigit():
+        raise ServiceError("unknown_version", "versions are whole numbers from 1, written without leading zeros")
+    if not is_name(ref):
+        raise ServiceError("unknown_alias", "no alias can bear that name: a-z, 0-9 and _, at most 48, a letter first")
+    return Target(model, ref, None)
+
+
+def parse_rows(body: Any) -> list[Any]:
+    """Return the rows of the request's JSON body, each still unchecked.
+
+    Raises:
+        ServiceError: ``bad_request`` when the body is not ``{"rows": [...], "explain"?: false}``, ``invalid_rows`` when
+            there is no row, ``too_large`` when there are more than MAX_ROWS.
+    """
+    if not isinstance(body, dict) or "rows" not in body or set(body) - {"rows", "explain"}:
+        raise ServiceError("bad_request", 'the body must be {"rows": [{column: value, ...}, ...]}')
+    explain = body.get("explain", False)
+    if not isinstance(explain, bool):
+        raise ServiceError("bad_request", "explain must be true or false")
+    if explain:
+        raise ServiceError("bad_request", "this release cannot explain predictions yet; leave explain out")
+    rows = body["rows"]
+    if not isinstance(rows, list):
+        raise ServiceError("bad_request", "rows must be a list of objects")
+    if not rows:
+        raise ServiceError("invalid_rows", "there is no row to predict; send 1 to 1,000")
+    if len(rows) > MAX_ROWS:
+        raise ServiceError("too_large", f"{len(rows):,} rows are too many; send at most {MAX_ROWS:,} in one request")
+    return rows
+
+
+def check_idempotency_key(text: str | None) -> str | None:
+    """Return the key as given; raises ``bad_request`` for an empty or overlong one."""
+    if text is not None and not 1 <= len(text) <= _MAX_IDEMPOTENCY_CHARS:
+        raise ServiceError("bad_request", f"Idempotency-Key takes 1 to {_MAX_IDEMPOTENCY_CHARS} characters")
+    return text
+
+
+def repeatable_ids(key_id: str, idempotency_key: str, count: int) -> list[str]:
+    """Return the prediction ids of rows 1 to ``count``: the same for the same API key and Idempotency-Key."""
+    common = hashlib.blake2b(f"{key_id}\0{idempotency_key}\0".encode("utf-8", "surrogatepass"), digest_size=16)
+    ids = []
+    for number in range(1, count + 1):
+        one = common.copy()
+        one.update(str(number).encode())
+        ids.append(f"pr_{one.hexdigest()}")
+    return ids
+
+
+def records(
+    query: Query,
+    version: int,
+    ids: Sequence[str],
+    answers: Sequence[Prediction],
+    *,
+    latency_us: int,
+    predicted_at: datetime,
+) -> list[dict[str, Any]]:
+    """Return the log records of one request, one for each row (docs/prediction-log.md)."""
+    common = {
+        "model": query.target.model,
+        "version": version,
+        "key_id": query.key_id,
+        "trace_id": query.trace_id,
+        "latency_us": latency_us,
+        "predicted_at": predicted_at.isoformat(timespec="microseconds"),
+    }
+    return [
+        {"id": ident, **common, "inputs": row, "output": output(answer)}
+        for ident, row, answer in zip(ids, query.rows, answers, strict=True)
+    ]
+
+
+def output(answer: Prediction) -> Mapping[str, Any]:
+    """Return what was predicted, as the caller sees it and the log keeps it; no probabilities in regression."""
+    if answer.probabilities is None:
+        return {"prediction": answer.prediction}
+    return {"prediction": answer.prediction, "probabilities": answer.probabilities}

@@ -1,0 +1,1 @@
+"""What the predictor touches outside itself: models on the object store, the spool on disk, the queue, metrics."""

@@ -1,0 +1,120 @@
+"""Two threads beside the requests: one keeps models and keys current, the other sends the prediction log."""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING
+
+from trainyard import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainyard.auth import KeyRing
+    from trainyard.clock import Clock
+    from trainyard_predictor.edges.metrics import Metrics
+    from trainyard_predictor.edges.model_source import ModelSource
+    from trainyard_predictor.edges.shipper import Shipper
+    from trainyard_predictor.edges.spool import Spool
+
+#: API keys are published within 2 s of their making and revoked everywhere within 10 s.
+KEYS_SECONDS = 2.0
+SHIP_SECONDS = 0.5
+#: How often segments of processes that died are looked for; also done at the start.
+ADOPT_SECONDS = 10.0
+_MOST_BACKOFF_SECONDS = 2.0
+_DRAIN_SECONDS = 5.0
+_log = logs.get(__name__)
+
+
+class Background:
+    """Started once per process, after the fork; :meth:`close` ends both threads and sends what is left."""
+
+    def __init__(
+        self,
+        *,
+        models: ModelSource,
+        ring: KeyRing,
+        spool: Spool,
+        shipper: Shipper,
+        metrics: Metrics,
+        clock: Clock,
+        check_seconds: float,
+    ) -> None:
+        self._models = models
+        self._ring = ring
+        self._spool = spool
+        self._shipper = shipper
+        self._metrics = metrics
+        self._clock = clock
+        self._check_seconds = check_seconds
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._keys_at = self._adopted_at = -1e9
+        self._backoff_seconds = 0.0
+        self._metrics_saved = True
+
+    def start(self) -> None:
+        """Read the API keys, so that the first request need not fail, and start the threads (daemons)."""
+        self._keys_at = self._clock.monotonic()
+        self._ring.refresh()
+        for name, step in (("refresh", self.refresh), ("ship", self.ship)):
+            thread = threading.Thread(target=self._loop, args=(name, step), name=f"predictor-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """Stop the threads and send what is spooled, for a few seconds at most; the rest is on disk for the next."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(_DRAIN_SECONDS)
+        sent = self._shipper.drain(_DRAIN_SECONDS)
+        self._collect()
+        self._spool.close()
+        _log.info("predictor.stopped", log_sent=sent)
+
+    def refresh(self) -> float:
+        """Look at keys and models once, and save the metrics; return the seconds to wait before the next look."""
+        now = self._clock.monotonic()
+        if now - self._keys_at >= KEYS_SECONDS:
+            self._keys_at = now
+            self._ring.refresh()
+        self._models.refresh()
+        self._collect()
+        return self._check_seconds
+
+    def ship(self) -> float:
+        """Send what is spooled once; return the seconds to wait, longer and longer while the queue is away."""
+        now = self._clock.monotonic()
+        if now - self._adopted_at >= ADOPT_SECONDS:
+            self._adopted_at = now
+            self._spool.adopt()
+        if self._shipper.ship():
+            self._backoff_seconds = 0.0
+            return SHIP_SECONDS
+        self._backoff_seconds = min(_MOST_BACKOFF_SECONDS, 2 * self._backoff_seconds or SHIP_SECONDS)
+        return self._backoff_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, hides nothing
+
+    def _collect(self) -> None:
+        for kind in ("pointer", "artifact", "store"):
+            self._metrics.set_total("trainyard_model_errors_total", self._models.errors[kind], kind=kind)
+        self._metrics.set_total("trainyard_prediction_log_sent_total", self._shipper.sent)
+        self._metrics.set_total("trainyard_prediction_log_failures_total", self._shipper.failures)
+        try:
+            self._metrics.save()
+        except OSError as e:
+            if self._metrics_saved:
+                _log.warning("metrics.not_shared", reason=str(e))
+            self._metrics_saved = False
+        else:
+            self._metrics_saved = True
+
+    def _loop(self, name: str, step: Callable[[], float]) -> None:
+        wait_seconds = 0.0
+        while not self._stop.wait(wait_seconds):
+            try:
+                wait_seconds = step()
+            except Exception as e:  # noqa: BLE001 - a fault in one round must not end the thread: the next may succeed
+                _log.error("background.fault", error=e, thread=name)
+                wait_seconds = _MOST_BACKOFF_SECONDS

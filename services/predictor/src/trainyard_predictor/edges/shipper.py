@@ -1,0 +1,94 @@
+"""The road from the spool to the queue: whole segments, at least once, in messages that fit."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from trainyard import logs
+from trainyard.contracts.queue import MAX_BATCH
+from trainyard.errors import TransientError
+from trainyard.messages import PredictionLogged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trainyard.clock import Clock
+    from trainyard.contracts.queue import Outgoing, Queue
+    from trainyard_predictor.edges.spool import Segment, Spool
+
+#: Packed records of one message: 180 KiB as base64, well under the queue's 256 KiB.
+MESSAGE_BYTES = 135 * 1024
+_log = logs.get(__name__)
+
+
+class Shipper:
+    """Sends what the spool holds; used by one thread at a time. ``sent`` and ``failures`` are counts."""
+
+    def __init__(self, spool: Spool, queue: Queue, clock: Clock) -> None:
+        self._spool = spool
+        self._queue = queue
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.sent = 0
+        self.failures = 0
+
+    def ship(self) -> bool:
+        """Send every waiting segment; return False when the queue did not take everything (it stays spooled)."""
+        with self._lock:
+            for segment in self._spool.waiting():
+                if not self._ship(segment):
+                    self.failures += 1
+                    return False
+                self._spool.shipped(segment)
+            return True
+
+    def drain(self, seconds: float) -> bool:
+        """Ship for at most about ``seconds``; return whether the spool is empty."""
+        deadline = self._clock.monotonic() + seconds
+        while not self.ship():
+            if self._clock.monotonic() >= deadline:
+                return False
+            self._clock.sleep(0.2)
+        return True
+
+    def _ship(self, segment: Segment) -> bool:
+        """Send one segment; when part of it was taken before the queue failed, that part is sent again later."""
+        for group in _groups(messages(segment.answers())):
+            try:
+                refused = self._queue.send([message for message, _ in group])
+            except TransientError as e:
+                _log.warning("predictions.not_sent", reason=str(e), segment=segment.path.name)
+                return False
+            if refused:
+                _log.warning("predictions.refused", messages=len(refused), segment=segment.path.name)
+                return False
+            self.sent += sum(count for _, count in group)
+        return True
+
+
+def messages(answers: Iterable[list[bytes]]) -> Iterator[tuple[Outgoing, int]]:
+    """Yield messages of at most MESSAGE_BYTES of records, with the number of records in each."""
+    held: list[bytes] = []
+    size = 0
+    for records in answers:
+        for record in records:
+            if held and size + len(record) > MESSAGE_BYTES:
+                yield PredictionLogged.joined(held), len(held)
+                held, size = [], 0
+            held.append(record)
+            size += len(record)
+    if held:
+        yield PredictionLogged.joined(held), len(held)
+
+
+def _groups(items: Iterable[tuple[Outgoing, int]]) -> Iterator[list[tuple[Outgoing, int]]]:
+    """Yield the messages of one call after the other, so that memory holds no more than that."""
+    group: list[tuple[Outgoing, int]] = []
+    for item in items:
+        group.append(item)
+        if len(group) == MAX_BATCH:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,135 @@
+"""The predictor's OpenAPI 3.1 document, as a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainyard.errors import CODES
+from trainyard_predictor.domain import MAX_ROWS
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details"],
+            "properties": {
+                "code": {"type": "string", "enum": sorted(CODES)},
+                "message": {"type": "string"},
+                "details": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "row": {"type": ["integer", "null"], "description": "counts from 1"},
+                            "column": {"type": ["string", "null"]},
+                            "expected": {"type": "string"},
+                            "got": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        }
+    },
+}
+_VALUE = {"type": ["string", "number", "boolean", "null"]}
+_REQUEST = {
+    "type": "object",
+    "required": ["rows"],
+    "additionalProperties": False,
+    "properties": {
+        "rows": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_ROWS,
+            "items": {"type": "object", "additionalProperties": _VALUE},
+        },
+        "explain": {"type": "boolean", "const": False, "description": "This release explains nothing yet."},
+    },
+}
+_ANSWER = {
+    "type": "object",
+    "required": ["model", "version", "rows"],
+    "properties": {
+        "model": {"type": "string"},
+        "version": {"type": "integer", "minimum": 1},
+        "rows": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["prediction", "prediction_id"],
+                "properties": {
+                    "prediction": {"type": ["string", "number", "boolean"]},
+                    "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "prediction_id": {"type": "string", "pattern": "^pr_[0-9a-f]{32}$"},
+                    "logged": {"const": False, "description": "Only there when the prediction could not be logged."},
+                },
+            },
+        },
+    },
+}
+_PREDICT = {
+    "summary": "Predict rows by a model's champion, another alias, or a version",
+    "operationId": "predict",
+    "parameters": [
+        {
+            "name": "target",
+            "in": "path",
+            "required": True,
+            "description": "model, model@alias or model@version",
+            "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,47}(@([a-z][a-z0-9_]{0,47}|[1-9][0-9]{0,8}))?$"},
+        },
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        },
+    ],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
+    "responses": {
+        "200": {
+            "description": "One answer for each row, in the order of the rows",
+            "headers": {"x-trainyard-version": {"schema": {"type": "integer"}}},
+            "content": {"application/json": {"schema": _ANSWER}},
+        },
+        "4XX": {"$ref": "#/components/responses/Error"},
+        "5XX": {"$ref": "#/components/responses/Error"},
+    },
+    "security": [{"key": ["predict"]}],
+}
+
+
+def document(version: str) -> dict[str, Any]:
+    """Return the document of release ``version``."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Trainyard predictor", "version": version},
+        "paths": {
+            "/v1/predict/{target}": {"post": _PREDICT},
+            "/healthz": {"get": _open("Whether the process is alive", "healthz")},
+            "/readyz": {"get": _open("Whether the service can do its job", "readyz")},
+            "/metrics": {"get": _open("Prometheus metrics", "metrics", "text/plain")},
+            "/openapi.json": {"get": _open("This document", "openapi")},
+        },
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
+            "responses": {
+                "Error": {"description": "Refused or failed", "content": {"application/json": {"schema": _ERROR}}}
+            },
+        },
+    }
+
+
+def _open(summary: str, ident: str, kind: str = "application/json") -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "operationId": ident,
+        "responses": {
+            "200": {"description": "Success", "content": {kind: {}}},
+            "4XX": {"$ref": "#/components/responses/Error"},
+            "5XX": {"$ref": "#/components/responses/Error"},
+        },
+        "security": [],
+    }

@@ -1,0 +1,154 @@
+"""The composition root: what the web application and the loops are made of."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from flask import request
+
+from trainyard.adapters.aws.clients import AwsClients
+from trainyard.adapters.aws.ec2 import Ec2Fleet
+from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.adapters.postgres.engine import make_engine, reachable
+from trainyard.adapters.postgres.listen import Listener
+from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.adapters.web import make_app
+from trainyard.auth import KeyRing
+from trainyard.clock import SystemClock
+from trainyard.contracts.fleet import LaunchSpec
+from trainyard.doctor import Doctor
+from trainyard_scheduler import web
+from trainyard_scheduler.edges import Loop, Program, patiently
+from trainyard_scheduler.events import EventStreams
+from trainyard_scheduler.use_cases import keys, policies, relay
+from trainyard_scheduler.use_cases.fleet import FleetKeeper
+from trainyard_scheduler.use_cases.publish import Publisher
+from trainyard_scheduler.use_cases.resend import Reconciler
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+    from trainyard.config import Config
+
+_KEYS_EVERY_SECONDS = 2.0
+#: A lost wake-up costs at most this; all of them are far below what they guarantee (aliases and keys: 2 s).
+_RELAY_SECONDS = 1.0
+_RECONCILE_SECONDS = 1.0
+_PUBLISH_SECONDS = 1.0
+_FLEET_SECONDS = 1.0
+_FORGET_SECONDS = 60.0
+_LONG_POLL_SECONDS = 2
+#: Sent messages stay that long, for whoever wants to know what was sent.
+_SENT_KEPT_SECONDS = 86_400.0
+
+
+def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
+    """Return the web application, with a thread that keeps its API keys fresh until ``stop``."""
+    clock = SystemClock()
+    clients = AwsClients(config)
+    ensure = AwsSetup(clients, config).ensure
+    blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
+    database_url = config.require_database()
+    engine = make_engine(database_url, service="scheduler")
+    store = PostgresStore(engine)
+    ring = KeyRing(blobs, clock)
+    threading.Thread(target=_keep_fresh, args=(ring, stop or threading.Event()), name="api keys", daemon=True).start()
+    names = {
+        "training": config.queue_training,
+        "arrived": config.queue_arrived,
+        "objects": config.queue_objects,
+        "predictions": config.queue_predictions,
+    }
+    sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
+    services = web.Services(
+        store=store,
+        fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
+        fleet_max=config.fleet_max,
+        queues={name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
+        doctor=Doctor(PostgresEvidence(engine), blobs),
+        events=EventStreams(store, lambda: Listener(database_url), clock),
+    )
+    app = make_app(
+        "scheduler",
+        web.routes(services),
+        ring=ring,
+        clock=clock,
+        ready=lambda: {"database": reachable(engine)},
+        hosts=config.allowed_hosts,
+        version=version("trainyard-scheduler"),
+    )
+    publisher = Publisher(store, blobs)
+
+    @app.after_request
+    def publish(response: Response) -> Response:
+        # Who made a model, a key or a move is answered when the other services can see it.
+        if request.method != "GET" and response.status_code < 300:
+            publisher.hurry()
+        return response
+
+    return app
+
+
+def _keep_fresh(ring: KeyRing, stop: threading.Event) -> None:
+    ring.refresh()
+    while not stop.wait(_KEYS_EVERY_SECONDS):
+        ring.refresh()
+
+
+def build_program(config: Config, stop: threading.Event) -> Program:
+    """Return the loops, after AWS is set up and the first keys are registered; waits for what does not answer yet.
+
+    Raises:
+        ConfigError: a setting or a key file cannot be used.
+    """
+    clients = AwsClients(config)
+    setup = AwsSetup(clients, config)
+    database_url = config.require_database()
+    store = PostgresStore(make_engine(database_url, service="scheduler-loops"))
+    first_keys = [
+        (config.admin_key_file, "admin", "admin"),
+        (config.console_key_file, "console", "read"),
+    ]
+    patiently(lambda: keys.register_files(store, first_keys), "Postgres", stop)
+    patiently(setup.ensure, "AWS", stop)
+    blobs = S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure)
+    sqs = partial(SqsQueue, clients.sqs, on_missing=setup.ensure)
+    queues = {
+        "training": sqs(config.queue_training),
+        "arrived": sqs(config.queue_arrived),
+        "predictions": sqs(config.queue_predictions),
+    }
+    publisher = Publisher(store, blobs)
+    reconciler = Reconciler(
+        store,
+        resend_seconds=config.resend_seconds,
+        queue_made_at=partial(setup.queue_made_at, config.queue_training),
+    )
+    keeper = FleetKeeper(
+        store,
+        Ec2Fleet(clients.ec2, config.env, on_missing=setup.ensure),
+        spec=LaunchSpec(config.instance_types, config.spot),
+        fleet_max=config.fleet_max,
+    )
+
+    loop = partial(Loop, stop=stop)
+    loops = [
+        loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
+        loop(
+            "arrived",
+            partial(policies.consume_arrived, store, queues["arrived"], wait_seconds=_LONG_POLL_SECONDS),
+            period=0.0,
+        ),
+        loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
+        loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
+        loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
+        loop("fleet", keeper.step, period=_FLEET_SECONDS),
+        loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
+    ]
+    return Program(loops, Listener(database_url), stop)

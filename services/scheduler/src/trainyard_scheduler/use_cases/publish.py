@@ -1,0 +1,134 @@
+"""What the database says, written to the blob store for services without a database: models and API keys."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from trainyard import auth, logs
+from trainyard.alias_object import AliasObject, alias_key, encode_alias, model_key, version_key, version_object
+from trainyard.contracts.blobs import BlobMissingError
+from trainyard.errors import TransientError
+
+if TYPE_CHECKING:
+    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.scheduling import Store
+
+PREFIXES = ("aliases/", "catalogue/", "versions/")
+_log = logs.get(__name__)
+
+
+class ModelPublisher:
+    """Keeps the objects of models, versions and aliases (trainyard.alias_object) equal to the database.
+
+    A listing for each kind tells by its etags what differs, so an unchanged object costs no request of its own.
+    Foreign overwrites, a lost object and a lost bucket show up in the next listing.
+    """
+
+    def __init__(self, store: Store, blobs: BlobStore) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._written: dict[str, tuple[bytes, str]] = {}
+
+    def step(self) -> int:
+        """Write and delete what differs; return how many objects."""
+        wanted = self._wanted()
+        found = {info.key: info.etag for prefix in PREFIXES for info in self._blobs.list(prefix)}
+        different = [key for key, data in wanted.items() if not self._stands(key, data, found.get(key))]
+        surplus = [key for key in found if key not in wanted]
+        if not different and not surplus:
+            return 0
+        # An alias may have moved, or a model come into being, since the first look: what is written is what holds now.
+        wanted = self._wanted()
+        for key in different:
+            if key in wanted:
+                self._written[key] = (wanted[key], self._blobs.put(key, wanted[key]))
+                _log.info("object.published", key=key)
+        for key in surplus:
+            if key not in wanted:
+                self._blobs.delete(key)
+                _log.info("object.unpublished", key=key)
+        self._written = {key: value for key, value in self._written.items() if key in wanted}
+        return len(different) + len(surplus)
+
+    def _wanted(self) -> dict[str, bytes]:
+        with self._store.begin() as records:
+            models = records.models.names()
+            versions = records.versions.published_versions()
+            aliases = records.versions.published()
+        wanted = {model_key(name): b"" for name in models}
+        for v in versions:
+            wanted[version_key(v.model, v.version)] = encode_alias(version_object(v.model, v.version, v.sha256, v.size))
+        for a in aliases:
+            wanted[alias_key(a.model, a.alias)] = encode_alias(
+                AliasObject(a.model, a.alias, a.version, a.key, a.sha256, a.size, a.weight, a.seq)
+            )
+        return wanted
+
+    def _stands(self, key: str, data: bytes, etag: str | None) -> bool:
+        if etag is None:
+            return False
+        if self._written.get(key) == (data, etag):
+            return True
+        try:
+            blob = self._blobs.get(key)
+        except BlobMissingError:
+            return False
+        if blob.data != data:
+            return False
+        self._written[key] = (data, blob.etag)
+        return True
+
+
+class KeyPublisher:
+    """Keeps the object with the live API keys equal to the database."""
+
+    def __init__(self, store: Store, blobs: BlobStore) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._written: tuple[bytes, str] | None = None
+
+    def step(self) -> bool:
+        """Write the object if it differs; return whether it did."""
+        with self._store.begin() as records:
+            data = auth.encode_keys(records.keys.live())
+        if self._stands(data):
+            return False
+        self._written = (data, self._blobs.put(auth.KEYS_OBJECT, data))
+        _log.info("keys.published")
+        return True
+
+    def _stands(self, data: bytes) -> bool:
+        known = self._written[1] if self._written is not None and self._written[0] == data else None
+        try:
+            blob = self._blobs.get_if_changed(auth.KEYS_OBJECT, known)
+        except BlobMissingError:
+            return False
+        if blob is None:
+            return True
+        if blob.data != data:
+            return False
+        self._written = (data, blob.etag)
+        return True
+
+
+class Publisher:
+    """Both of the above in turn; may be called from many threads."""
+
+    def __init__(self, store: Store, blobs: BlobStore) -> None:
+        self._keys = KeyPublisher(store, blobs)
+        self._models = ModelPublisher(store, blobs)
+        self._turn = threading.Lock()
+
+    def step(self) -> None:
+        """Write what differs."""
+        with self._turn:
+            self._keys.step()
+            self._models.step()
+
+    def hurry(self) -> None:
+        """Write what differs now, for a caller who is about to use it; an outage is left to the next step of the loop."""
+        try:
+            self.step()
+        except TransientError as e:
+            _log.warning("publish.postponed", reason=str(e))

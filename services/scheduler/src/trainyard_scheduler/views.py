@@ -1,0 +1,186 @@
+"""Records as the JSON of the API page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from trainyard.contracts.api_keys import KeyRecord
+    from trainyard.contracts.fleet import Instance
+    from trainyard.contracts.launches import Launch
+    from trainyard.contracts.queue import Depth
+    from trainyard.contracts.registry import AliasRecord, DeploymentRecord, ModelRecord, VersionRecord
+    from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
+    from trainyard.contracts.scheduling import AuditEntry
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def model(record: ModelRecord) -> dict[str, Any]:
+    """Return a Model."""
+    return {
+        "name": record.name,
+        "dataset": record.dataset,
+        "label": record.label,
+        "task": record.task,
+        "policy": record.policy.to_dict(),
+        "created_at": _time(record.created_at),
+        "champion": record.champion,
+    }
+
+
+def decision(record: Decision) -> dict[str, Any]:
+    """Return a Decision."""
+    return {
+        "fired": record.fired,
+        "reason": record.reason,
+        "numbers": dict(record.numbers),
+        "request_id": record.request_id,
+        "at": _time(record.at),
+    }
+
+
+def request(record: RequestRecord) -> dict[str, Any]:
+    """Return a Request."""
+    return {
+        "id": record.id,
+        "model": record.model,
+        "reason": record.reason,
+        "state": record.state,
+        "upto_seq": record.upto_seq,
+        "new_rows": record.new_rows,
+        "settings": dict(record.settings),
+        "attempt": record.attempt,
+        "cancel_requested": record.cancel_requested,
+        "error_class": record.error_class,
+        "error": record.error,
+        "created_at": _time(record.created_at),
+        "started_at": _time(record.started_at),
+        "finished_at": _time(record.finished_at),
+    }
+
+
+def run(record: RunRecord) -> dict[str, Any]:
+    """Return a Run."""
+    return {
+        "id": record.id,
+        "request_id": record.request_id,
+        "model": record.model,
+        "attempt": record.attempt,
+        "state": record.state,
+        "worker": record.worker,
+        "instance_id": record.instance_id,
+        "progress": dict(record.progress),
+        "started_at": _time(record.started_at),
+        "ended_at": _time(record.ended_at),
+        "error": record.error,
+        "trials": [dict(trial) for trial in record.trials],
+        "version": record.version,
+    }
+
+
+def version(record: VersionRecord) -> dict[str, Any]:
+    """Return a Version."""
+    return {
+        "model": record.model,
+        "version": record.version,
+        "request_id": record.request_id,
+        "run_id": record.run_id,
+        "artifact_key": record.artifact_key,
+        "sha256": record.sha256,
+        "size_bytes": record.size_bytes,
+        "upto_seq": record.upto_seq,
+        "snapshot_rows": record.snapshot_rows,
+        "snapshot_hash": record.snapshot_hash,
+        "holdout": dict(record.holdout),
+        "metrics": dict(record.metrics),
+        "gate": dict(record.gate),
+        "passed": record.passed,
+        "aliases": list(record.aliases),
+        "created_at": _time(record.created_at),
+    }
+
+
+def alias(record: AliasRecord) -> dict[str, Any]:
+    """Return an Alias."""
+    return {
+        "name": record.name,
+        "version": record.version,
+        "seq": record.seq,
+        "weight": record.weight,
+        "updated_at": _time(record.updated_at),
+    }
+
+
+def deployment(record: DeploymentRecord) -> dict[str, Any]:
+    """Return a Deployment."""
+    return {
+        "alias": record.alias,
+        "version": record.version,
+        "previous_version": record.previous_version,
+        "seq": record.seq,
+        "actor": record.actor,
+        "reason": record.reason,
+        "at": _time(record.at),
+    }
+
+
+def key(record: KeyRecord) -> dict[str, Any]:
+    """Return an API key's record; the key itself is not in it."""
+    return {
+        "id": record.id,
+        "name": record.name,
+        "scopes": list(record.scopes),
+        "created_at": _time(record.created_at),
+        "expires_at": _time(record.expires_at),
+        "revoked_at": _time(record.revoked_at),
+    }
+
+
+def audit(record: AuditEntry) -> dict[str, Any]:
+    """Return an audit entry."""
+    return {
+        "id": record.id,
+        "at": _time(record.at),
+        "actor": record.actor,
+        "action": record.action,
+        "subject": record.subject,
+        "details": dict(record.details),
+        "previous_hash": record.previous_hash,
+        "hash": record.hash,
+    }
+
+
+def instance(record: Instance) -> dict[str, Any]:
+    """Return an instance."""
+    return {
+        "instance_id": record.instance_id,
+        "launch_id": record.launch_id,
+        "state": record.state,
+        "instance_type": record.instance_type,
+    }
+
+
+def launch(record: Launch) -> dict[str, Any]:
+    """Return a launch that is not over."""
+    return {
+        "launch_id": record.id,
+        "state": record.state,
+        "instance_id": record.instance_id,
+        "created_at": _time(record.created_at),
+    }
+
+
+def queue(name: str, depth: Depth, dead: Depth) -> dict[str, Any]:
+    """Return a queue's numbers."""
+    return {
+        "name": name,
+        "visible": depth.visible,
+        "in_flight": depth.in_flight,
+        "delayed": depth.delayed,
+        "dead": dead.total,
+    }

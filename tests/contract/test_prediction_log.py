@@ -1,0 +1,65 @@
+"""The prediction log contract on the fake and on Postgres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
+from trainyard.adapters.postgres.warehouse import PostgresWarehouse
+from trainyard.clock import SystemClock
+from trainyard.testing.contracts import PredictionLogContract
+from trainyard.testing.fakes import MemoryPredictionLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trainyard.schema import Schema
+
+
+class TestMemoryPredictionLog(PredictionLogContract):
+    """The fake."""
+
+    @pytest.fixture
+    def log(self) -> MemoryPredictionLog:
+        """An empty log."""
+        return MemoryPredictionLog()
+
+    @pytest.fixture
+    def add_model_of(self, log: MemoryPredictionLog) -> Callable[[str, Schema], None]:
+        """Models as the fake knows them."""
+        return log.models.__setitem__
+
+
+class TestPostgresPredictionLog(PredictionLogContract):
+    """The adapter."""
+
+    @pytest.fixture
+    def engine(self, database_url: str) -> Iterator[sa.Engine]:
+        """An engine on a database of this test's own."""
+        engine = make_engine(database_url, service="test")
+        yield engine
+        engine.dispose()
+
+    @pytest.fixture
+    def log(self, engine: sa.Engine) -> PostgresPredictionLog:
+        """An empty log."""
+        return PostgresPredictionLog(engine)
+
+    @pytest.fixture
+    def add_model_of(self, engine: sa.Engine) -> Callable[[str, Schema], None]:
+        """A dataset and a model's record, as the scheduler writes it."""
+        statement = (
+            "INSERT INTO core.model (name, dataset_id, label, task, policy)"
+            " SELECT :model, id, 'x', 'auto', '{}' FROM core.dataset"
+        )
+
+        def add(model: str, schema: Schema) -> None:
+            PostgresWarehouse(engine, SystemClock()).create("shop", schema, actor="k1")
+            with engine.begin() as connection:
+                connection.execute(sa.text(statement), {"model": model})
+
+        return add

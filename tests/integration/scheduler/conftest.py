@@ -1,0 +1,62 @@
+"""A scheduler of each test's own: its database, its bucket, its queues, and a warehouse with one dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.integration.scheduler.warehouse import Warehouse
+
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.config import Config, load
+from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """An engine of the test's database."""
+    engine = make_engine(database_url, service="test")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(engine: sa.Engine) -> PostgresStore:
+    """The records."""
+    return PostgresStore(engine)
+
+
+@pytest.fixture
+def warehouse(engine: sa.Engine) -> Warehouse:
+    """The dataset ``flights``, still empty."""
+    return Warehouse(engine)
+
+
+@pytest.fixture
+def environment(database_url: str, aws_environment: dict[str, str]) -> dict[str, str]:
+    """What a scheduler's process is started with."""
+    return {
+        **aws_environment,
+        "TRAINYARD_DATABASE_URL": database_url,
+        "TRAINYARD_POLICY_TICK_SECONDS": "60",
+        "TRAINYARD_RESEND_SECONDS": "60",
+    }
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Config:
+    """The configuration of :func:`environment`."""
+    return load(environment)
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give boto3 the emulator's credentials, which services take from the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)

@@ -1,0 +1,334 @@
+"""Every route of the scheduler over a real Postgres and the AWS emulator, as a client sees it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from tests.integration.scheduler.loops import BY
+
+from trainyard.adapters.aws.ensure import AwsSetup
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard_scheduler.bootstrap import build_app
+from trainyard_scheduler.use_cases.keys import make_key
+from trainyard_scheduler.use_cases.publish import KeyPublisher
+from trainyard_scheduler.use_cases.requests import request_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask.testing import FlaskClient
+    from tests.integration.scheduler.warehouse import Warehouse
+    from werkzeug.test import TestResponse
+
+    from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.adapters.postgres.scheduling import PostgresStore
+    from trainyard.config import Config
+
+MODEL = {"dataset": "flights", "label": "late", "policy": {"min_new_rows": 100}}
+
+
+class Client:
+    """Calls with an API key; expects a status and returns the JSON."""
+
+    def __init__(self, client: FlaskClient, keys: dict[str, str]) -> None:
+        self._client = client
+        self._keys = keys
+
+    def send(self, method: str, path: str, *, key: str = "admin", **more: Any) -> TestResponse:
+        """Send and return the whole answer."""
+        headers = {"Authorization": f"Bearer {self._keys[key]}", **more.pop("headers", {})}
+        return self._client.open(path, method=method, base_url="http://127.0.0.1", headers=headers, **more)
+
+    def __call__(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
+        """Send, check the status, return the JSON."""
+        answer = self.send(method, path, **more)
+        assert answer.status_code == status, answer.get_data(as_text=True)
+        return answer.get_json(silent=True)
+
+
+@pytest.fixture
+def call(settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients) -> Iterator[Client]:
+    """A client with an admin key, an operator's and a reader's."""
+    AwsSetup(aws_clients, settings).ensure()
+    with store.begin() as records:
+        keys = {scope: make_key(records, scope, [scope], None, BY)[1] for scope in ("admin", "operate", "read")}
+    KeyPublisher(store, S3Blobs(aws_clients.s3, settings.bucket)).step()
+    stop = threading.Event()
+    yield Client(build_app(settings, stop).test_client(), keys)
+    stop.set()
+
+
+def trained(call: Client, store: PostgresStore, warehouse: Warehouse) -> int:
+    """Let a trainer serve a request by hand; return the version."""
+    warehouse.add(10)
+    asked = call("POST", "/v1/models/late/requests", 201)
+    with store.begin() as records:
+        request = request_of(records, asked["id"])
+    warehouse.claim(request.id)
+    return warehouse.finish(request.id)
+
+
+def test_model_is_made_changed_and_deleted(call: Client) -> None:
+    """PUT creates, creates not again, changes the policy, refuses another label; DELETE forgets the name."""
+    made = call("PUT", "/v1/models/late", 201, json=MODEL)
+    assert (made["dataset"], made["label"], made["task"], made["champion"]) == ("flights", "late", "auto", None)
+    assert made["policy"]["min_new_rows"] == 100
+    assert call("PUT", "/v1/models/late", 200, json=MODEL) == made
+    changed = call("PUT", "/v1/models/late", 200, json={**MODEL, "policy": {"min_new_rows": None}})
+    assert changed["policy"]["min_new_rows"] is None
+    refused = call("PUT", "/v1/models/late", 409, json={**MODEL, "label": "x"})
+    assert "label is 'late', not 'x'" in refused["error"]["message"]
+    assert [m["name"] for m in call("GET", "/v1/models")["items"]] == ["late"]
+    call("DELETE", "/v1/models/late", 204)
+    call("GET", "/v1/models/late", 404)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        ({**MODEL, "label": "nosuch"}, ["label"]),
+        ({**MODEL, "label": "id"}, ["label"]),
+        ({**MODEL, "task": "regression"}, ["label"]),
+        ({**MODEL, "task": "binary", "policy": {"metric": "rmse"}}, ["policy.metric"]),
+        ({**MODEL, "policy": {"min_new_rows": 0, "what": 1, "gate": {"x": 1}}},
+         ["policy.what", "policy.min_new_rows", "policy.gate.x"]),
+        ({"dataset": 3, "label": None, "task": "x", "policy": []}, ["dataset", "label", "task", "policy"]),
+    ],
+)  # fmt: skip
+def test_invalid_model_lists_every_problem(call: Client, body: dict[str, Any], places: list[str]) -> None:
+    """A model that cannot be is refused with 422 and the place of every problem, and is not stored."""
+    error = call("PUT", "/v1/models/late", 422, json=body)["error"]
+    assert error["code"] == "invalid_model"
+    assert [detail["column"] for detail in error["details"]] == places
+    call("GET", "/v1/models/late", 404)
+
+
+def test_bad_input_is_named(call: Client) -> None:
+    """Unknown names, missing and unknown keys, bad cursors and ids get their code and never a 500."""
+    for method, path, status, code, more in [
+        ("PUT", "/v1/models/late", 404, "unknown_dataset", {"json": {**MODEL, "dataset": "nosuch"}}),
+        ("PUT", "/v1/models/late", 400, "bad_request", {"json": {"label": "late"}}),
+        ("PUT", "/v1/models/late", 400, "bad_request", {"json": {**MODEL, "more": 1}}),
+        ("PUT", "/v1/models/late", 400, "empty_body", {"data": b""}),
+        ("PUT", "/v1/models/late", 400, "bad_json", {"data": b'{"a": NaN}'}),
+        ("PUT", "/v1/models/Bad", 422, "invalid_model", {"json": MODEL}),
+        ("GET", "/v1/models/nosuch", 404, "unknown_model", {}),
+        ("GET", "/v1/models/nosuch/versions", 404, "unknown_model", {}),
+        ("POST", "/v1/models/nosuch/requests", 404, "unknown_model", {}),
+        ("GET", "/v1/models?cursor=A!", 400, "bad_request", {}),
+        ("GET", "/v1/models?limit=0", 400, "bad_request", {}),
+        ("GET", "/v1/runs?cursor=1", 400, "bad_request", {}),
+        ("GET", "/v1/runs?model=nosuch", 404, "unknown_model", {}),
+        ("GET", "/v1/runs/1", 404, "unknown_run", {}),
+        ("GET", "/v1/requests/1", 404, "unknown_request", {}),
+        ("GET", "/v1/audit?cursor=99999999999999999999", 400, "bad_request", {}),
+        ("DELETE", "/v1/keys/nosuch", 404, "unknown_key", {}),
+        ("POST", "/v1/keys", 400, "bad_request", {"json": {"name": "", "scopes": ["all"], "expires_in_days": 0}}),
+        ("GET", "/v1/nosuch", 404, "not_found", {}),
+        ("POST", "/v1/models", 405, "method_not_allowed", {}),
+    ]:
+        assert call(method, path, status, **more)["error"]["code"] == code, path
+
+
+def test_request_by_hand(call: Client, warehouse: Warehouse) -> None:
+    """No rows: 409. Rows: one request for a snapshot, its settings over the policy's, cancelled once."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    refused = call("POST", "/v1/models/late/requests", 409)
+    assert "has no rows yet" in refused["error"]["message"]
+    last = warehouse.add(7)
+    body = {"settings": {"seed": 5, "gate": {"min_rows": 3}}}
+    made = call("POST", "/v1/models/late/requests", 201, json=body)
+    assert (made["state"], made["upto_seq"], made["new_rows"], made["reason"]) == ("queued", last, 7, "by_hand")
+    assert made["settings"]["seed"] == 5
+    assert made["settings"]["gate"] == {"min_rows": 3, "min_improvement": 0.0, "noise_margin": 1.0}
+    assert call("POST", "/v1/models/late/requests", 200) == made
+    assert call("GET", f"/v1/requests/{made['id']}") == made
+    assert call("GET", "/v1/models/late/requests")["items"] == [made]
+    cancelled = call("POST", f"/v1/requests/{made['id']}/cancel")
+    assert cancelled["state"] == "cancelled"
+    assert call("POST", f"/v1/requests/{made['id']}/cancel") == cancelled
+    call("POST", "/v1/models/late/requests", 422, json={"settings": {"min_new_rows": 5, "budget_seconds": 0}})
+
+
+def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """A request that a trainer holds is not taken away: its cancelling is noted; one that ended cannot be cancelled."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    made = call("POST", "/v1/models/late/requests", 201)
+    with store.begin() as records:
+        request = request_of(records, made["id"])
+    warehouse.claim(request.id)
+    asked = call("POST", f"/v1/requests/{made['id']}/cancel")
+    assert (asked["state"], asked["cancel_requested"]) == ("running", True)
+    warehouse.finish(request.id)
+    call("POST", f"/v1/requests/{made['id']}/cancel", 409)
+    (run,) = call("GET", "/v1/runs?model=late")["items"]
+    assert (run["request_id"], run["version"], run["state"]) == (made["id"], 1, "done")
+    assert call("GET", f"/v1/runs/{run['id']}") == run
+
+
+def test_same_idempotency_key(call: Client, warehouse: Warehouse) -> None:
+    """The same key gives the same answer, another body 422; a key's secret is not kept for the repeat."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    headers = {"Idempotency-Key": "once"}
+    first = call.send("POST", "/v1/models/late/requests", headers=headers)
+    again = call.send("POST", "/v1/models/late/requests", headers=headers)
+    assert (again.status_code, again.data) == (first.status_code, first.data)
+    assert first.status_code == 201
+    call("POST", "/v1/models/late/requests", 422, headers=headers, json={"settings": {}})
+    call("POST", "/v1/models/late/requests", 400, headers={"Idempotency-Key": "x" * 256})
+    body = {"name": "me", "scopes": ["read"]}
+    made = call("POST", "/v1/keys", 201, headers=headers, json=body)
+    repeated = call("POST", "/v1/keys", 201, headers=headers, json=body)
+    assert made["key"].startswith(f"ty_{made['id']}_")
+    assert repeated == {**made, "key": None}
+
+
+def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """Aliases move by compare-and-set, previous follows, rollback returns; deployments say who served when."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    alias = "/v1/models/late/aliases/champion"
+    assert [trained(call, store, warehouse) for _ in range(2)] == [1, 2]
+    call("GET", alias, 404)
+    call("POST", "/v1/models/late/rollback", 409)
+    call("PUT", alias, 404, json={"version": 3})
+    call("PUT", alias, 400, json={"version": "1"})
+    call("PUT", "/v1/models/late/aliases/Bad", 400, json={"version": 1})
+    first = call("PUT", alias, json={"version": 1, "expected_seq": 0})
+    assert (first["version"], first["seq"]) == (1, 1)
+    call("PUT", alias, 409, json={"version": 2, "expected_seq": 7})
+    second = call("PUT", alias, json={"version": 2, "expected_seq": 1, "reason": "better"})
+    assert (second["version"], second["seq"]) == (2, 2)
+    assert call("PUT", alias, json={"version": 2}) == second
+    between = call("GET", "/v1/models/late/deployments")["items"][0]["at"]
+    back = call("POST", "/v1/models/late/rollback", json={"reason": "worse after all"})
+    assert (back["version"], back["seq"]) == (1, 3)
+    names = {a["name"]: a["version"] for a in call("GET", "/v1/models/late/aliases")["items"]}
+    assert names == {"champion": 1, "previous": 2}
+    assert call("GET", "/v1/models/late")["champion"] == 1
+    assert call("GET", "/v1/models/late/versions/2")["aliases"] == ["previous"]
+    assert [v["version"] for v in call("GET", "/v1/models/late/versions")["items"]] == [2, 1]
+    then = call("GET", "/v1/models/late/deployments", query_string={"at": between})["items"]
+    assert {d["alias"]: d["version"] for d in then} == {"champion": 2, "previous": 1}
+    assert call("GET", "/v1/models/late/deployments?at=2020-01-01T00:00:00Z")["items"] == []
+    call("GET", "/v1/models/late/deployments?at=yesterday", 400)
+    call("DELETE", alias, 204)
+    call("DELETE", alias, 404)
+    assert call("PUT", alias, json={"version": 2})["seq"] == 4
+
+
+def test_scopes(call: Client) -> None:
+    """A reader reads and no more; keys and the audit log are the admin's."""
+    call("GET", "/v1/models", key="read")
+    for method, path in [("PUT", "/v1/models/late"), ("POST", "/v1/models/late/requests")]:
+        assert call(method, path, 403, key="read", json={})["error"]["code"] == "wrong_scope"
+    for method, path in [
+        ("DELETE", "/v1/models/late"),
+        ("GET", "/v1/keys"),
+        ("GET", "/v1/audit"),
+        ("GET", "/v1/doctor"),
+    ]:
+        call(method, path, 403, key="operate")
+
+
+def test_keys_are_listed_and_revoked(call: Client) -> None:
+    """The list shows no secret; a revoked key is marked; a key does not revoke itself."""
+    made = call("POST", "/v1/keys", 201, json={"name": "me", "scopes": ["read", "predict"], "expires_in_days": 1})
+    listed = {key["id"]: key for key in call("GET", "/v1/keys")["items"]}
+    assert listed[made["id"]] == {name: value for name, value in made.items() if name != "key"}
+    assert made["scopes"] == ["predict", "read"]
+    call("DELETE", f"/v1/keys/{made['id']}", 204)
+    call("DELETE", f"/v1/keys/{made['id']}", 204)
+    listed = {key["id"]: key for key in call("GET", "/v1/keys")["items"]}
+    assert listed[made["id"]]["revoked_at"] is not None
+    (admin,) = [ident for ident, key in listed.items() if key["name"] == "admin"]
+    call("DELETE", f"/v1/keys/{admin}", 409)
+
+
+def test_pages(call: Client, warehouse: Warehouse) -> None:
+    """Following the cursors shows everything once."""
+    for number in range(5):
+        call("PUT", f"/v1/models/m{number}", 201, json=MODEL)
+    warehouse.add(1)
+    for path, count in [("/v1/models", 5), ("/v1/audit", 8)]:
+        seen: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = call("GET", path, query_string={"limit": 2, **({"cursor": cursor} if cursor else {})})
+            seen += page["items"]
+            cursor = page["next_cursor"]
+        assert len(seen) == count
+        assert len({str(item) for item in seen}) == count
+
+
+def test_live_quality(call: Client, engine: sa.Engine) -> None:
+    """Predictions and the latest label of each give metrics by version; unlabelled ones only count."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    with engine.begin() as connection:
+        for number, (version, p, label) in enumerate(
+            [(1, 0.9, "true"), (1, 0.2, "false"), (1, 0.6, "false"), (1, 0.4, None), (2, 0.9, "true")]
+        ):
+            output = {"prediction": p > 0.5, "probabilities": {"true": p, "false": 1 - p}}
+            connection.execute(
+                sa.text(
+                    "INSERT INTO core.prediction (id, model, version, inputs, output, predicted_at) VALUES"
+                    " (:id, 'late', :version, '{}', CAST(:output AS jsonb), now())"
+                ),
+                {"id": f"p{number}", "version": version, "output": json.dumps(output)},
+            )
+            for given in ["true", label] if label == "false" else [label] if label else []:
+                connection.execute(
+                    sa.text("INSERT INTO core.feedback (prediction_id, label) VALUES (:id, CAST(:label AS jsonb))"),
+                    {"id": f"p{number}", "label": given},
+                )
+    newest, oldest = call("GET", "/v1/models/late/quality")["windows"]
+    assert (oldest["version"], oldest["predictions"], oldest["labels"]) == (1, 4, 3)
+    assert oldest["metrics"]["roc_auc"] == 1.0
+    assert oldest["metrics"]["accuracy"] == pytest.approx(2 / 3)
+    assert oldest["metrics"]["log_loss"] == pytest.approx(0.4149316, abs=1e-6)
+    assert (newest["version"], newest["labels"], "roc_auc" in newest["metrics"]) == (2, 1, False)
+
+
+def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
+    """The fleet shows what is open, the queues their numbers and those of their dead letters."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(1)
+    call("POST", "/v1/models/late/requests", 201)
+    assert call("GET", "/v1/fleet") == {"instances": [], "launches": [], "open_requests": 1, "max": 2}
+    queues = call("GET", "/v1/queues")["queues"]
+    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
+    assert queues[0] == {"name": "training", "visible": 0, "in_flight": 0, "delayed": 0, "dead": 0}
+
+
+def test_events_stream(call: Client) -> None:
+    """A stream gives the events behind Last-Event-ID in order, and ends its connection when it is closed."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    call("PUT", "/v1/models/late", 200, json={**MODEL, "policy": {"min_new_rows": 5}})
+    answer = call.send("GET", "/v1/events", headers={"Last-Event-ID": "0"}, buffered=False)
+    text = b""
+    for chunk in answer.iter_encoded():
+        text += chunk
+        if b"model.changed" in text:
+            break
+    answer.close()
+    assert answer.mimetype == "text/event-stream"
+    assert text.index(b"event: model.created") < text.index(b"event: model.changed")
+    assert b'"subject":"model/late"' in text
+    call("GET", "/v1/events", 400, headers={"Last-Event-ID": "x"})
+
+
+def test_streams_are_bounded(call: Client) -> None:
+    """More streams than there are places get 503 until one is closed."""
+    streams = [call.send("GET", "/v1/events", buffered=False) for _ in range(4)]
+    call("GET", "/v1/events", 503)
+    streams[0].close()
+    streams[0] = call.send("GET", "/v1/events", buffered=False)
+    assert streams[0].status_code == 200
+    for stream in streams:
+        stream.close()

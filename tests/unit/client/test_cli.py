@@ -1,0 +1,447 @@
+"""The `trainyard` command against a fake service: what it asks, prints and ends with."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import requests
+from fake_api import error, page
+
+from trainyard_client.cli.exits import MEANINGS, Exit
+from trainyard_client.cli.output import printable
+from trainyard_client.main import make_command
+
+COLUMNS = [
+    {"name": "id", "type": "int", "role": "feature", "nullable": True},
+    {"name": "age", "type": "int", "role": "feature", "nullable": True},
+    {"name": "vip", "type": "bool", "role": "feature", "nullable": True},
+    {"name": "city", "type": "category", "role": "feature", "nullable": True},
+    {"name": "bought", "type": "bool", "role": "feature", "nullable": True},
+]
+DATASET = {"name": "shop", "columns": [{**COLUMNS[0], "role": "key"}, *COLUMNS[1:]], "rows": 2, "last_seq": 2}
+MODEL = {"name": "buys", "dataset": "shop", "label": "bought", "task": "binary", "policy": {"min_new_rows": 5}}
+BATCH = {"id": "b1", "state": "committed", "rows": 2, "rejected": 0, "last_seq": 2}
+
+
+def _commands(group, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+ALL = dict(_commands(make_command()))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_has_json_and_an_example(name, trainyard):
+    """`--help` ends with an example that begins with the command itself, and lists --json."""
+    done = trainyard(*name.split(), "--help")
+    assert done.code == Exit.OK
+    assert "--json" in done.out
+    assert f"Example: trainyard {name}" in " ".join(done.out.split())
+
+
+def test_every_exit_code_has_a_meaning():
+    """The table of exit codes is complete."""
+    assert set(MEANINGS) == set(Exit)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ((401, error("no_key")), Exit.DENIED),
+        ((403, error("wrong_scope")), Exit.DENIED),
+        ((404, error("unknown_model")), Exit.NOT_FOUND),
+        ((409, error("conflict")), Exit.REFUSED),
+        ((422, error("invalid_model")), Exit.REFUSED),
+        ((500, error("internal"), {"X-Request-Id": "abc"}), Exit.FAILED),
+        ((503, error("unavailable")), Exit.UNREACHABLE),
+        (requests.ConnectionError(), Exit.UNREACHABLE),
+    ],
+)
+def test_errors_have_exit_codes_and_go_to_standard_error(api, trainyard, answer, code):
+    """Scripts tell errors apart by the exit code; standard output stays empty; people get a next step."""
+    api.on("GET", "/v1/models/buys", answer)
+    done = trainyard("model", "show", "buys")
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith("error: ")
+    assert "next: " in done.err or code is Exit.REFUSED
+
+
+def test_errors_as_json(api, trainyard):
+    """With --json the error is one JSON object on standard error."""
+    details = [{"row": 1, "column": "age", "expected": "a whole number", "got": "old"}]
+    api.on("GET", "/v1/models/buys", (422, error("invalid_rows", "1 problem", details)))
+    done = trainyard("model", "show", "buys", "--json")
+    assert (done.code, done.out) == (Exit.REFUSED, "")
+    assert json.loads(done.err)["error"]["details"] == details
+
+
+def test_problems_name_row_and_column(api, trainyard, tmp_path):
+    """The details of a refusal are lines that name row and column; of 21 problems the last is counted."""
+    details = [{"row": n, "column": "age", "expected": "a whole number", "got": "old"} for n in range(1, 23)]
+    api.on("POST", "/v1/datasets/shop/rows", (422, error("invalid_rows", "too many", details)))
+    file = tmp_path / "a.csv"
+    file.write_text("age\nold\n")
+    done = trainyard("ingest", "shop", str(file))
+    assert done.code == Exit.REFUSED
+    assert "row 1, column 'age': expected a whole number, got old" in done.err
+    assert "and 2 more" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["train"], ["runs", "--nonsense"], ["train", "m", "--timeout", "x"]]
+)
+def test_wrong_use_ends_with_2(trainyard, arguments):
+    """Unknown commands, missing arguments and bad options are wrong use, said on standard error."""
+    done = trainyard(*arguments)
+    assert (done.code, done.out) == (Exit.USAGE, "")
+    assert done.err
+
+
+def test_a_bad_setting_is_one_sentence(trainyard):
+    """An environment variable that cannot be read is named."""
+    done = trainyard("runs", TRAINYARD_ROUTER_PORT="many")
+    assert done.code == Exit.USAGE
+    assert "TRAINYARD_ROUTER_PORT" in done.err
+
+
+def test_control_characters_of_data_do_not_reach_the_terminal(api, trainyard):
+    """Escape sequences, line ends and direction marks in names and messages are replaced."""
+    api.on("GET", "/v1/models", page({**MODEL, "name": "\x1b[31mred\u202e\n[bold]x[/bold]"}))
+    done = trainyard("model", "list")
+    assert done.code == Exit.OK
+    assert "\x1b" not in done.out
+    assert "\u202e" not in done.out
+    assert "[bold]x[/bold]" in done.out
+    api.on("GET", "/v1/models", (404, error("not_found", "\x1b]0;title\x07 gone")))
+    assert "\x1b" not in trainyard("model", "list").err
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "–"), (True, "yes"), (0.25, "0.25"), (1234567.0, "1.23457e+06"), (["a", 1], "a, 1")]
+)
+def test_values_as_people_read_them(value, shown):
+    """Missing values, booleans, floats and lists in a table."""
+    assert printable(value) == shown
+
+
+def test_dataset_create_from_a_file(api, trainyard, tmp_path):
+    """A sample of the file is inferred, roles are set from the options, keys may not be missing."""
+    file = tmp_path / "january.csv"
+    file.write_text("id,age,vip,city,bought\n1,2,true,Bern,false\n")
+    api.on("POST", "/v1/datasets/shop/infer", {"columns": COLUMNS}).on("PUT", "/v1/datasets/shop", (201, DATASET))
+    done = trainyard("dataset", "create", "shop", "--like", str(file), "--key", "id", "--label", "bought", "--json")
+    assert (done.code, done.json) == (Exit.OK, DATASET)
+    assert api.asked[0].body == file.read_bytes()
+    assert api.asked[0].headers["Content-Type"] == "text/csv"
+    roles = {c["name"]: (c["role"], c["nullable"]) for c in api.asked[1].json["columns"]}
+    assert roles["id"] == ("key", False)
+    assert roles["bought"] == ("label", True)
+
+
+def test_a_large_file_is_sampled_at_the_end_of_a_line(api, trainyard, tmp_path):
+    """What is sent for inference is at most 8 MiB and ends with a whole row."""
+    file = tmp_path / "large.ndjson"
+    file.write_bytes(b'{"text":"' + b"x" * 1000 + b'"}\n' * 1 + b'{"id":1}\n' * 1_000_000)
+    api.on("POST", "/v1/datasets/shop/infer", {"columns": COLUMNS}).on("PUT", "/v1/datasets/shop", DATASET)
+    assert trainyard("dataset", "create", "shop", "--like", str(file)).code == Exit.OK
+    assert 8_000_000 < len(api.asked[0].body) <= 8 * 1024 * 1024
+    assert api.asked[0].body.endswith(b'{"id":1}\n')
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--like", "a.csv", "--schema", "b.json"], ["--like", "missing.csv"], ["--like", "a.parquet"]]
+)
+def test_dataset_create_refuses_unclear_input_before_asking(api, trainyard, options):
+    """Nothing is sent when the columns cannot be known."""
+    assert trainyard("dataset", "create", "shop", *options).code == Exit.USAGE
+    assert api.asked == []
+
+
+def test_dataset_create_names_a_column_that_is_not_there(api, trainyard, tmp_path):
+    """A role for an unknown column is an error that lists the columns."""
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps({"columns": COLUMNS}))
+    done = trainyard("dataset", "create", "shop", "--schema", str(schema), "--label", "sold")
+    assert done.code == Exit.USAGE
+    assert "bought" in done.err
+
+
+def test_ingest_streams_files_with_their_type(api, trainyard, tmp_path):
+    """Each file is one upload with its own content type and length."""
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    (tmp_path / "b.jsonl").write_text('{"id": 2}\n')
+    api.on("POST", "/v1/datasets/shop/rows", (201, BATCH))
+    done = trainyard("ingest", "shop", str(tmp_path / "a.csv"), str(tmp_path / "b.jsonl"), "--json")
+    assert (done.code, done.json) == (Exit.OK, [BATCH, BATCH])
+    assert [one.headers["Content-Type"] for one in api.asked] == ["text/csv", "application/x-ndjson"]
+    assert [one.body for one in api.asked] == [b"id\n1\n", b'{"id": 2}\n']
+    assert api.asked[0].headers["Content-Length"] == "5"
+
+
+def test_ingest_from_standard_input_needs_a_format(api, trainyard, monkeypatch):
+    """Standard input has no name to tell the format from; with one it is streamed."""
+    assert trainyard("ingest", "shop", "-").code == Exit.USAGE
+    monkeypatch.setattr("sys.stdin", type("In", (), {"buffer": __import__("io").BytesIO(b"id\n1\n")}))
+    api.on("POST", "/v1/datasets/shop/rows", (201, BATCH))
+    assert trainyard("ingest", "shop", "-", "--format", "csv").code == Exit.OK
+    assert api.asked[0].body == b"id\n1\n"
+
+
+def test_rejects_finds_the_dataset_of_a_batch(api, trainyard):
+    """The batch's id is enough."""
+    api.on("GET", "/v1/datasets", page({"name": "other"}, {"name": "shop"}))
+    api.on("GET", "/v1/datasets/other/batches/b1", (404, error("unknown_batch")))
+    api.on("GET", "/v1/datasets/shop/batches/b1", BATCH)
+    api.on("GET", "/v1/datasets/shop/batches/b1/rejects", page({"row": 7, "column": "age"}))
+    assert trainyard("rejects", "b1", "--json").json == [{"row": 7, "column": "age"}]
+    api.on("GET", "/v1/datasets", page({"name": "other"}))
+    assert trainyard("rejects", "b1").code == Exit.NOT_FOUND
+
+
+def test_model_create_sends_only_what_was_given(api, trainyard, tmp_path):
+    """Options win over the policy file; the service fills in the rest."""
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"seed": 7, "budget_seconds": 1, "gate": {"min_rows": 50}}))
+    api.on("PUT", "/v1/models/buys", (201, MODEL))
+    done = trainyard(
+        "model", "create", "buys", "--dataset", "shop", "--label", "bought", "--policy", str(policy),
+        "--budget", "1.5m", "--min-new-rows", "10", "--families", "linear, trees",
+    )  # fmt: skip
+    assert done.code == Exit.OK
+    assert api.asked[0].json == {
+        "dataset": "shop",
+        "label": "bought",
+        "task": "auto",
+        "policy": {
+            "seed": 7, "budget_seconds": 90.0, "gate": {"min_rows": 50}, "min_new_rows": 10,
+            "families": ["linear", "trees"],
+        },
+    }  # fmt: skip
+
+
+def test_train_wait_shows_the_gate(api, trainyard):
+    """Waiting ends with the version and its gate's numbers beside the thresholds."""
+    request = {"id": "r", "model": "buys", "attempt": 1, "state": "done", "error": None}
+    checks = [{"name": "beats_prior", "value": 0.1, "threshold": 0.02, "passed": True, "words": "better"}]
+    version = {"version": 3, "model": "buys", "request_id": "r", "passed": True, "gate": {"checks": checks}}
+    api.on("POST", "/v1/models/buys/requests", (201, {**request, "state": "queued"}))
+    api.on("GET", "/v1/requests/r", request).on("GET", "/v1/runs", page())
+    api.on("GET", "/v1/models/buys/versions", page(version))
+    done = trainyard("train", "buys", "--wait")
+    assert done.code == Exit.OK
+    assert "version 3 of buys passed the gate" in done.out
+    assert "0.02" in done.out
+
+
+@pytest.mark.parametrize(("state", "code"), [("failed", Exit.FAILED), ("cancelled", Exit.FAILED)])
+def test_train_wait_fails_when_the_training_does(api, trainyard, state, code):
+    """No version is no success."""
+    request = {"id": "r", "model": "buys", "attempt": 0, "state": state, "error": "no rows"}
+    api.on("POST", "/v1/models/buys/requests", (201, request)).on("GET", "/v1/requests/r", request)
+    api.on("GET", "/v1/models/buys/versions", page())
+    done = trainyard("train", "buys", "--wait")
+    assert done.code == code
+    assert "no rows" in done.out
+
+
+def test_train_wait_has_a_timeout(api, trainyard):
+    """A training that goes on too long ends the command, not the training."""
+    request = {"id": "r", "model": "buys", "attempt": 0, "state": "queued"}
+    api.on("POST", "/v1/models/buys/requests", (201, request)).on("GET", "/v1/requests/r", request)
+    assert trainyard("train", "buys", "--wait", "--timeout", "3s").code == Exit.TIMEOUT
+
+
+def test_promote_moves_the_alias_that_was_seen(api, trainyard):
+    """Compare-and-set: the move names the state it was decided on; a first alias has none."""
+    alias = {"name": "champion", "version": 2, "seq": 9}
+    api.on("GET", "/v1/models/buys/aliases/champion", alias)
+    api.on("PUT", "/v1/models/buys/aliases/champion", {**alias, "version": 3, "seq": 10})
+    assert "champion is version 3" in trainyard("promote", "buys", "3", "--reason", "seen").out
+    assert api.asked[-1].json == {"version": 3, "expected_seq": 9, "reason": "seen"}
+    api.on("GET", "/v1/models/buys/aliases/shadow", (404, error("unknown_alias")))
+    api.on("PUT", "/v1/models/buys/aliases/shadow", {"name": "shadow", "version": 1, "seq": 1})
+    assert trainyard("alias", "set", "buys", "shadow", "1").code == Exit.OK
+    assert api.asked[-1].json == {"version": 1}
+
+
+def _shop(api):
+    api.on("GET", "/v1/models/buys", MODEL).on("GET", "/v1/datasets/shop", DATASET)
+
+
+def _answer(*rows):
+    return {
+        "model": "buys",
+        "version": 4,
+        "rows": [
+            {"prediction": p, "probabilities": {"false": 1 - q, "true": q}, "prediction_id": i} for i, p, q in rows
+        ],
+    }
+
+
+def test_predict_reads_csv_with_the_types_of_the_dataset(api, trainyard, tmp_path):
+    """Cells become numbers and booleans, empty ones null; key and label are not sent; answers keep the order."""
+    _shop(api)
+    api.on("POST", "/v1/predict/buys", _answer(("p1", True, 0.75), ("p2", False, 0.25)))
+    file, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    file.write_text("\ufeffid,age,vip,city,bought\n1,30,true,7,false\n2,,no,Bern,\n", encoding="utf-8")
+    done = trainyard("predict", "buys", str(file), "-o", str(out))
+    assert done.code == Exit.OK
+    assert api.asked[-1].json["rows"] == [
+        {"age": 30, "vip": True, "city": "7"},
+        {"age": None, "vip": False, "city": "Bern"},
+    ]
+    assert "bought, id" in done.err
+    with out.open() as written:
+        rows = list(csv.DictReader(written))
+    assert rows[0] == {
+        "row": "1", "prediction": "true", "probability_false": "0.25", "probability_true": "0.75", "version": "4",
+        "prediction_id": "p1",
+    }  # fmt: skip
+    assert [row["prediction_id"] for row in rows] == ["p1", "p2"]
+
+
+def test_predict_asks_in_batches(api, trainyard, tmp_path):
+    """At most 1,000 rows are in one request; a problem's row is counted in the whole file."""
+    _shop(api)
+    details = [{"row": 2, "column": "age", "expected": "a whole number", "got": "old"}]
+    first = _answer(*((f"p{n}", True, 0.5) for n in range(1000)))
+    api.on("POST", "/v1/predict/buys@shadow", first, (422, error("invalid_rows", "1 problem", details)))
+    file, out = tmp_path / "in.ndjson", tmp_path / "out.ndjson"
+    file.write_text('{"age": 1}\n' * 1200)
+    done = trainyard("predict", "buys", str(file), "-o", str(out), "--version", "shadow")
+    assert done.code == Exit.REFUSED
+    assert "row 1002, column 'age'" in done.err
+    assert [len(one.json["rows"]) for one in api.asked if one.method == "POST"] == [1000, 200]
+    assert list(tmp_path.iterdir()) == [file], "no half-written answers"
+
+
+def test_a_key_that_may_only_predict_can_predict_json(api, trainyard, tmp_path):
+    """JSON rows carry their types, so no schema is needed; CSV rows do not."""
+    api.on("GET", "/v1/models/buys", (403, error("wrong_scope")))
+    api.on("POST", "/v1/predict/buys", _answer(("p1", True, 0.75)))
+    (tmp_path / "a.json").write_text('[{"age": 1}]')
+    (tmp_path / "a.csv").write_text("age\n1\n")
+    assert trainyard("predict", "buys", str(tmp_path / "a.json"), "--json").json["rows"][0]["prediction_id"] == "p1"
+    assert trainyard("predict", "buys", str(tmp_path / "a.csv")).code == Exit.DENIED
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"age\n1,2\n"),
+        ("a.csv", b""),
+        ("a.csv", b"age\n\xff\n"),
+        ("a.ndjson", b"{\n"),
+        ("a.ndjson", b"[1]\n"),
+        ("a.json", b'{"rows": 3}'),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(api, trainyard, tmp_path, name, content):
+    """A broken file is wrong use, with its name and the place."""
+    _shop(api)
+    (tmp_path / name).write_bytes(content)
+    done = trainyard("predict", "buys", str(tmp_path / name))
+    assert done.code == Exit.USAGE
+    assert name in done.err
+
+
+def test_feedback_by_prediction_or_by_key(api, trainyard, tmp_path):
+    """Labels have the type of the model's label; rows are bound by prediction id, else by the key columns."""
+    _shop(api)
+    api.on("POST", "/v1/feedback", {"accepted": 2, "parked": 1})
+    file = tmp_path / "truth.csv"
+    file.write_text("prediction_id,id,bought\np1,,true\n,5,false\n")
+    done = trainyard("feedback", "buys", str(file))
+    assert done.code == Exit.OK
+    assert "2 labels accepted, 1 wait" in done.out
+    assert api.asked[-1].json["items"] == [
+        {"prediction_id": "p1", "label": True},
+        {"model": "buys", "key": {"id": 5}, "label": False},
+    ]
+
+
+@pytest.mark.parametrize("content", ["prediction_id\np1\n", "label\ntrue\n"])
+def test_feedback_without_label_or_prediction_is_wrong_use(api, trainyard, tmp_path, content):
+    """What is missing is named."""
+    _shop(api)
+    file = tmp_path / "truth.csv"
+    file.write_text(content)
+    assert trainyard("feedback", "buys", str(file)).code == Exit.USAGE
+
+
+def test_doctor_fails_when_something_is_wrong(api, trainyard):
+    """The exit code tells scripts; the problems tell people."""
+    check = {"id": "I1", "title": "rows", "passed": False, "problems": ["batch b1 lost 3 rows"], "mend": "ask"}
+    api.on("GET", "/v1/doctor", {"healthy": False, "checks": [check]})
+    done = trainyard("doctor")
+    assert done.code == Exit.FAILED
+    assert "batch b1 lost 3 rows" in done.out
+
+
+def test_key_create_prints_the_key_alone_on_standard_output(api, trainyard):
+    """`KEY=$(trainyard key create ...)` works."""
+    api.on("POST", "/v1/keys", (201, {"id": "4f", "key": "ty_secret"}))
+    done = trainyard("key", "create", "app", "--scope", "predict", "--scope", "feedback")
+    assert done.out == "ty_secret\n"
+    assert api.asked[0].json == {"name": "app", "scopes": ["predict", "feedback"]}
+
+
+LISTS = {
+    "dataset list": ("/v1/datasets", page()),
+    "dataset show shop": ("/v1/datasets/shop", DATASET),
+    "batches shop": ("/v1/datasets/shop/batches", page(BATCH)),
+    "model show buys": ("/v1/models/buys", MODEL),
+    "runs": ("/v1/runs", page({"id": "r", "model": "buys"})),
+    "run show r": ("/v1/runs/r", {"id": "r", "trials": [{"number": 1}]}),
+    "versions buys --gate": ("/v1/models/buys/versions", page({"version": 1, "gate": {"checks": []}})),
+    "alias list buys": ("/v1/models/buys/aliases", page({"name": "champion", "version": 1})),
+    "history buys --at 2026-01-01T00:00:00Z": ("/v1/models/buys/deployments", page({"version": 1})),
+    "quality buys": ("/v1/models/buys/quality", {"windows": [{"version": 1, "metrics": {"roc_auc": 0.5}}]}),
+    "queue show": ("/v1/queues", {"queues": [{"name": "training"}]}),
+    "fleet": ("/v1/fleet", {"instances": [], "open_requests": 0, "max": 2}),
+    "key list": ("/v1/keys", page({"id": "4f", "name": "app", "scopes": ["read"]})),
+}
+
+
+@pytest.mark.parametrize("line", LISTS)
+def test_looking_works_for_people_and_for_programs(api, trainyard, line):
+    """Every command that only looks prints something readable, and with --json one JSON document."""
+    path, answer = LISTS[line]
+    api.on("GET", path, answer)
+    done = trainyard(*line.split())
+    assert (done.code, done.err) == (Exit.OK, "")
+    assert done.out.strip()
+    assert trainyard(*line.split(), "--json").json is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "path", "answer"),
+    [
+        ("dataset delete shop", "DELETE", "/v1/datasets/shop", (204, None)),
+        ("model delete buys", "DELETE", "/v1/models/buys", (204, None)),
+        ("key revoke 4f", "DELETE", "/v1/keys/4f", (204, None)),
+        ("rollback buys", "POST", "/v1/models/buys/rollback", {"name": "champion", "version": 1}),
+        ("train buys", "POST", "/v1/models/buys/requests", (201, {"id": "r", "state": "queued"})),
+    ],
+)
+def test_doing_works_for_people_and_for_programs(api, trainyard, line, method, path, answer):
+    """Every command that changes something says what it did."""
+    api.on(method, path, answer)
+    assert trainyard(*line.split()).out.strip()
+    assert trainyard(*line.split(), "--json").json is not None
+    assert api.paths() == [f"{method} {path}"] * 2
+
+
+def test_run_cancel_takes_a_run_or_a_request(api, trainyard):
+    """The id of a run leads to its request; an unknown one is taken for a request's."""
+    api.on("GET", "/v1/runs/run", {"id": "run", "request_id": "req"})
+    api.on("POST", "/v1/requests/req/cancel", {"id": "req", "state": "running"})
+    assert trainyard("run", "cancel", "run").code == Exit.OK
+    assert trainyard("run", "cancel", "req").code == Exit.OK
+    assert api.paths().count("POST /v1/requests/req/cancel") == 2
