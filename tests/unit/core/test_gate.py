@@ -147,13 +147,13 @@ def test_never_both_ways(n: int, seed: int, margin: float, least: float, weight:
     assert not (there.passed and back.passed)
     for report in (there, back):
         assert report.passed == all(check.passed for check in report.checks)
-        assert list(report.as_dict())[0] == "summary"
+        assert next(iter(report.as_dict())) == "summary"
         json.dumps(report.as_dict(), allow_nan=False)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**16), order=st.randoms(use_true_random=False))
-def test_order_of_rows_does_not_matter(seed: int, order) -> None:  # noqa: ANN001
+def test_order_of_rows_does_not_matter(seed: int, order) -> None:
     """The verdict depends on the rows, not on their order."""
     labels, p, prior = binary(300, seed)
     champion = blurred(p, 0.3)
