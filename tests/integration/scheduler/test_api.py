@@ -128,6 +128,11 @@ def test_bad_input_is_named(call: Client) -> None:
         ("GET", "/v1/requests/1", 404, "unknown_request", {}),
         ("GET", "/v1/audit?cursor=99999999999999999999", 400, "bad_request", {}),
         ("DELETE", "/v1/keys/nosuch", 404, "unknown_key", {}),
+        ("DELETE", "/v1/keys/%00", 404, "unknown_key", {}),
+        ("GET", "/v1/keys?cursor=%00", 400, "bad_request", {}),
+        ("GET", "/v1/models/%00", 404, "unknown_model", {}),
+        ("GET", "/v1/runs?model=%00", 404, "unknown_model", {}),
+        ("POST", "/v1/models/late/rollback", 400, "bad_request", {"json": {"reason": "\0"}}),
         ("POST", "/v1/keys", 400, "bad_request", {"json": {"name": "", "scopes": ["all"], "expires_in_days": 0}}),
         ("GET", "/v1/nosuch", 404, "not_found", {}),
         ("POST", "/v1/models", 405, "method_not_allowed", {}),
@@ -218,6 +223,8 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     assert {d["alias"]: d["version"] for d in then} == {"champion": 2, "previous": 1}
     assert call("GET", "/v1/models/late/deployments?at=2020-01-01T00:00:00Z")["items"] == []
     call("GET", "/v1/models/late/deployments?at=yesterday", 400)
+    for at in ("2020-01-01T00:00:00+01:00", "2020-01-01 00:00", "2020-01-01"):
+        assert call("GET", f"/v1/models/late/deployments?at={at}")["items"] == []
     call("DELETE", alias, 204)
     call("DELETE", alias, 404)
     assert call("PUT", alias, json={"version": 2})["seq"] == 4

@@ -64,6 +64,7 @@ def test_two_schedulers_at_once(
         for _ in range(4):
             warehouse.add(5)
         wait_until(lambda: len(requests_of(store)) > 0, "a request")
+        warehouse.add(20)
         fleet = Ec2Fleet(aws_clients.ec2, settings.env)
         wait_until(lambda: any(i.alive for i in fleet.instances()), "an instance")
         newest = "not fired: a request is open already; "
