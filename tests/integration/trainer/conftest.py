@@ -180,5 +180,3 @@ def yard(
     yield yard
     yard.end_all()
     engine.dispose()
-
-

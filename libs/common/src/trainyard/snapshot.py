@@ -4,7 +4,7 @@ Rows arrive as *lines*, one per row in the order of ``ingest_seq``: cells with t
 writes them (ISO dates, UTC, floats that read back exactly) and :func:`line` writes them from Python values.
 
 The content hash depends on the rows alone, not on how they are stored, and anybody can compute it: the SHA-256 of
-:func:`header`, a line end, and the SHA-256 of each column (raw digests), ``ingest_seq`` first, where a column's bytes are
+:func:`header`, a line end, and the raw SHA-256 of each column, ``ingest_seq`` first, where a column's bytes are
 
 - float: each value as a little-endian double, one NaN (0x7ff8000000000000) where missing;
 - bool and int: each cell as its text (``t``, ``f``, decimal), ``\N`` where missing, each followed by a line end;
@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -79,8 +79,8 @@ class SnapshotsContract:
         assert isinstance(remarks, Texts)
         assert cities.values().tolist() == ["Genf", None, "Bern"]
         assert remarks.values().tolist() == [_TEXTS[1], None, _TEXTS[3]]
-        assert columns["day"].tolist()[:2] == [datetime(2024, 2, 28), None]  # noqa: DTZ001 - numpy knows no zones
-        assert columns["at"].tolist()[0] == datetime(2024, 2, 28, 12, 30, 15, 1000)  # noqa: DTZ001
+        assert np.asarray(columns["day"]).tolist()[:2] == [datetime(2024, 2, 28), None]  # noqa: DTZ001 - numpy knows no zones
+        assert np.asarray(columns["at"]).tolist()[0] == datetime(2024, 2, 28, 12, 30, 15, 1000)  # noqa: DTZ001
 
     def test_every_text_and_float_comes_back(self, warehouse: Warehouse) -> None:
         """What is hard to write down is read as it was stored."""

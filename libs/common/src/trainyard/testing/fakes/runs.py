@@ -47,6 +47,8 @@ class MemoryRun:
 
     id: str
     fence: int
+    worker: str
+    instance_id: str | None
     state: str = "running"
     error_class: str | None = None
     error: str | None = None
@@ -121,7 +123,7 @@ class MemoryRuns(Runs):
                 return Claim("settled", state="failed")
             request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
             request.lease_until = self._clock.monotonic() + lease_seconds
-            run = MemoryRun(str(uuid.uuid4()), request.fence)
+            run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id)
             request.runs.append(run)
             return Claim("claimed", self._job(request, run), "running")
 
