@@ -15,6 +15,8 @@ from trainyard.errors import ServiceError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from aiohttp.abc import AbstractStreamWriter
+
     from trainyard_embedded.router.routes import Routes
 
 _log = logs.get(__name__)
@@ -110,7 +112,7 @@ class Proxy:
                     request.method,
                     url,
                     headers=headers,
-                    data=body.chunks() if request.can_read_body else None,
+                    data=_HeadFirst(body) if request.can_read_body else None,
                     allow_redirects=False,
                 )
             except aiohttp.ClientConnectorError as e:
@@ -156,6 +158,25 @@ class Body:
                 return
             yield chunk
         self.whole = True
+
+    @property
+    def begun(self) -> bool:
+        """True once a byte of it has arrived."""
+        return self._content.total_bytes > 0
+
+
+class _HeadFirst(aiohttp.payload.AsyncIterablePayload):
+    """A body whose head goes out before its first byte has come: the service may refuse it from its length alone."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__(body.chunks())
+        self._body = body
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the head at once if there is nothing to send it with, then the body."""
+        if not self._body.begun:
+            writer.send_headers()
+        await super().write_with_length(writer, content_length)
 
 
 async def _relay(request: web.Request, upstream: aiohttp.ClientResponse, service: str) -> web.StreamResponse:
