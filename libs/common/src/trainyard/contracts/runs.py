@@ -199,8 +199,9 @@ def promotion(
 
     ``current`` is the champion now, under the lock that moves it; ``deleted``: the model is gone.
     """
+    summary = str(version.gate["summary"])
     if not version.passed:
-        return False, f"not promoted: {version.gate.get('summary', 'the gate refused it')}"
+        return False, f"not promoted: {summary.removeprefix('refused: ')}"
     if deleted:
         return False, "not promoted: the model was deleted meanwhile"
     compared, now = (None if c is None else (c.version, c.seq) for c in (compared_with, current))
@@ -208,4 +209,4 @@ def promotion(
         then = "no champion" if compared_with is None else f"version {compared_with.version}"
         since = "there is none" if current is None else f"it is version {current.version}"
         return False, f"not promoted: it was compared with {then} as champion, but the alias was moved: {since} now"
-    return True, f"promoted: {version.gate.get('summary', 'the gate passed it')}"
+    return True, f"promoted: {summary.removeprefix('passed: ')}"

@@ -237,7 +237,7 @@ class RunsContract:
         assert desk.runs.published(request_id) is None
         published = desk.runs.publish(job.lease, new_version(), compared_with=job.champion)
         assert (published.version, published.run_id, published.promoted) == (1, job.lease.run_id, True)
-        assert "passed: better" in published.words
+        assert published.words == "promoted: better"
         assert desk.runs.published(request_id) == published
         assert desk.row(request_id)["state"] == "done"
         assert desk.run_states(request_id) == ["done"]
@@ -260,7 +260,7 @@ class RunsContract:
         job = claimed(desk, desk.request(upto_seq=90))
         published = desk.runs.publish(job.lease, new_version(passed=False), compared_with=job.champion)
         assert (published.version, published.promoted) == (2, False)
-        assert published.words == "not promoted: refused: no better"
+        assert published.words == "not promoted: no better"
         assert desk.versions("flights") == [1, 2]
         assert desk.aliases("flights") == {"champion": (1, 1)}
 
