@@ -38,7 +38,7 @@ def test_keys() -> None:
     assert alias_key("late", "champion") == "aliases/late/champion"
     assert artifact_key("late", _SHA) == f"models/late/{_SHA}.msgpack"
     assert version_key("late", 12) == "versions/late/12"
-    assert model_key("late") == "models/late/model"
+    assert model_key("late") == "catalogue/late"
     with pytest.raises(ValueError, match="count from 1"):
         version_key("late", 0)
 
