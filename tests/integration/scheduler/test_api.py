@@ -332,3 +332,26 @@ def test_streams_are_bounded(call: Client) -> None:
     assert streams[0].status_code == 200
     for stream in streams:
         stream.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/keys?cursor=%00", 400),
+        ("DELETE", "/v1/keys/a%00b", 404),
+        ("GET", "/v1/models?limit=00000000199999", 400),
+        ("GET", "/v1/models?limit=000000009999999999999999999999", 400),
+        ("GET", "/v1/models/late/deployments?at=2026-01-01T00:00:00%2B00:00:01.5", 200),
+        ("GET", "/v1/models/late/deployments?at=0001-01-01T00:00:00%2B23:59", 400),
+        ("GET", "/v1/models/late/deployments?at=9999-12-31T23:59:59-23:59", 400),
+        ("GET", "/v1/models/late/versions?cursor=9223372036854775807", 200),
+        ("GET", "/v1/models/late/versions/99999999999999999999999999", 404),
+        ("POST", "/v1/models/a%00b/requests", 404),
+        ("POST", "/v1/requests/a%00b/cancel", 404),
+    ],
+)
+def test_odd_values_are_refused_not_stumbled_over(call: Client, method: str, path: str, status: int) -> None:
+    """NUL characters, padded and endless numbers and times at the edge of the calendar are the caller's, never a 500."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    headers = {"Idempotency-Key": "k"} if method == "POST" else {}
+    call(method, path, status, headers=headers)

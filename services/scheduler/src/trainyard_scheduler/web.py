@@ -309,9 +309,10 @@ def _at() -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError as e:
+        # In UTC, because Postgres does not read every offset that Python does.
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as e:
         raise _bad("at must be a time such as 2026-01-31T12:00:00Z") from e
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 # --- keys ---

@@ -90,11 +90,14 @@ def read_object(*, required: Sequence[str] = (), optional: Sequence[str] = ()) -
 
 
 def page_arguments(*, most: int = 1000, default: int = 100) -> tuple[int, str | None]:
-    """Return ``limit`` and ``cursor`` of a list request; raises ``ServiceError`` on a limit out of range."""
+    """Return ``limit`` and ``cursor`` of a list request; raises ``ServiceError`` on what can be neither."""
     raw = request.args.get("limit", str(default))
-    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= most:
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 9 and 1 <= int(raw) <= most):
         raise ServiceError("bad_request", f"limit must be a whole number from 1 to {most}")
-    return int(raw), request.args.get("cursor")
+    cursor = request.args.get("cursor")
+    if cursor is not None and not cursor.isprintable():
+        raise ServiceError("bad_request", "the cursor is not one of this list")
+    return int(raw), cursor
 
 
 def json_response(status: int, value: Any) -> Response:
@@ -218,6 +221,8 @@ def make_app(
         g.trace_id = asked if _TRACE.fullmatch(asked) else secrets.token_hex(16)
         if len(request.full_path) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
+        if "\0" in request.path:  # Postgres takes no text with it: nothing can have such a name
+            raise ServiceError("not_found", "no such route or object")
         _check_host(hosts)
 
     @app.after_request
