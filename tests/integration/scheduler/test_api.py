@@ -351,7 +351,15 @@ def test_streams_are_bounded(call: Client) -> None:
     ],
 )
 def test_odd_values_are_refused_not_stumbled_over(call: Client, method: str, path: str, status: int) -> None:
-    """NUL characters, padded and endless numbers and times at the edge of the calendar are the caller's, never a 500."""
+    """NUL characters, padded and endless numbers and times at the edge of the calendar are never a 500."""
     call("PUT", "/v1/models/late", 201, json=MODEL)
     headers = {"Idempotency-Key": "k"} if method == "POST" else {}
     call(method, path, status, headers=headers)
+
+
+@pytest.mark.parametrize("number", [-0.0, 1e-7, 5, 1e12])
+def test_audit_log_is_whole_whatever_the_numbers(call: Client, number: float) -> None:
+    """A number that the database writes in another way is no forgery."""
+    call("PUT", "/v1/models/late", 201, json={**MODEL, "policy": {"gate": {"min_improvement": number}}})
+    checks = {check["id"]: check["problems"] for check in call("GET", "/v1/doctor")["checks"]}
+    assert checks["I9"] == []
