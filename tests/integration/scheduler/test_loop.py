@@ -17,12 +17,15 @@ from tests.integration.scheduler.loops import (
 
 from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.alias_object import decode_alias
 from trainyard.auth import KEYS_OBJECT, decode_keys, make_key, parse_key
 from trainyard.config import load
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.contracts.queue import Outgoing
+from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.processes import wait_until
-from trainyard_scheduler.use_cases import keys
+from trainyard_scheduler.use_cases import keys, policies
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from tests.integration.scheduler.warehouse import Warehouse
 
     from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.adapters.postgres.scheduling import PostgresStore
     from trainyard.config import Config
 
@@ -129,3 +133,22 @@ def test_keys_are_published(
         wait_until(lambda: published() == {parsed.key_id}, "the end of the revoked key", seconds=4)
         blobs.delete(KEYS_OBJECT)
         wait_until(lambda: published() == {parsed.key_id}, "the keys after a deletion", seconds=4)
+
+
+def test_poison_on_the_arrived_queue(
+    settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients, aws_setup: AwsSetup
+) -> None:
+    """Messages that are no news of a dataset stay for the dead letters; those behind them are worked on."""
+    make_model(store, 10)
+    warehouse.add(10, announce=False)
+    queue = SqsQueue(aws_clients.sqs, settings.queue_arrived)
+    poison = [
+        Outgoing("DataArrived", "not base64!"),
+        DataArrived("a\0b", "b", 1).outgoing(),
+        DataArrived("Not a name", "b", 1).outgoing(),
+        TrainingRequest("r").outgoing(),
+    ]
+    assert queue.send([*poison, DataArrived("flights", "b", 10).outgoing()]) == []
+    assert policies.consume_arrived(store, queue, wait_seconds=5) == len(poison) + 1
+    assert len(requests_of(store)) == 1
+    wait_until(lambda: queue.depth().in_flight == len(poison), "the poison to be all that is left")
