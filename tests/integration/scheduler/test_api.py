@@ -172,6 +172,27 @@ def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, wa
     assert call("GET", f"/v1/runs/{run['id']}") == run
 
 
+def test_cancelled_request_whose_trainer_vanished(
+    call: Client, store: PostgresStore, warehouse: Warehouse, engine: sa.Engine
+) -> None:
+    """It needs no other trainer: asking again ends it, and its run with it; so does the end of the model."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    for ends_it in (("POST", "/v1/requests/{}/cancel", 200), ("DELETE", "/v1/models/late", 204)):
+        warehouse.add(10)
+        asked = call("POST", "/v1/models/late/requests", 201)
+        with store.begin() as records:
+            warehouse.claim(request_of(records, asked["id"]))
+        assert call("POST", f"/v1/requests/{asked['id']}/cancel")["state"] == "running"
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE core.training_request SET lease_until = now() - interval '1 second'"))
+        (run,) = [run for run in call("GET", "/v1/runs")["items"] if run["request_id"] == asked["id"]]
+        method, path, status = ends_it
+        call(method, path.format(asked["id"]), status)
+        assert call("GET", f"/v1/requests/{asked['id']}")["state"] == "cancelled"
+        ended = call("GET", f"/v1/runs/{run['id']}")
+        assert (ended["state"], ended["ended_at"] is None) == ("lost", False)
+
+
 def test_same_idempotency_key(call: Client, warehouse: Warehouse) -> None:
     """The same key gives the same answer, another body 422; a key's secret is not kept for the repeat."""
     call("PUT", "/v1/models/late", 201, json=MODEL)
@@ -221,6 +242,17 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     call("DELETE", alias, 204)
     call("DELETE", alias, 404)
     assert call("PUT", alias, json={"version": 2})["seq"] == 4
+
+
+def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """The seq goes on where the deleted model of that name ended, or readers would take the object for an old one."""
+    seqs = []
+    for _ in range(2):
+        call("PUT", "/v1/models/late", 201, json=MODEL)
+        version = trained(call, store, warehouse)
+        seqs.append(call("PUT", "/v1/models/late/aliases/champion", json={"version": version})["seq"])
+        call("DELETE", "/v1/models/late", 204)
+    assert seqs == [1, 2]
 
 
 def test_scopes(call: Client) -> None:
@@ -293,6 +325,41 @@ def test_live_quality(call: Client, engine: sa.Engine) -> None:
     assert oldest["metrics"]["accuracy"] == pytest.approx(2 / 3)
     assert oldest["metrics"]["log_loss"] == pytest.approx(0.4149316, abs=1e-6)
     assert (newest["version"], newest["labels"], "roc_auc" in newest["metrics"]) == (2, 1, False)
+
+
+def logged(engine: sa.Engine, ident: str, output: str, label: str) -> None:
+    """Log a prediction of version 1 and its label, both as JSON."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO core.prediction (id, model, version, inputs, output, predicted_at) VALUES"
+                " (:id, 'late', 1, '{}', CAST(:output AS jsonb), clock_timestamp())"
+            ),
+            {"id": ident, "output": output},
+        )
+        connection.execute(
+            sa.text("INSERT INTO core.feedback (prediction_id, label) VALUES (:id, CAST(:label AS jsonb))"),
+            {"id": ident, "label": label},
+        )
+
+
+def test_quality_of_a_label_at_the_end_of_the_float_range(call: Client, engine: sa.Engine) -> None:
+    """A squared error that is no number any more is left out; the other metrics are there."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    logged(engine, "p", '{"prediction": 1.0}', "1e300")
+    (window,) = call("GET", "/v1/models/late/quality")["windows"]
+    assert window["metrics"] == {"mae": 1e300}
+
+
+def test_quality_of_a_name_that_was_used_before(call: Client, engine: sa.Engine) -> None:
+    """Version 1 of a deleted model has nothing to do with version 1 of the model that has its name now."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    logged(engine, "old", '{"prediction": "a", "probabilities": {"a": 1.0, "b": 0.0}}', '"a"')
+    call("DELETE", "/v1/models/late", 204)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    logged(engine, "new", '{"prediction": 3.0}', "5.0")
+    (window,) = call("GET", "/v1/models/late/quality")["windows"]
+    assert (window["predictions"], window["metrics"]) == (1, {"rmse": 2.0, "mae": 2.0})
 
 
 def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
