@@ -1,5 +1,6 @@
 """API keys: made, published, checked, revoked."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -147,3 +148,53 @@ def test_publishing_is_canonical(clock):
 def test_parsing_never_fails(text):
     """Whatever is sent as a key, the answer is a key or None."""
     assert parse_key(text) is None
+
+
+class _Slow(MemoryBlobs):
+    """A store that answers when it is allowed to."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads = 0
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+
+    def get_if_changed(self, key, etag):
+        """Count, wait, answer."""
+        self.reads += 1
+        self.asked.set()
+        assert self.may_answer.wait(10)
+        return super().get_if_changed(key, etag)
+
+
+def test_callers_with_unknown_keys_share_one_slow_read(clock):
+    """They wait a moment for the read that is under way and start no second one behind it."""
+    blobs = _Slow()
+    blobs.put(KEYS_OBJECT, encode_keys([]))
+    ring = KeyRing(blobs, clock)
+    reader = threading.Thread(target=ring.refresh)
+    reader.start()
+    assert blobs.asked.wait(10)
+    clock.advance(60)
+    with pytest.raises(ServiceError) as caught:
+        ring.authenticate(f"Bearer {make_key()}")
+    assert caught.value.code == "unavailable"
+    blobs.may_answer.set()
+    reader.join(10)
+    with pytest.raises(ServiceError) as caught:
+        ring.authenticate(f"Bearer {make_key()}")
+    assert (caught.value.code, blobs.reads) == ("bad_key", 1)
+
+
+def test_the_first_caller_waits_for_the_first_read(clock):
+    """A service that has just started answers with the keys that are being read, not with an outage."""
+    blobs = _Slow()
+    key = make_key()
+    blobs.put(KEYS_OBJECT, encode_keys([_live(key, "read")]))
+    ring = KeyRing(blobs, clock)
+    reader = threading.Thread(target=ring.refresh)
+    reader.start()
+    assert blobs.asked.wait(10)
+    threading.Timer(0.05, blobs.may_answer.set).start()
+    assert ring.authenticate(f"Bearer {key}").may("read")
+    reader.join(10)
