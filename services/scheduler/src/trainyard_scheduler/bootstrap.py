@@ -26,7 +26,7 @@ from trainyard_scheduler.edges import Loop, Program, patiently
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.publish import AliasPublisher, KeyPublisher
+from trainyard_scheduler.use_cases.publish import AliasPublisher, KeyPublisher, ModelPublisher, VersionPublisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _KEYS_EVERY_SECONDS = 2.0
 _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
+#: Models and versions are told of by events; the period is for objects that were lost.
+_CATALOGUE_SECONDS = 30.0
 _FLEET_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
 _LONG_POLL_SECONDS = 2
@@ -113,6 +115,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "predictions": sqs(config.queue_predictions),
     }
     aliases, live_keys = AliasPublisher(store, blobs), KeyPublisher(store, blobs)
+    versions, models = VersionPublisher(store, blobs), ModelPublisher(store, blobs)
     reconciler = Reconciler(
         store,
         resend_seconds=config.resend_seconds,
@@ -129,6 +132,10 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         live_keys.step()
         aliases.step()
 
+    def catalogue() -> None:
+        models.step()
+        versions.step()
+
     loop = partial(Loop, stop=stop)
     loops = [
         loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
@@ -140,6 +147,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("publisher", publish, period=_PUBLISH_SECONDS),
+        loop("catalogue", catalogue, period=_CATALOGUE_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
     ]

@@ -154,6 +154,8 @@ _WAKES = {
     "run.": (),
     "request.": ("fleet",),
     "fleet.": (),
+    "model.": ("catalogue", "publisher", "fleet"),
+    "version.": ("catalogue",),
 }
 
 

@@ -107,6 +107,16 @@ class PublishedAlias:
     seq: int
 
 
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version with what its object on the blob store must say about the artifact."""
+
+    model: str
+    version: int
+    sha256: str
+    size: int
+
+
 class Models(Protocol):
     """Models that were not deleted."""
 
@@ -182,4 +192,8 @@ class Versions(Protocol):
 
     def published(self) -> Sequence[PublishedAlias]:
         """Return every alias of every model."""
+        ...
+
+    def registered(self) -> Sequence[RegisteredVersion]:
+        """Return every version of every model."""
         ...
