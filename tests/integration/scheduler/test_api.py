@@ -390,6 +390,15 @@ def test_events_stream(call: Client) -> None:
     call("GET", "/v1/events", 400, headers={"Last-Event-ID": "x"})
 
 
+def test_events_stream_of_another_database(call: Client) -> None:
+    """A reader that saw more events than there are, before the data directory was made anew, gets those from now on."""
+    answer = call.send("GET", "/v1/events", headers={"Last-Event-ID": "999999"}, buffered=False)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    heard = answer.iter_encoded()
+    assert any(b"event: model.created" in next(heard) for _ in range(3))
+    answer.close()
+
+
 def test_streams_are_bounded(call: Client) -> None:
     """More streams than there are places get 503 until one is closed."""
     streams = [call.send("GET", "/v1/events", buffered=False) for _ in range(4)]
