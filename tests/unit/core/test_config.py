@@ -54,3 +54,9 @@ def test_values_that_would_do_harm_later_are_refused_at_start(variable, value):
     with pytest.raises(ConfigError, match=variable) as caught:
         config.load({variable: value})
     assert "secret" not in str(caught.value).replace("<secret>", "")
+
+
+def test_a_plain_address_of_postgres_means_our_driver():
+    """What psql and RDS show can be pasted."""
+    loaded = config.load({"TRAINYARD_DATABASE_URL": "postgresql://u:p%40@h:5/d?sslmode=require"})
+    assert loaded.database_url == "postgresql+psycopg2://u:p%40@h:5/d?sslmode=require"

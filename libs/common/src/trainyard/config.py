@@ -64,7 +64,8 @@ def _postgres(value: str) -> str | None:
     parts = urlsplit(value)
     if value and (parts.scheme not in {"postgresql", "postgresql+psycopg2"} or parts.port == 0):
         raise ValueError("not an address of Postgres")
-    return value or None
+    # What everybody else writes means another driver to SQLAlchemy.
+    return parts._replace(scheme="postgresql+psycopg2").geturl() if value else None
 
 
 def _flag(value: str) -> bool:
