@@ -58,5 +58,6 @@ def test_values_that_would_do_harm_later_are_refused_at_start(variable, value):
 
 def test_a_plain_address_of_postgres_means_our_driver():
     """What psql and RDS show can be pasted."""
-    loaded = config.load({"TRAINYARD_DATABASE_URL": "postgresql://u:p%40@h:5/d?sslmode=require"})
-    assert loaded.database_url == "postgresql+psycopg2://u:p%40@h:5/d?sslmode=require"
+    for rest in ("://u:p%40@h:5/d?sslmode=require", ":///d?host=/var/run/postgresql"):
+        loaded = config.load({"TRAINYARD_DATABASE_URL": f"postgresql{rest}"})
+        assert loaded.database_url == f"postgresql+psycopg2{rest}"

@@ -65,7 +65,7 @@ def _postgres(value: str) -> str | None:
     if value and (parts.scheme not in {"postgresql", "postgresql+psycopg2"} or parts.port == 0):
         raise ValueError("not an address of Postgres")
     # What everybody else writes means another driver to SQLAlchemy.
-    return parts._replace(scheme="postgresql+psycopg2").geturl() if value else None
+    return f"postgresql+psycopg2{value.removeprefix(parts.scheme)}" if value else None
 
 
 def _flag(value: str) -> bool:
