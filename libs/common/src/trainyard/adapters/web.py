@@ -189,13 +189,26 @@ def make_app(
     """
     app = Flask(service, static_folder=None)
     metrics = _Metrics(service)
+    document: dict[str, Any] = {}
+    everything = [*_own_routes(ring, ready, metrics, document), *routes]
+    document.update(openapi(service, everything, version))
+    for number, route in enumerate(everything):
+        app.add_url_rule(
+            route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
+        )
+    _frame_requests(app, metrics, clock, hosts)
+    _answer_errors(app)
+    return app
 
+
+def _own_routes(
+    ring: KeyRing, ready: Callable[[], dict[str, bool]], metrics: _Metrics, document: dict[str, Any]
+) -> list[Route]:
     def readiness() -> tuple[int, Any]:
         parts = {**ready(), "api keys": ring.ready}
         return (200 if all(parts.values()) else 503), {"ready": all(parts.values()), "needs": parts}
 
-    document: dict[str, Any] = {}
-    own = [
+    return [
         Route("GET", "/healthz", lambda: (200, {"alive": True}), None, "Whether the process is alive"),
         Route("GET", "/readyz", readiness, None, "Whether the service can do its job"),
         Route("GET", "/openapi.json", lambda: (200, document), None, "This document"),
@@ -207,12 +220,10 @@ def make_app(
             "Prometheus metrics",
         ),
     ]
-    everything = [*own, *routes]
-    document.update(openapi(service, everything, version))
-    for number, route in enumerate(everything):
-        app.add_url_rule(
-            route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
-        )
+
+
+def _frame_requests(app: Flask, metrics: _Metrics, clock: Clock, hosts: Sequence[str]) -> None:
+    """Give every request its id and its limits, and every answer its headers, its figures and its line in the log."""
 
     @app.before_request
     def begin() -> None:
@@ -243,6 +254,10 @@ def make_app(
             )
         return response
 
+
+def _answer_errors(app: Flask) -> None:
+    """Give every failure, ours or the framework's, the one error form."""
+
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
         return _error_response(error)
@@ -262,8 +277,6 @@ def make_app(
     def fault(error: Exception) -> Response:
         _log.error("http.fault", error=error, path=request.path, trace=g.get("trace_id"))
         return _error_response(ServiceError("internal", f"a fault of ours; the log has request {g.get('trace_id')}"))
-
-    return app
 
 
 def openapi(service: str, routes: Sequence[Route], version: str) -> dict[str, Any]:
