@@ -148,3 +148,12 @@ def test_a_wrong_method_is_named(client):
 def test_page_arguments_come_as_given(client):
     """A limit in range and any printable cursor reach the view."""
     assert client.get("/v1/things?limit=7&cursor=a").get_json() == [7, "a"]
+
+
+def test_invented_methods_leave_no_series_behind(client):
+    """What anybody can send without a key does not grow the metrics."""
+    for number in range(3):
+        assert client.open("/v1/things", method=f"BREW{number}").status_code == 405
+    said = client.get("/metrics").get_data(as_text=True)
+    assert "BREW" not in said
+    assert 'method="other"' in said

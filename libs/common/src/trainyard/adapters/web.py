@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: Largest body of a route that does not say otherwise, in bytes.
 CONTROL_BODY_BYTES = 256 * 1024
 _MAX_URI_CHARS = 4096
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HTTP_CODES = {
     404: "not_found",
@@ -242,7 +243,9 @@ def _frame_requests(app: Flask, metrics: _Metrics, clock: Clock, hosts: Sequence
         response.headers["X-Content-Type-Options"] = "nosniff"
         rule = request.url_rule.rule if request.url_rule else "unmatched"
         seconds = clock.monotonic() - g.get("began", clock.monotonic())
-        metrics.observe(request.method, rule, response.status_code, seconds)
+        # Anybody may invent methods; a series for each would stay in memory for ever.
+        method = request.method if request.method in _METHODS else "other"
+        metrics.observe(method, rule, response.status_code, seconds)
         if rule not in {"/healthz", "/readyz", "/metrics"}:
             _log.info(
                 "http.answered",
