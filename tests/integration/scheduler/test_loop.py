@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 from tests.integration.scheduler.loops import (
     BY,
     ask_for,
@@ -24,13 +25,16 @@ from trainyard.auth import KEYS_OBJECT, decode_keys, make_key, parse_key
 from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived, TrainingRequest
+from trainyard.testing.fakes import MemoryFleet
 from trainyard.testing.processes import wait_until
 from trainyard_predictor.domain import Target
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_scheduler.use_cases import keys, policies
+from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.models import delete_model
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
 
@@ -186,3 +190,29 @@ def test_poison_on_the_arrived_queue(
     assert policies.consume_arrived(store, queue, wait_seconds=5) == len(poison) + 1
     assert len(requests_of(store)) == 1
     wait_until(lambda: queue.depth().in_flight == len(poison), "the poison to be all that is left")
+
+
+def test_instance_that_is_younger_than_a_slow_list(
+    store: PostgresStore, warehouse: Warehouse, engine: sa.Engine
+) -> None:
+    """A scheduler whose view of EC2 is old does not take another's launch for gone, nor launch a second one."""
+    fleet = MemoryFleet()
+    make_model(store, None)
+    warehouse.add(10)
+    ask_for(store)
+
+    class SlowFleet(MemoryFleet):
+        """Lists what there was before another scheduler launched, fifteen seconds ago."""
+
+        def instances(self) -> list[Instance]:
+            listed = fleet.instances()
+            FleetKeeper(store, fleet, spec=spec, fleet_max=2).step()
+            with engine.begin() as connection:
+                connection.execute(sa.text("UPDATE core.launch SET launched_at = launched_at - interval '15 s'"))
+            return listed
+
+    spec = LaunchSpec(("c7i.large",), spot=False)
+    assert FleetKeeper(store, SlowFleet(), spec=spec, fleet_max=2).step() == 0
+    with store.begin() as records:
+        assert [launch.state for launch in records.launches.open()] == ["launched"]
+    assert len(fleet.instances()) == 1
