@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from trainyard.auth import KEYS_OBJECT, KeyRing, LiveKey, decode_keys, encode_keys, make_key, parse_key
 from trainyard.clock import ManualClock
-from trainyard.errors import ServiceError, TransientError
+from trainyard.contracts.blobs import BlobMissingError
+from trainyard.errors import ConfigError, ServiceError, TransientError
 from trainyard.testing.fakes import MemoryBlobs
 
 
@@ -109,23 +110,24 @@ def test_a_new_key_works_before_the_timer(blobs, clock):
 
 
 class _Away(MemoryBlobs):
-    away = False
+    trouble = None
 
     def get_if_changed(self, key, etag):
         """Answer, or not."""
-        if self.away:
-            raise TransientError("away")
+        if self.trouble is not None:
+            raise self.trouble
         return super().get_if_changed(key, etag)
 
 
-def test_the_last_keys_stay_in_force_while_the_store_is_away(clock):
-    """An outage of S3 locks nobody out."""
+@pytest.mark.parametrize("trouble", [TransientError("away"), ConfigError("no credentials"), BlobMissingError("gone")])
+def test_the_last_keys_stay_in_force_while_the_store_is_away(clock, trouble):
+    """An outage of S3, or of the instance's credentials, locks nobody out and ends no timer."""
     blobs = _Away()
     key = make_key()
     blobs.put(KEYS_OBJECT, encode_keys([_live(key, "read")]))
     ring = KeyRing(blobs, clock)
     ring.refresh()
-    blobs.away = True
+    blobs.trouble = trouble
     ring.refresh()
     assert ring.authenticate(f"Bearer {key}").may("read")
 

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from trainyard import logs
-from trainyard.contracts.blobs import BlobMissingError
-from trainyard.errors import ServiceError, TransientError
+from trainyard.errors import ServiceError, TrainyardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,9 +146,9 @@ class KeyRing:
             blob = self._blobs.get_if_changed(KEYS_OBJECT, self._etag)
             if blob is not None:
                 self._keys, self._etag = decode_keys(blob.data), blob.etag
-        except (TransientError, BlobMissingError) as e:
+        except TrainyardError as e:  # credentials that cannot be had just now included: the timer's thread must live on
             _log.warning("keys.not_refreshed", reason=str(e))
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, OverflowError) as e:
             _log.error("keys.unreadable", error=e)
         finally:
             self._read_at = self._clock.monotonic()
