@@ -1,6 +1,6 @@
 """Predictions over HTTP against the limit of Flask under gunicorn, one row and 1,000 rows.
 
-Both servers run under the same gunicorn (gthread, 2 workers, 8 threads) and get the same requests: rows of 30 named
+All servers run under the same gunicorn (gthread, 2 workers, 8 threads) and get the same requests: rows of 30 named
 floats. The limit parses JSON, makes an array and multiplies it by a vector: no key, no checks, no model, no log. Ours
 does all of its work, the log shipped to the emulator's SQS included. Rounds are interleaved; figures are medians.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [f"x{n:02}" for n in range(30)]
 ROUNDS = 3
-SECONDS = 0.8
+SECONDS = 0.7
 LOADS = ((1, 1), (1, 8), (1000, 1))  # rows, connections
 
 
@@ -49,12 +49,14 @@ def run() -> list[dict[str, Any]]:
     rows = [dict(zip(COLUMNS, np.round(rng.normal(size=30), 4).tolist(), strict=True)) for _ in range(1000)]
     with tempfile.TemporaryDirectory() as folder, _emulator(Path(folder)) as environment:
         key = _publish(environment, rows)
-        ours = _gunicorn("trainyard_predictor.wsgi:app()", environment, "/readyz")
-        limit = _gunicorn("benchmarks.flask_limit:app()", environment, "/ready")
-        with ours as our_port, limit as limit_port:
+        ours = _gunicorn("trainyard_predictor.wsgi:app()", environment)
+        wrapped = _gunicorn("benchmarks.flask_apps:wrapped()", {**environment, "TRAINYARD_SPOOL_DIR": f"{folder}/w"})
+        limit = _gunicorn("benchmarks.flask_apps:limit()", environment)
+        with ours as our_port, wrapped as wrapped_port, limit as limit_port:
             servers = {
                 "flask, json + one dot (limit)": (limit_port, "/dot"),
                 "trainyard, linear": (our_port, "/v1/predict/linear"),
+                "trainyard behind Flask, linear": (wrapped_port, "/v1/predict/linear"),
                 "trainyard, 200 trees x 31 leaves": (our_port, "/v1/predict/trees"),
             }
             rates = _measure(servers, key, rows)
@@ -72,13 +74,13 @@ def _emulator(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _gunicorn(app: str, environment: dict[str, str], ready: str) -> Iterator[int]:
+def _gunicorn(app: str, environment: dict[str, str]) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--workers", "2"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*command, "--bind", f"127.0.0.1:{port}", app], env=environment, **quiet)
     try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}{ready}"), app)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), app)
         yield port
     finally:
         end(process)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,15 @@ COLUMNS = [
     {"name": "age", "type": "int"},
     {"name": "income", "type": "float"},
     {"name": "city", "type": "category"},
+    {"name": "seen_at", "type": "timestamp", "role": "event_time"},
     {"name": "bought", "type": "bool", "role": "label"},
 ]
+START = datetime(2026, 1, 1, tzinfo=UTC)
 CITIES = ["Bern", "Genf", "Zürich"]
 
 
 class Shoppers:
-    """An endless table: whether a shopper buys depends on age and city, with noise."""
+    """An endless table in the order of time: whether a shopper buys depends on age and city, with noise."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -44,6 +47,7 @@ class Shoppers:
                 "age": int(age[i]) if rng.random() > 0.05 else None,
                 "income": float(np.round(rng.normal(5000, 900), 2)),
                 "city": CITIES[city[i]],
+                "seen_at": (START + timedelta(minutes=first + i)).isoformat(),
                 "bought": bool(label[i]),
             }
             for i in range(count)

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import localstack_client.session
 import requests
@@ -142,10 +143,8 @@ class Stack:
 
     def outside_s3(self):
         """Return an S3 client that knows nothing of Trainyard."""
-        session = localstack_client.session.Session(
-            localstack_host="127.0.0.1", aws_access_key_id="test", aws_secret_access_key="test"
-        )
-        return session.client("s3", endpoint_url=self.ready["aws_endpoint_url"])
+        with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": self.ready["aws_endpoint_url"]}):
+            return localstack_client.session.Session(localstack_host="127.0.0.1").client("s3")
 
     def doctor(self) -> dict:
         """Return the doctor's report."""

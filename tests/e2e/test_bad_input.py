@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import COLUMNS
+from stack import wait_until
 
 GOOD = {"id": 1, "age": 30, "income": 1.5, "city": "Bern", "bought": True}
 CSV = {"Content-Type": "text/csv"}
@@ -44,14 +45,14 @@ def _row(**changes):
         (b"{", JSON, 400, "bad_json", None),
         (b"[" * 100_000, JSON, 400, "bad_json", None),
         (b"", CSV, 400, "empty_body", None),
-        (b"id,age,income,city,bought\n1,30,1.5\n", CSV, (400, 422), None, None),
-        (b'id,age,income,city,bought\n1,30,1.5,"Bern,true\n', CSV, 400, "bad_csv", None),
-        (b"id,age,income,city,bought\n1,30,1.5,\xff,true\n", CSV, 400, "bad_csv", None),
-        (b"id,age,income,city,bought\n1,30,nan,Bern,true\n", CSV, 422, "invalid_rows", (1, "income")),
-        (b"id,age,income,city,bought\n1,30,1.5,Bern,perhaps\n", CSV, 422, "invalid_rows", (1, "bought")),
-        (b"id,id,age,income,city,bought\n1,1,30,1.5,Bern,true\n", CSV, (400, 422), None, None),
-        (b"age,income,city,bought\n30,1.5,Bern,true\n", CSV, (400, 422), None, None),
-        (b"id,age,income,city,bought,more\n1,30,1.5,Bern,true,1\n", CSV, (400, 422), None, None),
+        (b"id,age,income,city,seen_at,bought\n1,30,1.5\n", CSV, (400, 422), None, None),
+        (b'id,age,income,city,seen_at,bought\n1,30,1.5,"Bern,,true\n', CSV, 400, "bad_csv", None),
+        (b"id,age,income,city,seen_at,bought\n1,30,1.5,\xff,,true\n", CSV, 400, "bad_csv", None),
+        (b"id,age,income,city,seen_at,bought\n1,30,nan,Bern,,true\n", CSV, 422, "invalid_rows", (1, "income")),
+        (b"id,age,income,city,seen_at,bought\n1,30,1.5,Bern,,perhaps\n", CSV, 422, "invalid_rows", (1, "bought")),
+        (b"id,id,age,income,city,seen_at,bought\n1,1,30,1.5,Bern,,true\n", CSV, (400, 422), None, None),
+        (b"age,income,city,seen_at,bought\n30,1.5,Bern,,true\n", CSV, (400, 422), None, None),
+        (b"id,age,income,city,seen_at,bought,more\n1,30,1.5,Bern,,true,1\n", CSV, (400, 422), None, None),
         (b"id\n", {"Content-Type": "application/x-thing"}, 415, "unsupported_media", None),
         (_row(), {**JSON, "Content-Encoding": "gzip"}, 415, "unsupported_media", None),
     ],
@@ -139,7 +140,7 @@ def _status_of_a_chunked_post(host, headers, chunks):
         ("PUT", "/v1/models/shop/aliases/champion", b'{"version": 99}', 404, "unknown_version"),
         ("POST", "/v1/models/shop/rollback", b"{}", (404, 409), None),
         ("GET", "/v1/models?limit=0", None, 400, "bad_request"),
-        ("GET", "/v1/models?cursor=nonsense", None, 400, "bad_request"),
+        ("GET", "/v1/models/shop/deployments?cursor=nonsense", None, 400, "bad_request"),
         ("POST", "/v1/predict/nothing", b'{"rows": [{}]}', 404, "unknown_model"),
         ("POST", "/v1/predict/shop", b'{"rows": [{"age": 1}]}', 409, "no_model"),
         ("POST", "/v1/predict/shop", b"", 400, "empty_body"),
@@ -179,12 +180,19 @@ def test_no_key_and_wrong_scope(shop, route):
     method, path = route.split()
     scope = "predict" if "predict" not in path else "feedback"
     made = shop.call("POST", "/v1/keys", json={"name": "narrow", "scopes": [scope]}, expect=201)
+    narrow = {"Authorization": f"Bearer {made['key']}"}
+    url = shop.ready["url"] + path
+    wait_until(
+        lambda: (
+            shop.session.request(method, url, headers={**narrow, **JSON}, data=b"{}", timeout=30).status_code != 401
+        ),
+        seconds=5,
+        what="a new key is known to the service",
+    )
     for header, status, code in [
         (None, 401, "no_key"),
         ("Bearer nonsense", 401, "bad_key"),
         (f"Bearer {made['key']}", 403, "wrong_scope"),
     ]:
-        answer = shop.session.request(
-            method, shop.ready["url"] + path, headers={"Authorization": header, **JSON}, data=b"{}", timeout=30
-        )
+        answer = shop.session.request(method, url, headers={"Authorization": header, **JSON}, data=b"{}", timeout=30)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), path

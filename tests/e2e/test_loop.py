@@ -5,7 +5,7 @@ from stack import wait_until
 
 from trainyard.metrics import log_loss, roc_auc
 
-POLICY = {"min_new_rows": 600, "budget_seconds": 15, "families": ["linear", "trees"], "seed": 1}
+POLICY = {"min_new_rows": 600, "budget_seconds": 15, "seed": 1, "gate": {"min_rows": 100}}
 
 
 def _versions(stack, model):

@@ -43,6 +43,7 @@ def environment(database_url: str, aws_environment: dict[str, str]) -> dict[str,
     """What a scheduler's process is started with."""
     return {
         **aws_environment,
+        "TRAINYARD_ENV": aws_environment["TRAINYARD_BUCKET"],  # a fleet of its own
         "TRAINYARD_DATABASE_URL": database_url,
         "TRAINYARD_POLICY_TICK_SECONDS": "60",
         "TRAINYARD_RESEND_SECONDS": "60",

@@ -68,8 +68,8 @@ def trained(call: Client, store: PostgresStore, warehouse: Warehouse) -> int:
     asked = call("POST", "/v1/models/late/requests", 201)
     with store.begin() as records:
         request = request_of(records, asked["id"])
-    warehouse.claim(request)
-    return warehouse.finish(request)
+    warehouse.claim(request.id)
+    return warehouse.finish(request.id)
 
 
 def test_model_is_made_changed_and_deleted(call: Client) -> None:
@@ -128,6 +128,11 @@ def test_bad_input_is_named(call: Client) -> None:
         ("GET", "/v1/requests/1", 404, "unknown_request", {}),
         ("GET", "/v1/audit?cursor=99999999999999999999", 400, "bad_request", {}),
         ("DELETE", "/v1/keys/nosuch", 404, "unknown_key", {}),
+        ("DELETE", "/v1/keys/%00", 404, "unknown_key", {}),
+        ("GET", "/v1/keys?cursor=%00", 400, "bad_request", {}),
+        ("GET", "/v1/models/%00", 404, "unknown_model", {}),
+        ("GET", "/v1/runs?model=%00", 404, "unknown_model", {}),
+        ("POST", "/v1/models/late/rollback", 400, "bad_request", {"json": {"reason": "\0"}}),
         ("POST", "/v1/keys", 400, "bad_request", {"json": {"name": "", "scopes": ["all"], "expires_in_days": 0}}),
         ("GET", "/v1/nosuch", 404, "not_found", {}),
         ("POST", "/v1/models", 405, "method_not_allowed", {}),
@@ -162,26 +167,23 @@ def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, wa
     made = call("POST", "/v1/models/late/requests", 201)
     with store.begin() as records:
         request = request_of(records, made["id"])
-    warehouse.claim(request)
+    warehouse.claim(request.id)
     asked = call("POST", f"/v1/requests/{made['id']}/cancel")
     assert (asked["state"], asked["cancel_requested"]) == ("running", True)
-    warehouse.finish(request)
+    warehouse.finish(request.id)
     call("POST", f"/v1/requests/{made['id']}/cancel", 409)
     (run,) = call("GET", "/v1/runs?model=late")["items"]
     assert (run["request_id"], run["version"], run["state"]) == (made["id"], 1, "done")
     assert call("GET", f"/v1/runs/{run['id']}") == run
 
 
-def test_cancelled_request_whose_trainer_vanished(
-    call: Client, store: PostgresStore, warehouse: Warehouse, engine: sa.Engine
-) -> None:
+def test_cancelled_request_whose_trainer_vanished(call: Client, warehouse: Warehouse, engine: sa.Engine) -> None:
     """It needs no other trainer: asking again ends it, and its run with it; so does the end of the model."""
     call("PUT", "/v1/models/late", 201, json=MODEL)
     for ends_it in (("POST", "/v1/requests/{}/cancel", 200), ("DELETE", "/v1/models/late", 204)):
         warehouse.add(10)
         asked = call("POST", "/v1/models/late/requests", 201)
-        with store.begin() as records:
-            warehouse.claim(request_of(records, asked["id"]))
+        warehouse.claim(asked["id"])
         assert call("POST", f"/v1/requests/{asked['id']}/cancel")["state"] == "running"
         with engine.begin() as connection:
             connection.execute(sa.text("UPDATE core.training_request SET lease_until = now() - interval '1 second'"))
@@ -239,6 +241,8 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     assert {d["alias"]: d["version"] for d in then} == {"champion": 2, "previous": 1}
     assert call("GET", "/v1/models/late/deployments?at=2020-01-01T00:00:00Z")["items"] == []
     call("GET", "/v1/models/late/deployments?at=yesterday", 400)
+    for at in ("2020-01-01T00:00:00+01:00", "2020-01-01 00:00", "2020-01-01"):
+        assert call("GET", f"/v1/models/late/deployments?at={at}")["items"] == []
     call("DELETE", alias, 204)
     call("DELETE", alias, 404)
     assert call("PUT", alias, json={"version": 2})["seq"] == 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import pytest
 import sqlalchemy as sa
 from tests.integration.scheduler.loops import (
     BY,
@@ -22,20 +21,15 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.alias_object import decode_alias
 from trainyard.auth import KEYS_OBJECT, decode_keys, make_key, parse_key
-from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.queue import Outgoing
-from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.fakes import MemoryFleet
 from trainyard.testing.processes import wait_until
-from trainyard_predictor.domain import Target
-from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_scheduler.use_cases import keys, policies
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.models import delete_model
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
 
 if TYPE_CHECKING:
@@ -78,6 +72,7 @@ def test_two_schedulers_at_once(
         for _ in range(4):
             warehouse.add(5)
         wait_until(lambda: len(requests_of(store)) > 0, "a request")
+        warehouse.add(20)
         fleet = Ec2Fleet(aws_clients.ec2, settings.env)
         wait_until(lambda: any(i.alive for i in fleet.instances()), "an instance")
         newest = "not fired: a request is open already; "
@@ -94,8 +89,8 @@ def test_aliases_follow_the_database(
     make_model(store, None)
     warehouse.add(20)
     request = ask_for(store)
-    warehouse.claim(request)
-    version = warehouse.finish(request)
+    warehouse.claim(request.id)
+    version = warehouse.finish(request.id)
     blobs = S3Blobs(aws_clients.s3, settings.bucket)
 
     def said() -> int | None:
@@ -115,34 +110,6 @@ def test_aliases_follow_the_database(
         with store.begin() as records:
             remove_alias(records, "late", "champion", BY)
         wait_until(lambda: said() is None, "the end of the alias object")
-
-
-def test_models_and_versions_are_published(
-    settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients
-) -> None:
-    """The predictor can tell a model without champion from none, and finds versions by number, until the model goes."""
-    blobs = S3Blobs(aws_clients.s3, settings.bucket)
-    with running(settings):
-        make_model(store, None)
-        wait_until(lambda: "models/late/model" in keys_of(blobs), "the model's object", seconds=4)
-        warehouse.add(20)
-        request = ask_for(store)
-        warehouse.claim(request)
-        version = warehouse.finish(request)
-        with store.begin() as records:
-            records.journal.announce("version.published", "model/late", {})
-        wait_until(lambda: f"versions/late/{version}" in keys_of(blobs), "the version's object", seconds=4)
-        with pytest.raises(ServiceError, match="no champion yet"):
-            ModelSource(blobs, ManualClock()).get(Target("late", "champion", None))
-        blobs.put("models/late/artifact.msgpack", b"not ours to remove")
-        with store.begin() as records:
-            delete_model(records, "late", BY)
-        wait_until(lambda: keys_of(blobs) == {"models/late/artifact.msgpack"}, "the end of both objects", seconds=4)
-
-
-def keys_of(blobs: S3Blobs) -> set[str]:
-    """Return the keys of all models and versions."""
-    return {info.key for prefix in ("models/", "versions/") for info in blobs.list(prefix)}
 
 
 def test_keys_are_published(

@@ -111,7 +111,7 @@ def test_lease_that_ran_out(
     with running(settings):
         request = ask_for(store)
         assert take_ids(aws_clients, settings.queue_training) == [request.id]
-        warehouse.claim(request, lease_seconds=3)
+        warehouse.claim(request.id, lease_seconds=3)
         assert take_ids(aws_clients, settings.queue_training, wait_seconds=1) == []
         assert take_ids(aws_clients, settings.queue_training) == [request.id]
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from trainyard.adapters.postgres import journal
 from trainyard.messages import DataArrived
-
-if TYPE_CHECKING:
-    from trainyard.contracts.requests import RequestRecord
 
 COLUMNS = [
     {"name": "x", "type": "float", "role": "feature", "nullable": True, "categories": None, "physical": "c1"},
@@ -73,7 +69,7 @@ class Warehouse:
                 journal.post(connection, "arrived", DataArrived("flights", batch, last))
         return int(last)
 
-    def claim(self, request: RequestRecord, *, lease_seconds: float = 60.0, instance_id: str | None = None) -> None:
+    def claim(self, request_id: str, *, lease_seconds: float = 60.0, instance_id: str | None = None) -> None:
         """Let a trainer hold the request."""
         with self._engine.begin() as connection:
             fence = connection.execute(
@@ -82,17 +78,17 @@ class Warehouse:
                     " holder = 'test', lease_until = clock_timestamp() + make_interval(secs => :lease),"
                     " started_at = coalesce(started_at, now()) WHERE id = CAST(:id AS uuid) RETURNING fence"
                 ),
-                {"id": request.id, "lease": lease_seconds},
+                {"id": request_id, "lease": lease_seconds},
             ).scalar_one()
             connection.execute(
                 sa.text(
                     "INSERT INTO core.run (id, request_id, attempt, fence, worker, instance_id)"
                     " VALUES (gen_random_uuid(), CAST(:id AS uuid), 1, :fence, 'test', :instance)"
                 ),
-                {"id": request.id, "fence": fence, "instance": instance_id},
+                {"id": request_id, "fence": fence, "instance": instance_id},
             )
 
-    def finish(self, request: RequestRecord, *, sha256: str = "ab" * 32, size: int = 10) -> int:
+    def finish(self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10) -> int:
         """Let the holder publish a version; return its number."""
         with self._engine.begin() as connection:
             number = connection.execute(
@@ -108,16 +104,16 @@ class Warehouse:
                     FROM core.training_request r JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
                     JOIN core.model m ON m.id = r.model_id WHERE r.id = CAST(:id AS uuid) RETURNING version"""
                 ),
-                {"id": request.id, "sha256": sha256, "size": size},
+                {"id": request_id, "sha256": sha256, "size": size},
             ).scalar_one()
             connection.execute(
                 sa.text(
                     "UPDATE core.training_request SET state = 'done', finished_at = now() WHERE id = CAST(:id AS uuid)"
                 ),
-                {"id": request.id},
+                {"id": request_id},
             )
             connection.execute(
                 sa.text("UPDATE core.run SET state = 'done', ended_at = now() WHERE request_id = CAST(:id AS uuid)"),
-                {"id": request.id},
+                {"id": request_id},
             )
         return int(number)

@@ -98,13 +98,21 @@ def test_lists_are_read_page_by_page(api, client):
 
 
 def test_a_file_is_sent_again_from_its_start(api, client):
-    """A connection that broke in the middle of an upload costs a repeat of the whole file, with the same key."""
+    """A connection that broke in the middle of an upload costs a repeat of the whole file."""
     api.on("POST", "/v1/datasets/d/rows", requests.ConnectionError(), (201, {"id": "b"}))
     assert client.upload("d", io.BytesIO(b"a,b\n1,2\n"), "text/csv") == {"id": "b"}
     assert [one.body for one in api.asked] == [b"a,b\n1,2\n"] * 2
-    assert len({one.headers["Idempotency-Key"] for one in api.asked}) == 1
     assert api.asked[0].headers["Content-Type"] == "text/csv"
     assert api.asked[0].headers["Content-Length"] == "8"
+
+
+def test_rows_are_identified_by_themselves_unless_the_caller_says_otherwise(api, client):
+    """The same file again must be the same batch: no random key makes it another one."""
+    api.on("POST", "/v1/datasets/d/rows", (201, {"id": "b"}))
+    client.upload("d", io.BytesIO(b"a\n1\n"), "text/csv")
+    client.push("d", [{"a": 1}])
+    client.upload("d", io.BytesIO(b"a\n1\n"), "text/csv", key="again")
+    assert [one.headers.get("Idempotency-Key") for one in api.asked] == [None, None, "again"]
 
 
 def test_a_stream_is_sent_once_in_chunks(api, client):

@@ -65,3 +65,14 @@ def test_no_bytes_escape_as_another_error(type_name, data):
         assert e.raw == body  # noqa: PT017
     else:
         assert message.type == type_name
+
+
+def test_records_that_are_packed_already_make_the_same_message() -> None:
+    """`joined` gives the bytes of `outgoing` without unpacking what it sends."""
+    records = [{"id": f"pr_{n}", "inputs": {"x": n, "é": None}, "output": {"prediction": True}} for n in range(20)]
+    assert (
+        PredictionLogged.joined([msgpack.packb(record) for record in records]) == PredictionLogged(records).outgoing()
+    )
+    for count in (0, 15, 16, 65_536):
+        body = PredictionLogged.joined([b"\xc0"] * count).body
+        assert len(msgpack.unpackb(base64.b64decode(body))["records"]) == count

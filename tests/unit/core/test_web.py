@@ -77,7 +77,6 @@ def test_a_route_answers_with_the_callers_request_id(client):
         ("/v1/admin", {}, (403, "wrong_scope")),
         ("/v1/nothing", {}, (404, "not_found")),
         ("/v1/admin/", {}, (404, "not_found")),
-        ("/v1/things/a%00b", {}, (404, "not_found")),
         ("/v1/things?limit=0", {}, (400, "bad_request")),
         ("/v1/things?limit=1001", {}, (400, "bad_request")),
         ("/v1/things?limit=0000000019999999999999999999", {}, (400, "bad_request")),

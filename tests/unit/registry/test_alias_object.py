@@ -7,7 +7,16 @@ from typing import Any
 import msgpack
 import pytest
 
-from trainyard.alias_object import AliasObject, alias_key, artifact_key, decode_alias, encode_alias
+from trainyard.alias_object import (
+    AliasObject,
+    alias_key,
+    artifact_key,
+    decode_alias,
+    encode_alias,
+    model_key,
+    version_key,
+    version_object,
+)
 
 _SHA = "ab" * 32
 _ALIAS = AliasObject("late", "champion", 3, artifact_key("late", _SHA), _SHA, 1234, 1.0, 7)
@@ -28,6 +37,17 @@ def test_keys() -> None:
     """The keys are those of the API page."""
     assert alias_key("late", "champion") == "aliases/late/champion"
     assert artifact_key("late", _SHA) == f"models/late/{_SHA}.msgpack"
+    assert version_key("late", 12) == "versions/late/12"
+    assert model_key("late") == "catalogue/late"
+    with pytest.raises(ValueError, match="count from 1"):
+        version_key("late", 0)
+
+
+def test_a_versions_object_is_in_the_aliases_format() -> None:
+    """It names the version, its artifact and no alias that could be asked for by mistake."""
+    made = version_object("late", 12, _SHA, 99)
+    assert decode_alias(encode_alias(made)) == made
+    assert (made.version, made.key, made.size, made.seq) == (12, artifact_key("late", _SHA), 99, 0)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "Upper", "a" * 49, "a\n", "1a"])

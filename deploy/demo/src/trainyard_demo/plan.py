@@ -28,9 +28,10 @@ class Plan:
     rows: int = 6_000
     budget_seconds: float = 8.0
     families: tuple[str, ...] = ("linear", "trees")
-    #: longest waits in seconds: for rows to be committed, for a training to begin, to end, for logs and a new champion
+    #: longest waits in seconds: for rows to be committed, for a training to begin, to end, for logs, for a
+    #: new champion and a new key to be known
     patience: dict[str, float] = field(
-        default_factory=lambda: {"commit": 60, "begin": 60, "train": 180, "log": 60, "champion": 20}
+        default_factory=lambda: {"commit": 60, "begin": 60, "train": 180, "log": 60, "champion": 20, "key": 15}
     )
 
     @property
@@ -41,6 +42,8 @@ class Plan:
             "budget_seconds": self.budget_seconds,
             "families": list(self.families),
             "seed": self.seed % 2**31,
+            # One model in fifty that is no better would pass by luck; with the default of 1 it would be one in six.
+            "gate": {"noise_margin": 2.0},
         }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from trainyard_client import ApiError
 from trainyard_demo import training
 from trainyard_demo.data.flights import FEATURES, KEY, LABEL, LATE_MINUTES
+from trainyard_demo.errors import DemoError
 from trainyard_demo.live import Live, Truth
 from trainyard_demo.plan import DATASET, MODEL, Plan, is_pushed, name_of
 
@@ -66,12 +67,28 @@ class Story:
             "AUC and log-loss are of the live predictions, computed from GET /v1/predictions and the rows that came\n"
             "later; each was checked to be equal to the service's own figure from the feedback."
         )
+        self._ask_the_doctor()
         return chapters
 
+    def _ask_the_doctor(self) -> None:
+        report = self._user.client.doctor()
+        wrong = [f"{check['id']} {check['title']}" for check in report["checks"] if not check["passed"]]
+        if wrong:
+            raise DemoError(f"trainyard doctor finds something wrong: {'; '.join(wrong)}")
+        self._narrator.step(
+            f"trainyard doctor: {len(report['checks'])} checks that nothing was lost or doubled, all passed"
+        )
+
     def curl(self) -> str:
-        """Return a command line that works when pasted: an API key of its own and a flight of the spare month."""
+        """Return a command line that works when pasted: an API key of its own and a flight of the spare month.
+
+        Raises:
+            DemoError: the same request, tried here, is not answered in time.
+        """
         key = self._user.client.create_key("demo-curl", ["predict"])["key"]
         row = {name: value for name, value in self._rows(self._plan.spare)[0].items() if name in FEATURES}
+        answer = self._user.try_key(key, row, patience=self._plan.patience["key"])
+        self._narrator.step(f"a new API key that may only predict works: {json.dumps(answer['rows'][0])}")
         return " ".join(
             [
                 "curl", "-s", f"{self._user.client.base_url}/v1/predict/{MODEL}",
@@ -165,12 +182,12 @@ class Story:
             f"trainer at work {outcome.began_after:.1f} s after the rows were committed"
         )
         narrator.table(training.gate_rows(version), indent=10)
+        words = training.decisive(version)["words"]
         if outcome.promoted:
-            narrator.step(f"version {version['version']} is champion", style="green")
+            narrator.step(f"version {version['version']} is champion: {words}", style="green")
         else:
-            narrator.step(
-                f"version {version['version']} is not promoted, {self._champion or 'nobody'} stays", style="yellow"
-            )
+            stays = f"version {self._champion} stays" if self._champion else "there is no champion yet"
+            narrator.step(f"version {version['version']} is not promoted, {stays}: {words}", style="yellow")
         self._champion = self._champion_now()
 
     def _champion_now(self) -> int | None:
@@ -185,6 +202,7 @@ class Story:
 def _line(chapter: Chapter) -> dict[str, str]:
     """Return one line of the final table."""
     version = chapter.outcome.version
+    check = training.decisive(version)
     return {
         "month": chapter.title,
         "rows": f"{chapter.rows:,}",
@@ -192,14 +210,9 @@ def _line(chapter: Chapter) -> dict[str, str]:
         "live AUC": f"{chapter.live.auc:.3f}" if chapter.live else "–",
         "log-loss": f"{chapter.live.log_loss:.3f}" if chapter.live else "–",
         "new version": str(version["version"]),
-        "gate: measured, needed": training.decisive(version),
-        "promoted": "yes" if chapter.outcome.promoted else f"no: {failed_checks(version)}",
+        "gate: measured, needed": training.compared(check),
+        "promoted": "yes" if chapter.outcome.promoted else f"no: {check['name'].replace('_', ' ')}",
     }
-
-
-def failed_checks(version: Json) -> str:
-    """Return the names of the checks that a version did not pass."""
-    return ", ".join(check["name"].replace("_", " ") for check in version["gate"]["checks"] if not check["passed"])
 
 
 def as_data(chapters: Sequence[Chapter]) -> list[Json]:

@@ -91,18 +91,20 @@ def gate_rows(version: Json) -> list[dict[str, str]]:
             "measured": _figure(check["value"]),
             "needed": _figure(check["threshold"]),
             "": "passed" if check["passed"] else "NOT PASSED",
-            "in words": check["words"],
         }
         for check in version["gate"]["checks"]
     ]
 
 
-def decisive(version: Json) -> str:
-    """Return the last check's numbers, ``+0.0041 > 0.0018``: what the promotion hung on."""
-    checks = version["gate"]["checks"]
-    check = next((c for c in checks if not c["passed"]), checks[-1])
-    sign = ">" if check["passed"] else "≤"
-    return f"{_figure(check['value'])} {sign} {_figure(check['threshold'])}"
+def decisive(version: Json) -> Json:
+    """Return the check that the promotion hung on: the first that was not passed, else the last."""
+    checks: list[Json] = version["gate"]["checks"]
+    return next((c for c in checks if not c["passed"]), checks[-1])
+
+
+def compared(check: Json) -> str:
+    """Return a check's numbers, such as ``0.0041 > 0.0018``."""
+    return f"{_figure(check['value'])} {'>' if check['passed'] else '≤'} {_figure(check['threshold'])}"
 
 
 def _figure(value: float | None) -> str:

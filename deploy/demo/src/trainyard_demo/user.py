@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config as BotoConfig
 
-from trainyard_client import ApiError
+from trainyard_client import ApiError, Client
 from trainyard_demo.data.flights import EVENT_TIME, FEATURES, KEY, LABEL
 from trainyard_demo.data.render import as_csv, as_ndjson
 from trainyard_demo.errors import DemoError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainyard.clock import Clock
-    from trainyard_client import Client
     from trainyard_embedded.stack import Ready
 
     Row = dict[str, Any]
@@ -113,9 +112,28 @@ class User:
         items = [{"prediction_id": ident, "label": truth[flight]} for ident, flight in asked.flight.items()]
         taken = 0
         for start in range(0, len(items), 5 * _BATCH):
-            answer = self.client.feedback(items[start : start + 5 * _BATCH])
-            taken += answer["accepted"] + answer["parked"]
+            # accepted counts those too that are parked until their prediction is in the log
+            taken += self.client.feedback(items[start : start + 5 * _BATCH])["accepted"]
         return taken
+
+    def try_key(self, key: str, features: Row, *, patience: float) -> Json:
+        """Return the answer to one prediction asked with another API key, once the key is known everywhere.
+
+        Raises:
+            DemoError: the key is not known in time.
+        """
+        with Client(self.client.base_url, key, clock=self._clock) as other:
+
+            def look() -> Json | None:
+                try:
+                    return other.predict(MODEL, [features])
+                except ApiError as e:
+                    if e.code != "bad_key":
+                        raise
+                    return None
+
+            found: Json = self.until(look, seconds=patience, what="the predictor to know the new key")
+        return found
 
     def until(self, look: Callable[[], Any], *, seconds: float, what: str) -> Any:
         """Return the first truthy value of ``look``, asked five times a second.

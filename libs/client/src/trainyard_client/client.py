@@ -100,15 +100,17 @@ class Client:
 
     def push(self, name: str, rows: Sequence[Json]) -> Json:
         """Send rows and return their batch; the same rows again return the same batch."""
-        return self._post(f"/v1/datasets/{_in_path(name)}/rows", {"rows": list(rows)})
+        return self._sent("POST", f"/v1/datasets/{_in_path(name)}/rows", json={"rows": list(rows)}, keyed=False)
 
     def upload(self, name: str, body: Readable | Iterable[bytes], content_type: str, *, key: str | None = None) -> Json:
         """Stream a file or an iterator of bytes and return its batch; memory does not grow with its size.
 
+        The same body again is the same batch, unless another ``key`` says that it is not.
+
         Args:
             body: an open binary file is repeated from its start when a connection breaks, anything else is sent once.
             content_type: ``text/csv``, ``application/x-ndjson`` or ``application/json``.
-            key: idempotency key, for callers who repeat the call themselves.
+            key: idempotency key, for rows that are meant to arrive twice.
         """
         rewind = _rewinder(body)
         return self._sent(
@@ -117,6 +119,7 @@ class Client:
             data=body,
             content_type=content_type,
             idempotency_key=key,
+            keyed=False,
             rewind=rewind,
             once=rewind is None,
         )

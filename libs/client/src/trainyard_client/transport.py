@@ -1,8 +1,8 @@
 """One HTTP request to a service: key, repeats, idempotency, errors. The only module here that knows requests.
 
 A request is repeated when nobody answered or the service asked for it, and only when a repeat cannot do harm: GET, PUT
-and DELETE are idempotent by themselves, every POST carries an ``Idempotency-Key``. A body that cannot be sent twice
-(standard input) is sent once.
+and DELETE are idempotent by themselves, a POST carries an ``Idempotency-Key``. Rows need none: the same body is the
+same batch. A body that cannot be sent twice (standard input) is sent once.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Transport:
         data: Any = None,
         content_type: str | None = None,
         idempotency_key: str | None = None,
+        keyed: bool = True,
         rewind: Callable[[], object] | None = None,
         once: bool = False,
     ) -> Any:
@@ -83,7 +84,7 @@ class Transport:
 
         Args:
             json, data: the body, as a value or as bytes, a file or an iterator of bytes with its ``content_type``.
-            idempotency_key: by default every POST gets one of its own.
+            idempotency_key: by default every POST gets one of its own, unless it is not ``keyed``.
             rewind: makes ``data`` readable from its start again.
             once: the body cannot be sent again.
 
@@ -93,7 +94,7 @@ class Transport:
             ClientError: the body cannot be written as JSON (it holds a NaN).
         """
         headers = {"Accept": _JSON}
-        if method == "POST":
+        if idempotency_key or (keyed and method == "POST"):
             headers["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
         if content_type:
             headers["Content-Type"] = content_type

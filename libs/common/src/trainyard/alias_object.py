@@ -4,8 +4,8 @@ The scheduler writes ``aliases/<model>/<alias>`` from the database; the predicto
 so that an unchanged alias has an unchanged etag. Every S3 key of models and aliases is built here.
 
 Two more objects let the predictor, which has no database, answer exactly: ``versions/<model>/<version>``, in the same
-format with :data:`VERSION_ALIAS` as alias, finds a version by its number; ``models/<model>/model`` (any bytes) exists
-for as long as the model does, so that a model without champion is told from a model that nobody made.
+format with :data:`VERSION_ALIAS` as alias, finds a version by its number; ``catalogue/<model>`` (empty) exists for as
+long as the model does, so that a model without champion is told from a model that nobody made.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def version_key(model: str, version: int) -> str:
 
 def model_key(model: str) -> str:
     """Return the key of the object that exists while the model does; ValueError as for :func:`alias_key`."""
-    return f"models/{_checked(model)}/model"
+    return f"catalogue/{_checked(model)}"
 
 
 def version_object(model: str, version: int, sha256: str, size: int) -> AliasObject:

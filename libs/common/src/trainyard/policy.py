@@ -36,7 +36,7 @@ class GatePolicy:
         noise_margin: how many standard errors of the difference the challenger may lie behind or must lie ahead.
     """
 
-    min_rows: int = 200
+    min_rows: int = 100
     min_improvement: float = 0.0
     noise_margin: float = 1.0
 

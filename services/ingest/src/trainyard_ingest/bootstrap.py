@@ -7,6 +7,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from gunicorn.http.errors import NoMoreData, ParseException
+
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
@@ -45,7 +47,7 @@ def build_app(config: Config) -> Flask:
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
-    return make_app(
+    app = make_app(
         "ingest",
         web.routes(warehouse, log, RowIntake(warehouse), TakeFeedback(log)),
         ring=ring,
@@ -54,6 +56,9 @@ def build_app(config: Config) -> Flask:
         hosts=config.allowed_hosts,
         version=version("trainyard-ingest"),
     )
+    app.register_error_handler(ParseException, web.broken_body)
+    app.register_error_handler(NoMoreData, web.broken_body)
+    return app
 
 
 def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
@@ -71,10 +76,11 @@ def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callab
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse))
+    sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(
         SqsQueue(clients.sqs, config.queue_objects, on_missing=ensure),
-        landing_handler(landing),
+        landing_handler(landing, sweeping.soon),
         visibility_seconds=_OBJECT_SECONDS,
     )
     predictions = consumer(
@@ -82,9 +88,8 @@ def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callab
         predictions_handler(log, TakeFeedback(log)),
         visibility_seconds=_PREDICTIONS_SECONDS,
     )
-    sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     return {
-        "landing": (objects.step, sweeping.soon),  # an emulator that was killed has forgotten its notifications
+        "landing": (objects.step, sweeping.soon),
         "landing sweep": (sweeping.step, sweeping.soon),
         "predictions": (predictions.step, lambda: None),
     }

@@ -139,9 +139,12 @@ class Sweeping:
         self._wait()
         if self._stop.is_set():
             return
-        self._due.set()  # stays due until a sweep has ended well
-        tried = self._landing.sweep(self._stop.is_set)
-        self._due.clear()
+        self._due.clear()  # before the sweep: who asks while it runs means the next one
+        try:
+            tried = self._landing.sweep(self._stop.is_set)
+        except TransientError:
+            self._due.set()
+            raise
         if tried:
             _log.info("landing.swept", files=tried)
 
@@ -151,18 +154,25 @@ class Sweeping:
             waited += _STOP_SECONDS
 
 
-def landing_handler(landing: Landing) -> Callable[[Received], None]:
-    """Return what to do with an S3 notification: take each object that it names."""
+def landing_handler(landing: Landing, sweep_soon: Callable[[], None]) -> Callable[[Received], None]:
+    """Return what to do with an S3 notification: take each object that it names.
+
+    S3's test event says that the notifications have just been set up, so files that came before were not announced.
+    """
 
     def handle(message: Received) -> None:
-        for key, etag in created_objects(message.body):
+        created = created_objects(message.body)
+        if created is None:
+            sweep_soon()
+            return
+        for key, etag in created:
             landing.take(key, etag)
 
     return handle
 
 
-def created_objects(body: str) -> list[tuple[str, str]]:
-    """Return key and etag of each object that an S3 notification says was created; none for S3's test event.
+def created_objects(body: str) -> list[tuple[str, str]] | None:
+    """Return key and etag of each object that an S3 notification says was created; None for S3's test event.
 
     Raises:
         MessageError: it is not an S3 notification.
@@ -170,7 +180,7 @@ def created_objects(body: str) -> list[tuple[str, str]]:
     try:
         event = json.loads(body)
         if event.get("Event") == "s3:TestEvent":
-            return []
+            return None
         return [
             (unquote_plus(record["s3"]["object"]["key"]), str(record["s3"]["object"]["eTag"]).strip('"'))
             for record in event["Records"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from trainyard.adapters.web import Route, page_arguments, principal, read_object, trace_id
+from trainyard.adapters.web import Route, json_response, page_arguments, principal, read_object, trace_id
+from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema import Schema
@@ -47,7 +48,7 @@ class DatasetViews:
 
     def put(self, name: str) -> tuple[int, Any]:
         """Make a dataset, or find it made alike."""
-        if formats.NAME.fullmatch(name) is None:
+        if not is_name(name):
             raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         _refuse_encoded()
         schema = Schema.from_dict(read_object(required=["columns"]))
@@ -56,15 +57,15 @@ class DatasetViews:
 
     def infer(self, name: str) -> tuple[int, Any]:
         """Suggest columns for a sample."""
-        if formats.NAME.fullmatch(name) is None:
+        if not is_name(name):
             raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         kind = _body_format()
-        return 200, formats.infer(Source(request.stream, formats.MAX_SAMPLE_BYTES), kind).to_dict()
+        return 200, formats.infer(Source(_Body(), formats.MAX_SAMPLE_BYTES), kind).to_dict()
 
     def listed(self) -> tuple[int, Any]:
         """List datasets by name."""
         limit, after = page_arguments()
-        if after is not None and formats.NAME.fullmatch(after) is None:
+        if after is not None and not is_name(after):
             raise _bad_cursor()
         found = self._warehouse.datasets(limit=limit + 1, after=after)
         return 200, _page([dataset.as_dict() for dataset in found], limit, lambda last: str(last["name"]))
@@ -96,7 +97,7 @@ class BatchViews:
         key, key_id = _idempotency_key(), principal().key_id
         fingerprint = None if key is None else f"key:{key_id}:{key}"
         origin = Origin("http", key_id, fingerprint, trace_id())
-        stored = self._intake.take(name, request.stream, kind, origin)
+        stored = self._intake.take(name, _Body(), kind, origin)
         return (201 if stored.new else 200), stored.batch.as_dict()
 
     def listed(self, name: str) -> tuple[int, Any]:
@@ -135,7 +136,7 @@ class LogViews:
         model, version = request.args.get("model"), request.args.get("version")
         if version is not None and not _is_number(version):
             raise _bad("version must be a whole number")
-        if model is not None and (formats.NAME.fullmatch(model) is None or not self._log.knows(model)):
+        if model is not None and (not is_name(model) or not self._log.knows(model)):
             raise ServiceError("unknown_model", "there is no model of that name")
         wanted = None if version is None else int(version)
         found = self._log.page(model=model, version=wanted, limit=limit + 1, after=_number(cursor))
@@ -160,8 +161,37 @@ class LogViews:
         return 200, asdict(self._feedback.take(items, key_id=key_id, trace_id=trace_id(), once=once))
 
 
+class _Body:
+    """The request's body as a stream that tells a broken upload from a complete one.
+
+    The server takes a connection that closes early for the end of the body; half a file must not become a batch.
+    """
+
+    def __init__(self) -> None:
+        self._stream = request.stream
+        self._announced = request.content_length
+        self._read = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end.
+
+        Raises:
+            ServiceError: ``bad_request``: the body ended before its announced length.
+        """
+        block: bytes = self._stream.read(size)
+        self._read += len(block)
+        if not block and self._announced is not None and self._read < self._announced:
+            raise _bad(f"the body ended after {self._read:,} of {self._announced:,} bytes; nothing was stored")
+        return block
+
+
+def broken_body(_error: Exception) -> Response:
+    """Answer a request whose body broke off, or whose chunked encoding is malformed, as the server found out."""
+    return json_response(400, _bad("the body broke off or its chunked encoding is malformed").as_dict())
+
+
 def _named(warehouse: Warehouse, name: str) -> Dataset:
-    if formats.NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ServiceError(
             "unknown_dataset", "no dataset can bear that name: a-z, 0-9 and _, at most 48, a letter first"
         )

@@ -7,6 +7,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from flask import request
+
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
@@ -26,11 +28,11 @@ from trainyard_scheduler.edges import Loop, Program, patiently
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.publish import AliasPublisher, KeyPublisher, ModelPublisher, VersionPublisher
+from trainyard_scheduler.use_cases.publish import Publisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Flask, Response
 
     from trainyard.config import Config
 
@@ -39,8 +41,6 @@ _KEYS_EVERY_SECONDS = 2.0
 _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
-#: Models and versions are told of by events; the period is for objects that were lost.
-_CATALOGUE_SECONDS = 30.0
 _FLEET_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
 _LONG_POLL_SECONDS = 2
@@ -74,7 +74,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         doctor=Doctor(PostgresEvidence(engine), blobs),
         events=EventStreams(store, lambda: Listener(database_url), clock),
     )
-    return make_app(
+    app = make_app(
         "scheduler",
         web.routes(services),
         ring=ring,
@@ -83,6 +83,16 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
     )
+    publisher = Publisher(store, blobs)
+
+    @app.after_request
+    def publish(response: Response) -> Response:
+        # Who made a model, a key or a move is answered when the other services can see it.
+        if request.method != "GET" and response.status_code < 300:
+            publisher.hurry()
+        return response
+
+    return app
 
 
 def _keep_fresh(ring: KeyRing, stop: threading.Event) -> None:
@@ -114,8 +124,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "arrived": sqs(config.queue_arrived),
         "predictions": sqs(config.queue_predictions),
     }
-    aliases, live_keys = AliasPublisher(store, blobs), KeyPublisher(store, blobs)
-    versions, models = VersionPublisher(store, blobs), ModelPublisher(store, blobs)
+    publisher = Publisher(store, blobs)
     reconciler = Reconciler(
         store,
         resend_seconds=config.resend_seconds,
@@ -128,14 +137,6 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         fleet_max=config.fleet_max,
     )
 
-    def publish() -> None:
-        live_keys.step()
-        aliases.step()
-
-    def catalogue() -> None:
-        models.step()
-        versions.step()
-
     loop = partial(Loop, stop=stop)
     loops = [
         loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
@@ -146,8 +147,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         ),
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
-        loop("publisher", publish, period=_PUBLISH_SECONDS),
-        loop("catalogue", catalogue, period=_CATALOGUE_SECONDS),
+        loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
     ]

@@ -154,8 +154,6 @@ _WAKES = {
     "run.": (),
     "request.": ("fleet",),
     "fleet.": (),
-    "model.": ("catalogue", "publisher", "fleet"),
-    "version.": ("catalogue",),
 }
 
 

@@ -150,9 +150,8 @@ def _show_outcome(output: Output, request: Json, version: Json | None) -> None:
 
 def show_gate(output: Output, version: Json) -> None:
     """Print the checks of a version's gate report, value beside threshold."""
-    checks = version["gate"].get("checks", [])
-    columns = tuple(dict.fromkeys(name for check in checks for name in check))
-    output.table(checks, columns, empty="no gate report")
+    columns = ("name", "value", "threshold", "passed", "words")
+    output.table(version["gate"].get("checks", []), columns, empty="no gate report")
 
 
 def _add_run_commands(root: click.Group, group: click.Group) -> None:

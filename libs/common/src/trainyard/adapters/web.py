@@ -153,9 +153,12 @@ def _check_host(hosts: Sequence[str]) -> None:
         raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
 
 
-def _view(route: Route, ring: KeyRing) -> Callable[..., Response]:
+def _view(route: Route, ring: KeyRing | None) -> Callable[..., Response]:
+    if route.scope is not None and ring is None:
+        raise ValueError(f"{route.rule} needs a scope, and the service has no API keys to check it with")
+
     def call(**values: Any) -> Response:
-        if route.scope is not None:
+        if route.scope is not None and ring is not None:
             g.principal = ring.authenticate(request.headers.get("Authorization"))
             if not g.principal.may(route.scope):
                 raise ServiceError("wrong_scope", f"this route needs the scope '{route.scope}'")
@@ -171,7 +174,7 @@ def make_app(
     service: str,
     routes: Sequence[Route],
     *,
-    ring: KeyRing,
+    ring: KeyRing | None,
     clock: Clock,
     ready: Callable[[], dict[str, bool]],
     hosts: Sequence[str],
@@ -182,7 +185,7 @@ def make_app(
     Args:
         service: short name, in metrics and OpenAPI.
         routes: everything the service answers, besides /healthz, /readyz, /metrics and /openapi.json.
-        ring: the live API keys.
+        ring: the live API keys; None for a service whose routes are all open.
         clock: measures latencies.
         ready: names what the service needs and whether it answers; /readyz is 503 while one does not.
         hosts: lower-case host names that the ``Host`` header may carry.
@@ -203,10 +206,10 @@ def make_app(
 
 
 def _own_routes(
-    ring: KeyRing, ready: Callable[[], dict[str, bool]], metrics: _Metrics, document: dict[str, Any]
+    ring: KeyRing | None, ready: Callable[[], dict[str, bool]], metrics: _Metrics, document: dict[str, Any]
 ) -> list[Route]:
     def readiness() -> tuple[int, Any]:
-        parts = {**ready(), "api keys": ring.ready}
+        parts = ready() if ring is None else {**ready(), "api keys": ring.ready}
         return (200 if all(parts.values()) else 503), {"ready": all(parts.values()), "needs": parts}
 
     return [
@@ -233,8 +236,6 @@ def _frame_requests(app: Flask, metrics: _Metrics, clock: Clock, hosts: Sequence
         g.trace_id = asked if _TRACE.fullmatch(asked) else secrets.token_hex(16)
         if len(request.full_path) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
-        if "\0" in request.path:  # Postgres takes no text with it: nothing can have such a name
-            raise ServiceError("not_found", "no such route or object")
         _check_host(hosts)
 
     @app.after_request

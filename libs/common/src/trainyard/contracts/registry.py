@@ -108,7 +108,7 @@ class PublishedAlias:
 
 
 @dataclass(frozen=True)
-class RegisteredVersion:
+class PublishedVersion:
     """A version with what its object on the blob store must say about the artifact."""
 
     model: str
@@ -194,6 +194,6 @@ class Versions(Protocol):
         """Return every alias of every model."""
         ...
 
-    def registered(self) -> Sequence[RegisteredVersion]:
+    def published_versions(self) -> Sequence[PublishedVersion]:
         """Return every version of every model."""
         ...

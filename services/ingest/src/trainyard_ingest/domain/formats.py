@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from trainyard_ingest.domain.source import Source
     from trainyard_ingest.domain.tally import Tally
 
-#: Names of datasets and models.
-NAME = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
 MAX_STREAM_BYTES = 4 << 30
 MAX_JSON_BYTES = 64 << 20
 MAX_SAMPLE_BYTES = 8 << 20

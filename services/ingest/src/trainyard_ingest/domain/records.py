@@ -7,8 +7,8 @@ import re
 from datetime import datetime
 from typing import Any
 
+from trainyard.alias_object import is_name
 from trainyard.contracts.prediction_log import Prediction
-from trainyard_ingest.domain.formats import NAME
 from trainyard_ingest.domain.labels import PREDICTION_ID
 
 _FIELDS = {"id", "model", "version", "key_id", "trace_id", "inputs", "output", "latency_us", "predicted_at"}
@@ -24,7 +24,7 @@ def read_record(record: Any) -> Prediction:
     if not isinstance(record, dict) or set(record) != _FIELDS:
         raise ValueError(f"a record has exactly the fields {', '.join(sorted(_FIELDS))}")
     _require(isinstance(record["id"], str) and PREDICTION_ID.fullmatch(record["id"]) is not None, "id")
-    _require(isinstance(record["model"], str) and NAME.fullmatch(record["model"]) is not None, "model")
+    _require(isinstance(record["model"], str) and is_name(record["model"]), "model")
     _require(_is_count(record["version"]) and record["version"] > 0, "version")
     for name in ("key_id", "trace_id"):
         _require(record[name] is None or _is_word(record[name]), name)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from trainyard import logs
+from trainyard.alias_object import is_name
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.errors import ServiceError
 from trainyard_ingest.domain import formats
@@ -103,7 +104,7 @@ def landing_file(key: str) -> tuple[str, Format] | None:
     """Return dataset and format of a landing file's key, or None for any other key."""
     name, slash, rest = key.removeprefix(LANDING_PREFIX).partition("/")
     kind = formats.by_name(rest)
-    if not key.startswith(LANDING_PREFIX) or not slash or kind is None or formats.NAME.fullmatch(name) is None:
+    if not key.startswith(LANDING_PREFIX) or not slash or kind is None or not is_name(name):
         return None
     return name, kind
 

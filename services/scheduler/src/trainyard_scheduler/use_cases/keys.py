@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from trainyard import auth, logs
@@ -52,7 +53,7 @@ def revoke_key(records: Records, key_id: str, by: By) -> None:
     Raises:
         ServiceError: ``unknown_key``, or ``conflict`` for the key that asks: it would lock its owner out.
     """
-    found = records.keys.get(key_id)
+    found = records.keys.get(key_id) if is_key_id(key_id) else None
     if found is None:
         raise ServiceError("unknown_key", f"there is no API key {key_id[:80]!r}")
     if key_id == by.key_id:
@@ -62,6 +63,11 @@ def revoke_key(records: Records, key_id: str, by: By) -> None:
     records.keys.revoke(key_id)
     records.journal.announce("key.revoked", f"key/{key_id}", {"name": found.name})
     records.journal.audit(actor=by.key_id, action="key.revoke", subject=f"key/{key_id}", details={"name": found.name})
+
+
+def is_key_id(text: str) -> bool:
+    """Tell whether ``text`` has the form of a key's id."""
+    return re.fullmatch("[0-9a-f]{16}", text) is not None
 
 
 def register_files(store: Store, files: Sequence[tuple[Path | None, str, str]]) -> None:

@@ -1,34 +1,29 @@
-"""What the database says, written to the blob store for services without a database.
-
-Aliases, versions, the models there are, and the API keys.
-"""
+"""What the database says, written to the blob store for services without a database: models and API keys."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from trainyard import auth, logs
 from trainyard.alias_object import AliasObject, alias_key, encode_alias, model_key, version_key, version_object
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
-    from trainyard.contracts.scheduling import Records, Store
+    from trainyard.contracts.scheduling import Store
 
-ALIASES = "aliases/"
-_VERSIONS = "versions/"
-_MODELS = "models/"
+PREFIXES = ("aliases/", "catalogue/", "versions/")
 _log = logs.get(__name__)
 
 
-class _Publisher:
-    """Keeps the objects under ``prefix`` equal to the database.
+class ModelPublisher:
+    """Keeps the objects of models, versions and aliases (trainyard.alias_object) equal to the database.
 
-    One listing tells by its etags what differs, so an unchanged object costs no request of its own. Foreign
-    overwrites, a lost object and a lost bucket show up in the next listing.
+    A listing for each kind tells by its etags what differs, so an unchanged object costs no request of its own.
+    Foreign overwrites, a lost object and a lost bucket show up in the next listing.
     """
-
-    prefix: str
 
     def __init__(self, store: Store, blobs: BlobStore) -> None:
         self._store = store
@@ -38,12 +33,12 @@ class _Publisher:
     def step(self) -> int:
         """Write and delete what differs; return how many objects."""
         wanted = self._wanted()
-        found = {info.key: info.etag for info in self._blobs.list(self.prefix) if self._is_ours(info.key)}
+        found = {info.key: info.etag for prefix in PREFIXES for info in self._blobs.list(prefix)}
         different = [key for key, data in wanted.items() if not self._stands(key, data, found.get(key))]
         surplus = [key for key in found if key not in wanted]
         if not different and not surplus:
             return 0
-        # The database may have changed since the first look: what is written is what holds now.
+        # An alias may have moved, or a model come into being, since the first look: what is written is what holds now.
         wanted = self._wanted()
         for key in different:
             if key in wanted:
@@ -52,21 +47,23 @@ class _Publisher:
         for key in surplus:
             if key not in wanted:
                 self._blobs.delete(key)
-                _log.info("object.removed", key=key)
+                _log.info("object.unpublished", key=key)
         self._written = {key: value for key, value in self._written.items() if key in wanted}
         return len(different) + len(surplus)
 
     def _wanted(self) -> dict[str, bytes]:
         with self._store.begin() as records:
-            return self._objects(records)
-
-    def _objects(self, records: Records) -> dict[str, bytes]:
-        """Return what must stand under the prefix, by key."""
-        raise NotImplementedError
-
-    def _is_ours(self, key: str) -> bool:
-        """Tell whether an object under the prefix is one that this publisher writes and removes."""
-        return key.startswith(self.prefix)
+            models = records.models.names()
+            versions = records.versions.published_versions()
+            aliases = records.versions.published()
+        wanted = {model_key(name): b"" for name in models}
+        for v in versions:
+            wanted[version_key(v.model, v.version)] = encode_alias(version_object(v.model, v.version, v.sha256, v.size))
+        for a in aliases:
+            wanted[alias_key(a.model, a.alias)] = encode_alias(
+                AliasObject(a.model, a.alias, a.version, a.key, a.sha256, a.size, a.weight, a.seq)
+            )
+        return wanted
 
     def _stands(self, key: str, data: bytes, etag: str | None) -> bool:
         if etag is None:
@@ -81,45 +78,6 @@ class _Publisher:
             return False
         self._written[key] = (data, blob.etag)
         return True
-
-
-class AliasPublisher(_Publisher):
-    """``aliases/<model>/<alias>``: where the predictor finds the version to serve."""
-
-    prefix = ALIASES
-
-    def _objects(self, records: Records) -> dict[str, bytes]:
-        return {
-            alias_key(a.model, a.alias): encode_alias(
-                AliasObject(a.model, a.alias, a.version, a.key, a.sha256, a.size, a.weight, a.seq)
-            )
-            for a in records.versions.published()
-        }
-
-
-class VersionPublisher(_Publisher):
-    """``versions/<model>/<version>``: where the predictor finds a version that is asked for by its number."""
-
-    prefix = _VERSIONS
-
-    def _objects(self, records: Records) -> dict[str, bytes]:
-        return {
-            version_key(v.model, v.version): encode_alias(version_object(v.model, v.version, v.sha256, v.size))
-            for v in records.versions.registered()
-        }
-
-
-class ModelPublisher(_Publisher):
-    """``models/<model>/model``: tells the predictor a model without champion from one that nobody made."""
-
-    prefix = _MODELS
-
-    def _objects(self, records: Records) -> dict[str, bytes]:
-        return dict.fromkeys(map(model_key, records.models.names()), b"")
-
-    def _is_ours(self, key: str) -> bool:
-        # The artifacts lie beside it.
-        return key.endswith("/model")
 
 
 class KeyPublisher:
@@ -152,3 +110,25 @@ class KeyPublisher:
             return False
         self._written = (data, blob.etag)
         return True
+
+
+class Publisher:
+    """Both of the above in turn; may be called from many threads."""
+
+    def __init__(self, store: Store, blobs: BlobStore) -> None:
+        self._keys = KeyPublisher(store, blobs)
+        self._models = ModelPublisher(store, blobs)
+        self._turn = threading.Lock()
+
+    def step(self) -> None:
+        """Write what differs."""
+        with self._turn:
+            self._keys.step()
+            self._models.step()
+
+    def hurry(self) -> None:
+        """Write what differs now, for a caller who is about to use it; in an outage the loop does it later."""
+        try:
+            self.step()
+        except TransientError as e:
+            _log.warning("publish.postponed", reason=str(e))

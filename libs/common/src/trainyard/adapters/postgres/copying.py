@@ -183,16 +183,16 @@ class _Source:
 
     def read(self, size: int = -1) -> bytes:
         """Return at most ``size`` bytes, and none at the end."""
-        while self._at == len(self._piece):
-            try:
+        try:
+            while self._at == len(self._piece):
                 chunk = next(self._rows.chunks, None)
-            except Exception as e:
-                self.failure = e
-                raise
-            if chunk is None:
-                return b""
-            crashpoint("K3")
-            self._piece, self._at = _encode(chunk, self._rows), 0
+                if chunk is None:
+                    return b""
+                crashpoint("K3")
+                self._piece, self._at = _encode(chunk, self._rows), 0
+        except Exception as e:
+            self.failure = e
+            raise
         end = len(self._piece) if size < 0 else self._at + size
         piece = self._piece[self._at : end]
         self._at += len(piece)

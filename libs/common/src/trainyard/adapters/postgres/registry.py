@@ -12,7 +12,7 @@ from trainyard.contracts.registry import (
     ModelRecord,
     Models,
     PublishedAlias,
-    RegisteredVersion,
+    PublishedVersion,
     VersionRecord,
     Versions,
 )
@@ -239,14 +239,15 @@ class PostgresVersions(Versions):
         )
         return [PublishedAlias(**row) for row in found.mappings()]
 
-    def registered(self) -> Sequence[RegisteredVersion]:
-        """Return every version."""
+    def published_versions(self) -> Sequence[PublishedVersion]:
+        """Return every version with its artifact."""
         found = run(
             self._connection,
-            "SELECT m.name AS model, v.version, v.sha256, v.size_bytes AS size FROM core.version v"
-            " JOIN core.model m ON m.id = v.model_id WHERE m.deleted_at IS NULL ORDER BY 1, 2",
+            "SELECT m.name AS model, v.version, v.sha256, v.size_bytes AS size"
+            " FROM core.version v JOIN core.model m ON m.id = v.model_id"
+            " WHERE m.deleted_at IS NULL ORDER BY 1, 2",
         )
-        return [RegisteredVersion(**row) for row in found.mappings()]
+        return [PublishedVersion(**row) for row in found.mappings()]
 
 
 def _model(row: Any) -> ModelRecord:

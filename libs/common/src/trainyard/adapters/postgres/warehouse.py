@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -120,38 +119,34 @@ class PostgresWarehouse(Warehouse):
 
     def load(self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake]) -> Stored:
         """COPY into a staging table, then number, move and enter the batch under the dataset's lock."""
-        intake: Intake | None = None
-        batch_id = uuid.uuid4()
+        sent: tuple[Intake, Stored] | None = None
         try:
             with transaction(self._engine) as connection:
                 copying.stage(connection, dataset, rows)
                 intake = conclude()
                 crashpoint("K4")
-                stored = self._merge(connection, dataset, intake, batch_id)
+                sent = intake, self._merge(connection, dataset, intake)
         except TransientError as lost:
-            if intake is None:
+            if sent is None:  # it failed before COMMIT, so nothing is stored
                 raise
-            return self._settle(dataset, intake, batch_id, lost)
+            return self._settle(dataset, *sent, lost)
         crashpoint("K8")
-        return stored
+        return sent[1]
 
     def refuse(self, dataset: Dataset, intake: Intake, reason: str) -> Stored:
         """Enter the refusal in the ledger."""
-        batch_id = uuid.uuid4()
-        try:
-            with transaction(self._engine) as connection:
-                self._lock(connection, dataset)
-                earlier = _find(connection, dataset, intake.fingerprint)
-                if earlier is not None:
-                    return earlier
-                stored = self._enter(connection, dataset, intake, batch_id, reason=reason)
-                journal.announce(connection, "batch.refused", f"dataset/{dataset.name}", stored.batch.as_dict())
-        except TransientError as lost:
-            return self._settle(dataset, intake, batch_id, lost)
-        return stored
+        with transaction(self._engine) as connection:
+            self._lock(connection, dataset)
+            earlier = _find(connection, dataset, intake.fingerprint)
+            if earlier is not None:
+                return earlier
+            stored = self._enter(connection, dataset, intake, uuid.uuid4(), reason=reason)
+            journal.announce(connection, "batch.refused", f"dataset/{dataset.name}", stored.batch.as_dict())
+            return stored
 
-    def _merge(self, connection: sa.Connection, dataset: Dataset, intake: Intake, batch_id: uuid.UUID) -> Stored:
+    def _merge(self, connection: sa.Connection, dataset: Dataset, intake: Intake) -> Stored:
         """Give the staged rows their numbers and write everything that the batch leaves behind."""
+        batch_id = uuid.uuid4()
         checksum = copying.staged_checksum(connection, dataset)  # before the lock: others need not wait for it
         last_seq = self._lock(connection, dataset)
         earlier = _find(connection, dataset, intake.fingerprint)
@@ -191,40 +186,42 @@ class PostgresWarehouse(Warehouse):
         checksum: Any = 0,
         reason: str | None = None,
     ) -> Stored:
-        batch = Batch(
-            id=str(batch_id),
-            dataset=dataset.name,
-            source=intake.source,
-            source_name=intake.source_name,
-            state="committed" if span else "refused",
-            rows=span[1] - span[0] + 1 if span else 0,
-            rejected=intake.rejected,
-            first_seq=span[0] if span else None,
-            last_seq=span[1] if span else None,
-            reason=reason,
-            created_at=self._clock.now(),
-        )
+        first, last = span or (None, None)
+        state, rows = ("committed", span[1] - span[0] + 1) if span else ("refused", 0)
         values = {
             "id": batch_id,
             "dataset": dataset.id,
-            "source": batch.source,
-            "source_name": batch.source_name,
+            "source": intake.source,
+            "source_name": intake.source_name,
             "fingerprint": intake.fingerprint,
             "body_sha256": intake.body_sha256,
-            "state": batch.state,
-            "rows": batch.rows,
-            "rejected": batch.rejected,
-            "first": batch.first_seq,
-            "last": batch.last_seq,
+            "state": state,
+            "rows": rows,
+            "rejected": intake.rejected,
+            "first": first,
+            "last": last,
             "checksum": checksum,
             "reason": reason,
             "trace_id": intake.trace_id,
         }
         created_at = connection.execute(sa.text(_ENTER), values).scalar_one()
         _keep_rejects(connection, batch_id, intake.rejects[:MAX_REJECTS_KEPT])
-        return Stored(replace(batch, created_at=created_at), intake.body_sha256, new=True)
+        batch = Batch(
+            id=str(batch_id),
+            dataset=dataset.name,
+            source=intake.source,
+            source_name=intake.source_name,
+            state=state,
+            rows=rows,
+            rejected=intake.rejected,
+            first_seq=first,
+            last_seq=last,
+            reason=reason,
+            created_at=created_at,
+        )
+        return Stored(batch, intake.body_sha256, new=True)
 
-    def _settle(self, dataset: Dataset, intake: Intake, batch_id: uuid.UUID, lost: TransientError) -> Stored:
+    def _settle(self, dataset: Dataset, intake: Intake, sent: Stored, lost: TransientError) -> Stored:
         """Find out whether a transaction whose end was lost was committed: the ledger knows.
 
         The dataset's lock is taken first: a server process that still works on that COMMIT holds it.
@@ -239,7 +236,7 @@ class PostgresWarehouse(Warehouse):
                 continue
             if found is None:
                 raise lost
-            return Stored(found.batch, found.body_sha256, new=found.batch.id == str(batch_id))
+            return Stored(found.batch, found.body_sha256, new=sent.new and found.batch.id == sent.batch.id)
         raise lost
 
     # --- batches, out ---

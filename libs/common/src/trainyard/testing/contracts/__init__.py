@@ -4,6 +4,18 @@ from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
 from trainyard.testing.contracts.queue import QueueContract
+from trainyard.testing.contracts.runs import RunsContract
+from trainyard.testing.contracts.scheduling import SchedulingContract
+from trainyard.testing.contracts.snapshots import SnapshotsContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
 
-__all__ = ["BlobStoreContract", "FleetContract", "PredictionLogContract", "QueueContract", "WarehouseContract"]
+__all__ = [
+    "BlobStoreContract",
+    "FleetContract",
+    "PredictionLogContract",
+    "QueueContract",
+    "RunsContract",
+    "SchedulingContract",
+    "SnapshotsContract",
+    "WarehouseContract",
+]

@@ -114,7 +114,9 @@ class PredictionLogContract:
         with pytest.raises(ServiceError) as refused:
             _give(log, Label(1, prediction_id="p1"), once=Repeatable("POST /v1/feedback", "k1", "a", "other"))
         assert refused.value.code == "key_reused"
-        assert _give(log, Label(1, prediction_id="p1"), once=Repeatable("POST /v1/feedback", "k2", "a", "b")).parked == 0
+        assert (
+            _give(log, Label(1, prediction_id="p1"), once=Repeatable("POST /v1/feedback", "k2", "a", "b")).parked == 0
+        )
 
     def test_given_once_at_once(self, log: PredictionLog) -> None:
         """Of eight who send the same key at once, all get the same answer."""

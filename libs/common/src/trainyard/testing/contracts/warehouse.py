@@ -42,9 +42,7 @@ def _intake(fingerprint: str, **others: Any) -> Intake:
     return Intake(source="http", source_name="k1", fingerprint=fingerprint, body_sha256=f"of {fingerprint}", **others)
 
 
-def _load(
-    warehouse: Warehouse, dataset: Dataset, ids: Sequence[int], fingerprint: str = "f1", **others: Any
-) -> Stored:
+def _load(warehouse: Warehouse, dataset: Dataset, ids: Sequence[int], fingerprint: str = "f1", **others: Any) -> Stored:
     chunks = iter([[(str(number),) for number in ids]])
     return warehouse.load(dataset, Rows(("id",), "", chunks), lambda: _intake(fingerprint, **others))
 
@@ -126,7 +124,10 @@ class WarehouseContract:
         """Columns that a batch does not name are missing in all its rows; the empty cell can mean missing."""
         dataset, _ = warehouse.create("shop", _SCHEMA, actor="k1")
         warehouse.load(dataset, Rows(("kind", "id"), "", iter([[("", "1"), ("x", "2")]])), lambda: _intake("f1"))
-        assert [(row["id"], row["kind"], row["note"]) for row in stored_rows("shop")] == [(1, None, None), (2, "x", None)]
+        assert [(row["id"], row["kind"], row["note"]) for row in stored_rows("shop")] == [
+            (1, None, None),
+            (2, "x", None),
+        ]
 
     def test_single_column(self, warehouse: Warehouse, stored_rows: StoredRows) -> None:
         """A table of one column keeps its missing values."""

@@ -4,6 +4,18 @@ from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.fleet import MemoryFleet
 from trainyard.testing.fakes.prediction_log import MemoryPredictionLog
 from trainyard.testing.fakes.queue import MemoryQueue
+from trainyard.testing.fakes.runs import MemoryRuns
+from trainyard.testing.fakes.scheduling import MemoryStore
+from trainyard.testing.fakes.snapshots import MemorySnapshots
 from trainyard.testing.fakes.warehouse import MemoryWarehouse
 
-__all__ = ["MemoryBlobs", "MemoryFleet", "MemoryPredictionLog", "MemoryQueue", "MemoryWarehouse"]
+__all__ = [
+    "MemoryBlobs",
+    "MemoryFleet",
+    "MemoryPredictionLog",
+    "MemoryQueue",
+    "MemoryRuns",
+    "MemorySnapshots",
+    "MemoryStore",
+    "MemoryWarehouse",
+]

@@ -1,0 +1,211 @@
+"""Training requests from the trainer's side: claim one, keep it, hand it back, or publish what came of it.
+
+Whoever claims a request holds it by a *lease* that runs out unless it is renewed, by the clock of the database, and
+carries a *fence*: a number that rises with every claim. Every write names its fence, and a write with an old one is
+refused with :class:`LeaseLostError`: a holder that was believed dead can do no harm when it wakes up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trainyard.errors import TrainyardError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Attempts that a request is worth; those that were handed back uncounted do not count.
+MAX_ATTEMPTS = 3
+
+
+class LeaseLostError(TrainyardError):
+    """The request is no longer held under this fence; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What a holder shows with every write."""
+
+    request_id: str
+    run_id: str
+    fence: int
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The version in use when the request was claimed; ``seq`` is its alias's, for compare-and-set."""
+
+    version: int
+    seq: int
+    artifact_key: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed request, with all that its run needs to know.
+
+    ``known_seq`` is the highest ``upto_seq`` of all versions of the model, 0 when there is none. ``settings`` are
+    those of the request row (:meth:`trainyard.policy.Policy.settings`).
+    """
+
+    lease: Lease
+    attempt: int
+    model_id: int
+    model: str
+    dataset_id: int
+    dataset: str
+    label: str
+    task: str
+    upto_seq: int
+    settings: Mapping[str, Any]
+    champion: Champion | None
+    known_seq: int
+    trace_id: str | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer to a claim.
+
+    Attributes:
+        outcome: ``claimed`` (``job`` is ours now), ``held`` (somebody else's for ``seconds_left``), ``settled``
+            (done, failed or cancelled, be it just now: ``state``), ``unknown`` (no such request).
+    """
+
+    outcome: str
+    job: Job | None = None
+    state: str = ""
+    seconds_left: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate inside a run. ``metrics`` are on the validation rows; ``seconds`` is what it cost."""
+
+    number: int
+    family: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    seconds: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A version to be registered; its artifact is stored already. The mappings are JSON objects."""
+
+    artifact_key: str
+    sha256: str
+    size_bytes: int
+    snapshot_rows: int
+    snapshot_hash: str
+    holdout: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    gate: Mapping[str, Any]
+    passed: bool
+    trials: Sequence[Trial]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A registered version; ``words`` say why it was promoted, or why not."""
+
+    version: int
+    run_id: str
+    promoted: bool
+    words: str
+
+
+class Runs(Protocol):
+    """Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer."""
+
+    def claim(self, request_id: str, *, worker: str, instance_id: str | None, lease_seconds: float) -> Claim:
+        """Take the request if it is queued, or running with a lease that has run out (that run becomes 'lost').
+
+        A request of a deleted model, or one that was asked to be cancelled, becomes 'cancelled' instead; one that has
+        used up :data:`MAX_ATTEMPTS` becomes 'failed'.
+        """
+        ...
+
+    def beat(self, lease: Lease, *, lease_seconds: float, progress: Mapping[str, Any] | None = None) -> bool:
+        """Renew the lease from now on, note the progress, and return whether cancelling was asked for.
+
+        ``progress`` is ``{"stage", "done", "total", "message"}``.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def release(self, lease: Lease, *, reason: str) -> None:
+        """Hand the request back unharmed: 'queued' again, not counted as an attempt, with a new message to come.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def retry(self, lease: Lease, *, error_class: str, error: str) -> None:
+        """Record a failed attempt and queue the request again, with a new message to come.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def fail(self, lease: Lease, *, error_class: str, error: str) -> None:
+        """Record that the request has failed for good.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def cancel(self, lease: Lease) -> None:
+        """Record that the run was stopped because somebody asked for it.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def publish(self, lease: Lease, version: NewVersion, *, compared_with: Champion | None) -> Published:
+        """Register the version and end request and run, all in one transaction.
+
+        A version that passed becomes champion if the alias still is what it was compared with; the old champion
+        becomes 'previous'. After :class:`~trainyard.errors.TransientError` the outcome is unknown: ask
+        :meth:`published`.
+
+        Raises:
+            LeaseLostError: it is not ours any more; nothing was written.
+        """
+        ...
+
+    def published(self, request_id: str) -> Published | None:
+        """Return what came of the request, or None when it has no version (yet)."""
+        ...
+
+    def open_requests(self) -> int:
+        """Return how many requests of all models are queued or running."""
+        ...
+
+
+def promotion(
+    version: NewVersion, compared_with: Champion | None, current: Champion | None, *, deleted: bool = False
+) -> tuple[bool, str]:
+    """Decide whether a version becomes champion, and say why: the one rule for every implementation.
+
+    ``current`` is the champion now, under the lock that moves it; ``deleted``: the model is gone.
+    """
+    if not version.passed:
+        return False, f"not promoted: {version.gate.get('summary', 'the gate refused it')}"
+    if deleted:
+        return False, "not promoted: the model was deleted meanwhile"
+    compared, now = (None if c is None else (c.version, c.seq) for c in (compared_with, current))
+    if compared != now:
+        then = "no champion" if compared_with is None else f"version {compared_with.version}"
+        since = "there is none" if current is None else f"it is version {current.version}"
+        return False, f"not promoted: it was compared with {then} as champion, but the alias was moved: {since} now"
+    return True, f"promoted: {version.gate.get('summary', 'the gate passed it')}"

@@ -1,0 +1,324 @@
+"""What every store of training requests does for trainers. The class needs the fixture ``desk``."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from trainyard.contracts.runs import MAX_ATTEMPTS, Champion, Job, LeaseLostError, NewVersion, Trial
+
+if TYPE_CHECKING:
+    from trainyard.contracts.runs import Claim, Runs
+
+_LEASE = 60.0
+
+
+class RunsDesk(Protocol):
+    """The other side of the store: what schedulers and people do to requests, and what they see."""
+
+    runs: Runs
+
+    def request(self, model: str = "flights", upto_seq: int = 100) -> str:
+        """Queue a request; return its id."""
+        ...
+
+    def expire(self, request_id: str) -> None:
+        """Let the lease run out."""
+        ...
+
+    def ask_to_cancel(self, request_id: str) -> None:
+        """Set the wish to cancel."""
+        ...
+
+    def delete_model(self, model: str) -> None:
+        """Mark the model deleted."""
+        ...
+
+    def move_champion(self, model: str, version: int) -> None:
+        """Point the champion elsewhere, as an operator does."""
+        ...
+
+    def row(self, request_id: str) -> dict[str, Any]:
+        """Return state, attempt, fence, error_class and error of the request."""
+        ...
+
+    def run_states(self, request_id: str) -> list[str]:
+        """Return the states of the request's runs, oldest first."""
+        ...
+
+    def progress(self, request_id: str) -> dict[str, Any]:
+        """Return the progress of the newest run."""
+        ...
+
+    def posted(self) -> list[str]:
+        """Return the requests that have a message waiting to be sent."""
+        ...
+
+    def versions(self, model: str) -> list[int]:
+        """Return the numbers of the model's versions."""
+        ...
+
+    def aliases(self, model: str) -> dict[str, tuple[int, int]]:
+        """Return version and seq by alias."""
+        ...
+
+
+def new_version(*, passed: bool = True, name: str = "a") -> NewVersion:
+    """Return a version whose artifact is called after ``name`` (one hex digit)."""
+    return NewVersion(
+        artifact_key=f"models/flights/{name * 64}.msgpack",
+        sha256=name * 64,
+        size_bytes=10,
+        snapshot_rows=99,
+        snapshot_hash="0" * 64,
+        holdout={"rule": "hash", "test_rows": 20},
+        metrics={"log_loss": 0.5},
+        gate={"summary": "passed: better" if passed else "refused: no better", "passed": passed},
+        passed=passed,
+        trials=[Trial(1, "linear", {"strength": 1.0}, {"loss": 0.5}, 0.1, chosen=True)],
+    )
+
+
+def claim(desk: RunsDesk, request_id: str) -> Claim:
+    """Claim as some worker."""
+    return desk.runs.claim(request_id, worker="w:1", instance_id="i-1", lease_seconds=_LEASE)
+
+
+def claimed(desk: RunsDesk, request_id: str) -> Job:
+    """Claim, and have it."""
+    job = claim(desk, request_id).job
+    assert job is not None
+    return job
+
+
+class RunsContract:
+    """Claims, leases, fences, ends, and publication with promotion."""
+
+    def test_claim(self, desk: RunsDesk) -> None:
+        """A queued request is taken with all that its run needs, and counts one attempt."""
+        request_id = desk.request(upto_seq=70)
+        job = claimed(desk, request_id)
+        assert (job.lease.request_id, job.lease.fence, job.attempt) == (request_id, 1, 1)
+        assert (job.model, job.upto_seq, job.known_seq, job.champion) == ("flights", 70, 0, None)
+        assert job.settings["families"] == ["linear", "trees"]
+        row = desk.row(request_id)
+        assert (row["state"], row["attempt"], row["fence"]) == ("running", 1, 1)
+        assert desk.run_states(request_id) == ["running"]
+
+    def test_unknown_request(self, desk: RunsDesk) -> None:
+        """A request that does not exist is said to be unknown."""
+        assert claim(desk, "00000000-0000-4000-8000-000000000000").outcome == "unknown"
+
+    def test_live_lease_is_respected(self, desk: RunsDesk) -> None:
+        """A second claim learns for how long the first one holds, and changes nothing."""
+        request_id = desk.request()
+        claimed(desk, request_id)
+        second = claim(desk, request_id)
+        assert (second.outcome, second.job) == ("held", None)
+        assert 0 < second.seconds_left <= _LEASE
+        assert desk.row(request_id)["attempt"] == 1
+
+    def test_only_one_of_many_claims_wins(self, desk: RunsDesk) -> None:
+        """Of eight claims at once exactly one gets the request."""
+        request_id = desk.request()
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = list(pool.map(lambda _: claim(desk, request_id).outcome, range(8)))
+        assert sorted(outcomes) == ["claimed"] + ["held"] * 7
+        assert desk.run_states(request_id) == ["running"]
+
+    def test_lost_lease_is_taken_over(self, desk: RunsDesk) -> None:
+        """When a lease has run out the next claim wins with a higher fence, and the old run counts as lost."""
+        request_id = desk.request()
+        zombie = claimed(desk, request_id)
+        desk.expire(request_id)
+        job = claimed(desk, request_id)
+        assert (job.lease.fence, job.attempt) == (2, 2)
+        assert desk.run_states(request_id) == ["lost", "running"]
+        for write in (
+            lambda: desk.runs.beat(zombie.lease, lease_seconds=_LEASE),
+            lambda: desk.runs.release(zombie.lease, reason="?"),
+            lambda: desk.runs.retry(zombie.lease, error_class="crash", error="?"),
+            lambda: desk.runs.fail(zombie.lease, error_class="crash", error="?"),
+            lambda: desk.runs.cancel(zombie.lease),
+            lambda: desk.runs.publish(zombie.lease, new_version(), compared_with=None),
+        ):
+            with pytest.raises(LeaseLostError):
+                write()
+        assert desk.row(request_id)["state"] == "running"
+        assert desk.versions("flights") == []
+
+    def test_a_beat_keeps_the_lease(self, desk: RunsDesk) -> None:
+        """A renewed lease is whole again; the progress is seen; the wish to cancel is told."""
+        request_id = desk.request()
+        job = claimed(desk, request_id)
+        desk.expire(request_id)
+        progress = {"stage": "fitting", "done": 3, "total": 9}
+        assert desk.runs.beat(job.lease, lease_seconds=_LEASE, progress=progress) is False
+        assert claim(desk, request_id).outcome == "held"
+        assert desk.progress(request_id) == progress
+        desk.ask_to_cancel(request_id)
+        assert desk.runs.beat(job.lease, lease_seconds=_LEASE) is True
+        assert desk.progress(request_id) == progress
+
+    def test_release_is_free(self, desk: RunsDesk) -> None:
+        """A request that was handed back is queued with a new message, and the attempt is not counted."""
+        request_id = desk.request()
+        for fence in range(1, MAX_ATTEMPTS + 3):
+            job = claimed(desk, request_id)
+            assert (job.attempt, job.lease.fence) == (1, fence)
+            desk.runs.release(job.lease, reason="spot notice")
+        row = desk.row(request_id)
+        assert (row["state"], row["attempt"]) == ("queued", 0)
+        assert desk.posted() == [request_id] * (MAX_ATTEMPTS + 2)
+        assert set(desk.run_states(request_id)) == {"released"}
+
+    def test_retry_counts(self, desk: RunsDesk) -> None:
+        """A failed attempt counts, says why, and the request comes again."""
+        request_id = desk.request()
+        desk.runs.retry(claimed(desk, request_id).lease, error_class="oom", error="killed")
+        row = desk.row(request_id)
+        assert (row["state"], row["attempt"], row["error_class"]) == ("queued", 1, "oom")
+        assert desk.posted() == [request_id]
+        assert claimed(desk, request_id).attempt == 2
+
+    def test_silent_deaths_end(self, desk: RunsDesk) -> None:
+        """A request whose workers die without a word fails when its attempts are used up."""
+        request_id = desk.request()
+        for _ in range(MAX_ATTEMPTS):
+            claimed(desk, request_id)
+            desk.expire(request_id)
+        last = claim(desk, request_id)
+        assert (last.outcome, last.state) == ("settled", "failed")
+        row = desk.row(request_id)
+        assert (row["state"], row["error_class"]) == ("failed", "lost")
+        assert desk.run_states(request_id) == ["lost"] * MAX_ATTEMPTS
+
+    def test_failure_is_final(self, desk: RunsDesk) -> None:
+        """A failed request keeps class and words, is not claimed again, and no message is posted for it."""
+        request_id = desk.request()
+        desk.runs.fail(claimed(desk, request_id).lease, error_class="data", error="one class")
+        row = desk.row(request_id)
+        assert (row["state"], row["error_class"], row["error"]) == ("failed", "data", "one class")
+        again = claim(desk, request_id)
+        assert (again.outcome, again.state) == ("settled", "failed")
+        assert desk.posted() == []
+        assert desk.run_states(request_id) == ["failed"]
+
+    def test_cancelled_while_running(self, desk: RunsDesk) -> None:
+        """A run that stopped on request leaves a cancelled request."""
+        request_id = desk.request()
+        job = claimed(desk, request_id)
+        desk.ask_to_cancel(request_id)
+        desk.runs.cancel(job.lease)
+        assert desk.row(request_id)["state"] == "cancelled"
+        assert desk.run_states(request_id) == ["cancelled"]
+
+    def test_cancelled_when_nobody_holds_it(self, desk: RunsDesk) -> None:
+        """A request that was asked to be cancelled while its worker was dying is cancelled by the next claim."""
+        request_id = desk.request()
+        claimed(desk, request_id)
+        desk.ask_to_cancel(request_id)
+        desk.expire(request_id)
+        assert claim(desk, request_id).state == "cancelled"
+        assert desk.row(request_id)["state"] == "cancelled"
+
+    def test_deleted_model(self, desk: RunsDesk) -> None:
+        """A request of a deleted model is cancelled instead of trained."""
+        request_id = desk.request()
+        desk.delete_model("flights")
+        assert claim(desk, request_id).state == "cancelled"
+
+    def test_first_version_becomes_champion(self, desk: RunsDesk) -> None:
+        """The first version that passes is promoted; request, run and version are done together."""
+        request_id = desk.request(upto_seq=70)
+        job = claimed(desk, request_id)
+        assert desk.runs.published(request_id) is None
+        published = desk.runs.publish(job.lease, new_version(), compared_with=job.champion)
+        assert (published.version, published.run_id, published.promoted) == (1, job.lease.run_id, True)
+        assert "passed: better" in published.words
+        assert desk.runs.published(request_id) == published
+        assert desk.row(request_id)["state"] == "done"
+        assert desk.run_states(request_id) == ["done"]
+        assert desk.aliases("flights") == {"champion": (1, 1)}
+        assert claim(desk, request_id).state == "done"
+
+    def test_better_challenger_takes_over(self, desk: RunsDesk) -> None:
+        """The next version that passes becomes champion, and the old champion is 'previous'."""
+        self._published(desk, upto_seq=70)
+        job = claimed(desk, desk.request(upto_seq=90))
+        assert job.known_seq == 70
+        assert job.champion == Champion(1, 1, new_version().artifact_key, "a" * 64)
+        published = desk.runs.publish(job.lease, new_version(name="b"), compared_with=job.champion)
+        assert (published.version, published.promoted) == (2, True)
+        assert desk.aliases("flights") == {"champion": (2, 2), "previous": (1, 1)}
+
+    def test_refused_challenger_is_kept_as_a_version(self, desk: RunsDesk) -> None:
+        """A version that did not pass is registered, says why, and moves nothing."""
+        self._published(desk, upto_seq=70)
+        job = claimed(desk, desk.request(upto_seq=90))
+        published = desk.runs.publish(job.lease, new_version(passed=False), compared_with=job.champion)
+        assert (published.version, published.promoted) == (2, False)
+        assert published.words == "not promoted: refused: no better"
+        assert desk.versions("flights") == [1, 2]
+        assert desk.aliases("flights") == {"champion": (1, 1)}
+
+    def test_champion_moved_meanwhile(self, desk: RunsDesk) -> None:
+        """A version that was compared with another champion is not promoted, and the record says so."""
+        self._published(desk, upto_seq=70)
+        self._published(desk, upto_seq=80, name="b")
+        job = claimed(desk, desk.request(upto_seq=90))
+        desk.move_champion("flights", 1)
+        published = desk.runs.publish(job.lease, new_version(name="c"), compared_with=job.champion)
+        assert not published.promoted
+        assert "compared with version 2" in published.words
+        assert desk.aliases("flights")["champion"][0] == 1
+
+    def test_champion_went_and_came_back(self, desk: RunsDesk) -> None:
+        """Compare-and-set is on the alias's seq: a champion that was moved away and back is not the same."""
+        self._published(desk, upto_seq=70)
+        job = claimed(desk, desk.request(upto_seq=90))
+        desk.move_champion("flights", 1)
+        assert not desk.runs.publish(job.lease, new_version(name="c"), compared_with=job.champion).promoted
+
+    def test_versions_of_two_runs_at_once(self, desk: RunsDesk) -> None:
+        """Two publications at the same time get numbers 1 and 2, and only one is promoted."""
+        jobs = [claimed(desk, desk.request(upto_seq=upto)) for upto in (70, 90)]
+        with ThreadPoolExecutor(2) as pool:
+            done = list(
+                pool.map(lambda job: desk.runs.publish(job.lease, new_version(), compared_with=job.champion), jobs)
+            )
+        assert sorted(p.version for p in done) == [1, 2]
+        assert sorted(p.promoted for p in done) == [False, True]
+        assert desk.versions("flights") == [1, 2]
+
+    def test_published_twice(self, desk: RunsDesk) -> None:
+        """A second publication under the same lease is refused: the first one ended it."""
+        job = claimed(desk, desk.request())
+        desk.runs.publish(job.lease, new_version(), compared_with=None)
+        with pytest.raises(LeaseLostError):
+            desk.runs.publish(job.lease, new_version(name="b"), compared_with=None)
+        assert desk.versions("flights") == [1]
+
+    def test_model_deleted_while_running(self, desk: RunsDesk) -> None:
+        """A version of a model that was deleted meanwhile is not promoted."""
+        job = claimed(desk, desk.request())
+        desk.delete_model("flights")
+        published = desk.runs.publish(job.lease, new_version(), compared_with=None)
+        assert not published.promoted
+        assert "deleted" in published.words
+        assert desk.aliases("flights") == {}
+
+    def test_open_requests(self, desk: RunsDesk) -> None:
+        """Queued and running requests count as open, others do not."""
+        assert desk.runs.open_requests() == 0
+        first, _ = desk.request(upto_seq=70), desk.request(upto_seq=80)
+        job = claimed(desk, first)
+        assert desk.runs.open_requests() == 2
+        desk.runs.fail(job.lease, error_class="data", error="?")
+        assert desk.runs.open_requests() == 1
+
+    def _published(self, desk: RunsDesk, *, upto_seq: int, name: str = "a") -> None:
+        job = claimed(desk, desk.request(upto_seq=upto_seq))
+        assert desk.runs.publish(job.lease, new_version(name=name), compared_with=job.champion).promoted

@@ -1,0 +1,240 @@
+"""Training requests in memory, from the trainer's side."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trainyard.contracts.runs import (
+    MAX_ATTEMPTS,
+    Champion,
+    Claim,
+    Job,
+    Lease,
+    LeaseLostError,
+    Published,
+    Runs,
+    promotion,
+)
+from trainyard.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.clock import Clock
+    from trainyard.contracts.runs import NewVersion
+
+
+@dataclass
+class MemoryModel:
+    """A model; ``aliases`` hold (version, seq), ``versions`` the published ones by number."""
+
+    id: int
+    name: str
+    task: str = "auto"
+    label: str = "y"
+    deleted: bool = False
+    versions: dict[int, NewVersion] = field(default_factory=dict)
+    aliases: dict[str, tuple[int, int]] = field(default_factory=dict)
+    known_seq: int = 0
+
+
+@dataclass
+class MemoryRun:
+    """A run of a request."""
+
+    id: str
+    fence: int
+    worker: str
+    instance_id: str | None
+    state: str = "running"
+    error_class: str | None = None
+    error: str | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class MemoryRequest:
+    """A request; the fields are those of ``core.training_request``."""
+
+    id: str
+    model: MemoryModel
+    upto_seq: int
+    settings: Mapping[str, Any]
+    state: str = "queued"
+    attempt: int = 0
+    fence: int = 0
+    lease_until: float = 0.0
+    cancel_requested: bool = False
+    error_class: str | None = None
+    error: str | None = None
+    runs: list[MemoryRun] = field(default_factory=list)
+    published: Published | None = None
+
+
+class MemoryRuns(Runs):
+    """The database's clock is ``clock``. ``posted`` lists the requests that got a new message.
+
+    ``outage`` is raised by every call while it is set; ``lose_answer`` once, after the next publication is done.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self.models: dict[str, MemoryModel] = {}
+        self.requests: dict[str, MemoryRequest] = {}
+        self.posted: list[str] = []
+        self.outage: Exception | None = None
+        self.lose_answer: Exception | None = None
+
+    def add(
+        self, model: str = "flights", *, upto_seq: int = 100, settings: Mapping[str, Any] | None = None, **more: Any
+    ) -> str:
+        """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
+        with self._lock:
+            found = self.models.setdefault(model, MemoryModel(len(self.models) + 1, model, **more))
+            request_id = str(uuid.uuid4())
+            given = Policy().settings() | dict(settings or {})
+            self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given)
+            return request_id
+
+    def claim(self, request_id: str, *, worker: str, instance_id: str | None, lease_seconds: float) -> Claim:
+        """Take the request if it can be taken."""
+        with self._lock:
+            self._answer()
+            request = self.requests.get(request_id)
+            if request is None:
+                return Claim("unknown")
+            if request.state not in ("queued", "running"):
+                return Claim("settled", state=request.state)
+            left = request.lease_until - self._clock.monotonic()
+            if request.state == "running" and left >= 0:
+                return Claim("held", state="running", seconds_left=left)
+            for run in request.runs:
+                if run.state == "running":
+                    run.state, run.error_class = "lost", "lost"
+            if request.model.deleted or request.cancel_requested:
+                request.state = "cancelled"
+                return Claim("settled", state="cancelled")
+            if request.attempt >= MAX_ATTEMPTS:
+                request.state, request.error_class, request.error = "failed", "lost", "its workers fell silent"
+                return Claim("settled", state="failed")
+            request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
+            request.lease_until = self._clock.monotonic() + lease_seconds
+            run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id)
+            request.runs.append(run)
+            return Claim("claimed", self._job(request, run), "running")
+
+    def beat(self, lease: Lease, *, lease_seconds: float, progress: Mapping[str, Any] | None = None) -> bool:
+        """Move the end of the lease."""
+        with self._lock:
+            request, run = self._held(lease)
+            request.lease_until = self._clock.monotonic() + lease_seconds
+            if progress is not None:
+                run.progress = dict(progress)
+            return request.cancel_requested
+
+    def release(self, lease: Lease, *, reason: str) -> None:
+        """Queue it again, uncounted."""
+        with self._lock:
+            request, run = self._held(lease)
+            request.state, request.attempt = "queued", request.attempt - 1
+            run.state, run.error = "released", reason
+            self.posted.append(request.id)
+
+    def retry(self, lease: Lease, *, error_class: str, error: str) -> None:
+        """Queue it again after a failure."""
+        with self._lock:
+            self._fail(lease, "queued", error_class, error)
+            self.posted.append(lease.request_id)
+
+    def fail(self, lease: Lease, *, error_class: str, error: str) -> None:
+        """End it as failed."""
+        with self._lock:
+            self._fail(lease, "failed", error_class, error)
+
+    def cancel(self, lease: Lease) -> None:
+        """End it as cancelled."""
+        with self._lock:
+            request, run = self._held(lease)
+            request.state = run.state = "cancelled"
+
+    def publish(self, lease: Lease, version: NewVersion, *, compared_with: Champion | None) -> Published:
+        """Register the version."""
+        with self._lock:
+            request, run = self._held(lease)
+            model = request.model
+            number = len(model.versions) + 1
+            promoted, words = promotion(version, compared_with, _champion(model), deleted=model.deleted)
+            model.versions[number] = version
+            model.known_seq = max(model.known_seq, request.upto_seq)
+            if promoted:
+                if "champion" in model.aliases:
+                    self.point(model, "previous", model.aliases["champion"][0])
+                self.point(model, "champion", number)
+            request.state = run.state = "done"
+            request.published = Published(number, run.id, promoted, words)
+            if self.lose_answer is not None:
+                error, self.lose_answer = self.lose_answer, None
+                raise error
+            return request.published
+
+    def published(self, request_id: str) -> Published | None:
+        """Return what came of the request."""
+        with self._lock:
+            self._answer()
+            return self.requests[request_id].published
+
+    def open_requests(self) -> int:
+        """Count."""
+        with self._lock:
+            self._answer()
+            return sum(request.state in ("queued", "running") for request in self.requests.values())
+
+    def point(self, model: MemoryModel, alias: str, version: int) -> None:
+        """Move an alias."""
+        model.aliases[alias] = (version, model.aliases.get(alias, (0, 0))[1] + 1)
+
+    def _answer(self) -> None:
+        if self.outage is not None:
+            raise self.outage
+
+    def _held(self, lease: Lease) -> tuple[MemoryRequest, MemoryRun]:
+        self._answer()
+        request = self.requests.get(lease.request_id)
+        if request is None or request.state != "running" or request.fence != lease.fence:
+            raise LeaseLostError(f"request {lease.request_id} is not held under fence {lease.fence} any more")
+        return request, next(run for run in request.runs if run.fence == lease.fence)
+
+    def _fail(self, lease: Lease, state: str, error_class: str, error: str) -> None:
+        request, run = self._held(lease)
+        request.state, request.error_class, request.error = state, error_class, error
+        run.state, run.error_class, run.error = "failed", error_class, error
+
+    def _job(self, request: MemoryRequest, run: MemoryRun) -> Job:
+        model = request.model
+        return Job(
+            lease=Lease(request.id, run.id, run.fence),
+            attempt=request.attempt,
+            model_id=model.id,
+            model=model.name,
+            dataset_id=1,
+            dataset="rows",
+            label=model.label,
+            task=model.task,
+            upto_seq=request.upto_seq,
+            settings=request.settings,
+            champion=_champion(model),
+            known_seq=model.known_seq,
+            trace_id=None,
+        )
+
+
+def _champion(model: MemoryModel) -> Champion | None:
+    if "champion" not in model.aliases:
+        return None
+    number, seq = model.aliases["champion"]
+    version = model.versions[number]
+    return Champion(number, seq, version.artifact_key, version.sha256)

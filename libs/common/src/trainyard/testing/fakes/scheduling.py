@@ -1,0 +1,263 @@
+"""The scheduler's records in memory: a transaction is a copy that takes the place of the original, or does not."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from trainyard.auth import LiveKey
+from trainyard.contracts.answers import Answers
+from trainyard.contracts.api_keys import ApiKeys, KeyRecord
+from trainyard.contracts.launches import Failures, Launch, Launches
+from trainyard.contracts.outbox import Outbox, Waiting
+from trainyard.contracts.queue import Outgoing
+from trainyard.contracts.scheduling import Answered, AuditEntry, Event, Journal, Records, ScoredLog, Store
+from trainyard.errors import ServiceError
+from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
+from trainyard.testing.fakes.scheduling_requests import MemoryRequests
+from trainyard.testing.fakes.scheduling_state import LaunchRow, Message, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from trainyard import messages
+    from trainyard.auth import ParsedKey
+    from trainyard.clock import Clock
+    from trainyard.contracts.fleet import LaunchSpec
+    from trainyard.contracts.idempotency import Repeatable
+
+
+class MemoryOutbox(Outbox):
+    """The outbox."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def post(self, queue: str, message: messages.Message) -> None:
+        """Add a message."""
+        outgoing = message.outgoing()
+        self._state.outbox.append(Message(next(self._state.numbers), queue, outgoing.type, outgoing.body))
+
+    def take(self, limit: int) -> list[Waiting]:
+        """Return the oldest waiting messages."""
+        waiting = [message for message in self._state.outbox if message.sent_at is None][:limit]
+        return [Waiting(message.id, message.queue, Outgoing(message.type, message.body)) for message in waiting]
+
+    def mark_sent(self, ids: Sequence[int]) -> None:
+        """Note that these were sent."""
+        for message in self._state.outbox:
+            if message.id in ids:
+                message.sent_at = self._state.clock.now()
+
+    def waiting(self, queue: str) -> list[Outgoing]:
+        """Return what waits."""
+        return [Outgoing(m.type, m.body) for m in self._state.outbox if m.sent_at is None and m.queue == queue]
+
+    def forget_sent(self, *, older_than_seconds: float) -> int:
+        """Remove old sent messages."""
+        until = self._state.clock.now() - timedelta(seconds=older_than_seconds)
+        kept = [m for m in self._state.outbox if m.sent_at is None or m.sent_at >= until]
+        gone = len(self._state.outbox) - len(kept)
+        self._state.outbox = kept
+        return gone
+
+
+class MemoryLaunches(Launches):
+    """The ledger."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def lock(self) -> None:
+        """Nothing: the store opens one transaction at a time."""
+
+    def open(self) -> list[Launch]:
+        """Return what is not over."""
+        return [self._launch(row) for row in self._state.launches.values() if row.state in {"asked", "launched"}]
+
+    def failures(self) -> Failures:
+        """Count failures since the last success."""
+        rows = list(self._state.launches.values())
+        last_good = max((i for i, row in enumerate(rows) if row.launched), default=-1)
+        failed = [row for row in rows[last_good + 1 :] if row.state == "failed"]
+        ago = (self._state.clock.now() - max(row.since for row in failed)).total_seconds() if failed else 0.0
+        return Failures(len(failed), ago)
+
+    def ask(self, spec: LaunchSpec) -> str:
+        """Add a launch."""
+        ident, now = str(uuid.uuid4()), self._state.clock.now()
+        self._state.launches[ident] = LaunchRow(ident, "asked", spec, now, now)
+        return ident
+
+    def take(self, launch_id: str) -> Launch | None:
+        """Return the launch if it is still 'asked'."""
+        row = self._state.launches.get(launch_id)
+        return self._launch(row) if row is not None and row.state == "asked" else None
+
+    def launched(self, launch_id: str, instance_id: str, instance_type: str) -> None:
+        """Note the instance."""
+        row = self._state.launches[launch_id]
+        row.state, row.instance_id, row.instance_type = "launched", instance_id, instance_type
+        row.since, row.launched = self._state.clock.now(), True
+
+    def failed(self, launch_id: str, error: str) -> None:
+        """Note the refusal."""
+        row = self._state.launches[launch_id]
+        row.state, row.error, row.since = "failed", error, self._state.clock.now()
+
+    def ended(self, launch_ids: Sequence[str]) -> None:
+        """Note that the instances are gone."""
+        for row in (self._state.launches[ident] for ident in launch_ids):
+            if row.state in {"asked", "launched"}:
+                row.state, row.since = "ended", self._state.clock.now()
+
+    def _launch(self, row: LaunchRow) -> Launch:
+        age = (self._state.clock.now() - row.since).total_seconds()
+        return Launch(row.id, row.state, row.instance_id, row.spec, age, row.created_at)
+
+
+class MemoryApiKeys(ApiKeys):
+    """The keys."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def add(
+        self, key: ParsedKey, *, name: str, scopes: Sequence[str], expires_in_days: int | None = None
+    ) -> KeyRecord | None:
+        """Register a key."""
+        if key.key_id in self._state.keys:
+            return None
+        now = self._state.clock.now()
+        expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
+        record = KeyRecord(key.key_id, name, tuple(scopes), now, expires_at, None)
+        self._state.keys[key.key_id] = (record, LiveKey(key.key_id, key.secret_sha256, tuple(scopes), expires_at))
+        return record
+
+    def get(self, key_id: str) -> KeyRecord | None:
+        """Return one key."""
+        found = self._state.keys.get(key_id)
+        return None if found is None else found[0]
+
+    def page(self, limit: int, after: str | None) -> list[KeyRecord]:
+        """Return keys by id."""
+        return [record for ident, (record, _) in sorted(self._state.keys.items()) if ident > (after or "")][:limit]
+
+    def revoke(self, key_id: str) -> None:
+        """Revoke the key, once."""
+        record, live = self._state.keys[key_id]
+        if record.revoked_at is None:
+            self._state.keys[key_id] = (replace(record, revoked_at=self._state.clock.now()), live)
+
+    def live(self) -> list[LiveKey]:
+        """Return what is in force."""
+        now = self._state.clock.now()
+        return [
+            live
+            for _, (record, live) in sorted(self._state.keys.items())
+            if record.revoked_at is None and (record.expires_at is None or record.expires_at > now)
+        ]
+
+
+class MemoryAnswers(Answers):
+    """The answers."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def first(self, post: Repeatable) -> tuple[int, str] | None:
+        """Return the first answer."""
+        found = self._state.answers.get((post.route, post.key_id, post.key))
+        if found is None:
+            return None
+        if found[0] != post.body_sha256:
+            raise ServiceError("key_reused", "this Idempotency-Key was used before with another body")
+        return found[1], found[2]
+
+    def keep(self, post: Repeatable, status: int, response: str) -> None:
+        """Keep the answer."""
+        self._state.answers[post.route, post.key_id, post.key] = (post.body_sha256, status, response)
+
+
+class MemoryJournal(Journal):
+    """Events and audit, without the hashes: those are SQL's business."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def announce(self, kind: str, subject: str, payload: Mapping[str, Any]) -> None:
+        """Record an event."""
+        event = Event(len(self._state.events) + 1, kind, subject, dict(payload), self._state.clock.now())
+        self._state.events.append(event)
+
+    def audit(self, *, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Append an entry."""
+        number, now = len(self._state.audit) + 1, self._state.clock.now()
+        self._state.audit.append(AuditEntry(number, now, actor, action, subject, dict(details), "", ""))
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        """Return later events."""
+        return [event for event in self._state.events if event.id > after][:limit]
+
+    def last_event(self) -> int:
+        """Return the highest id."""
+        return len(self._state.events)
+
+    def audit_page(self, limit: int, before: int | None) -> list[AuditEntry]:
+        """Return entries, newest first."""
+        return [entry for entry in self._state.audit[::-1] if before is None or entry.id < before][:limit]
+
+
+class MemoryScoredLog(ScoredLog):
+    """Predictions that a test has put into the state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def answered(self, model: str, *, most: int) -> Iterator[Answered]:
+        """Yield the newest predictions in order."""
+        yield from self._state.answered.get(model, [])[-most:]
+
+
+class MemoryRecords(Records):
+    """All rooms over one state."""
+
+    def __init__(self, state: State) -> None:
+        self.models = MemoryModels(state)
+        self.versions = MemoryVersions(state)
+        self.requests = MemoryRequests(state)
+        self.outbox = MemoryOutbox(state)
+        self.launches = MemoryLaunches(state)
+        self.keys = MemoryApiKeys(state)
+        self.answers = MemoryAnswers(state)
+        self.journal = MemoryJournal(state)
+        self.predictions = MemoryScoredLog(state)
+
+
+class MemoryStore(Store):
+    """One transaction at a time. ``state`` is what was committed; ``outage`` is raised by ``begin`` while it is set."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._lock = threading.Lock()
+        self.state = State(clock)
+        self.outage: Exception | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Records]:
+        """Open a transaction."""
+        if self.outage is not None:
+            raise self.outage
+        with self._lock:
+            working = _copied(self.state)
+            yield MemoryRecords(working)
+            self.state = working
+
+
+def _copied(state: State) -> State:
+    """Copy the tables; the clock and the numbers, which no rollback gives back, stay the same."""
+    return copy.deepcopy(state, {id(state.clock): state.clock, id(state.numbers): state.numbers})

@@ -1,0 +1,177 @@
+"""What the scheduler's records hold in memory, and how tests put there what other services would have."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from trainyard.contracts.registry import DatasetView, VersionRecord
+from trainyard.contracts.requests import RequestRecord, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from trainyard.auth import LiveKey
+    from trainyard.clock import Clock
+    from trainyard.contracts.api_keys import KeyRecord
+    from trainyard.contracts.fleet import LaunchSpec
+    from trainyard.contracts.registry import AliasRecord, DeploymentRecord
+    from trainyard.contracts.requests import Decision
+    from trainyard.contracts.scheduling import Answered, AuditEntry, Event
+    from trainyard.policy import Policy
+
+
+@dataclass
+class Request:
+    """A training request with what only the trainer's side sees."""
+
+    record: RequestRecord
+    model_id: int
+    fence: int = 0
+    lease_until: datetime | None = None
+    instance_id: str | None = None
+    sent_at: datetime | None = None
+    send_count: int = 0
+
+
+@dataclass
+class Model:
+    """A model's row."""
+
+    id: int
+    name: str
+    dataset_id: int
+    label: str
+    task: str
+    policy: Policy
+    created_at: datetime
+    deleted: bool = False
+
+
+@dataclass
+class Message:
+    """An outbox row."""
+
+    id: int
+    queue: str
+    type: str
+    body: str
+    sent_at: datetime | None = None
+
+
+@dataclass
+class LaunchRow:
+    """A launch's row."""
+
+    id: str
+    state: str
+    spec: LaunchSpec
+    created_at: datetime
+    since: datetime
+    instance_id: str | None = None
+    instance_type: str | None = None
+    error: str | None = None
+    launched: bool = False
+
+
+@dataclass
+class State:
+    """All tables. Lists are in order of insertion."""
+
+    clock: Clock
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    datasets: dict[int, DatasetView] = field(default_factory=dict)
+    models: list[Model] = field(default_factory=list)
+    versions: list[tuple[int, VersionRecord]] = field(default_factory=list)
+    aliases: dict[tuple[int, str], AliasRecord] = field(default_factory=dict)
+    deployments: list[tuple[int, DeploymentRecord]] = field(default_factory=list)
+    decisions: list[tuple[int, Decision]] = field(default_factory=list)
+    requests: dict[str, Request] = field(default_factory=dict)
+    runs: list[RunRecord] = field(default_factory=list)
+    outbox: list[Message] = field(default_factory=list)
+    launches: dict[str, LaunchRow] = field(default_factory=dict)
+    keys: dict[str, tuple[KeyRecord, LiveKey]] = field(default_factory=dict)
+    answers: dict[tuple[str, str, str], tuple[str, int, str]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    audit: list[AuditEntry] = field(default_factory=list)
+    answered: dict[str, list[Answered]] = field(default_factory=dict)
+
+    def model(self, model_id: int) -> Model:
+        """Return a model's row, deleted or not."""
+        return next(model for model in self.models if model.id == model_id)
+
+    # --- what ingest and trainers do ---
+
+    def add_dataset(self, name: str, columns: tuple[Mapping[str, Any], ...]) -> None:
+        """Create a dataset."""
+        number = next(self.numbers)
+        self.datasets[number] = DatasetView(number, name, columns, 0)
+
+    def add_rows(self, name: str, rows: int) -> int:
+        """Commit rows; return the number of the last."""
+        dataset = next(dataset for dataset in self.datasets.values() if dataset.name == name)
+        grown = replace(dataset, last_seq=dataset.last_seq + rows)
+        self.datasets[dataset.id] = grown
+        return grown.last_seq
+
+    def claim(self, request_id: str, *, lease_until: datetime, instance_id: str | None = None) -> None:
+        """Let a trainer hold the request."""
+        request, now = self.requests[request_id], self.clock.now()
+        record = request.record
+        request.record = replace(record, state="running", attempt=record.attempt + 1, started_at=now)
+        request.fence += 1
+        request.lease_until, request.instance_id = lease_until, instance_id
+        run = RunRecord(
+            id=str(uuid.uuid4()),
+            request_id=request_id,
+            model=record.model,
+            attempt=request.record.attempt,
+            state="running",
+            worker="test",
+            instance_id=instance_id,
+            progress={},
+            started_at=now,
+            ended_at=None,
+            error=None,
+            trials=(),
+            version=None,
+        )
+        self.runs.append(run)
+
+    def end(self, request_id: str, state: str) -> None:
+        """Let the request end."""
+        request = self.requests[request_id]
+        request.record = replace(request.record, state=state, finished_at=self.clock.now())
+
+    def finish(self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10) -> int:
+        """Let the holder publish a version; return its number."""
+        request = self.requests[request_id]
+        record = request.record
+        self.end(request_id, "done")
+        number = 1 + sum(model_id == request.model_id for model_id, _ in self.versions)
+        run = next(run for run in self.runs if run.request_id == request_id)
+        self.runs[self.runs.index(run)] = replace(run, state="done", ended_at=self.clock.now(), version=number)
+        version = VersionRecord(
+            model=record.model,
+            version=number,
+            request_id=request_id,
+            run_id=run.id,
+            fence=request.fence,
+            artifact_key=f"models/{record.model}/{sha256}.msgpack",
+            sha256=sha256,
+            size_bytes=size,
+            upto_seq=record.upto_seq,
+            snapshot_rows=record.upto_seq,
+            snapshot_hash="hash",
+            holdout={},
+            metrics={},
+            gate={},
+            passed=True,
+            aliases=(),
+            created_at=self.clock.now(),
+        )
+        self.versions.append((request.model_id, version))
+        return number

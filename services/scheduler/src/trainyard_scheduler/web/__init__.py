@@ -1,0 +1,24 @@
+"""The scheduler's HTTP routes (docs/api.md): read the request, call a use case, show the records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard_scheduler.web import keys, models, requests, status, versions
+from trainyard_scheduler.web.status import Services
+
+if TYPE_CHECKING:
+    from trainyard.adapters.web import Route
+
+__all__ = ["Services", "routes"]
+
+
+def routes(services: Services) -> list[Route]:
+    """Return every route of the scheduler."""
+    return [
+        *models.routes(services.store),
+        *requests.routes(services.store),
+        *versions.routes(services.store),
+        *keys.routes(services.store),
+        *status.routes(services),
+    ]

@@ -1,0 +1,74 @@
+"""Routes of models: what they are, why they trained, how good they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Response
+
+from trainyard.adapters.web import Route, page_arguments, read_object
+from trainyard_scheduler import views
+from trainyard_scheduler.use_cases import models, quality
+from trainyard_scheduler.web.common import asker, name_cursor, number_cursor, page
+
+if TYPE_CHECKING:
+    from trainyard.contracts.scheduling import Store
+
+_MODEL = {
+    "type": "object",
+    "required": ["dataset", "label"],
+    "additionalProperties": False,
+    "properties": {
+        "dataset": {"type": "string"},
+        "label": {"type": "string"},
+        "task": {"enum": ["auto", "binary", "multiclass", "regression"]},
+        "policy": {"type": "object"},
+    },
+}
+
+
+def routes(store: Store) -> list[Route]:
+    def listed() -> Any:
+        limit, cursor = page_arguments()
+        with store.begin() as records:
+            found = records.models.page(limit + 1, name_cursor(cursor))
+        return 200, page(found, limit, views.model, lambda record: record.name)
+
+    def shown(name: str) -> Any:
+        with store.begin() as records:
+            return 200, views.model(models.model_called(records, name))
+
+    def put(name: str) -> Any:
+        body = read_object(required=("dataset", "label"), optional=("task", "policy"))
+        with store.begin() as records:
+            created, record = models.put_model(records, name, body, asker())
+        return (201 if created else 200), views.model(record)
+
+    def delete(name: str) -> Any:
+        with store.begin() as records:
+            models.delete_model(records, name, asker())
+        return Response(status=204)
+
+    def decisions(name: str) -> Any:
+        limit, cursor = page_arguments()
+        before = number_cursor(cursor)
+        with store.begin() as records:
+            model = models.model_called(records, name)
+            found = records.requests.decisions(model.id, limit + 1, before)
+        return 200, page(found, limit, views.decision, lambda record: record.id)
+
+    def live_quality(name: str) -> Any:
+        with store.begin() as records:
+            model = models.model_called(records, name)
+            answered = records.predictions.answered(name, most=quality.MOST_PREDICTIONS)
+            return 200, {"windows": quality.quality(answered, since=model.created_at)}
+
+    one = "/v1/models/<name>"
+    return [
+        Route("GET", "/v1/models", listed, "read", "All models"),
+        Route("GET", one, shown, "read", "One model"),
+        Route("PUT", one, put, "operate", "Create a model or change its policy", body=_MODEL),
+        Route("DELETE", one, delete, "admin", "Delete a model; its records stay"),
+        Route("GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first"),
+        Route("GET", f"{one}/quality", live_quality, "read", "Live metrics of each version"),
+    ]

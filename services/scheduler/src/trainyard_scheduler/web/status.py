@@ -1,0 +1,83 @@
+"""Routes that show what is going on: fleet, queues, audit log, doctor, events."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+
+from trainyard.adapters.web import Route, page_arguments
+from trainyard_scheduler import views
+from trainyard_scheduler.web.common import number_cursor, page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.contracts.fleet import Fleet
+    from trainyard.contracts.queue import Queue
+    from trainyard.contracts.scheduling import Store
+    from trainyard.doctor import Doctor
+    from trainyard_scheduler.events import EventStreams
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes need. ``queues``: by short name, each with its dead-letter queue."""
+
+    store: Store
+    fleet: Fleet
+    fleet_max: int
+    queues: Mapping[str, tuple[Queue, Queue]]
+    doctor: Doctor
+    events: EventStreams
+
+
+def routes(services: Services) -> list[Route]:
+    store = services.store
+
+    def fleet() -> Any:
+        instances = services.fleet.instances()
+        with store.begin() as records:
+            waiting = len(records.requests.open_requests())
+            launches = records.launches.open()
+        return 200, {
+            "instances": [views.instance(instance) for instance in instances],
+            "launches": [views.launch(launch) for launch in launches],
+            "open_requests": waiting,
+            "max": services.fleet_max,
+        }
+
+    def queues() -> Any:
+        return 200, {
+            "queues": [
+                views.queue(name, queue.depth(), dead.depth()) for name, (queue, dead) in services.queues.items()
+            ]
+        }
+
+    def audit() -> Any:
+        limit, cursor = page_arguments()
+        before = number_cursor(cursor)
+        with store.begin() as records:
+            found = records.journal.audit_page(limit + 1, before)
+        return 200, page(found, limit, views.audit, lambda record: record.id)
+
+    def doctor() -> Any:
+        report = services.doctor.examine()
+        return 200, {"healthy": report.healthy, "checks": [asdict(check) for check in report.checks]}
+
+    def events() -> Any:
+        after = number_cursor(request.headers.get("Last-Event-ID"))
+        stream = services.events.open(after)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return Response(stream, mimetype="text/event-stream", headers=headers)
+
+    get = partial(Route, "GET")
+    return [
+        get("/v1/fleet", fleet, "read", "Instances, launches and open requests"),
+        get("/v1/queues", queues, "read", "How many messages each queue holds"),
+        get("/v1/audit", audit, "admin", "Who changed what, newest first"),
+        get("/v1/doctor", doctor, "admin", "Whether everything fits together, and how to mend what does not"),
+        get("/v1/events", events, "read", "What happens, as server-sent events"),
+    ]

@@ -1,0 +1,128 @@
+"""Routes of versions, aliases and deployments."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+
+from trainyard.adapters.web import Route, page_arguments, read_object
+from trainyard_scheduler import views
+from trainyard_scheduler.use_cases import models, versions
+from trainyard_scheduler.use_cases.answers import Outcome
+from trainyard_scheduler.web.common import (
+    MAX_REASON_CHARS,
+    asker,
+    bad_request,
+    changed,
+    number_cursor,
+    optional_object,
+    page,
+    reason_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.contracts.scheduling import Store
+
+_ALIAS = {
+    "type": "object",
+    "required": ["version"],
+    "additionalProperties": False,
+    "properties": {
+        "version": {"type": "integer", "minimum": 1},
+        "expected_seq": {"type": "integer", "minimum": 0},
+        "reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
+    },
+}
+
+
+def routes(store: Store) -> list[Route]:
+    def listed(name: str) -> Any:
+        limit, cursor = page_arguments()
+        before = number_cursor(cursor)
+        with store.begin() as records:
+            model = models.model_called(records, name)
+            found = records.versions.versions(model.id, limit + 1, None if before is None else min(before, 2**31 - 1))
+        return 200, page(found, limit, views.version, lambda record: record.version)
+
+    def shown(name: str, number: int) -> Any:
+        with store.begin() as records:
+            return 200, views.version(versions.version_of(records, models.model_called(records, name), number))
+
+    def aliases(name: str) -> Any:
+        with store.begin() as records:
+            found = records.versions.aliases(models.model_called(records, name).id)
+        return 200, {"items": [views.alias(record) for record in found], "next_cursor": None}
+
+    def alias(name: str, alias_name: str) -> Any:
+        with store.begin() as records:
+            return 200, views.alias(versions.alias_of(records, models.model_called(records, name), alias_name))
+
+    def put_alias(name: str, alias_name: str) -> Any:
+        body = read_object(required=("version",), optional=("expected_seq", "reason"))
+        version, expected_seq = _whole(body, "version", 1), _whole(body, "expected_seq", 0)
+        if version is None:
+            raise bad_request("version must be a whole number from 1")
+        reason = reason_of(body) or "by hand"
+        with store.begin() as records:
+            moved = versions.set_alias(
+                records, name, alias_name, version, expected_seq=expected_seq, reason=reason, by=asker()
+            )
+        return 200, views.alias(moved)
+
+    def delete_alias(name: str, alias_name: str) -> Any:
+        with store.begin() as records:
+            versions.remove_alias(records, name, alias_name, asker())
+        return Response(status=204)
+
+    def roll_back(name: str) -> Any:
+        reason = reason_of(optional_object(optional=("reason",)))
+        return changed(
+            store, lambda records: Outcome(200, views.alias(versions.roll_back(records, name, reason, asker())))
+        )
+
+    def deployments(name: str) -> Any:
+        limit, cursor = page_arguments()
+        before, at = number_cursor(cursor), _at()
+        with store.begin() as records:
+            model = models.model_called(records, name)
+            if at is not None:
+                found = records.versions.deployed_at(model.id, at)
+                return 200, {"items": [views.deployment(record) for record in found], "next_cursor": None}
+            found = records.versions.deployments(model.id, limit + 1, before)
+        return 200, page(found, limit, views.deployment, lambda record: record.id)
+
+    one = "/v1/models/<name>"
+    return [
+        Route("GET", f"{one}/versions", listed, "read", "Versions, newest first"),
+        Route("GET", f"{one}/versions/<int:number>", shown, "read", "One version"),
+        Route("GET", f"{one}/aliases", aliases, "read", "Aliases"),
+        Route("GET", f"{one}/aliases/<alias_name>", alias, "read", "One alias"),
+        Route("PUT", f"{one}/aliases/<alias_name>", put_alias, "operate", "Point an alias at a version", body=_ALIAS),
+        Route("DELETE", f"{one}/aliases/<alias_name>", delete_alias, "operate", "Remove an alias"),
+        Route("POST", f"{one}/rollback", roll_back, "operate", "Move the champion back to the previous version"),
+        Route("GET", f"{one}/deployments", deployments, "read", "Who served when, newest first; ?at= asks for a time"),
+    ]
+
+
+def _whole(body: Mapping[str, Any], key: str, least: int) -> int | None:
+    value = body.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise bad_request(f"{key} must be a whole number from {least}")
+    return value
+
+
+def _at() -> datetime | None:
+    text = request.args.get("at")
+    if text is None:
+        return None
+    try:
+        # A '+' that was not escaped in the query arrives as a space.
+        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        # In UTC, because Postgres does not read every offset that Python does.
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as e:
+        raise bad_request("at must be a time such as 2026-01-31T12:00:00Z") from e

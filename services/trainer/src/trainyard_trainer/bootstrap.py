@@ -1,0 +1,81 @@
+"""Puts the trainer together and runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from trainyard import logs
+from trainyard.adapters.aws.clients import AwsClients
+from trainyard.adapters.aws.ec2 import Ec2Fleet
+from trainyard.adapters.aws.ensure import AwsSetup
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.runs import PostgresRuns
+from trainyard.adapters.postgres.snapshots import PostgresSnapshots
+from trainyard.clock import SystemClock
+from trainyard_trainer import openmp
+from trainyard_trainer.edges import ChildProcesses, Metadata, SpotWatch, child_environment
+from trainyard_trainer.ports import Outside, Stop, TrainerSettings
+from trainyard_trainer.use_cases import Trainer
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from trainyard.config import Config
+
+log = logs.get(__name__)
+
+
+def run(config: Config) -> int:
+    """Work until SIGTERM, SIGINT, a spot notice, or until there is nothing left to do; return the exit code."""
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stop.request(signal.Signals(received).name))
+    metadata = Metadata(config.imds_url)
+    instance_id = config.instance_id or metadata.instance_id()
+    watch = SpotWatch(metadata, stop.request) if instance_id else None
+    clients = AwsClients(config)
+    engine = make_engine(config.require_database(), service="trainer", pool_size=3)
+    trainer = Trainer(outside(config, clients, engine), settings(config, instance_id), stop)
+    log.info("trainer.ready", instance=instance_id)
+    if watch is not None:
+        watch.start()
+    try:
+        trainer.run()
+    finally:
+        if watch is not None:
+            watch.close()
+        clients.close()
+        engine.dispose()
+    return 0
+
+
+def outside(config: Config, clients: AwsClients, engine: sa.Engine) -> Outside:
+    """Return the real collaborators."""
+    setup = AwsSetup(clients, config)
+    home = config.work_dir / "child"
+    environment = child_environment(home, openmp.variables(config.work_dir / "lib"))
+    return Outside(
+        queue=SqsQueue(clients.sqs, config.queue_training, on_missing=setup.ensure),
+        runs=PostgresRuns(engine),
+        snapshots=PostgresSnapshots(engine),
+        blobs=S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure),
+        fleet=Ec2Fleet(clients.ec2, config.env),
+        children=ChildProcesses(home, environment),
+        clock=SystemClock(),
+    )
+
+
+def settings(config: Config, instance_id: str | None) -> TrainerSettings:
+    """Return who this trainer is."""
+    return TrainerSettings(
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        instance_id=instance_id,
+        work_dir=config.work_dir,
+        lease_seconds=config.lease_seconds,
+        idle_seconds=config.idle_seconds,
+    )

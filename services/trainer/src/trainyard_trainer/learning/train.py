@@ -1,0 +1,224 @@
+"""One job from its directory to its artifact: split, search, test against prior and champion, encode."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainyard.gate import judge
+from trainyard.holdout import Split, split_by_hash, split_by_time
+from trainyard.model import Lineage, Model, Predictor, encode, with_golden
+from trainyard.policy import Policy
+from trainyard_trainer import workdir
+from trainyard_trainer.domain import DataError
+from trainyard_trainer.learning import champion
+from trainyard_trainer.learning.budget import Budget
+from trainyard_trainer.learning.candidates import prior_of
+from trainyard_trainer.learning.search import Known, Search
+from trainyard_trainer.learning.table import model_schema, table_of
+from trainyard_trainer.learning.target import define
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from trainyard.clock import Clock
+    from trainyard.gate import GateReport
+    from trainyard.model import Blend, Pipeline
+    from trainyard.model.dto import FloatArray
+    from trainyard.schema import Schema
+    from trainyard.snapshot import Snapshot
+    from trainyard_trainer.learning.search import Found
+    from trainyard_trainer.learning.table import Table
+    from trainyard_trainer.learning.target import Target
+
+#: Labelled rows below which there is nothing to learn from, and to choose with.
+MIN_FIT_ROWS = 30
+MIN_VALIDATION_ROWS = 5
+_GOLDEN_ROWS = 8
+_CHECK_ROWS = 256
+
+
+def train(directory: Path, clock: Clock, progress: Callable[[str, int, int], None]) -> None:
+    """Do the job in ``directory`` and leave artifact, report and check rows there.
+
+    Raises:
+        DataError: the rows allow no model.
+        ParityError: the exported model does not answer as the trained one.
+    """
+    job = workdir.read_json(directory, workdir.JOB)
+    budget = Budget(clock, float(job["settings"]["budget_seconds"]))
+    training = Training(job, workdir.read_snapshot(directory, job["snapshot"]))
+    found = training.search(budget, clock, progress)
+    progress("testing", 0, training.split.record["test_rows"])
+    champion_file = directory / workdir.CHAMPION
+    model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None)
+    (directory / workdir.ARTIFACT).write_bytes(encode(model))
+    np.save(directory / workdir.CHECK_ROWS, tested.rows[:_CHECK_ROWS], allow_pickle=False)
+    np.save(directory / workdir.CHECK, tested.answers[:_CHECK_ROWS], allow_pickle=False)
+    report = {
+        "task": training.target.task,
+        "trials": [asdict(trial) for trial in found.trials],
+        "holdout": training.split.record,
+        "metrics": dict(model.metrics),
+        "gate": tested.report.as_dict(),
+        "passed": tested.report.passed,
+        "budget_hit": budget.hit,
+    }
+    workdir.write_json(directory, workdir.REPORT, report)
+
+
+def split_of(snapshot: Snapshot, *, known_seq: int, policy: Policy) -> Split:
+    """Return the parts by the rule that the dataset calls for."""
+    if snapshot.schema.event_time is None:
+        return split_by_hash(snapshot.unit, upto_seq=snapshot.upto_seq, seed=policy.seed)
+    return split_by_time(
+        snapshot.seq,
+        snapshot.first_seq,
+        upto_seq=snapshot.upto_seq,
+        known_seq=known_seq,
+        min_rows=policy.gate.min_rows,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What became of the test: the verdict, the rows it was on (indexes), and the model's answers to them."""
+
+    report: GateReport
+    rows: npt.NDArray[np.int64]
+    answers: FloatArray
+
+
+class Training:
+    """One job: what it is about, and the steps on it."""
+
+    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot) -> None:
+        self._job = job
+        self._policy = Policy.from_dict(job["settings"])
+        self._schema = _schema_of(snapshot.schema, job["label"])
+        self._table = table_of(snapshot, self._schema)
+        self.split = split_of(snapshot, known_seq=job["known_seq"], policy=self._policy)
+        label = snapshot.schema.column(job["label"])
+        self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
+
+    def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None]) -> Found:
+        """Find the best model on the fit part."""
+        search = Search(
+            lambda pipeline: self._model(pipeline, []),
+            task=self.target.task,
+            n_classes=len(self.target.classes),
+            families=self._policy.families,
+            metric=self._policy.metric,
+            seed=self._policy.seed,
+            budget=budget,
+            clock=clock,
+            progress=progress,
+        )
+        return search.run(
+            self._known(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS),
+            self._known(self.split.validation, "to choose with", MIN_VALIDATION_ROWS),
+            self._known(self.split.fit, "to learn from", MIN_FIT_ROWS),
+        )
+
+    def test(self, found: Found, champion_file: bytes | None) -> tuple[Model, Tested]:
+        """Judge the model on the test rows; return it complete with metrics and golden rows, and the verdict."""
+        model = self._model(found.pipeline, found.choice)
+        rows = np.flatnonzero(self.split.test & self.target.present)
+        table, labels = self._table.take(rows), self.target.values[rows]
+        answers = Predictor(model).predict_columns(table.columns)
+        fitted = self.target.values[self.split.fit & self.target.learnable]
+        theirs, note = self._champion(champion_file, table)
+        report = judge(
+            self.target.task,
+            labels,
+            challenger=answers,
+            champion=theirs,
+            prior=prior_of(self.target.task, len(self.target.classes), fitted, len(rows)),
+            settings=self._policy.gate,
+            champion_version=self._job["champion_version"],
+            champion_note=note,
+        )
+        model = replace(model, metrics=report.metrics.get("challenger", {}))
+        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
+        return model, Tested(report, rows, answers)
+
+    def _champion(self, champion_file: bytes | None, table: Table) -> tuple[FloatArray | None, str]:
+        """Return the champion's answers, or None and why there are none."""
+        version, note = self._job["champion_version"], str(self._job["champion_note"])
+        if champion_file is None:
+            return None, note
+        try:
+            return champion.ask(champion_file, table, self.target), ""
+        except champion.CannotCompareError as e:
+            return None, f"version {version} cannot be compared with: {e}; treated as if there were no champion"
+
+    def _known(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> Known:
+        chosen = np.flatnonzero(rows & self.target.learnable)
+        if len(chosen) < needed:
+            raise DataError(f"{len(chosen)} labelled row(s) {what}; at least {needed} are needed")
+        return Known(self._table.take(chosen), self.target.values[chosen])
+
+    def _model(self, pipeline: Pipeline | Blend, choice: list[dict[str, Any]]) -> Model:
+        job = self._job
+        return Model(job["model"], self.target.task, self._schema, pipeline, self.target.classes, self._lineage(choice))
+
+    def _lineage(self, choice: list[dict[str, Any]]) -> Lineage:
+        """Return all that it takes to train the same model again; the budget is no part of it, nor any time."""
+        job, policy = self._job, self._policy
+        return Lineage(
+            dataset=job["dataset"],
+            snapshot_upto_seq=job["snapshot"]["upto_seq"],
+            snapshot_rows=job["rows"],
+            snapshot_sha256=job["snapshot"]["sha256"],
+            configuration={
+                "label": job["label"],
+                "task": job["task"],
+                "families": list(policy.families),
+                "metric": policy.metric,
+                "known_seq": job["known_seq"],
+                "gate": {"min_rows": policy.gate.min_rows},
+                "holdout": self.split.record,
+                "choice": choice,
+            },
+            code_version=installed("trainyard"),
+            seed=policy.seed,
+            libraries={name: installed(name) for name in ("lightgbm", "numpy", "scikit-learn")},
+        )
+
+
+def _schema_of(schema: Schema, label: str) -> Schema:
+    if label not in schema:
+        raise DataError(f"the dataset has no column '{label}' to be the label")
+    if schema.column(label).role in ("key", "event_time"):
+        raise DataError(f"the column '{label}' is the dataset's {schema.column(label).role}; it cannot be the label")
+    seen = model_schema(schema, label)
+    if not seen.features:
+        raise DataError("the dataset has no feature column")
+    return seen
+
+
+def _golden_rows(table: Table, fit: Any) -> list[dict[str, Any]]:
+    """Return rows spread over the fit part, as Python values."""
+    chosen = fit[np.unique(np.linspace(0, len(fit) - 1, _GOLDEN_ROWS).astype(np.int64))]
+    kinds = {column.name: column.type for column in table.schema.features}
+    return [{name: _plain(kinds[name], table.columns[name][row]) for name in kinds} for row in chosen.tolist()]
+
+
+def _plain(kind: str, value: Any) -> Any:
+    """Return one cell as the Python value that a caller of the model would give."""
+    if kind in ("category", "text"):
+        return value
+    if kind in ("date", "timestamp"):
+        if np.isnat(value):
+            return None
+        moment: datetime = value.astype("datetime64[us]").item()
+        return moment.date() if kind == "date" else moment.replace(tzinfo=UTC)
+    if np.isnan(value):
+        return None
+    return {"bool": bool, "int": int, "float": float}[kind](value)

@@ -1,0 +1,93 @@
+"""What the trainer works with: its settings, the wish that it stops, and everything outside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from trainyard.clock import Clock
+    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.fleet import Fleet
+    from trainyard.contracts.queue import Queue
+    from trainyard.contracts.runs import Runs
+    from trainyard.contracts.snapshots import Snapshots
+
+
+class TrainingChild(Protocol):
+    """A process that trains (:class:`trainyard_trainer.edges.ChildProcess`)."""
+
+    def begin(self, directory: Path) -> None:
+        """Give it its one job."""
+        ...
+
+    def wait(self, seconds: float) -> int | None:
+        """Return its exit code, or None when it still runs after ``seconds``."""
+        ...
+
+    def progress(self) -> Mapping[str, Any] | None:
+        """Return what it last said about its work, if that is new."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        ...
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote to standard error."""
+        ...
+
+
+class Children(Protocol):
+    """Where children come from (:class:`trainyard_trainer.edges.ChildProcesses`)."""
+
+    def warm(self) -> None:
+        """See to it that one is started and waits for a job."""
+        ...
+
+    def take(self) -> TrainingChild:
+        """Return one that takes a job."""
+        ...
+
+    def close(self) -> None:
+        """End the one that waits, if any."""
+        ...
+
+
+class Stop:
+    """The wish that this trainer ends; set by a signal or a spot notice, looked at by the loop."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def request(self, reason: str) -> None:
+        """Ask for the end; the first reason stays."""
+        self.reason = self.reason or reason
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Who this trainer is, and how long it waits for what (seconds)."""
+
+    worker: str
+    instance_id: str | None
+    work_dir: Path
+    lease_seconds: int
+    idle_seconds: float
+    wait_seconds: int = 2
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Everything the trainer talks to."""
+
+    queue: Queue
+    runs: Runs
+    snapshots: Snapshots
+    blobs: BlobStore
+    fleet: Fleet
+    children: Children
+    clock: Clock

@@ -1,0 +1,90 @@
+"""The private directory of one run: what the parent gives the training child, and what the child leaves.
+
+``job.json`` says what to do; ``seq``, ``first_seq``, ``unit`` and one file for each column hold the snapshot as .npy
+(never pickled); ``c<i>.json`` holds the levels of a text column; ``champion.msgpack`` is the model to beat, if there is
+one. The child leaves ``artifact.msgpack``, ``report.json``, ``check.npy`` (what its model answered to the first test
+rows) and ``check_rows.npy`` (which rows those are), or ``error.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainyard.schema import Schema
+from trainyard.snapshot import Snapshot, Texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+JOB, REPORT, ERROR = "job.json", "report.json", "error.json"
+ARTIFACT, CHAMPION = "artifact.msgpack", "champion.msgpack"
+CHECK, CHECK_ROWS = "check.npy", "check_rows.npy"
+_PREFIX = "run-"
+
+
+@contextmanager
+def fresh(parent: Path) -> Iterator[Path]:
+    """Yield a new directory that only this user can enter; it is removed at the end."""
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))  # mkdtemp makes it 0700
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what a killed predecessor has left; call it at start, when no run of this trainer exists."""
+    for leftover in parent.glob(f"{_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def write_json(directory: Path, name: str, content: Mapping[str, Any]) -> None:
+    """Write one JSON file."""
+    (directory / name).write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+
+
+def read_json(directory: Path, name: str) -> dict[str, Any]:
+    """Read one JSON file."""
+    content: dict[str, Any] = json.loads((directory / name).read_text(encoding="utf-8"))
+    return content
+
+
+def write_snapshot(directory: Path, snapshot: Snapshot) -> dict[str, Any]:
+    """Write the snapshot's arrays; return what ``job.json`` must say about them."""
+    for name in ("seq", "first_seq", "unit"):
+        np.save(directory / f"{name}.npy", getattr(snapshot, name), allow_pickle=False)
+    for index, column in enumerate(snapshot.schema.columns):
+        values = snapshot.columns[column.name]
+        if isinstance(values, Texts):
+            levels = json.dumps(values.levels)
+            (directory / f"c{index}.json").write_text(levels, encoding="utf-8")
+            values = values.codes
+        np.save(directory / f"c{index}.npy", values, allow_pickle=False)
+    return {"schema": snapshot.schema.to_dict(), "upto_seq": snapshot.upto_seq, "sha256": snapshot.sha256}
+
+
+def read_snapshot(directory: Path, described: Mapping[str, Any]) -> Snapshot:
+    """Return the snapshot that :func:`write_snapshot` wrote; the arrays are mapped from the files."""
+
+    def load(name: str) -> Any:
+        return np.load(directory / f"{name}.npy", allow_pickle=False, mmap_mode="r")
+
+    schema = Schema.from_dict(described["schema"])
+    columns: dict[str, Any] = {}
+    for index, column in enumerate(schema.columns):
+        values = load(f"c{index}")
+        if column.type in ("category", "text"):
+            levels = json.loads((directory / f"c{index}.json").read_text(encoding="utf-8"))
+            values = Texts(values, tuple(levels))
+        columns[column.name] = values
+    return Snapshot(
+        schema, described["upto_seq"], load("seq"), load("first_seq"), load("unit"), columns, described["sha256"]
+    )

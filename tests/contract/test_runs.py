@@ -1,0 +1,211 @@
+"""The runs contract on the fake and on Postgres."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import pytest
+import sqlalchemy as sa
+
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.registry import PostgresVersions
+from trainyard.adapters.postgres.runs import PostgresRuns
+from trainyard.clock import ManualClock
+from trainyard.policy import Policy
+from trainyard.testing.contracts import RunsContract
+from trainyard.testing.fakes import MemoryRuns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MemoryDesk:
+    """The fake's other side."""
+
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+        self.runs = MemoryRuns(self._clock)
+
+    def request(self, model: str = "flights", upto_seq: int = 100) -> str:
+        return self.runs.add(model, upto_seq=upto_seq)
+
+    def expire(self, request_id: str) -> None:
+        self.runs.requests[request_id].lease_until = self._clock.monotonic() - 1
+
+    def ask_to_cancel(self, request_id: str) -> None:
+        self.runs.requests[request_id].cancel_requested = True
+
+    def delete_model(self, model: str) -> None:
+        self.runs.models[model].deleted = True
+
+    def move_champion(self, model: str, version: int) -> None:
+        self.runs.point(self.runs.models[model], "champion", version)
+
+    def row(self, request_id: str) -> dict[str, Any]:
+        return vars(self.runs.requests[request_id])
+
+    def run_states(self, request_id: str) -> list[str]:
+        return [run.state for run in self.runs.requests[request_id].runs]
+
+    def progress(self, request_id: str) -> dict[str, Any]:
+        return dict(self.runs.requests[request_id].runs[-1].progress)
+
+    def posted(self) -> list[str]:
+        return self.runs.posted
+
+    def versions(self, model: str) -> list[int]:
+        return list(self.runs.models[model].versions)
+
+    def aliases(self, model: str) -> dict[str, tuple[int, int]]:
+        return self.runs.models[model].aliases
+
+
+class PostgresDesk:
+    """The database's other side."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self.runs = PostgresRuns(engine)
+
+    def request(self, model: str = "flights", upto_seq: int = 100) -> str:
+        request_id = str(uuid.uuid4())
+        model_id = self._scalar("SELECT id FROM core.model WHERE name = :name", name=model)
+        if model_id is None:
+            dataset = self._scalar("INSERT INTO core.dataset (name, columns) VALUES ('rows', '[]') RETURNING id")
+            model_id = self._scalar(
+                "INSERT INTO core.model (name, dataset_id, label, task, policy)"
+                " VALUES (:name, :dataset, 'y', 'auto', '{}') RETURNING id",
+                name=model,
+                dataset=dataset,
+            )
+        self._scalar(
+            "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by)"
+            " VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1, CAST(:settings AS jsonb), 'test') RETURNING 1",
+            id=request_id,
+            model=model_id,
+            upto=upto_seq,
+            settings=json.dumps(Policy().settings()),
+        )
+        return request_id
+
+    def expire(self, request_id: str) -> None:
+        self._scalar(
+            "UPDATE core.training_request SET lease_until = clock_timestamp() - interval '1 s'"
+            " WHERE id = CAST(:id AS uuid) RETURNING 1",
+            id=request_id,
+        )
+
+    def ask_to_cancel(self, request_id: str) -> None:
+        self._scalar(
+            "UPDATE core.training_request SET cancel_requested = true WHERE id = CAST(:id AS uuid) RETURNING 1",
+            id=request_id,
+        )
+
+    def delete_model(self, model: str) -> None:
+        self._scalar("UPDATE core.model SET deleted_at = now() WHERE name = :name RETURNING 1", name=model)
+
+    def move_champion(self, model: str, version: int) -> None:
+        with self._engine.begin() as connection:
+            model_id = connection.execute(
+                sa.text("SELECT id FROM core.model WHERE name = :name"), {"name": model}
+            ).scalar_one()
+            PostgresVersions(connection).point(model_id, "champion", version)
+
+    def row(self, request_id: str) -> dict[str, Any]:
+        return self._rows("SELECT * FROM core.training_request WHERE id = CAST(:id AS uuid)", id=request_id)[0]
+
+    def run_states(self, request_id: str) -> list[str]:
+        found = self._rows(
+            "SELECT state FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id
+        )
+        return [row["state"] for row in found]
+
+    def progress(self, request_id: str) -> dict[str, Any]:
+        found = self._rows(
+            "SELECT progress FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence DESC", id=request_id
+        )
+        return dict(found[0]["progress"])
+
+    def posted(self) -> list[str]:
+        found = self._rows("SELECT body FROM core.outbox WHERE queue = 'training' AND sent_at IS NULL ORDER BY id")
+        return [msgpack.unpackb(base64.b64decode(row["body"]))["request_id"] for row in found]
+
+    def versions(self, model: str) -> list[int]:
+        found = self._rows(
+            "SELECT v.version FROM core.version v JOIN core.model m ON m.id = v.model_id WHERE m.name = :name"
+            " ORDER BY v.version",
+            name=model,
+        )
+        return [row["version"] for row in found]
+
+    def aliases(self, model: str) -> dict[str, tuple[int, int]]:
+        found = self._rows(
+            "SELECT a.name, a.version, a.seq FROM core.alias a JOIN core.model m ON m.id = a.model_id"
+            " WHERE m.name = :name",
+            name=model,
+        )
+        return {row["name"]: (row["version"], row["seq"]) for row in found}
+
+    def events(self) -> list[str]:
+        return [row["kind"] for row in self._rows("SELECT kind FROM core.event ORDER BY id")]
+
+    def audited(self) -> list[str]:
+        return [row["action"] for row in self._rows("SELECT action FROM core.audit ORDER BY id")]
+
+    def deployments(self) -> list[tuple[str, int, int | None]]:
+        found = self._rows("SELECT alias, version, previous_version FROM core.deployment ORDER BY id")
+        return [(row["alias"], row["version"], row["previous_version"]) for row in found]
+
+    def _rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        with self._engine.begin() as connection:
+            return [dict(row) for row in connection.execute(sa.text(statement), values).mappings()]
+
+    def _scalar(self, statement: str, **values: Any) -> Any:
+        rows = self._rows(statement, **values)
+        return next(iter(rows[0].values())) if rows else None
+
+
+class TestMemoryRuns(RunsContract):
+    """The fake."""
+
+    @pytest.fixture
+    def desk(self) -> MemoryDesk:
+        """Nothing requested yet."""
+        return MemoryDesk()
+
+
+class TestPostgresRuns(RunsContract):
+    """The adapter, on a database of its own."""
+
+    @pytest.fixture
+    def desk(self, database_url: str) -> Iterator[PostgresDesk]:
+        """Nothing requested yet."""
+        engine = make_engine(database_url, service="test")
+        yield PostgresDesk(engine)
+        engine.dispose()
+
+    def test_what_a_promotion_leaves_behind(self, desk: PostgresDesk) -> None:
+        """Events, audit entries, deployments, trials and the gate's report are in the transaction of the version."""
+        from trainyard.testing.contracts.runs import claimed, new_version  # noqa: PLC0415
+
+        for upto, name in ((70, "a"), (90, "b")):
+            job = claimed(desk, desk.request(upto_seq=upto))
+            desk.runs.publish(job.lease, new_version(name=name), compared_with=job.champion)
+        assert [kind for kind in desk.events() if kind in ("version.published", "alias.moved")] == [
+            "version.published",
+            "alias.moved",
+            "version.published",
+            "alias.moved",
+            "alias.moved",
+        ]
+        assert desk.audited() == ["version.publish", "alias.move", "version.publish", "alias.move", "alias.move"]
+        assert desk.deployments() == [("champion", 1, None), ("previous", 1, None), ("champion", 2, 1)]
+        (version, _) = desk._rows("SELECT * FROM core.version ORDER BY version")
+        assert version["gate"]["promoted"] is True
+        assert version["metrics"] == {"log_loss": 0.5}
+        (trial, _) = desk._rows("SELECT * FROM core.trial")
+        assert (trial["family"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)

@@ -1,0 +1,82 @@
+"""The scheduler's records: the fake and Postgres behave alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.integration.scheduler.warehouse import Warehouse
+
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.clock import ManualClock
+from trainyard.testing.contracts import SchedulingContract
+from trainyard.testing.fakes import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MemoryWorld:
+    """The fake; every step takes a second."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.store.state.add_dataset("flights", ())
+
+    def add_rows(self, rows: int) -> int:
+        """Commit rows."""
+        return self.store.state.add_rows("flights", rows)
+
+    def claim(self, request_id: str, *, lease_seconds: float = 60.0, instance_id: str | None = None) -> None:
+        """Let a trainer hold the request."""
+        until = self.clock.now() + timedelta(seconds=lease_seconds)
+        self.store.state.claim(request_id, lease_until=until, instance_id=instance_id)
+        self.clock.advance(1)
+
+    def finish(self, request_id: str) -> int:
+        """Let the holder publish."""
+        return self.store.state.finish(request_id)
+
+
+@dataclass
+class PostgresWorld:
+    """Postgres."""
+
+    store: PostgresStore
+    warehouse: Warehouse
+
+    def add_rows(self, rows: int) -> int:
+        """Commit rows."""
+        return self.warehouse.add(rows, announce=False)
+
+    def claim(self, request_id: str, *, lease_seconds: float = 60.0, instance_id: str | None = None) -> None:
+        """Let a trainer hold the request."""
+        self.warehouse.claim(request_id, lease_seconds=lease_seconds, instance_id=instance_id)
+
+    def finish(self, request_id: str) -> int:
+        """Let the holder publish."""
+        return self.warehouse.finish(request_id)
+
+
+class TestMemory(SchedulingContract):
+    """The fake."""
+
+    @pytest.fixture
+    def world(self) -> MemoryWorld:
+        """An empty one."""
+        return MemoryWorld()
+
+
+class TestPostgres(SchedulingContract):
+    """The adapter."""
+
+    @pytest.fixture
+    def world(self, database_url: str) -> Iterator[PostgresWorld]:
+        """An empty database."""
+        engine = make_engine(database_url, service="test")
+        yield PostgresWorld(PostgresStore(engine), Warehouse(engine))
+        engine.dispose()

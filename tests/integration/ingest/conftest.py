@@ -1,0 +1,110 @@
+"""The ingest service over a real Postgres, asked through Flask's test client."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
+from trainyard.adapters.postgres.warehouse import PostgresWarehouse
+from trainyard.adapters.web import make_app
+from trainyard.auth import KEYS_OBJECT, KeyRing, LiveKey, encode_keys, make_key, parse_key
+from trainyard.clock import SystemClock
+from trainyard.testing.fakes import MemoryBlobs
+from trainyard_ingest import web
+from trainyard_ingest.use_cases.feedback import TakeFeedback
+from trainyard_ingest.use_cases.intake import RowIntake
+
+COLUMNS = [
+    {"name": "id", "type": "int", "role": "key", "nullable": False},
+    {"name": "age", "type": "int"},
+    {"name": "income", "type": "float"},
+    {"name": "city", "type": "category"},
+    {"name": "day", "type": "date"},
+    {"name": "at", "type": "timestamp"},
+    {"name": "bought", "type": "bool", "role": "label"},
+]
+
+
+class Service:
+    """The service, its database and keys with one scope each."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        warehouse, log = PostgresWarehouse(engine, SystemClock()), PostgresPredictionLog(engine)
+        self.warehouse, self.log = warehouse, log
+        blobs = MemoryBlobs()
+        self.keys = {scope: make_key() for scope in ("admin", "operate", "ingest", "predict", "feedback", "read")}
+        live = []
+        for scope, key in self.keys.items():
+            parsed = parse_key(key)
+            live.append(LiveKey(parsed.key_id, parsed.secret_sha256, (scope,), None))
+        blobs.put(KEYS_OBJECT, encode_keys(live))
+        ring = KeyRing(blobs, SystemClock())
+        ring.refresh()
+        app = make_app(
+            "ingest",
+            web.routes(warehouse, log, RowIntake(warehouse), TakeFeedback(log)),
+            ring=ring,
+            clock=SystemClock(),
+            ready=dict,
+            hosts=["localhost"],
+            version="1",
+        )
+        self.app = app
+
+    def call(self, method, path, body=None, *, scope="admin", **headers):
+        """Send a request; ``headers`` by their names with _ for -. Return the response."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if scope is not None:
+            sent["Authorization"] = f"Bearer {self.keys[scope]}"
+        announced = {"CONTENT_LENGTH": sent.pop("Content-Length")} if "Content-Length" in sent else {}
+        if isinstance(body, dict | list):
+            return self.app.test_client().open(path, method=method, json=body, headers=sent)
+        return self.app.test_client().open(path, method=method, data=body, headers=sent, environ_overrides=announced)
+
+    def scalar(self, query, **values):
+        """Return the single value of a query."""
+        with self.engine.connect() as connection:
+            return connection.execute(sa.text(query), values).scalar_one()
+
+    def execute(self, statement, **values):
+        """Run one statement."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def add_model(self, name, dataset):
+        """Write a model's record as the scheduler does."""
+        self.execute(
+            "INSERT INTO core.model (name, dataset_id, label, task, policy) SELECT :name, id, 'x', 'auto', '{}'"
+            " FROM core.dataset WHERE name = :dataset",
+            name=name,
+            dataset=dataset,
+        )
+
+
+def _started(database_url):
+    """Return a service with an empty dataset ``shop`` and a model ``buys`` that reads it."""
+    service = Service(make_engine(database_url, service="test"))
+    assert service.call("PUT", "/v1/datasets/shop", {"columns": COLUMNS}).status_code == 201
+    service.add_model("buys", "shop")
+    return service
+
+
+@pytest.fixture
+def service(database_url):
+    """A service of this test's own, with an empty dataset ``shop`` and a model ``buys`` that reads it."""
+    service = _started(database_url)
+    yield service
+    service.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def refusing(postgres, migrated_template):
+    """The same, for a module whose tests all end in refusals and leave nothing behind."""
+    name = postgres.create_database(template=migrated_template)
+    service = _started(postgres.url(name))
+    yield service
+    service.engine.dispose()
+    postgres.drop_database(name)

@@ -1,0 +1,134 @@
+"""The doctor over a real Postgres and S3: sound data pass, and each way to spoil them is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+from tests.integration.scheduler.loops import BY, ask_for, make_model
+
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.alias_object import artifact_key
+from trainyard.doctor import Doctor
+from trainyard.model import encode
+from trainyard.testing.models import sample_model
+from trainyard_scheduler.use_cases.publish import ModelPublisher
+from trainyard_scheduler.use_cases.versions import set_alias
+
+if TYPE_CHECKING:
+    from tests.integration.scheduler.warehouse import Warehouse
+
+    from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.adapters.aws.ensure import AwsSetup
+    from trainyard.adapters.postgres.scheduling import PostgresStore
+    from trainyard.config import Config
+
+ARTIFACT = encode(sample_model(name="late"))
+SHA256 = hashlib.sha256(ARTIFACT).hexdigest()
+KEY = artifact_key("late", SHA256)
+
+
+@pytest.fixture
+def blobs(aws_setup: AwsSetup, aws_config: Config, aws_clients: AwsClients) -> S3Blobs:
+    """The test's bucket."""
+    return S3Blobs(aws_clients.s3, aws_config.bucket)
+
+
+@pytest.fixture
+def doctor(store: PostgresStore, warehouse: Warehouse, engine: sa.Engine, blobs: S3Blobs) -> Doctor:
+    """A doctor before a sound world: two batches, a version, a champion and its objects."""
+    make_model(store, None)
+    warehouse.add(10)
+    warehouse.add(5)
+    request = ask_for(store)
+    warehouse.claim(request.id)
+    blobs.put(KEY, ARTIFACT)
+    version = warehouse.finish(request.id, sha256=SHA256, size=len(ARTIFACT))
+    with store.begin() as records:
+        set_alias(records, "late", "champion", version, expected_seq=None, reason="test", by=BY)
+    ModelPublisher(store, blobs).step()
+    return Doctor(PostgresEvidence(engine), blobs)
+
+
+def problems(doctor: Doctor) -> dict[str, list[str]]:
+    """Return what is wrong by check; every failed check says how to mend it."""
+    report = doctor.examine()
+    failed = [check for check in report.checks if not check.passed]
+    assert report.healthy == (not failed)
+    assert all(check.mend for check in failed)
+    return {check.id: check.problems for check in failed}
+
+
+def test_sound_world(doctor: Doctor) -> None:
+    """Nothing is wrong, and five things were looked at."""
+    assert [check.id for check in doctor.examine().checks] == ["I1", "I2", "I3", "I4", "I9"]
+    assert problems(doctor) == {}
+
+
+@pytest.mark.parametrize(
+    ("statement", "check", "said"),
+    [
+        ("DELETE FROM data_.t_1 WHERE ingest_seq = 3", "I1", "has 9 rows where the ledger has 10"),
+        ("UPDATE data_.t_1 SET c1 = 7.5 WHERE ingest_seq = 3", "I1", "has rows of checksum"),
+        ("INSERT INTO data_.t_1 VALUES (16, gen_random_uuid(), 1, true, 1)", "I1", "belong to no committed batch"),
+        ("DROP TABLE data_.t_1", "I1", "its table is gone"),
+        (
+            """INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,
+            created_at) VALUES (gen_random_uuid(), 1, 'x', 9, 1, '{}', 'x', now() - interval '1 hour')""",
+            "I2",
+            "is queued: its message was never sent",
+        ),
+        ("UPDATE core.training_request SET fence = fence + 1", "I3", "carries fence 1"),
+        ("UPDATE core.training_request SET state = 'failed'", "I3", "is failed with fence 1"),
+        (
+            """UPDATE core.version SET holdout = '{"rule": "time", "fit_upto_seq": 9, "test_from_seq": 9}'""",
+            "I3",
+            "was judged on rows from 9, but version 1 was fitted on rows up to 9",
+        ),
+        ("UPDATE core.version SET sha256 = repeat('0', 64)", "I4", "is not the file that was registered"),
+        ("UPDATE core.alias SET seq = seq + 1", "I4", "the database says 1, 2"),
+        ("UPDATE core.audit SET actor = 'somebody' WHERE id = 2", "I9", "audit entry 2 (request.create of"),
+        ("DELETE FROM core.audit WHERE id = 2", "I9", "audit entries 2 to 2 are missing"),
+    ],
+)
+def test_spoilt_records(doctor: Doctor, engine: sa.Engine, statement: str, check: str, said: str) -> None:
+    """A change behind the services' back is found and said."""
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement.replace(":", r"\:")))
+    found = problems(doctor)
+    assert check in found
+    assert any(said in problem for problem in found[check]), found
+
+
+def test_spoilt_objects(doctor: Doctor, blobs: S3Blobs) -> None:
+    """A lost or changed artifact, and a lost or strange alias object, are found."""
+    blobs.put(KEY, ARTIFACT[:-1] + b"x")
+    blobs.put("aliases/late/champion", b"x")
+    artifact, alias = problems(doctor)["I4"]
+    assert "is not the file that was registered" in artifact
+    assert "cannot be read" in alias
+    blobs.delete(KEY)
+    blobs.delete("aliases/late/champion")
+    assert [problem.split(": ")[1] for problem in problems(doctor)["I4"]] == [
+        f"there is no object {KEY}",
+        "there is no object aliases/late/champion",
+    ]
+
+
+def test_artifact_that_does_not_load(doctor: Doctor, blobs: S3Blobs, engine: sa.Engine) -> None:
+    """An artifact that is what was registered but is no model, or another model, is found."""
+    for data, said in [
+        (json.dumps("no model").encode(), "does not load"),
+        (encode(sample_model(name="other")), "is a model called other"),
+    ]:
+        blobs.put(KEY, data)
+        with engine.begin() as connection:
+            connection.execute(
+                sa.text("UPDATE core.version SET sha256 = :sha256, size_bytes = :size"),
+                {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)},
+            )
+        assert any(said in problem for problem in problems(doctor)["I4"])

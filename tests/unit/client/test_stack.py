@@ -1,0 +1,110 @@
+"""`up`, `down`, `status`, `demo`: what they say and end with, whatever the local stack does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trainyard_client.cli import stack
+from trainyard_client.cli.exits import Exit
+from trainyard_embedded import commands, errors
+from trainyard_embedded.stack import Ready
+
+
+@pytest.fixture
+def ready(tmp_path):
+    """A stack that is ready."""
+    key = tmp_path / "admin.key"
+    key.write_text("ty_admin\n")
+    return Ready(
+        pid=4711,
+        url="http://127.0.0.1:8080",
+        data_dir=str(tmp_path),
+        logs_dir=str(tmp_path / "logs"),
+        admin_key_file=str(key),
+        console_key_file=str(key),
+        database_url="postgresql+psycopg2://trainyard:secret@127.0.0.1:5432/trainyard",
+        aws_endpoint_url="http://127.0.0.1:4566",
+        aws_region="us-east-1",
+        bucket="trainyard",
+        ports={"TRAINYARD_ROUTER_PORT": 8080},
+    )
+
+
+@pytest.mark.parametrize("name", ["up", "down", "status", "demo"])
+def test_a_client_without_the_local_stack_says_so(trainyard, monkeypatch, name):
+    """A missing package is one sentence with the command that installs it."""
+
+    def missing(module):
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(stack.importlib, "import_module", missing)
+    done = trainyard(name)
+    assert (done.code, done.out) == (Exit.DEPENDENCY, "")
+    assert "is not installed" in done.err
+    assert "pip install" in done.err
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (errors.EXIT_NOT_READY, Exit.NOT_READY),
+        (errors.EXIT_IN_USE, Exit.IN_USE),
+        (errors.EXIT_PORT_BUSY, Exit.PORT_BUSY),
+        (errors.EXIT_DATA_DIRECTORY, Exit.DATA_DIRECTORY),
+        (errors.EXIT_DEPENDENCY, Exit.DEPENDENCY),
+    ],
+)
+@pytest.mark.parametrize("name", ["up", "down"])
+def test_the_stacks_troubles_are_one_sentence_and_a_code(trainyard, monkeypatch, name, code, expected):
+    """What the stack says is printed as it is; the exit code names the kind."""
+
+    def fail(*_, **__):
+        raise errors.StackError(code, "port 8080 is in use; set TRAINYARD_ROUTER_PORT")
+
+    monkeypatch.setattr(commands, name, fail)
+    done = trainyard(name)
+    assert done.code == expected
+    assert "error: port 8080 is in use" in done.err
+
+
+def test_up_prints_addresses_and_key(trainyard, monkeypatch, ready):
+    """Everything that a user needs is printed; the database's password is not."""
+    monkeypatch.setattr(commands, "up", lambda *_, on_ready, **__: on_ready(ready) or 0)
+    done = trainyard("up")
+    assert done.code == Exit.OK
+    for part in (ready.url, "ty_admin", ready.logs_dir, "Ctrl-C"):
+        assert part in done.out
+    assert "secret" not in done.out
+    assert trainyard("up", "--detach", "--json").json["key"] == "ty_admin"
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "said"),
+    [
+        (commands.Status(False, None, None, {}), Exit.NOT_RUNNING, "nothing runs"),
+        (commands.Status(True, 7, None, {"postgres": 8}), Exit.NOT_READY, "not ready"),
+    ],
+)
+def test_status(trainyard, monkeypatch, found, code, said):
+    """Status tells a stopped stack from one that starts, in words and by its code."""
+    monkeypatch.setattr(commands, "status", lambda _config: found)
+    done = trainyard("status")
+    assert (done.code, said in done.out) == (code, True)
+    assert trainyard("status", "--json").json["running"] is found.running
+
+
+def test_status_of_a_ready_stack(trainyard, monkeypatch, ready):
+    """A ready stack is exit code 0 with its address and processes."""
+    monkeypatch.setattr(commands, "status", lambda _config: commands.Status(True, 7, ready, {"postgres": 8}))
+    done = trainyard("status")
+    assert (done.code, ready.url in done.out, "postgres" in done.out) == (Exit.OK, True, True)
+    assert json.loads(trainyard("status", "--json").out)["ready"]["url"] == ready.url
+
+
+def test_down(trainyard, monkeypatch):
+    """Nothing to stop is no error."""
+    monkeypatch.setattr(commands, "down", lambda _config: 0)
+    assert trainyard("down").code == Exit.OK
+    assert "stopped" in trainyard("down", "--json").json

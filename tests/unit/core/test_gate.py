@@ -1,0 +1,190 @@
+"""The gate: what passes, what does not, and that the report says why."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainyard.gate import FLOOR, judge, row_losses
+from trainyard.policy import GatePolicy
+
+POLICY = GatePolicy(min_rows=50)
+
+
+def binary(n: int = 2_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, the true probabilities, and the prior's, all as (rows,) or (rows, 2)."""
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(0.05, 0.95, n)
+    labels = (rng.random(n) < p).astype(np.int64)
+    prior = np.tile([1 - labels.mean(), labels.mean()], (n, 1))
+    return labels, np.column_stack([1 - p, p]), prior
+
+
+def blurred(p: np.ndarray, weight: float) -> np.ndarray:
+    """Return probabilities drawn towards one half."""
+    return (1 - weight) * p + weight * 0.5
+
+
+def test_first_version_that_knows_something_passes() -> None:
+    """Without a champion, beating the prior beyond noise on enough rows is enough, and the words say so."""
+    labels, p, prior = binary()
+    report = judge("binary", labels, challenger=p, champion=None, prior=prior, settings=POLICY)
+    assert report.passed
+    assert report.summary.startswith("passed: there is no champion yet")
+    assert report.metrics["challenger"]["roc_auc"] > 0.7
+
+
+def test_a_model_like_the_prior_is_refused() -> None:
+    """A model that knows nothing is refused, champion or not."""
+    labels, p, prior = binary()
+    for champion in (None, blurred(p, 0.9)):
+        report = judge("binary", labels, challenger=prior, champion=champion, prior=prior, settings=POLICY)
+        assert not report.passed
+        assert "beats_prior" in [c.name for c in report.checks if not c.passed]
+
+
+def test_better_takes_over_worse_does_not() -> None:
+    """Of two models that differ clearly the better one passes against the worse one, and not the other way round."""
+    labels, good, prior = binary()
+    bad = blurred(good, 0.6)
+    assert judge("binary", labels, challenger=good, champion=bad, prior=prior, settings=POLICY).passed
+    refused = judge("binary", labels, challenger=bad, champion=good, prior=prior, settings=POLICY, champion_version=4)
+    assert not refused.passed
+    assert "version 4" in refused.summary
+    assert "higher" in refused.summary
+
+
+def test_the_same_model_is_refused() -> None:
+    """A challenger that cannot be told from the champion does not take its place, with any noise margin."""
+    labels, p, prior = binary()
+    for margin in (0.0, 1.0, 3.0):
+        policy = GatePolicy(50, 0.0, margin)
+        assert not judge("binary", labels, challenger=p, champion=p.copy(), prior=prior, settings=policy).passed
+
+
+def test_too_few_rows() -> None:
+    """A perfect model on too few rows is refused, also on one row and on none at all."""
+    for n in (0, 1, 49):
+        labels = np.arange(n) % 2
+        perfect = np.column_stack([1.0 - labels, labels]).astype(float)
+        prior = np.full((n, 2), 0.5)
+        report = judge("binary", labels, challenger=perfect, champion=prior, prior=prior, settings=POLICY)
+        assert not report.passed
+        assert f"{n} test rows" in report.summary
+        json.dumps(report.as_dict(), allow_nan=False)
+
+
+def test_min_improvement_is_asked_for() -> None:
+    """A gain beyond noise but below the policy's minimum is refused."""
+    labels, good, prior = binary(20_000)
+    slightly = blurred(good, 0.2)
+    assert judge("binary", labels, challenger=good, champion=slightly, prior=prior, settings=POLICY).passed
+    strict = GatePolicy(50, 0.5, 1.0)
+    report = judge("binary", labels, challenger=good, champion=slightly, prior=prior, settings=strict)
+    assert not report.passed
+    assert report.checks[-1].threshold == 0.5
+
+
+def test_unknown_class_counts_against_everybody_alike() -> None:
+    """A row of a class that the challenger does not know costs the floor for both; it decides nothing."""
+    labels = np.array([0, 1, -1] * 100)
+    p = np.tile([0.5, 0.5], (300, 1))
+    losses = row_losses("multiclass", labels, p)
+    assert losses[2] == pytest.approx(-np.log(FLOOR))
+    report = judge("multiclass", labels, challenger=p, champion=p, prior=p, settings=POLICY)
+    assert report.checks[-1].value == 0.0
+
+
+def test_regression() -> None:
+    """For values the squared error counts, and the metrics are those of regressions."""
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=500)
+    near, far = truth + rng.normal(0, 0.1, 500), truth + rng.normal(0, 0.5, 500)
+    report = judge("regression", truth, challenger=near, champion=far, prior=np.zeros(500), settings=POLICY)
+    assert report.passed
+    assert set(report.metrics["challenger"]) == {"loss", "rmse", "mae", "r2"}
+    assert "squared error" in report.summary
+
+
+def test_metrics_that_have_no_value_are_left_out() -> None:
+    """Test rows of one class have no AUC; the report stands without it."""
+    labels = np.ones(100, dtype=np.int64)
+    p = np.tile([0.2, 0.8], (100, 1))
+    report = judge("binary", labels, challenger=p, champion=None, prior=np.full((100, 2), 0.5), settings=POLICY)
+    assert "roc_auc" not in report.metrics["challenger"]
+    assert report.metrics["challenger"]["log_loss"] == pytest.approx(-np.log(0.8))
+
+
+def test_champion_that_could_not_be_asked() -> None:
+    """The reason why there is no comparison stands in the summary, passed or not."""
+    labels, p, prior = binary()
+    note = "version 3 cannot be compared with: it reads the column 'x'"
+    good = judge("binary", labels, challenger=p, champion=None, prior=prior, settings=POLICY, champion_note=note)
+    bad = judge("binary", labels, challenger=prior, champion=None, prior=prior, settings=POLICY, champion_note=note)
+    assert note in good.summary
+    assert note in bad.summary
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(2, 200),
+    seed=st.integers(0, 2**16),
+    margin=st.floats(0, 5),
+    least=st.floats(-1, 1),
+    weight=st.floats(0, 1),
+)
+def test_never_both_ways(n: int, seed: int, margin: float, least: float, weight: float) -> None:
+    """Of two models at most one passes against the other; the verdict is that of its checks; the report is JSON."""
+    labels, p, prior = binary(n, seed)
+    other = blurred(p, weight)
+    policy = GatePolicy(1, least, margin)
+    there = judge("binary", labels, challenger=p, champion=other, prior=prior, settings=policy)
+    back = judge("binary", labels, challenger=other, champion=p, prior=prior, settings=policy)
+    assert not (there.passed and back.passed)
+    for report in (there, back):
+        assert report.passed == all(check.passed for check in report.checks)
+        assert next(iter(report.as_dict())) == "summary"
+        json.dumps(report.as_dict(), allow_nan=False)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**16), order=st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter(seed: int, order) -> None:
+    """The verdict depends on the rows, not on their order."""
+    labels, p, prior = binary(300, seed)
+    champion = blurred(p, 0.3)
+    shuffled = list(range(300))
+    order.shuffle(shuffled)
+    one = judge("binary", labels, challenger=p, champion=champion, prior=prior, settings=POLICY)
+    two = judge(
+        "binary",
+        labels[shuffled],
+        challenger=p[shuffled],
+        champion=champion[shuffled],
+        prior=prior[shuffled],
+        settings=POLICY,
+    )
+    assert one.passed == two.passed
+    assert one.checks[1].value == pytest.approx(two.checks[1].value)
+
+
+def test_a_stricter_margin_never_lets_more_pass() -> None:
+    """Raising the noise margin can only turn a pass into a refusal."""
+    for seed in range(20):
+        labels, p, prior = binary(200, seed)
+        verdicts = [
+            judge(
+                "binary",
+                labels,
+                challenger=p,
+                champion=blurred(p, 0.15),
+                prior=prior,
+                settings=GatePolicy(50, 0.0, margin),
+            ).passed
+            for margin in (0.0, 0.5, 1.0, 2.0, 4.0)
+        ]
+        assert verdicts == sorted(verdicts, reverse=True)

@@ -1,0 +1,311 @@
+"""From rows to a model: every task and family, exact export, the same bytes again, honest encodings."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from trainyard.clock import ManualClock, SystemClock
+from trainyard.model import Blend, NeuralNetwork, Predictor, TreeEnsemble, decode
+from trainyard.policy import Policy
+from trainyard.schema import Column, Schema
+from trainyard.snapshot import SnapshotBuilder, Texts, line
+from trainyard_trainer import workdir
+from trainyard_trainer.domain import DataError, ParityError
+from trainyard_trainer.learning import trees
+from trainyard_trainer.learning.budget import Budget
+from trainyard_trainer.learning.candidates import Learning, fit_linear, fit_neural, fit_trees
+from trainyard_trainer.learning.encoders import Encoder
+from trainyard_trainer.learning.search import check_parity
+from trainyard_trainer.learning.table import Table, model_schema, table_of, useful
+from trainyard_trainer.learning.target import define
+from trainyard_trainer.learning.train import train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLUMNS = [
+    Column("id", "int", role="key", nullable=False),
+    Column("size", "float"),
+    Column("full", "int"),
+    Column("flag", "bool"),
+    Column("city", "category"),
+    Column("day", "date"),
+    Column("at", "timestamp"),
+    Column("y", "bool", role="label"),
+]
+LABELS = {"binary": "bool", "multiclass": "category", "regression": "float"}
+
+
+def rows(task: str, count: int = 600, seed: int = 0) -> list[dict[str, Any]]:
+    """Return rows of every type, with missing values, whose label depends on size, city and hour."""
+    rng = np.random.default_rng(seed)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+
+    def one(i: int) -> dict[str, Any]:
+        size, city, at = float(rng.normal()), int(rng.integers(80)), start + timedelta(minutes=int(rng.integers(10**5)))
+        z = 2 * size + (city % 3) - (at.hour > 12) + float(rng.normal(0, 0.5))
+        label: Any = z > 0
+        if task == "multiclass":
+            label = ["low", "mid", "high"][int(np.digitize(z, [-0.5, 1.5]))]
+        elif task == "regression":
+            label = 1000.0 + 50 * z
+        row = {
+            "size": size,
+            "full": int(rng.integers(1, 9)),
+            "flag": bool(rng.random() < 0.5),
+            "city": f"c{city}",
+            "day": date(2024, 1, 1) + timedelta(days=int(rng.integers(300))),
+            "at": at,
+        }
+        lost = {name: None if name != "full" and rng.random() < 0.08 else value for name, value in row.items()}
+        return {"id": i, **lost, "y": label if rng.random() > 0.02 else None}
+
+    return [one(i) for i in range(count)]
+
+
+def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = None, **settings: Any) -> Path:
+    """Write the directory of a job; return it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    schema = Schema([*COLUMNS[:-1], Column("y", LABELS[task], role="label")])
+    content = rows(task) if given is None else given
+    builder = SnapshotBuilder(schema, len(content))
+    builder.add([line(schema, n, row) for n, row in enumerate(content, start=1)], range(1, len(content) + 1))
+    snapshot = builder.build()
+    job = {
+        "model": "m",
+        "dataset": "d",
+        "label": "y",
+        "task": "auto",
+        "settings": Policy(gate=Policy().gate).settings() | {"gate": {"min_rows": 20}} | settings,
+        "known_seq": 0,
+        "rows": snapshot.rows,
+        "snapshot": workdir.write_snapshot(directory, snapshot),
+        "champion_version": None,
+        "champion_note": "",
+    }
+    workdir.write_json(directory, workdir.JOB, job)
+    return directory
+
+
+def trained(directory: Path) -> tuple[bytes, dict[str, Any]]:
+    """Do the job; return artifact and report."""
+    train(directory, SystemClock(), lambda *_: None)
+    return (directory / workdir.ARTIFACT).read_bytes(), json.loads((directory / workdir.REPORT).read_text())
+
+
+@pytest.mark.parametrize("task", LABELS)
+@pytest.mark.parametrize("families", [["linear"], ["trees"], ["neural"], ["linear", "trees", "neural"]], ids="+".join)
+def test_every_task_and_family(tmp_path: Path, task: str, families: list[str]) -> None:
+    """Each task is recognised, each family learns it, and the model on disk answers what was tested."""
+    data, report = trained(prepared(tmp_path, task, families=families))
+    model = decode(data)
+    Predictor(model).self_test()
+    assert model.task == report["task"] == task
+    assert report["passed"], report["gate"]["summary"]
+    assert {trial["family"] for trial in report["trials"]} == {"prior", *families}
+    assert any(trial["chosen"] for trial in report["trials"])
+    assert report["holdout"]["test_rows"] > 50
+    assert model.lineage.configuration["choice"]
+
+
+@pytest.mark.parametrize("task", LABELS)
+def test_same_snapshot_same_bytes(tmp_path: Path, task: str) -> None:
+    """Twice the same job gives the same artifact to the byte, whatever the budget was, as long as it sufficed."""
+    first, report = trained(prepared(tmp_path / "a", task, budget_seconds=500.0))
+    second, _ = trained(prepared(tmp_path / "b", task, budget_seconds=900.0))
+    assert not report["budget_hit"]
+    assert first == second
+    other, _ = trained(prepared(tmp_path / "c", task, seed=1, budget_seconds=500.0))
+    assert other != first
+
+
+def test_a_blend_is_exported_whole(tmp_path: Path) -> None:
+    """Where a mean of two families is better than either, the model is a blend and says so in its lineage."""
+    data, report = trained(prepared(tmp_path, "regression", families=["linear", "trees"]))
+    model = decode(data)
+    chosen = [trial for trial in report["trials"] if trial["chosen"]]
+    assert isinstance(model.pipeline, Blend) == (len(chosen) > 1)
+    assert sum(choice["weight"] for choice in model.lineage.configuration["choice"]) == pytest.approx(1.0)
+
+
+def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:
+    """With no time at all the prior and one real candidate are tried, and the report says that the budget was hit."""
+
+    class Hurried(ManualClock):
+        def monotonic(self) -> float:
+            self.advance(10.0)
+            return super().monotonic()
+
+    directory = prepared(tmp_path, "binary", budget_seconds=1.0)
+    train(directory, Hurried(), lambda *_: None)
+    report = json.loads((directory / workdir.REPORT).read_text())
+    assert report["budget_hit"]
+    assert [trial["family"] for trial in report["trials"]] == ["prior", "linear"]
+    decode((directory / workdir.ARTIFACT).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: {**r, "y": True}, "1 distinct value"),
+        (lambda r: {**r, "y": None}, "0 distinct value"),
+        (lambda r: {"id": r["id"], "y": r["y"]}, "no feature column"),
+        (lambda r: {**r, "y": r["y"] if r["id"] < 20 else None}, "labelled row"),
+    ],
+    ids=["one class", "no label", "nothing known", "few labels"],
+)
+def test_rows_that_allow_no_model(tmp_path: Path, change: Any, words: str) -> None:
+    """Data that nothing can be learnt from are named as such, never a crash."""
+    with pytest.raises(DataError, match=words):
+        trained(prepared(tmp_path, "binary", [change(row) for row in rows("binary")]))
+
+
+def learning(task: str, given: list[dict[str, Any]]) -> Learning:
+    """Return what candidates learn from, without a hold-out."""
+    schema = Schema([*COLUMNS[:-1], Column("y", LABELS[task], role="label")])
+    builder = SnapshotBuilder(schema, len(given))
+    builder.add([line(schema, n, row) for n, row in enumerate(given, start=1)], range(1, len(given) + 1))
+    snapshot = builder.build()
+    target = define(schema.column("y"), snapshot.columns["y"], np.ones(len(given), dtype=bool), task)
+    kept = np.flatnonzero(target.learnable)
+    table = table_of(snapshot, model_schema(schema, "y"), kept)
+    labels, n_classes = target.values[kept], len(target.classes)
+    return Learning(task, n_classes, table, labels, Encoder(table, labels, n_classes, 0), 0)
+
+
+@pytest.mark.parametrize("task", LABELS)
+@pytest.mark.parametrize("fit", [fit_linear, fit_trees, fit_neural])
+def test_exported_models_answer_as_the_library(tmp_path: Path, task: str, fit: Any) -> None:
+    """On real rows, with every value missing and with unseen levels, also where training saw nothing missing."""
+    from trainyard.model import Lineage, Model  # noqa: PLC0415
+
+    complete = [row for row in rows(task, 900) if None not in row.values()]
+    params = {"strength": 1.0, "num_leaves": 31, "hidden": [8]}
+    params = {k: v for k, v in params.items() if fit is not fit_trees or k == "num_leaves"}
+    for given in (rows(task), complete):
+        known = learning(task, given)
+        fitted = fit(known, params, Budget(SystemClock(), 60), length=25, progress=lambda *_: None)
+        classes = tuple(f"k{i}" for i in range(known.n_classes))
+        lineage = Lineage("d", 1, 1, "0" * 64, {}, "1", 0, {})
+        model = Model("m", task, known.table.schema, fitted.pipeline, classes, lineage)
+        check_parity(fitted, Predictor(model), known.table)
+
+
+def test_a_wrong_export_is_caught() -> None:
+    """A leaf that is off by a millionth stops the publication."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from trainyard.model import Lineage, Model  # noqa: PLC0415
+
+    known = learning("binary", rows("binary"))
+    fitted = fit_trees(known, {"num_leaves": 7}, Budget(SystemClock(), 60), length=5, progress=lambda *_: None)
+    ensemble = fitted.pipeline.estimator
+    assert isinstance(ensemble, TreeEnsemble)
+    value = ensemble.value.copy()
+    value[value != 0] += 1e-6
+    wrong = replace(fitted.pipeline, estimator=replace(ensemble, value=value))
+    model = Model("m", "binary", known.table.schema, wrong, (False, True), Lineage("d", 1, 1, "0" * 64, {}, "1", 0, {}))
+    with pytest.raises(ParityError, match="differs"):
+        check_parity(replace(fitted, pipeline=wrong), Predictor(model), known.table)
+
+
+def test_export_refuses_what_it_does_not_know() -> None:
+    """A split of another kind, or another way with missing values, is never guessed at."""
+    nodes = trees._Nodes()
+    leaf = {"leaf_value": 1.0}
+    node = {"split_feature": 0, "threshold": 1.0, "default_left": True, "left_child": leaf, "right_child": leaf}
+    with pytest.raises(ParityError, match="=="):
+        nodes.add({**node, "decision_type": "==", "missing_type": "NaN"})
+    with pytest.raises(ParityError, match="Zero"):
+        nodes.add({**node, "decision_type": "<=", "missing_type": "Zero"})
+
+
+def test_target_means_are_out_of_fold() -> None:
+    """A category that is different in every row tells a tree nothing about its own row's label."""
+    rng = np.random.default_rng(0)
+    n = 4_000
+    labels = rng.integers(0, 2, n)
+    pairs = np.array([f"k{i // 2}" for i in range(n)], dtype=object)
+    schema = Schema([Column("k", "category"), Column("x", "float"), Column("y", "bool", role="label")])
+    encoder = Encoder(Table(schema, {"k": pairs, "x": rng.normal(size=n)}), labels, 2, 0)
+    step, out_of_fold = encoder._means(schema.column("k"))
+    assert abs(np.corrcoef(out_of_fold[0], labels)[0, 1]) < 0.06
+    assert step.table.min() >= 0
+    assert step.table.max() <= 1
+    assert abs(float(step.unknown[0]) - labels.mean()) < 0.01
+
+
+def test_useless_columns_are_left_out() -> None:
+    """Constant columns, row numbers, identifiers and free text are not learnt from; the rest is."""
+    n = 400
+    texts = np.array([f"remark {i}" for i in range(n)], dtype=object)
+    columns = {
+        "constant": np.ones(n),
+        "nothing": np.full(n, np.nan),
+        "number": np.arange(n, dtype=float),
+        "text": texts,
+        "one level": np.array(["a"] * n, dtype=object),
+        "sometimes": np.where(np.arange(n) % 3 == 0, np.nan, 5.0),
+        "x": np.random.default_rng(0).normal(size=n),
+        "level": np.array(["a", "b"] * (n // 2), dtype=object),
+        "when": np.full(n, np.datetime64("2024-01-01", "us")),
+    }
+    types = {"number": "int", "text": "text", "one level": "category", "level": "category", "when": "date"}
+    schema = Schema([Column(name, types.get(name, "float")) for name in columns])
+    assert [c.name for c in useful(Table(schema, columns))] == ["sometimes", "x", "level"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "task", "classes"),
+    [
+        ("bool", [0, 1, 1, 0], "binary", (False, True)),
+        ("int", [3, 7, 7, 3], "binary", (3, 7)),
+        ("int", [1, 2, 3, 1, 2, 3], "multiclass", (1, 2, 3)),
+        ("int", list(range(40)), "regression", ()),
+        ("float", [0.5, 1.5, 0.5, 1.5], "regression", ()),
+        ("category", ["b", "a", "b", "a"], "binary", ("a", "b")),
+        ("text", ["b", "a", "c", "c", "b", "a"], "multiclass", ("a", "b", "c")),
+    ],
+)
+def test_task_is_guessed(kind: str, values: list[Any], task: str, classes: tuple[Any, ...]) -> None:
+    """Two values are binary, strings and few whole numbers are classes, everything else is a number."""
+    column = Column("y", kind, role="label")
+    if kind in ("category", "text"):
+        levels = tuple(dict.fromkeys(values))
+        given: Any = Texts(np.array([levels.index(v) for v in values], dtype=np.int32), levels)
+    else:
+        given = np.array(values, dtype=np.float64)
+    target = define(column, given, np.ones(len(values), dtype=bool), "auto")
+    assert (target.task, target.classes) == (task, classes)
+
+
+def test_labels_that_training_never_saw() -> None:
+    """A class that only the test rows show is no class of the model; its rows are present but not learnable."""
+    values = Texts(np.array([0, 1, 0, 1, 2, -1], dtype=np.int32), ("a", "b", "c"))
+    train_rows = np.array([True, True, True, True, False, False])
+    target = define(Column("y", "category", role="label"), values, train_rows, "multiclass")
+    assert target.classes == ("a", "b")
+    assert target.values.tolist() == [0, 1, 0, 1, -1, -1]
+    assert target.present.tolist() == [True] * 5 + [False]
+    assert target.learnable.tolist() == [True] * 4 + [False, False]
+
+
+def test_neural_network_keeps_its_best_epoch() -> None:
+    """The network that is exported is the one of the best epoch, with all its layers."""
+    known = learning("binary", rows("binary"))
+    fitted = fit_neural(
+        known,
+        {"hidden": [8, 4]},
+        Budget(SystemClock(), 60),
+        validation=(known.table, known.labels),
+        progress=lambda *_: None,
+    )
+    assert isinstance(fitted.pipeline.estimator, NeuralNetwork)
+    assert len(fitted.pipeline.estimator.layers) == 3
+    assert fitted.length is not None
+    assert fitted.length >= 1

@@ -1,0 +1,126 @@
+"""Keeping a lease: renewed in time, given up in time, and never lost over a queue that forgets."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainyard.clock import ManualClock
+from trainyard.errors import TransientError
+from trainyard.messages import TrainingRequest
+from trainyard.testing.fakes import MemoryQueue, MemoryRuns
+from trainyard_trainer.lease import LeaseKeeper
+
+LEASE = 60
+
+
+class Kept:
+    """A claimed request, its message, and the keeper, which beats when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.queue = MemoryQueue(self.clock)
+        self.runs = MemoryRuns(self.clock)
+        self.request_id = self.runs.add()
+        self.queue.send([TrainingRequest(self.request_id).outgoing()])
+        (message,) = self.queue.receive(limit=1, wait_seconds=0, visibility_seconds=LEASE)
+        job = self.runs.claim(self.request_id, worker="w", instance_id=None, lease_seconds=LEASE).job
+        assert job is not None
+        self.lease = job.lease
+        self.keeper = LeaseKeeper(
+            self.runs, self.queue, job.lease, message.receipt, lease_seconds=LEASE, clock=self.clock
+        )
+
+
+@pytest.fixture
+def kept() -> Kept:
+    """A request that was claimed just now."""
+    return Kept()
+
+
+def test_a_long_run_keeps_lease_and_message(kept: Kept) -> None:
+    """For an hour nobody else can claim the request or see its message."""
+    for _ in range(180):
+        kept.clock.advance(20)
+        kept.keeper.beat()
+        assert not kept.keeper.lost
+        assert kept.queue.depth().visible == 0
+        other = kept.runs.claim(kept.request_id, worker="x", instance_id=None, lease_seconds=LEASE)
+        assert other.outcome == "held"
+
+
+def test_the_message_is_hidden_for_one_lease_and_no_longer(kept: Kept) -> None:
+    """After hours of work a crash hides the message for one lease only: extensions are constant."""
+    for _ in range(400):
+        kept.clock.advance(20)
+        kept.keeper.beat()
+    kept.clock.advance(LEASE + 1)
+    assert kept.queue.depth().visible == 1
+
+
+def test_a_taken_lease_is_noticed(kept: Kept) -> None:
+    """When somebody else holds the request the next beat says that it is lost."""
+    kept.clock.advance(LEASE + 1)
+    kept.runs.claim(kept.request_id, worker="x", instance_id=None, lease_seconds=LEASE)
+    kept.keeper.beat()
+    assert kept.keeper.lost
+
+
+def test_an_outage_is_borne_for_two_thirds_of_the_lease(kept: Kept) -> None:
+    """While the database is away the run goes on, and ends before the lease can be taken."""
+    kept.runs.outage = TransientError("away")
+    kept.clock.advance(39)
+    kept.keeper.beat()
+    assert not kept.keeper.lost
+    kept.clock.advance(2)
+    kept.keeper.beat()
+    assert kept.keeper.lost
+
+
+def test_a_short_outage_is_forgotten(kept: Kept) -> None:
+    """Once renewed, the lease is whole again."""
+    kept.runs.outage = TransientError("away")
+    kept.clock.advance(30)
+    kept.keeper.beat()
+    kept.runs.outage = None
+    kept.keeper.beat()
+    kept.runs.outage = TransientError("away")
+    kept.clock.advance(39)
+    kept.keeper.beat()
+    assert not kept.keeper.lost
+
+
+def test_a_queue_that_forgets_is_no_reason_to_stop(kept: Kept) -> None:
+    """The message may be gone, or SQS away: the database says whose request it is."""
+    kept.queue.purge()
+    kept.clock.advance(25)
+    kept.keeper.beat()
+    kept.queue.outage = TransientError("away")
+    kept.clock.advance(25)
+    kept.keeper.beat()
+    assert not kept.keeper.lost
+
+
+def test_wish_to_cancel_and_progress(kept: Kept) -> None:
+    """A beat carries the newest progress to the database and brings the wish to cancel back."""
+    kept.keeper.report({"stage": "fitting", "done": 1, "total": 2})
+    kept.keeper.beat()
+    assert not kept.keeper.cancelled
+    assert kept.runs.requests[kept.request_id].runs[0].progress == {"stage": "fitting", "done": 1, "total": 2}
+    kept.runs.requests[kept.request_id].cancel_requested = True
+    kept.keeper.beat()
+    assert kept.keeper.cancelled
+
+
+def test_the_thread_beats_by_itself() -> None:
+    """While entered the keeper beats without being asked, and stops afterwards."""
+    kept = Kept()
+    keeper = LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, clock=kept.clock)
+    kept.runs.requests[kept.request_id].cancel_requested = True
+    with keeper:
+        keeper._ended.wait(0.01)
+        for _ in range(100):
+            if keeper.cancelled:
+                break
+            keeper._ended.wait(0.1)
+    assert keeper.cancelled
+    assert not keeper._thread.is_alive()

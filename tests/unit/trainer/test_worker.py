@@ -1,0 +1,479 @@
+"""The worker loop on fakes: what becomes of a message and of its request, whatever happens to the run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from trainyard.clock import ManualClock
+from trainyard.contracts.queue import Outgoing
+from trainyard.contracts.runs import MAX_ATTEMPTS
+from trainyard.errors import TransientError
+from trainyard.messages import DataArrived, TrainingRequest
+from trainyard.schema import Column, Schema
+from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots
+from trainyard_trainer import child as child_module
+from trainyard_trainer import workdir
+from trainyard_trainer.domain import EXIT_DATA, EXIT_MEMORY
+from trainyard_trainer.ports import Outside, Stop, TrainerSettings
+from trainyard_trainer.use_cases import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+LEASE = 60
+SCHEMA = Schema(
+    [
+        Column("id", "int", role="key", nullable=False),
+        Column("age", "int"),
+        Column("city", "category"),
+        Column("y", "bool", role="label"),
+    ]
+)
+
+
+def rows(count: int = 400, seed: int = 0) -> list[dict[str, Any]]:
+    """Return rows whose label depends on age."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 80, count)
+    noisy = age + rng.normal(0, 8, count)
+    return [{"id": i, "age": int(age[i]), "city": "AB"[i % 2], "y": bool(noisy[i] > 50)} for i in range(count)]
+
+
+@dataclass
+class FakeChild:
+    """A child that does what a test says: ``script`` gets the run's directory and returns an exit code, or None."""
+
+    script: Callable[[Path], int | None]
+    clock: ManualClock
+    directory: Path | None = None
+    killed: bool = False
+
+    def begin(self, directory: Path) -> None:
+        self.directory = directory
+
+    def wait(self, seconds: float) -> int | None:
+        assert self.directory is not None
+        code = self.script(self.directory)
+        if code is None:
+            self.clock.advance(seconds)
+        return code
+
+    def progress(self) -> Mapping[str, Any] | None:
+        return {"stage": "fitting", "done": 1, "total": 2}
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def last_words(self) -> str:
+        return "Segmentation fault"
+
+
+@dataclass
+class FakeChildren:
+    """Makes children that follow ``script``; trains for real by default."""
+
+    clock: ManualClock
+    script: Callable[[Path], int | None] = child_module.work
+    made: list[FakeChild] = field(default_factory=list)
+    closed: bool = False
+
+    def warm(self) -> None:
+        """Nothing to warm."""
+
+    def take(self) -> FakeChild:
+        self.made.append(FakeChild(self.script, self.clock))
+        return self.made[-1]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class World:
+    """A trainer among fakes, and the hands of everybody else."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = ManualClock()
+        self.dead_letters = MemoryQueue(self.clock)
+        self.queue = MemoryQueue(self.clock, dead_letters=self.dead_letters)
+        self.runs = MemoryRuns(self.clock)
+        self.snapshots = MemorySnapshots()
+        self.snapshots.store(1, SCHEMA, rows())
+        self.blobs = MemoryBlobs()
+        self.fleet = MemoryFleet()
+        self.children = FakeChildren(self.clock)
+        self.stop = Stop()
+        self.work_dir = directory / "work"
+        self.settings = TrainerSettings("host:1", "i-1", self.work_dir, LEASE, idle_seconds=30.0)
+        self.trainer = Trainer(
+            Outside(self.queue, self.runs, self.snapshots, self.blobs, self.fleet, self.children, self.clock),
+            self.settings,
+            self.stop,
+        )
+
+    def request(self, **more: Any) -> str:
+        """Queue a request and its message."""
+        settings = {"families": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
+        request_id = self.runs.add(upto_seq=400, settings=settings, **more)
+        self.queue.send([TrainingRequest(request_id).outgoing()])
+        return request_id
+
+    def row(self, request_id: str) -> Any:
+        return self.runs.requests[request_id]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Nothing requested yet."""
+    return World(tmp_path)
+
+
+def test_a_request_becomes_a_version(world: World) -> None:
+    """Message, claim, training, artifact, version, promotion, and the message is gone."""
+    request_id = world.request()
+    assert world.trainer.step()
+    assert world.row(request_id).state == "done"
+    model = world.runs.models["flights"]
+    assert model.aliases == {"champion": (1, 1)}
+    assert world.blobs.get(model.versions[1].artifact_key)
+    assert world.queue.depth().total == 0
+    assert list(world.work_dir.iterdir()) == []
+    assert [trial.family for trial in model.versions[1].trials] == ["prior", "linear"]
+
+
+def test_the_same_snapshot_again_gives_the_same_bytes(world: World) -> None:
+    """Two requests for one snapshot store one object; the second version finds no row that the first has not seen."""
+    for _ in range(2):
+        world.request()
+        world.trainer.step()
+    first, second = world.runs.models["flights"].versions.values()
+    assert first.snapshot_hash == second.snapshot_hash
+    assert len(list(world.blobs.list("models/"))) == 2  # known_seq is part of the lineage
+    assert not second.passed
+
+
+def test_duplicate_of_a_settled_request_is_deleted(world: World) -> None:
+    """A second message of a request that is done changes nothing and goes."""
+    request_id = world.request()
+    world.trainer.step()
+    world.queue.send([TrainingRequest(request_id).outgoing()])
+    world.trainer.step()
+    assert world.queue.depth().total == 0
+    assert len(world.runs.models["flights"].versions) == 1
+
+
+def test_duplicate_of_a_live_request_is_hidden(world: World) -> None:
+    """A message of a request that somebody else holds stays, out of sight for the rest of the lease."""
+    request_id = world.request()
+    world.runs.claim(request_id, worker="other", instance_id=None, lease_seconds=40)
+    world.trainer.step()
+    assert (world.queue.depth().visible, world.queue.depth().in_flight) == (0, 1)
+    world.clock.advance(39)
+    assert world.queue.depth().visible == 0
+    world.clock.advance(3)
+    assert world.queue.depth().visible == 1
+    assert world.row(request_id).attempt == 1
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        Outgoing("TrainingRequest", "not base64"),
+        Outgoing("TrainingRequest", "x" * 200_000),
+        Outgoing("Nonsense", "eA=="),
+        DataArrived("d", "b", 1).outgoing(),
+        TrainingRequest("../../etc/passwd").outgoing(),
+        TrainingRequest("00000000-0000-4000-8000-000000000000").outgoing(),
+    ],
+    ids=["no base64", "large", "unknown type", "other type", "no uuid", "other environment"],
+)
+def test_poison_goes_to_the_dead_letters(world: World, poison: Outgoing) -> None:
+    """What cannot be read is never deleted by us, never ends the loop, and does not hold up what is healthy."""
+    world.queue.send([poison])
+    request_id = world.request()
+    for _ in range(2):
+        world.trainer.step()
+    assert world.row(request_id).state == "done"
+    for _ in range(6):
+        world.clock.advance(LEASE + 1)
+        world.trainer.step()
+    assert world.dead_letters.depth().total == 1
+    assert world.queue.depth().total == 0
+
+
+@pytest.mark.parametrize(("code", "error_class"), [(-9, "oom"), (EXIT_MEMORY, "oom"), (-11, "crash"), (1, "crash")])
+def test_a_child_that_dies_fails_the_request_after_three(world: World, code: int, error_class: str) -> None:
+    """Each death is recorded with its class, the request comes again with a new message, and the third is the last."""
+    world.children.script = lambda _: code
+    request_id = world.request()
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        world.trainer.step()
+        row = world.row(request_id)
+        assert (row.attempt, row.error_class) == (attempt, error_class)
+        assert world.queue.depth().total == 0
+        if attempt < MAX_ATTEMPTS:
+            assert row.state == "queued"
+            assert world.runs.posted == [request_id] * attempt
+            world.queue.send([TrainingRequest(request_id).outgoing()])
+    assert world.row(request_id).state == "failed"
+    assert "Segmentation fault" in world.row(request_id).error
+    assert [run.state for run in world.row(request_id).runs] == ["failed"] * MAX_ATTEMPTS
+
+
+def test_a_child_that_hangs_is_killed(world: World) -> None:
+    """A run that is far over its budget ends as 'timeout'."""
+    world.children.script = lambda _: None
+    request_id = world.request()
+    world.trainer.step()
+    assert world.row(request_id).error_class == "timeout"
+    assert world.children.made[0].killed
+
+
+def test_bad_data_fail_at_once(world: World) -> None:
+    """Another attempt would find the same rows: there is none, and the words of the child are kept."""
+
+    def no_model(directory: Path) -> int:
+        workdir.write_json(directory, workdir.ERROR, {"message": "one class only"})
+        return EXIT_DATA
+
+    world.children.script = no_model
+    request_id = world.request()
+    world.trainer.step()
+    row = world.row(request_id)
+    assert (row.state, row.attempt, row.error_class, row.error) == ("failed", 1, "data", "one class only")
+    assert world.queue.depth().total == 0
+
+
+def test_deleted_dataset(world: World) -> None:
+    """A snapshot that cannot be read for good is a failure of the data."""
+    world.snapshots = MemorySnapshots()
+    request_id = world.request()
+    world.trainer._out = Outside(
+        world.queue, world.runs, world.snapshots, world.blobs, world.fleet, world.children, world.clock
+    )
+    world.trainer.step()
+    assert world.row(request_id).error_class == "data"
+
+
+def test_a_zombie_publishes_nothing(world: World) -> None:
+    """A trainer whose lease was taken over while it trained writes no version, and leaves the message alone."""
+    request_id = world.request()
+
+    def stolen(directory: Path) -> int:
+        world.row(request_id).lease_until = world.clock.monotonic() - 1
+        world.runs.claim(request_id, worker="other", instance_id=None, lease_seconds=LEASE)
+        return child_module.work(directory)
+
+    world.children.script = stolen
+    world.trainer.step()
+    assert world.runs.models["flights"].versions == {}
+    assert world.row(request_id).state == "running"
+    assert [run.state for run in world.row(request_id).runs] == ["lost", "running"]
+    assert world.queue.depth().total == 1
+
+
+def test_stopped_while_training(world: World) -> None:
+    """A spot notice in the middle: child killed, request queued uncounted with a new message, old message deleted."""
+
+    def noticed(_: Path) -> None:
+        world.stop.request("spot notice")
+
+    world.children.script = noticed
+    request_id = world.request()
+    world.trainer.run()
+    row = world.row(request_id)
+    assert (row.state, row.attempt) == ("queued", 0)
+    assert world.runs.posted == [request_id]
+    assert world.queue.depth().total == 0
+    assert world.children.made[0].killed
+    assert world.children.closed
+    assert row.runs[0].error == "spot notice"
+
+
+def test_stopped_before_the_claim(world: World) -> None:
+    """A message that arrives together with the wish to stop is given back at once, untouched."""
+    request_id = world.request()
+    world.stop.request("SIGTERM")
+    world.trainer.step()
+    assert world.queue.depth().visible == 1
+    assert world.row(request_id).attempt == 0
+
+
+def test_an_artifact_that_does_not_predict_what_was_tested_is_refused(world: World) -> None:
+    """The parent believes its own eyes: other answers than the child's, or other bytes, are never published."""
+
+    def forged(directory: Path) -> int:
+        code = child_module.work(directory)
+        answers = np.load(directory / workdir.CHECK)
+        np.save(directory / workdir.CHECK, answers + 1e-12)
+        return code
+
+    def broken(directory: Path) -> int:
+        code = child_module.work(directory)
+        artifact = directory / workdir.ARTIFACT
+        artifact.write_bytes(artifact.read_bytes()[:-1])
+        return code
+
+    for script in (forged, broken):
+        world.children.script = script
+        request_id = world.request()
+        world.trainer.step()
+        assert world.row(request_id).error_class == "parity"
+        assert world.row(request_id).state == "failed"
+    assert list(world.blobs.list("")) == []
+
+
+def test_lost_answer_to_the_publication(world: World) -> None:
+    """When the COMMIT happened but its answer was lost, the record is looked up: one version, no second training."""
+    request_id = world.request()
+    world.runs.lose_answer = TransientError("connection reset")
+    world.trainer.step()
+    assert world.row(request_id).state == "done"
+    assert len(world.runs.models["flights"].versions) == 1
+    assert world.queue.depth().total == 0
+
+
+def test_artifact_is_there_already(world: World) -> None:
+    """The same bytes from an attempt that was cut short count as stored; other bytes under the key do not."""
+    kept: dict[str, bytes] = {}
+
+    def spy(directory: Path) -> int:
+        code = child_module.work(directory)
+        kept["data"] = (directory / workdir.ARTIFACT).read_bytes()
+        return code
+
+    world.children.script = spy
+    world.request()
+    world.trainer.step()
+    key = world.runs.models["flights"].versions[1].artifact_key
+    again = World(world.work_dir.parent / "again")
+    again.blobs.put(key, kept["data"])
+    first = again.request()
+    again.trainer.step()
+    assert again.row(first).state == "done"
+    other = World(world.work_dir.parent / "other")
+    other.blobs.put(key, b"something else")
+    second = other.request()
+    other.trainer.step()
+    assert other.row(second).error_class == "crash"
+    assert other.runs.models["flights"].versions == {}
+
+
+def test_champion_that_cannot_be_read_is_said_so(world: World) -> None:
+    """Without the champion's artifact the challenger is judged alone, and the report says it in words."""
+    world.request()
+    world.trainer.step()
+    first = world.runs.models["flights"].versions[1]
+    world.blobs.delete(first.artifact_key)
+    world.snapshots.store(1, SCHEMA, [{**row, "id": row["id"] + 400} for row in rows(seed=1)])
+    request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+    world.queue.send([TrainingRequest(request_id).outgoing()])
+    world.trainer.step()
+    gate = world.runs.models["flights"].versions[2].gate
+    assert "version 1 cannot be compared with: its artifact is missing" in gate["summary"]
+    assert gate["champion_version"] == 1
+    assert [check["name"] for check in gate["checks"]] == ["enough_rows", "beats_prior"]
+
+
+def test_champion_is_compared_with(world: World) -> None:
+    """The next version is judged against the champion on the same rows, which are reported for both."""
+    world.request()
+    world.trainer.step()
+    world.snapshots.store(1, SCHEMA, [{**row, "id": row["id"] + 400} for row in rows(seed=1)])
+    request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+    world.queue.send([TrainingRequest(request_id).outgoing()])
+    world.trainer.step()
+    gate = world.runs.models["flights"].versions[2].gate
+    assert [check["name"] for check in gate["checks"]] == ["enough_rows", "beats_prior", "beats_champion"]
+    assert set(gate["metrics"]) == {"challenger", "champion", "prior"}
+    assert "roc_auc" in gate["metrics"]["champion"]
+
+
+def test_idle_trainer_ends_its_instance(world: World) -> None:
+    """After a while without work, and with none anywhere, the instance is given back."""
+    world.trainer.run()
+    assert world.clock.monotonic() >= world.settings.idle_seconds
+    assert world.stop.reason is None
+
+
+def test_a_trainer_stays_while_a_request_is_open(world: World) -> None:
+    """An empty queue is no proof: with an open request in the database (its message lost) the trainer stays."""
+    world.request()
+    world.queue.purge()
+    assert not world.trainer.nothing_left()
+    world.runs.requests.clear()
+    assert world.trainer.nothing_left()
+
+
+def test_outages_are_survived(world: World) -> None:
+    """Queue, database or blobs may be away at any moment: nothing is lost, and work goes on when they are back."""
+    request_id = world.request()
+    clock_sleep = world.clock.sleep
+
+    def recover(seconds: float) -> None:
+        clock_sleep(seconds)
+        if world.clock.monotonic() > 20:
+            world.queue.outage = world.runs.outage = world.blobs.outage = world.snapshots.outage = None
+
+    world.clock.sleep = recover  # type: ignore[method-assign]
+    world.queue.outage = TransientError("SQS is away")
+    world.blobs.outage = TransientError("S3 is away")
+    world.snapshots.outage = TransientError("Postgres is away")
+    world.trainer.run()
+    assert world.row(request_id).state == "done"
+    assert world.row(request_id).attempt == 1
+
+
+def test_database_away_after_the_receive(world: World) -> None:
+    """No attempt is burnt, and the message comes again."""
+    request_id = world.request()
+    world.runs.outage = TransientError("Postgres is away")
+    with pytest.raises(TransientError):
+        world.trainer.step()
+    world.runs.outage = None
+    assert world.row(request_id).attempt == 0
+    world.clock.advance(LEASE + 1)
+    world.trainer.step()
+    assert world.row(request_id).state == "done"
+
+
+def test_leftovers_of_a_killed_predecessor_are_removed(world: World) -> None:
+    """The directory of a run that nobody finished does not stay on the disk."""
+    leftover = world.work_dir / "run-old"
+    leftover.mkdir(parents=True)
+    (leftover / "c0.npy").write_bytes(b"x")
+    world.trainer.run()
+    assert not leftover.exists()
+
+
+def test_time_rule_end_to_end(world: World, tmp_path: Path) -> None:
+    """With an event time the second version is tested on rows behind everything the first one saw."""
+    schema = Schema([*SCHEMA.columns, Column("at", "timestamp", role="event_time")])
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    world.snapshots.store(2, schema, [{**row, "at": start + timedelta(hours=i)} for i, row in enumerate(rows(800))])
+    world.snapshots._datasets[1] = world.snapshots._datasets[2]
+    seen: list[dict[str, Any]] = []
+
+    def spy(directory: Path) -> int:
+        code = child_module.work(directory)
+        seen.append(json.loads((directory / workdir.REPORT).read_text()))
+        shutil.copy(directory / workdir.CHECK_ROWS, tmp_path / "rows.npy")
+        return code
+
+    world.children.script = spy
+    for upto in (400, 800):
+        request_id = world.runs.add(upto_seq=upto, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+        world.queue.send([TrainingRequest(request_id).outgoing()])
+        world.trainer.step()
+        assert world.row(request_id).state == "done"
+    first, second = (report["holdout"] for report in seen)
+    assert (first["rule"], first["fit_upto_seq"], first["test_rows"]) == ("time", 320, 80)
+    assert (second["fit_upto_seq"], second["test_from_seq"], second["test_rows"]) == (640, 641, 160)
+    assert np.load(tmp_path / "rows.npy").min() >= 640
