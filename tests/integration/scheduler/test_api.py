@@ -177,6 +177,24 @@ def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, wa
     assert call("GET", f"/v1/runs/{run['id']}") == run
 
 
+def test_cancelled_request_whose_trainer_vanished(call: Client, warehouse: Warehouse, engine: sa.Engine) -> None:
+    """It needs no other trainer: asking again ends it, and its run with it; so does the end of the model."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    for ends_it in (("POST", "/v1/requests/{}/cancel", 200), ("DELETE", "/v1/models/late", 204)):
+        warehouse.add(10)
+        asked = call("POST", "/v1/models/late/requests", 201)
+        warehouse.claim(asked["id"])
+        assert call("POST", f"/v1/requests/{asked['id']}/cancel")["state"] == "running"
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE core.training_request SET lease_until = now() - interval '1 second'"))
+        (run,) = [run for run in call("GET", "/v1/runs")["items"] if run["request_id"] == asked["id"]]
+        method, path, status = ends_it
+        call(method, path.format(asked["id"]), status)
+        assert call("GET", f"/v1/requests/{asked['id']}")["state"] == "cancelled"
+        ended = call("GET", f"/v1/runs/{run['id']}")
+        assert (ended["state"], ended["ended_at"] is None) == ("lost", False)
+
+
 def test_same_idempotency_key(call: Client, warehouse: Warehouse) -> None:
     """The same key gives the same answer, another body 422; a key's secret is not kept for the repeat."""
     call("PUT", "/v1/models/late", 201, json=MODEL)
@@ -228,6 +246,17 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     call("DELETE", alias, 204)
     call("DELETE", alias, 404)
     assert call("PUT", alias, json={"version": 2})["seq"] == 4
+
+
+def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """The seq goes on where the deleted model of that name ended, or readers would take the object for an old one."""
+    seqs = []
+    for _ in range(2):
+        call("PUT", "/v1/models/late", 201, json=MODEL)
+        version = trained(call, store, warehouse)
+        seqs.append(call("PUT", "/v1/models/late/aliases/champion", json={"version": version})["seq"])
+        call("DELETE", "/v1/models/late", 204)
+    assert seqs == [1, 2]
 
 
 def test_scopes(call: Client) -> None:
@@ -302,6 +331,41 @@ def test_live_quality(call: Client, engine: sa.Engine) -> None:
     assert (newest["version"], newest["labels"], "roc_auc" in newest["metrics"]) == (2, 1, False)
 
 
+def logged(engine: sa.Engine, ident: str, output: str, label: str) -> None:
+    """Log a prediction of version 1 and its label, both as JSON."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO core.prediction (id, model, version, inputs, output, predicted_at) VALUES"
+                " (:id, 'late', 1, '{}', CAST(:output AS jsonb), clock_timestamp())"
+            ),
+            {"id": ident, "output": output},
+        )
+        connection.execute(
+            sa.text("INSERT INTO core.feedback (prediction_id, label) VALUES (:id, CAST(:label AS jsonb))"),
+            {"id": ident, "label": label},
+        )
+
+
+def test_quality_of_a_label_at_the_end_of_the_float_range(call: Client, engine: sa.Engine) -> None:
+    """A squared error that is no number any more is left out; the other metrics are there."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    logged(engine, "p", '{"prediction": 1.0}', "1e300")
+    (window,) = call("GET", "/v1/models/late/quality")["windows"]
+    assert window["metrics"] == {"mae": 1e300}
+
+
+def test_quality_of_a_name_that_was_used_before(call: Client, engine: sa.Engine) -> None:
+    """Version 1 of a deleted model has nothing to do with version 1 of the model that has its name now."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    logged(engine, "old", '{"prediction": "a", "probabilities": {"a": 1.0, "b": 0.0}}', '"a"')
+    call("DELETE", "/v1/models/late", 204)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    logged(engine, "new", '{"prediction": 3.0}', "5.0")
+    (window,) = call("GET", "/v1/models/late/quality")["windows"]
+    assert (window["predictions"], window["metrics"]) == (1, {"rmse": 2.0, "mae": 2.0})
+
+
 def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     """The fleet shows what is open, the queues their numbers and those of their dead letters."""
     call("PUT", "/v1/models/late", 201, json=MODEL)
@@ -330,6 +394,15 @@ def test_events_stream(call: Client) -> None:
     call("GET", "/v1/events", 400, headers={"Last-Event-ID": "x"})
 
 
+def test_events_stream_of_another_database(call: Client) -> None:
+    """A reader that saw more events than there are, before the data directory was made anew, gets those from now on."""
+    answer = call.send("GET", "/v1/events", headers={"Last-Event-ID": "999999"}, buffered=False)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    heard = answer.iter_encoded()
+    assert any(b"event: model.created" in next(heard) for _ in range(3))
+    answer.close()
+
+
 def test_streams_are_bounded(call: Client) -> None:
     """More streams than there are places get 503 until one is closed."""
     streams = [call.send("GET", "/v1/events", buffered=False) for _ in range(4)]
@@ -339,3 +412,34 @@ def test_streams_are_bounded(call: Client) -> None:
     assert streams[0].status_code == 200
     for stream in streams:
         stream.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/keys?cursor=%00", 400),
+        ("DELETE", "/v1/keys/a%00b", 404),
+        ("GET", "/v1/models?limit=00000000199999", 400),
+        ("GET", "/v1/models?limit=000000009999999999999999999999", 400),
+        ("GET", "/v1/models/late/deployments?at=2026-01-01T00:00:00%2B00:00:01.5", 200),
+        ("GET", "/v1/models/late/deployments?at=0001-01-01T00:00:00%2B23:59", 400),
+        ("GET", "/v1/models/late/deployments?at=9999-12-31T23:59:59-23:59", 400),
+        ("GET", "/v1/models/late/versions?cursor=9223372036854775807", 200),
+        ("GET", "/v1/models/late/versions/99999999999999999999999999", 404),
+        ("POST", "/v1/models/a%00b/requests", 404),
+        ("POST", "/v1/requests/a%00b/cancel", 404),
+    ],
+)
+def test_odd_values_are_refused_not_stumbled_over(call: Client, method: str, path: str, status: int) -> None:
+    """NUL characters, padded and endless numbers and times at the edge of the calendar are never a 500."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    headers = {"Idempotency-Key": "k"} if method == "POST" else {}
+    call(method, path, status, headers=headers)
+
+
+@pytest.mark.parametrize("number", [-0.0, 1e-7, 5, 1e12])
+def test_audit_log_is_whole_whatever_the_numbers(call: Client, number: float) -> None:
+    """A number that the database writes in another way is no forgery."""
+    call("PUT", "/v1/models/late", 201, json={**MODEL, "policy": {"gate": {"min_improvement": number}}})
+    checks = {check["id"]: check["problems"] for check in call("GET", "/v1/doctor")["checks"]}
+    assert checks["I9"] == []

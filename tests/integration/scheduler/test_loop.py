@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from tests.integration.scheduler.loops import (
     BY,
     ask_for,
@@ -17,12 +18,18 @@ from tests.integration.scheduler.loops import (
 
 from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.alias_object import decode_alias
 from trainyard.auth import KEYS_OBJECT, decode_keys, make_key, parse_key
 from trainyard.config import load
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.contracts.fleet import Instance, LaunchSpec
+from trainyard.contracts.queue import Outgoing
+from trainyard.messages import DataArrived, TrainingRequest
+from trainyard.testing.fakes import MemoryFleet
 from trainyard.testing.processes import wait_until
-from trainyard_scheduler.use_cases import keys
+from trainyard_scheduler.use_cases import keys, policies
+from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from tests.integration.scheduler.warehouse import Warehouse
 
     from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.adapters.postgres.scheduling import PostgresStore
     from trainyard.config import Config
 
@@ -130,3 +138,48 @@ def test_keys_are_published(
         wait_until(lambda: published() == {parsed.key_id}, "the end of the revoked key", seconds=4)
         blobs.delete(KEYS_OBJECT)
         wait_until(lambda: published() == {parsed.key_id}, "the keys after a deletion", seconds=4)
+
+
+def test_poison_on_the_arrived_queue(
+    settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients, aws_setup: AwsSetup
+) -> None:
+    """Messages that are no news of a dataset stay for the dead letters; those behind them are worked on."""
+    make_model(store, 10)
+    warehouse.add(10, announce=False)
+    queue = SqsQueue(aws_clients.sqs, settings.queue_arrived)
+    poison = [
+        Outgoing("DataArrived", "not base64!"),
+        DataArrived("a\0b", "b", 1).outgoing(),
+        DataArrived("Not a name", "b", 1).outgoing(),
+        TrainingRequest("r").outgoing(),
+    ]
+    assert queue.send([*poison, DataArrived("flights", "b", 10).outgoing()]) == []
+    assert policies.consume_arrived(store, queue, wait_seconds=5) == len(poison) + 1
+    assert len(requests_of(store)) == 1
+    wait_until(lambda: queue.depth().in_flight == len(poison), "the poison to be all that is left")
+
+
+def test_instance_that_is_younger_than_a_slow_list(
+    store: PostgresStore, warehouse: Warehouse, engine: sa.Engine
+) -> None:
+    """A scheduler whose view of EC2 is old does not take another's launch for gone, nor launch a second one."""
+    fleet = MemoryFleet()
+    make_model(store, None)
+    warehouse.add(10)
+    ask_for(store)
+
+    class SlowFleet(MemoryFleet):
+        """Lists what there was before another scheduler launched, fifteen seconds ago."""
+
+        def instances(self) -> list[Instance]:
+            listed = fleet.instances()
+            FleetKeeper(store, fleet, spec=spec, fleet_max=2).step()
+            with engine.begin() as connection:
+                connection.execute(sa.text("UPDATE core.launch SET launched_at = launched_at - interval '15 s'"))
+            return listed
+
+    spec = LaunchSpec(("c7i.large",), spot=False)
+    assert FleetKeeper(store, SlowFleet(), spec=spec, fleet_max=2).step() == 0
+    with store.begin() as records:
+        assert [launch.state for launch in records.launches.open()] == ["launched"]
+    assert len(fleet.instances()) == 1

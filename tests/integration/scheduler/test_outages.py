@@ -16,11 +16,15 @@ from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.migrate import migrate
 from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.clock import SystemClock
 from trainyard.config import load
+from trainyard.errors import TransientError
 from trainyard.testing.emulator import AwsEmulator
+from trainyard.testing.fakes import MemoryQueue
 from trainyard.testing.postgres import PostgresServer
 from trainyard.testing.processes import wait_until
 from trainyard.testing.pytest_plugin import isolated_environment
+from trainyard_scheduler.use_cases import relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,3 +122,20 @@ def _added(warehouse: Warehouse) -> bool:
     except OperationalError:
         return False
     return True
+
+
+def test_queue_that_refuses_holds_up_no_other(store: PostgresStore, warehouse: Warehouse) -> None:
+    """However much waits for a queue that is away, a training request behind it reaches its own queue."""
+    clock = SystemClock()
+    arrived, training = MemoryQueue(clock), MemoryQueue(clock)
+    arrived.outage = TransientError("away")
+    make_model(store, None)
+    for _ in range(150):
+        warehouse.add(1)
+    ask_for(store)
+    with pytest.raises(TransientError):
+        relay.relay_all(store, {"arrived": arrived, "training": training})
+    assert training.depth().visible == 1
+    arrived.outage = None
+    relay.relay_all(store, {"arrived": arrived, "training": training})
+    assert arrived.depth().visible == 150

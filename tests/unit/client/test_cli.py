@@ -340,6 +340,7 @@ def test_a_key_that_may_only_predict_can_predict_json(api, trainyard, tmp_path):
         ("a.ndjson", b"{\n"),
         ("a.ndjson", b"[1]\n"),
         ("a.json", b'{"rows": 3}'),
+        ("a.json", b"[" * 100_000),
     ],
 )
 def test_files_that_cannot_be_read_are_named(api, trainyard, tmp_path, name, content):
@@ -445,3 +446,13 @@ def test_run_cancel_takes_a_run_or_a_request(api, trainyard):
     assert trainyard("run", "cancel", "run").code == Exit.OK
     assert trainyard("run", "cancel", "req").code == Exit.OK
     assert api.paths().count("POST /v1/requests/req/cancel") == 2
+
+
+def test_cells_that_are_no_numbers_go_as_text(api, trainyard, tmp_path):
+    """JSON has no NaN: the cell is sent as it is written, and the service says row and column."""
+    _shop(api)
+    api.on("GET", "/v1/datasets/shop", {**DATASET, "columns": [{**COLUMNS[1], "type": "float"}]})
+    api.on("POST", "/v1/predict/buys", (422, error("invalid_rows")))
+    (tmp_path / "a.csv").write_text("age\nnan\ninf\n2.5\n")
+    assert trainyard("predict", "buys", str(tmp_path / "a.csv")).code == Exit.REFUSED
+    assert api.asked[-1].json["rows"] == [{"age": "nan"}, {"age": "inf"}, {"age": 2.5}]

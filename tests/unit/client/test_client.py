@@ -164,3 +164,30 @@ def test_an_address_is_checked(url):
     """An address without scheme or host is refused with an example."""
     with pytest.raises(ClientError, match="http://127"):
         Client(url, None)
+
+
+def test_values_that_json_has_not_are_the_callers(client, clock):
+    """A NaN is not taken for a service that does not answer: nothing is sent, nothing is repeated."""
+    with pytest.raises(ClientError, match="cannot be sent as JSON"):
+        client.predict("m", [{"x": float("nan")}])
+    assert clock.monotonic() == 0
+
+
+def test_a_key_that_no_header_can_hold():
+    """It is refused in a sentence before a library stumbles over it."""
+    with pytest.raises(ClientError, match="API key"):
+        Client(URL, "ключ\n")
+
+
+def test_undecodable_names_reach_the_service(api, client):
+    """A name from a command line that is not UTF-8 is a name that nobody has."""
+    api.on("GET", "/v1/models/?", (404, error("unknown_model")))
+    with pytest.raises(ApiError, match="unknown_model"):
+        client.model("\udcff")
+
+
+def test_a_key_whose_answer_was_lost(api, client):
+    """The service shows a key once; a repeat that gets none says what to do about it."""
+    api.on("POST", "/v1/keys", (503, error("unavailable")), (201, {"id": "k1", "key": None}))
+    with pytest.raises(ClientError, match="revoke it"):
+        client.create_key("name", ["read"])

@@ -1,5 +1,6 @@
 """API keys: made, published, checked, revoked."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from trainyard.auth import KEYS_OBJECT, KeyRing, LiveKey, decode_keys, encode_keys, make_key, parse_key
 from trainyard.clock import ManualClock
-from trainyard.errors import ServiceError, TransientError
+from trainyard.contracts.blobs import BlobMissingError
+from trainyard.errors import ConfigError, ServiceError, TransientError
 from trainyard.testing.fakes import MemoryBlobs
 
 
@@ -108,23 +110,24 @@ def test_a_new_key_works_before_the_timer(blobs, clock):
 
 
 class _Away(MemoryBlobs):
-    away = False
+    trouble = None
 
     def get_if_changed(self, key, etag):
         """Answer, or not."""
-        if self.away:
-            raise TransientError("away")
+        if self.trouble is not None:
+            raise self.trouble
         return super().get_if_changed(key, etag)
 
 
-def test_the_last_keys_stay_in_force_while_the_store_is_away(clock):
-    """An outage of S3 locks nobody out."""
+@pytest.mark.parametrize("trouble", [TransientError("away"), ConfigError("no credentials"), BlobMissingError("gone")])
+def test_the_last_keys_stay_in_force_while_the_store_is_away(clock, trouble):
+    """An outage of S3, or of the instance's credentials, locks nobody out and ends no timer."""
     blobs = _Away()
     key = make_key()
     blobs.put(KEYS_OBJECT, encode_keys([_live(key, "read")]))
     ring = KeyRing(blobs, clock)
     ring.refresh()
-    blobs.away = True
+    blobs.trouble = trouble
     ring.refresh()
     assert ring.authenticate(f"Bearer {key}").may("read")
 
@@ -147,3 +150,53 @@ def test_publishing_is_canonical(clock):
 def test_parsing_never_fails(text):
     """Whatever is sent as a key, the answer is a key or None."""
     assert parse_key(text) is None
+
+
+class _Slow(MemoryBlobs):
+    """A store that answers when it is allowed to."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads = 0
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+
+    def get_if_changed(self, key, etag):
+        """Count, wait, answer."""
+        self.reads += 1
+        self.asked.set()
+        assert self.may_answer.wait(10)
+        return super().get_if_changed(key, etag)
+
+
+def test_callers_with_unknown_keys_share_one_slow_read(clock):
+    """They wait a moment for the read that is under way and start no second one behind it."""
+    blobs = _Slow()
+    blobs.put(KEYS_OBJECT, encode_keys([]))
+    ring = KeyRing(blobs, clock)
+    reader = threading.Thread(target=ring.refresh)
+    reader.start()
+    assert blobs.asked.wait(10)
+    clock.advance(60)
+    with pytest.raises(ServiceError) as caught:
+        ring.authenticate(f"Bearer {make_key()}")
+    assert caught.value.code == "unavailable"
+    blobs.may_answer.set()
+    reader.join(10)
+    with pytest.raises(ServiceError) as caught:
+        ring.authenticate(f"Bearer {make_key()}")
+    assert (caught.value.code, blobs.reads) == ("bad_key", 1)
+
+
+def test_the_first_caller_waits_for_the_first_read(clock):
+    """A service that has just started answers with the keys that are being read, not with an outage."""
+    blobs = _Slow()
+    key = make_key()
+    blobs.put(KEYS_OBJECT, encode_keys([_live(key, "read")]))
+    ring = KeyRing(blobs, clock)
+    reader = threading.Thread(target=ring.refresh)
+    reader.start()
+    assert blobs.asked.wait(10)
+    threading.Timer(0.05, blobs.may_answer.set).start()
+    assert ring.authenticate(f"Bearer {key}").may("read")
+    reader.join(10)

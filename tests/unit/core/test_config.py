@@ -33,3 +33,31 @@ def test_a_missing_database_is_one_sentence():
 def test_passwords_are_not_shown():
     """A URL in a log line carries no password."""
     assert config.redact_url("postgresql://u:secret@h:5/d") == "postgresql://u:***@h:5/d"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TRAINYARD_LOG_LEVEL", "loud"),
+        ("TRAINYARD_DATABASE_URL", "garbage"),
+        ("TRAINYARD_DATABASE_URL", "postgresql://u:secret@h:port/d"),
+        ("TRAINYARD_ROUTER_PORT", "65536"),
+        ("TRAINYARD_POLICY_TICK_SECONDS", "0"),
+        ("TRAINYARD_RESEND_SECONDS", "nan"),
+        ("TRAINYARD_LEASE_SECONDS", "0"),
+        ("TRAINYARD_FLEET_MAX", "-1"),
+        ("TRAINYARD_INSTANCE_TYPES", " , "),
+    ],
+)
+def test_values_that_would_do_harm_later_are_refused_at_start(variable, value):
+    """A level that logging does not know, a pause of nothing, an address that is none: one sentence, no secret."""
+    with pytest.raises(ConfigError, match=variable) as caught:
+        config.load({variable: value})
+    assert "secret" not in str(caught.value).replace("<secret>", "")
+
+
+def test_a_plain_address_of_postgres_means_our_driver():
+    """What psql and RDS show can be pasted."""
+    for rest in ("://u:p%40@h:5/d?sslmode=require", ":///d?host=/var/run/postgresql"):
+        loaded = config.load({"TRAINYARD_DATABASE_URL": f"postgresql{rest}"})
+        assert loaded.database_url == f"postgresql+psycopg2{rest}"

@@ -40,6 +40,7 @@ def _body(value):
         ("TrainingRequest", _body({"v": 1, "request_id": 5})),
         ("TrainingRequest", _body({"v": 1, "request_id": "r", "more": 1})),
         ("TrainingRequest", _body({"v": 1, 5: "r"})),
+        ("TrainingRequest", _body({"v": 1, b"bytes": 1, "text": 1})),
         ("DataArrived", _body({"v": 1, "dataset": "d", "batch_id": "b", "upto_seq": True})),
         ("Nonsense", _body({"v": 1})),
         ("TrainingRequest", "A" * 1_048_577),

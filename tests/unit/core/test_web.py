@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainyard.adapters.web import Route, make_app, read_object
+from trainyard.adapters.web import Route, make_app, page_arguments, read_object
 from trainyard.auth import KEYS_OBJECT, KeyRing, LiveKey, encode_keys, make_key, parse_key
 from trainyard.clock import ManualClock
 from trainyard.errors import Problem, ServiceError, TransientError
@@ -45,6 +45,7 @@ def client(key):
             "Make",
             max_body_bytes=50,
         ),
+        Route("GET", "/v1/things", lambda: (200, page_arguments()), "read", "A page"),
         Route("GET", "/v1/admin", lambda: (200, {}), "admin", "For admins"),
         Route("GET", "/v1/boom", _boom, "read", "A fault"),
         Route("GET", "/v1/away", _away, "read", "An outage"),
@@ -75,7 +76,11 @@ def test_a_route_answers_with_the_callers_request_id(client):
         ("/v1/things/x", {"Authorization": "Bearer ty_0"}, (401, "bad_key")),
         ("/v1/admin", {}, (403, "wrong_scope")),
         ("/v1/nothing", {}, (404, "not_found")),
-        ("/v1/things", {}, (405, "method_not_allowed")),
+        ("/v1/admin/", {}, (404, "not_found")),
+        ("/v1/things?limit=0", {}, (400, "bad_request")),
+        ("/v1/things?limit=1001", {}, (400, "bad_request")),
+        ("/v1/things?limit=0000000019999999999999999999", {}, (400, "bad_request")),
+        ("/v1/things?cursor=%00", {}, (400, "bad_request")),
         ("/v1/things/x", {"Host": "evil.example"}, (400, "bad_host")),
         ("/v1/things/" + "x" * 5000, {}, (414, "uri_too_long")),
         ("/v1/boom", {}, (500, "internal")),
@@ -132,3 +137,22 @@ def test_every_listed_route_refuses_without_a_key(client):
                 path.replace("{name}", "x"), method=method.upper(), headers={"Authorization": ""}
             ).status_code
             assert (status == 401) == bool(operation["security"]), path
+
+
+def test_a_wrong_method_is_named(client):
+    """The path exists, the method does not."""
+    assert _code(client.delete("/v1/things")) == (405, "method_not_allowed")
+
+
+def test_page_arguments_come_as_given(client):
+    """A limit in range and any printable cursor reach the view."""
+    assert client.get("/v1/things?limit=7&cursor=a").get_json() == [7, "a"]
+
+
+def test_invented_methods_leave_no_series_behind(client):
+    """What anybody can send without a key does not grow the metrics."""
+    for number in range(3):
+        assert client.open("/v1/things", method=f"BREW{number}").status_code == 405
+    said = client.get("/metrics").get_data(as_text=True)
+    assert "BREW" not in said
+    assert 'method="other"' in said

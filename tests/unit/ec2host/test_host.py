@@ -52,6 +52,7 @@ class FakeTrainers:
     def __init__(self) -> None:
         self.now: dict[str, Life] = {}
         self.did: list[str] = []
+        self.disk_full = False
 
     def lives(self) -> dict[str, Life]:
         """Return the lives."""
@@ -60,6 +61,8 @@ class FakeTrainers:
     def start(self, instance_id: str) -> None:
         """Start one."""
         assert instance_id not in self.now
+        if self.disk_full:
+            raise OSError(28, "No space left on device")
         self.did.append(f"start {instance_id}")
         self.now[instance_id] = Life.RUNNING
 
@@ -134,6 +137,18 @@ def test_an_instance_is_terminated_even_if_ec2_was_silent_first() -> None:
     scene.cloud.silent = False
     assert scene.look() == ["forget i-1"]
     assert scene.cloud.machines == {}
+
+
+def test_a_trainer_that_cannot_be_started_is_tried_again() -> None:
+    """A full disk ends neither the host nor the trainers that run already."""
+    scene = Scene()
+    scene.cloud.add("i-1")
+    scene.look()
+    scene.trainers.disk_full = True
+    scene.cloud.add("i-2")
+    assert scene.look() == []
+    scene.trainers.disk_full = False
+    assert scene.look() == ["start i-2"]
 
 
 def test_silence_is_not_an_empty_fleet() -> None:

@@ -89,7 +89,8 @@ def test_broken_object_is_refused(change: dict[str, Any]) -> None:
         decode_alias(msgpack.packb({**_raw(), **change}))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93", b"x" * 5000, msgpack.packb([1]), encode_alias(_ALIAS)[:-1]])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93", b"x" * 5000, msgpack.packb([1]), encode_alias(_ALIAS)[:-1],
+                                  msgpack.packb({"v": 1, b"bytes": 1, "text": 1})])  # fmt: skip
 def test_other_bytes_are_refused(data: bytes) -> None:
     """Bytes that are no alias object raise ValueError and nothing else."""
     with pytest.raises(ValueError, match="alias object"):

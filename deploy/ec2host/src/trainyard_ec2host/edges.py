@@ -141,8 +141,8 @@ class TrainerProcesses:
                 start_new_session=True,
             )
         identity = identify(process.pid) or ProcessId(process.pid, "")
+        self._trainers[instance_id] = _Trainer(identity, process, Life.RUNNING)  # it runs, file or no file
         self._pid_file(instance_id).write_text(identity.dump())
-        self._trainers[instance_id] = _Trainer(identity, process, Life.RUNNING)
         _log.info("trainer.started", instance_id=instance_id, pid=process.pid)
 
     def stop(self, instance_id: str) -> None:

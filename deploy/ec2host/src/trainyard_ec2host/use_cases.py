@@ -65,14 +65,17 @@ class Host:
         self._trainers = trainers
         self._metadata = metadata
         self._clock = clock
-        self._answered = True
+        self._well = True
 
     def step(self) -> None:
-        """Look once and act. When EC2 does not answer nothing is started or stopped: silence is not an empty fleet."""
+        """Look once and act. When EC2 does not answer nothing is started or stopped: silence is not an empty fleet.
+
+        A trainer that this machine cannot start (its disk is full, it has no process to give) is tried at the next
+        look: the host's own end would take the other trainers with it.
+        """
         lives = self._trainers.lives()
         try:
             machines = {machine.instance_id: machine for machine in self._cloud.running()}
-            self._answers(True)
             self._metadata.publish(machines)
             wanted = plan(machines, lives, self._clock.now())
             for instance_id in wanted.start:
@@ -83,8 +86,9 @@ class Host:
                 self._trainers.forget(instance_id)
             if wanted.terminate:
                 self._cloud.terminate(wanted.terminate)
-        except TransientError as e:
-            self._answers(False, str(e))
+            self._goes_well(True)
+        except (TransientError, OSError) as e:
+            self._goes_well(False, str(e))
 
     def stop(self, deadline_seconds: float) -> None:
         """Stop every trainer and wait for them; the instances stay, and get new trainers from the next host."""
@@ -97,11 +101,11 @@ class Host:
                 return
             self._clock.sleep(0.05)
 
-    def _answers(self, answered: bool, reason: str = "") -> None:
-        """Log when EC2 falls silent and when it is back, not every look between."""
-        if answered != self._answered:
-            self._answered = answered
-            if answered:
-                _log.info("ec2.back")
+    def _goes_well(self, well: bool, reason: str = "") -> None:
+        """Log when looks begin to fail and when they succeed again, not every look between."""
+        if well != self._well:
+            self._well = well
+            if well:
+                _log.info("host.recovered")
             else:
-                _log.warning("ec2.silent", reason=reason)
+                _log.warning("host.hindered", reason=reason)

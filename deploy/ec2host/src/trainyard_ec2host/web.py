@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND)
         elif "X-Forwarded-For" in self.headers:  # EC2 refuses them too: a proxy is asking, not the instance
             self._answer(HTTPStatus.FORBIDDEN)
-        elif not (ttl.isascii() and ttl.isdigit() and 1 <= int(ttl[:6]) <= _MOST_TTL_SECONDS):
+        elif not (ttl.isascii() and ttl.isdigit() and len(ttl) <= 5 and 1 <= int(ttl) <= _MOST_TTL_SECONDS):
             self._answer(HTTPStatus.BAD_REQUEST)
         else:
             self._answer(HTTPStatus.OK, self.server.store.new_token(instance_id, int(ttl)), ttl)

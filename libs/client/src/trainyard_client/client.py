@@ -289,11 +289,18 @@ class Client:
         return self._items("/v1/keys")
 
     def create_key(self, name: str, scopes: Sequence[str], expires_in_days: int | None = None) -> Json:
-        """Make an API key; its ``key`` is shown this once."""
+        """Make an API key; its ``key`` is shown this once.
+
+        Raises:
+            ClientError: the key was made, but the answer that held it was lost.
+        """
         body: Json = {"name": name, "scopes": list(scopes)}
         if expires_in_days is not None:
             body["expires_in_days"] = expires_in_days
-        return self._post("/v1/keys", body)
+        made = self._post("/v1/keys", body)
+        if made["key"] is None:  # what a repeat is answered
+            raise ClientError(f"key {made['id']} was made but its answer was lost: revoke it and make another")
+        return made
 
     def revoke_key(self, key_id: str) -> None:
         """Revoke an API key."""
@@ -337,7 +344,7 @@ class Client:
 def _in_path(text: str) -> str:
     if text in {"", ".", ".."}:  # would name another route
         raise ClientError(f"{text!r} is not a name")
-    return quote(text, safe="")
+    return quote(text, safe="", errors="replace")
 
 
 def _rewinder(body: Any) -> Callable[[], object] | None:

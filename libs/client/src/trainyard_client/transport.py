@@ -51,6 +51,8 @@ class Transport:
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ClientError(f"{base_url!r} is not an address; give one like http://127.0.0.1:8080")
+        if key and not (key.isascii() and key.isprintable()):
+            raise ClientError("the API key has characters that no API key has; was it copied whole?")
         self.base_url = base_url.rstrip("/")
         self._clock = clock
         self._timeout = timeout
@@ -89,6 +91,7 @@ class Transport:
         Raises:
             ApiError: the service refused.
             UnreachableError: no answer.
+            ClientError: the body cannot be written as JSON (it holds a NaN).
         """
         headers = {"Accept": _JSON}
         if idempotency_key or (keyed and method == "POST"):
@@ -111,6 +114,8 @@ class Transport:
                     timeout=(_CONNECT_SECONDS, self._timeout),
                     allow_redirects=False,
                 )
+            except requests.exceptions.InvalidJSONError as e:
+                raise ClientError(f"a value cannot be sent as JSON: {e}") from e
             except requests.RequestException as e:
                 if last:
                     raise UnreachableError(f"{self.base_url} does not answer ({_reason(e)})") from e

@@ -125,7 +125,7 @@ def decode_alias(data: bytes) -> AliasObject:
     if not isinstance(raw, dict) or raw.get("v") != VERSION:
         raise ValueError(f"not an alias object of version {VERSION}")
     if set(raw) != set(_FIELDS):
-        raise ValueError(f"the alias object's fields {sorted(raw)} are not {sorted(_FIELDS)}")
+        raise ValueError(f"the alias object's fields {sorted(map(str, raw))} are not {sorted(_FIELDS)}")
     wrong = [name for name, kind in _FIELDS.items() if not isinstance(raw[name], kind) or isinstance(raw[name], bool)]
     if wrong:
         raise ValueError(f"the alias object's {', '.join(wrong)} is of the wrong type")

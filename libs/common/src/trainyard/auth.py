@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from trainyard import logs
-from trainyard.contracts.blobs import BlobMissingError
-from trainyard.errors import ServiceError, TransientError
+from trainyard.errors import ServiceError, TrainyardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,6 +119,9 @@ class KeyRing:
     """The live keys as last published; refreshed by a timer, and at most twice a second for an unknown key."""
 
     _MIN_SECONDS_BETWEEN_READS = 0.5
+    #: A caller whose key is unknown waits that long for a read that is under way, and never starts a second one:
+    #: else callers without a key could hold every thread of a service while the store is slow.
+    _LONGEST_WAIT_SECONDS = 1.0
 
     def __init__(self, blobs: BlobStore, clock: Clock) -> None:
         self._blobs = blobs
@@ -140,15 +142,16 @@ class KeyRing:
             self._read()
 
     def _read(self) -> None:
-        self._read_at = self._clock.monotonic()
         try:
             blob = self._blobs.get_if_changed(KEYS_OBJECT, self._etag)
             if blob is not None:
                 self._keys, self._etag = decode_keys(blob.data), blob.etag
-        except (TransientError, BlobMissingError) as e:
+        except TrainyardError as e:  # credentials that cannot be had just now included: the timer's thread must live on
             _log.warning("keys.not_refreshed", reason=str(e))
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, OverflowError) as e:
             _log.error("keys.unreadable", error=e)
+        finally:
+            self._read_at = self._clock.monotonic()
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Return who sent the ``Authorization`` header.
@@ -171,10 +174,12 @@ class KeyRing:
         return Principal(live.key_id, frozenset(live.scopes))
 
     def _find(self, key_id: str) -> LiveKey | None:
-        if self._keys is None or key_id not in self._keys:
-            with self._lock:  # whoever comes while another thread reads waits for what it finds
+        if (self._keys is None or key_id not in self._keys) and self._lock.acquire(timeout=self._LONGEST_WAIT_SECONDS):
+            try:
                 if self._clock.monotonic() - self._read_at >= self._MIN_SECONDS_BETWEEN_READS:
                     self._read()
+            finally:
+                self._lock.release()
         if self._keys is None:
             raise ServiceError("unavailable", "the API keys have not been published yet; try again in a moment")
         return self._keys.get(key_id)

@@ -6,6 +6,7 @@ Entry modules call :func:`load` with the environment; nothing else reads it. ``d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,38 @@ def _text(value: str) -> str:
     return value
 
 
-def _integer(value: str) -> int:
-    return int(value)
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if (number := int(value)) < least:
+            raise ValueError(f"{number} is less than {least}")
+        return number
+
+    return read
 
 
-def _number(value: str) -> float:
-    return float(value)
+def _port(value: str) -> int:
+    if not 0 <= (number := int(value)) <= 65_535:
+        raise ValueError(f"{number} is no port")
+    return number
+
+
+def _seconds(value: str) -> float:
+    """Read a wait of some length: a loop that pauses for 0 s takes a whole processor."""
+    if not (math.isfinite(number := float(value)) and number > 0):
+        raise ValueError(f"{number} is no length of time")
+    return number
+
+
+def _level(value: str) -> str:
+    return {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}[value.upper()]
+
+
+def _postgres(value: str) -> str | None:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"postgresql", "postgresql+psycopg2"} or parts.port == 0):
+        raise ValueError("not an address of Postgres")
+    # What everybody else writes means another driver to SQLAlchemy.
+    return f"postgresql+psycopg2{value.removeprefix(parts.scheme)}" if value else None
 
 
 def _flag(value: str) -> bool:
@@ -46,7 +73,9 @@ def _flag(value: str) -> bool:
 
 
 def _words(value: str) -> tuple[str, ...]:
-    return tuple(word for word in value.replace(",", " ").split() if word)
+    if not (words := tuple(value.replace(",", " ").split())):
+        raise ValueError("there is no word in it")
+    return words
 
 
 def _optional(value: str) -> str | None:
@@ -70,11 +99,17 @@ SETTINGS: tuple[Setting, ...] = (
         "Name of this environment; tags instances, and `test` arms the crash points.",
     ),
     Setting("data_dir", "TRAINYARD_DATA_DIR", _path, "~/.trainyard", "Where the embedded stack keeps everything."),
-    Setting("log_level", "TRAINYARD_LOG_LEVEL", _text, "INFO", "Least severe log level that is written."),
+    Setting(
+        "log_level",
+        "TRAINYARD_LOG_LEVEL",
+        _level,
+        "INFO",
+        "Least severe log level that is written: DEBUG, INFO, WARNING …",
+    ),
     Setting(
         "database_url",
         "TRAINYARD_DATABASE_URL",
-        _optional,
+        _postgres,
         "",
         "Postgres, as postgresql+psycopg2://user:password@host:port/name.",
         True,
@@ -105,14 +140,14 @@ SETTINGS: tuple[Setting, ...] = (
         "127.0.0.1 localhost [::1]",
         "Host names the services answer to.",
     ),
-    Setting("router_port", "TRAINYARD_ROUTER_PORT", _integer, "8080", "Port of the one address for everything."),
-    Setting("ingest_port", "TRAINYARD_INGEST_PORT", _integer, "8081", "Port of ingest."),
-    Setting("scheduler_port", "TRAINYARD_SCHEDULER_PORT", _integer, "8082", "Port of the scheduler."),
-    Setting("predictor_port", "TRAINYARD_PREDICTOR_PORT", _integer, "8083", "Port of the predictor."),
-    Setting("console_port", "TRAINYARD_CONSOLE_PORT", _integer, "8084", "Port of the console."),
-    Setting("aws_port", "TRAINYARD_AWS_PORT", _integer, "4566", "Port of the AWS emulator."),
-    Setting("postgres_port", "TRAINYARD_POSTGRES_PORT", _integer, "5432", "Port of the embedded Postgres."),
-    Setting("imds_port", "TRAINYARD_IMDS_PORT", _integer, "1338", "Port of the EC2 host's instance metadata service."),
+    Setting("router_port", "TRAINYARD_ROUTER_PORT", _port, "8080", "Port of the one address for everything."),
+    Setting("ingest_port", "TRAINYARD_INGEST_PORT", _port, "8081", "Port of ingest."),
+    Setting("scheduler_port", "TRAINYARD_SCHEDULER_PORT", _port, "8082", "Port of the scheduler."),
+    Setting("predictor_port", "TRAINYARD_PREDICTOR_PORT", _port, "8083", "Port of the predictor."),
+    Setting("console_port", "TRAINYARD_CONSOLE_PORT", _port, "8084", "Port of the console."),
+    Setting("aws_port", "TRAINYARD_AWS_PORT", _port, "4566", "Port of the AWS emulator."),
+    Setting("postgres_port", "TRAINYARD_POSTGRES_PORT", _port, "5432", "Port of the embedded Postgres."),
+    Setting("imds_port", "TRAINYARD_IMDS_PORT", _port, "1338", "Port of the EC2 host's instance metadata service."),
     Setting("ingest_url", "TRAINYARD_INGEST_URL", _text, "http://127.0.0.1:8081", "Where the console finds ingest."),
     Setting(
         "scheduler_url",
@@ -152,46 +187,46 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "alias_check_seconds",
         "TRAINYARD_ALIAS_CHECK_SECONDS",
-        _number,
+        _seconds,
         "1",
         "How often the predictor looks for a moved alias, in seconds.",
     ),
     Setting(
         "landing_sweep_seconds",
         "TRAINYARD_LANDING_SWEEP_SECONDS",
-        _number,
+        _seconds,
         "60",
         "How often landing/ is listed for files whose notification was lost, in seconds.",
     ),
     Setting(
         "policy_tick_seconds",
         "TRAINYARD_POLICY_TICK_SECONDS",
-        _number,
+        _seconds,
         "5",
         "How often every policy is evaluated even if no message came, in seconds.",
     ),
     Setting(
         "resend_seconds",
         "TRAINYARD_RESEND_SECONDS",
-        _number,
+        _seconds,
         "120",
         "After how long an untouched queued request is sent again the first time, in seconds; doubles each time.",
     ),
     Setting(
         "lease_seconds",
         "TRAINYARD_LEASE_SECONDS",
-        _integer,
+        _at_least(1),
         "60",
         "Length of a trainer's lease on a request, in seconds; renewed at a third of it.",
     ),
     Setting(
         "idle_seconds",
         "TRAINYARD_IDLE_SECONDS",
-        _number,
+        _seconds,
         "60",
         "How long a trainer without work waits before it ends its instance, in seconds.",
     ),
-    Setting("fleet_max", "TRAINYARD_FLEET_MAX", _integer, "2", "Most instances the fleet may have at once."),
+    Setting("fleet_max", "TRAINYARD_FLEET_MAX", _at_least(0), "2", "Most instances the fleet may have at once."),
     Setting(
         "instance_types",
         "TRAINYARD_INSTANCE_TYPES",
@@ -223,7 +258,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
-    Setting("demo_seed", "TRAINYARD_DEMO_SEED", _integer, "2013", "Which flights the demo draws."),
+    Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
 )
 
 

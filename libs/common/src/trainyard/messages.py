@@ -111,7 +111,7 @@ def decode(type_name: str, body: str) -> Message:
     expected = {f.name: str(f.type) for f in fields(cls)}
     values = {k: v for k, v in raw.items() if k != "v"}
     if set(values) != set(expected):
-        raise MessageError(f"message fields {sorted(values)} are not {sorted(expected)}", body)
+        raise MessageError(f"message fields {sorted(map(str, values))} are not {sorted(expected)}", body)
     for name, annotation in expected.items():
         wanted = {"str": str, "int": int}.get(annotation, list)
         if not isinstance(values[name], wanted) or isinstance(values[name], bool):

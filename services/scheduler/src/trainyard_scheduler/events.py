@@ -39,18 +39,19 @@ class EventStreams:
         Raises:
             ServiceError: ``unavailable``: all streams are in use.
         """
+        ears = self._ears()
         if not self._free.acquire(blocking=False):
             raise ServiceError("unavailable", f"all {MOST_STREAMS} event streams are in use", retry_after_seconds=5)
         try:
-            ears = self._ears()
             ears.connect()
-            if after is None:
-                with self._store.begin() as records:
-                    after = records.journal.last_event()
+            with self._store.begin() as records:
+                last = records.journal.last_event()
         except BaseException:
+            ears.close()
             self._free.release()
             raise
-        return _Stream(self._follow(ears, after), ears, self._free)
+        # An id beyond the last one is of another database: whoever waited for it would wait for ever.
+        return _Stream(self._follow(ears, last if after is None else min(after, last)), ears, self._free)
 
     def _follow(self, ears: Ears, after: int) -> Iterator[bytes]:
         yield b"retry: 1000\n\n"

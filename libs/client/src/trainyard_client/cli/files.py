@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,7 +131,7 @@ def rows(name: str, format_: str, readers: Mapping[str, Read]) -> Iterator[Json]
                 yield from _ROWS[format_](text, readers)
             finally:
                 text.detach()  # the caller's file, or standard input, is not ours to close
-        except (ValueError, csv.Error) as e:
+        except (ValueError, RecursionError, csv.Error) as e:
             raise CommandError(f"{name} cannot be read as {format_}: {e}", Exit.USAGE) from e
 
 
@@ -143,7 +144,7 @@ def json_file(name: str) -> Any:
     with opened(name) as file:
         try:
             return json.load(file)
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise CommandError(f"{name} is not JSON: {e}", Exit.USAGE) from e
 
 
@@ -196,9 +197,10 @@ def _whole(cell: str) -> int | str:
 
 def _number(cell: str) -> float | str:
     try:
-        return float(cell)
+        number = float(cell)
     except ValueError:
         return cell
+    return number if math.isfinite(number) else cell  # JSON has no nan: the service names row and column
 
 
 def _truth(cell: str) -> bool | str:

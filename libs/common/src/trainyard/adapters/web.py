@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: Largest body of a route that does not say otherwise, in bytes.
 CONTROL_BODY_BYTES = 256 * 1024
 _MAX_URI_CHARS = 4096
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HTTP_CODES = {
     404: "not_found",
@@ -90,11 +91,14 @@ def read_object(*, required: Sequence[str] = (), optional: Sequence[str] = ()) -
 
 
 def page_arguments(*, most: int = 1000, default: int = 100) -> tuple[int, str | None]:
-    """Return ``limit`` and ``cursor`` of a list request; raises ``ServiceError`` on a limit out of range."""
+    """Return ``limit`` and ``cursor`` of a list request; raises ``ServiceError`` on what can be neither."""
     raw = request.args.get("limit", str(default))
-    if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw[:9]) <= most:
+    if not (raw.isascii() and raw.isdigit() and len(raw) <= 9 and 1 <= int(raw) <= most):
         raise ServiceError("bad_request", f"limit must be a whole number from 1 to {most}")
-    return int(raw), request.args.get("cursor")
+    cursor = request.args.get("cursor")
+    if cursor is not None and not cursor.isprintable():
+        raise ServiceError("bad_request", "the cursor is not one of this list")
+    return int(raw), cursor
 
 
 def json_response(status: int, value: Any) -> Response:
@@ -189,13 +193,26 @@ def make_app(
     """
     app = Flask(service, static_folder=None)
     metrics = _Metrics(service)
+    document: dict[str, Any] = {}
+    everything = [*_own_routes(ring, ready, metrics, document), *routes]
+    document.update(openapi(service, everything, version))
+    for number, route in enumerate(everything):
+        app.add_url_rule(
+            route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
+        )
+    _frame_requests(app, metrics, clock, hosts)
+    _answer_errors(app)
+    return app
 
+
+def _own_routes(
+    ring: KeyRing | None, ready: Callable[[], dict[str, bool]], metrics: _Metrics, document: dict[str, Any]
+) -> list[Route]:
     def readiness() -> tuple[int, Any]:
         parts = ready() if ring is None else {**ready(), "api keys": ring.ready}
         return (200 if all(parts.values()) else 503), {"ready": all(parts.values()), "needs": parts}
 
-    document: dict[str, Any] = {}
-    own = [
+    return [
         Route("GET", "/healthz", lambda: (200, {"alive": True}), None, "Whether the process is alive"),
         Route("GET", "/readyz", readiness, None, "Whether the service can do its job"),
         Route("GET", "/openapi.json", lambda: (200, document), None, "This document"),
@@ -207,12 +224,10 @@ def make_app(
             "Prometheus metrics",
         ),
     ]
-    everything = [*own, *routes]
-    document.update(openapi(service, everything, version))
-    for number, route in enumerate(everything):
-        app.add_url_rule(
-            route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
-        )
+
+
+def _frame_requests(app: Flask, metrics: _Metrics, clock: Clock, hosts: Sequence[str]) -> None:
+    """Give every request its id and its limits, and every answer its headers, its figures and its line in the log."""
 
     @app.before_request
     def begin() -> None:
@@ -229,7 +244,9 @@ def make_app(
         response.headers["X-Content-Type-Options"] = "nosniff"
         rule = request.url_rule.rule if request.url_rule else "unmatched"
         seconds = clock.monotonic() - g.get("began", clock.monotonic())
-        metrics.observe(request.method, rule, response.status_code, seconds)
+        # Anybody may invent methods; a series for each would stay in memory for ever.
+        method = request.method if request.method in _METHODS else "other"
+        metrics.observe(method, rule, response.status_code, seconds)
         if rule not in {"/healthz", "/readyz", "/metrics"}:
             _log.info(
                 "http.answered",
@@ -240,6 +257,10 @@ def make_app(
                 trace=g.get("trace_id"),
             )
         return response
+
+
+def _answer_errors(app: Flask) -> None:
+    """Give every failure, ours or the framework's, the one error form."""
 
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
@@ -260,8 +281,6 @@ def make_app(
     def fault(error: Exception) -> Response:
         _log.error("http.fault", error=error, path=request.path, trace=g.get("trace_id"))
         return _error_response(ServiceError("internal", f"a fault of ours; the log has request {g.get('trace_id')}"))
-
-    return app
 
 
 def openapi(service: str, routes: Sequence[Route], version: str) -> dict[str, Any]:

@@ -29,7 +29,10 @@ class Outbox(Protocol):
         ...
 
     def take(self, limit: int) -> list[Waiting]:
-        """Return the oldest waiting messages that no other transaction has taken; they are ours until its end."""
+        """Return the oldest waiting messages of each queue, at most ``limit`` of it, that no other transaction has.
+
+        They are ours until the end of this one.
+        """
         ...
 
     def mark_sent(self, ids: Sequence[int]) -> None:

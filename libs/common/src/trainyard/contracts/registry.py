@@ -169,7 +169,7 @@ class Versions(Protocol):
         ...
 
     def point(self, model_id: int, name: str, version: int, *, weight: float = 1.0) -> AliasRecord:
-        """Make the alias point at ``version``; its ``seq`` is one more than any that the name ever had."""
+        """Make the alias point at ``version``; ``seq`` is one more than any that these two names ever had."""
         ...
 
     def remove_alias(self, model_id: int, name: str) -> None:

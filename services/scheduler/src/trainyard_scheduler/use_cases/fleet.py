@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainyard import logs
@@ -33,14 +34,20 @@ class FleetKeeper:
                 is repeated, under the same id, by the next step.
         """
         with self._store.begin() as records:
-            if not records.requests.open_requests() and not records.launches.open():
+            launches = records.launches.open()
+            if not launches and not records.requests.open_requests():
                 return 0
+        known = {launch.id for launch in launches if launch.state == "launched"}
         instances = self._fleet.instances()
         with self._store.begin() as records:
             records.launches.lock()
+            # EC2 may have been slow: a launch of another scheduler since then is younger than the list.
+            launches = [
+                launch if launch.id in known else replace(launch, age=0.0) for launch in records.launches.open()
+            ]
             plan = plan_fleet(
                 records.requests.open_requests(),
-                records.launches.open(),
+                launches,
                 instances,
                 fleet_max=self._fleet_max,
                 failures=records.launches.failures(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard import logs
+from trainyard.alias_object import is_name
 from trainyard.contracts.requests import COUNTED_STATES, NewRequest
 from trainyard.crashpoints import crashpoint
 from trainyard.errors import MessageError
@@ -12,7 +13,7 @@ from trainyard.messages import DataArrived, TrainingRequest, decode
 from trainyard_scheduler.domain import Refused, Situation, Verdict, evaluate
 
 if TYPE_CHECKING:
-    from trainyard.contracts.queue import Queue
+    from trainyard.contracts.queue import Queue, Received
     from trainyard.contracts.registry import ModelRecord
     from trainyard.contracts.scheduling import Records, Store
 
@@ -31,18 +32,24 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
     readable = []
     for message in received:
         try:
-            decoded = decode(message.type, message.body)
+            datasets[_dataset_in(message)] = None
         except MessageError as e:
             _log.error("arrived.unreadable_message", error=e, message=message.message_id)
-            continue
-        readable.append(message)
-        if isinstance(decoded, DataArrived):
-            datasets[decoded.dataset] = None
+        else:
+            readable.append(message)
     for dataset in datasets:
         evaluate_models(store, dataset=dataset)
     for message in readable:
         queue.delete(message.receipt)
     return len(received)
+
+
+def _dataset_in(message: Received) -> str:
+    """Return the dataset that rows arrived in; MessageError for a message that says nothing of the kind."""
+    decoded = decode(message.type, message.body)
+    if not isinstance(decoded, DataArrived) or not is_name(decoded.dataset):
+        raise MessageError(f"a {message.type} that names no dataset", message.body)
+    return decoded.dataset
 
 
 def evaluate_models(store: Store, *, dataset: str | None = None) -> int:

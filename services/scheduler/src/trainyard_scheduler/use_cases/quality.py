@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,10 @@ class _Window:
             self.labels.append(answered.label)
 
 
-def quality(answered: Iterable[Answered]) -> list[dict[str, Any]]:
+def quality(answered: Iterable[Answered], *, since: datetime) -> list[dict[str, Any]]:
     """Return one window for each version, newest version first, with the metrics of its labelled predictions.
+
+    Predictions from before ``since``, when the model was made, are those of a deleted model of the same name.
 
     Binary: area under the ROC curve (when both classes occurred), log-loss and accuracy. Multiclass: log-loss and
     accuracy. Regression: RMSE and MAE. Labels that are none of a version's classes count as wrong in the accuracy
@@ -47,6 +50,8 @@ def quality(answered: Iterable[Answered]) -> list[dict[str, Any]]:
     """
     windows: dict[int, _Window] = {}
     for one in answered:
+        if one.at < since:
+            continue
         windows.setdefault(one.version, _Window(one.at, one.at)).add(one)
     return [
         {
@@ -95,4 +100,7 @@ def _of_numbers(window: _Window) -> dict[str, float]:
     if not pairs:
         return {}
     truth, said = zip(*pairs, strict=True)
-    return {"rmse": metrics.rmse(truth, said), "mae": metrics.mae(truth, said)}
+    with np.errstate(over="ignore"):
+        found = {"rmse": metrics.rmse(truth, said), "mae": metrics.mae(truth, said)}
+    # A label near the end of the float range has a square beyond it, and JSON has no infinity.
+    return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -56,7 +56,7 @@ def relay(store: Store, queues: Mapping[str, Queue]) -> int:
 
 def relay_all(store: Store, queues: Mapping[str, Queue]) -> None:
     """Send until the outbox is empty."""
-    while relay(store, queues) == _BATCH:
+    while relay(store, queues) >= _BATCH:
         pass
 
 

@@ -73,15 +73,19 @@ def request_of(records: Records, request_id: str, *, lock: bool = False) -> Requ
 def cancel(records: Records, request_id: str, by: By) -> RequestRecord:
     """Cancel a request: at once when no trainer holds it, else the trainer is asked to stop. Twice is once.
 
+    Asked again after that trainer vanished, it ends the request.
+
     Raises:
         ServiceError: ``unknown_request``, or ``conflict`` when it has ended already.
     """
     request = request_of(records, request_id, lock=True)
-    if request.state == "cancelled" or (request.open and request.cancel_requested):
+    if request.state == "cancelled":
         return request
     if not request.open:
         raise ServiceError("conflict", f"the request has ended already: it is {request.state!r}")
     held = any(found.id == request.id and found.lease_live for found in records.requests.open_requests())
+    if held and request.cancel_requested:
+        return request
     records.requests.cancel(request.id, at_once=not held)
     subject = f"request/{request.id}"
     details = {"model": request.model, "at_once": not held}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flask import Response, request
 
@@ -48,7 +49,8 @@ def _repeatable() -> Repeatable | None:
     if not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
         raise bad_request(f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable characters")
     digest = hashlib.sha256(request.get_data(cache=True)).hexdigest()
-    return Repeatable(f"POST {request.path}", principal().key_id, key, digest)
+    # Quoted, for Postgres takes no NUL, which a path may hold.
+    return Repeatable(f"POST {quote(request.path)}", principal().key_id, key, digest)
 
 
 def page(found: Sequence[Any], limit: int, show: Callable[[Any], Any], cursor: Callable[[Any], Any]) -> dict[str, Any]:

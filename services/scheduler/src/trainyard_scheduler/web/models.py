@@ -59,9 +59,9 @@ def routes(store: Store) -> list[Route]:
 
     def live_quality(name: str) -> Any:
         with store.begin() as records:
-            models.model_called(records, name)
+            model = models.model_called(records, name)
             answered = records.predictions.answered(name, most=quality.MOST_PREDICTIONS)
-            return 200, {"windows": quality.quality(answered)}
+            return 200, {"windows": quality.quality(answered, since=model.created_at)}
 
     one = "/v1/models/<name>"
     return [

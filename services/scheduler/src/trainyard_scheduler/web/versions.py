@@ -122,6 +122,7 @@ def _at() -> datetime | None:
     try:
         # A '+' that was not escaped in the query arrives as a space.
         at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-    except ValueError as e:
+        # In UTC, because Postgres does not read every offset that Python does.
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as e:
         raise bad_request("at must be a time such as 2026-01-31T12:00:00Z") from e
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

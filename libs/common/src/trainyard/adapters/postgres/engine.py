@@ -28,6 +28,7 @@ def make_engine(database_url: str, *, service: str, pool_size: int = 8) -> sa.En
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=True,
+        hide_parameters=True,  # they are people's data and keys' hashes, and a fault's traceback goes to the log
         connect_args={
             "application_name": f"trainyard-{service}",
             "connect_timeout": 5,

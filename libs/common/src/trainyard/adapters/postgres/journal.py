@@ -48,14 +48,17 @@ def audit(connection: sa.Connection, *, actor: str, action: str, subject: str, d
     last = connection.execute(sa.text("SELECT id, hash FROM core.audit ORDER BY id DESC LIMIT 1")).one_or_none()
     previous = _GENESIS if last is None else bytes(last.hash)
     number = 1 if last is None else last.id + 1
-    at = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    # jsonb writes some numbers anew (-0.0, 1e22): what is hashed is what will be read, not what was given.
+    at, kept = connection.execute(
+        sa.text("SELECT clock_timestamp(), CAST(:details AS jsonb)"), {"details": json.dumps(details)}
+    ).one()
     entry = {
         "id": number,
         "at": at.isoformat(),
         "actor": actor,
         "action": action,
         "subject": subject,
-        "details": details,
+        "details": kept,
     }
     connection.execute(
         sa.text(
@@ -68,7 +71,7 @@ def audit(connection: sa.Connection, *, actor: str, action: str, subject: str, d
             "actor": actor,
             "action": action,
             "subject": subject,
-            "details": json.dumps(details),
+            "details": json.dumps(kept),
             "previous": previous,
             "hash": audit_hash(previous, entry),
         },

@@ -14,12 +14,14 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
 from trainyard import config, logs
 from trainyard.errors import ConfigError
 
 #: Any constant works, as long as nobody else locks it in this database.
 _LOCK = 7_214_880_331
+EXIT_OK, EXIT_AWAY, EXIT_CONFIG = 0, 1, 2
 _log = logs.get(__name__)
 
 
@@ -56,15 +58,18 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 
 def main() -> int:
-    """Entry of ``trainyard-migrate``; exit code 0 when the database is at head, 2 on a bad setting."""
-    settings = config.load(os.environ)  # noqa: TID251 - an entry module
-    logs.configure("migrate", level=settings.log_level)
+    """Entry of ``trainyard-migrate``: 0 when the database is at head, 1 when it does not answer, 2 on a bad setting."""
     try:
+        settings = config.load(os.environ)  # noqa: TID251 - an entry module
+        logs.configure("migrate", level=settings.log_level)
         migrate(settings.require_database())
     except ConfigError as e:
         sys.stderr.write(f"trainyard-migrate: {e}\n")
-        return 2
-    return 0
+        return EXIT_CONFIG
+    except OperationalError as e:
+        sys.stderr.write(f"trainyard-migrate: the database does not answer: {e.orig}\n")
+        return EXIT_AWAY
+    return EXIT_OK
 
 
 if __name__ == "__main__":

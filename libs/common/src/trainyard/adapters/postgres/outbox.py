@@ -28,11 +28,13 @@ class PostgresOutbox(Outbox):
         journal.post(self._connection, queue, message)
 
     def take(self, limit: int) -> list[Waiting]:
-        """Lock the oldest waiting rows that nobody else has locked."""
+        """Lock the oldest waiting rows of each queue that nobody else has locked."""
         found = run(
             self._connection,
-            "SELECT id, queue, type, body FROM core.outbox WHERE sent_at IS NULL ORDER BY id LIMIT :limit"
-            " FOR UPDATE SKIP LOCKED",
+            """
+            SELECT o.id, o.queue, o.type, o.body FROM (VALUES ('training'), ('arrived'), ('predictions')) q (name),
+            LATERAL (SELECT id, queue, type, body FROM core.outbox WHERE sent_at IS NULL AND queue = q.name
+                     ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED) o""",
             limit=limit,
         )
         return [Waiting(row.id, row.queue, Outgoing(row.type, row.body)) for row in found]

@@ -153,13 +153,18 @@ class PostgresVersions(Versions):
         return None if found is None else AliasRecord(**found)
 
     def point(self, model_id: int, name: str, version: int, *, weight: float = 1.0) -> AliasRecord:
-        """Move or create the alias; a removed alias goes on from its last recorded ``seq``."""
+        """Move or create the alias; ``seq`` goes on from the last one, of a removed alias or deleted model as well.
+
+        Whoever reads the alias object knows models by their names only, and takes a lower ``seq`` for an old object.
+        """
         run(
             self._connection,
             """
             INSERT INTO core.alias AS a (model_id, name, version, weight, seq)
             SELECT :model_id, :name, :version, :weight,
-                   1 + coalesce((SELECT max(seq) FROM core.deployment WHERE model_id = :model_id AND alias = :name), 0)
+                   1 + coalesce((SELECT max(d.seq) FROM core.deployment d JOIN core.model m ON m.id = d.model_id
+                                 WHERE d.alias = :name
+                                 AND m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0)
             ON CONFLICT (model_id, name) DO UPDATE SET version = excluded.version, weight = excluded.weight,
                    seq = greatest(a.seq + 1, excluded.seq), updated_at = now()""",
             model_id=model_id,

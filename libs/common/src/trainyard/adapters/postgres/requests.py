@@ -144,6 +144,8 @@ class PostgresRequests(Requests):
             id=request_id,
             at_once=at_once,
         )
+        if at_once:
+            self._close_runs([request_id])
 
     def cancel_queued(self, model_id: int) -> list[str]:
         """Cancel what nobody holds, ask the holders of the rest."""
@@ -156,10 +158,11 @@ class PostgresRequests(Requests):
             FROM (SELECT id, state = 'queued' OR coalesce(lease_until, '-infinity') < clock_timestamp() AS unheld
                   FROM core.training_request WHERE model_id = :model_id AND state IN ('queued', 'running')
                   FOR NO KEY UPDATE) u
-            WHERE r.id = u.id RETURNING r.id::text""",
+            WHERE r.id = u.id RETURNING r.id::text, r.state""",
             model_id=model_id,
-        )
-        return list(found.scalars())
+        ).all()
+        self._close_runs([row.id for row in found if row.state == "cancelled"])
+        return [row.id for row in found]
 
     def open_requests(self) -> list[OpenRequest]:
         """Return all open requests, oldest first; ages by the clock of the database."""
@@ -208,6 +211,15 @@ class PostgresRequests(Requests):
             id=run_id,
         )
         return RunRecord(**row, trials=tuple(dict(trial) for trial in trials.mappings()))
+
+    def _close_runs(self, request_ids: Sequence[str]) -> None:
+        """End the runs whose trainers vanished: once their request has ended, nobody else will."""
+        run(
+            self._connection,
+            "UPDATE core.run SET state = 'lost', ended_at = now(), error_class = 'lost', error = 'its lease ran out'"
+            " WHERE request_id = ANY(CAST(:ids AS uuid[])) AND state = 'running'",
+            ids=list(request_ids),
+        )
 
     def _one(self, statement: str, **values: Any) -> RequestRecord | None:
         row = run(self._connection, statement, **values).mappings().one_or_none()

@@ -187,7 +187,7 @@ CREATE TABLE core.outbox (
     created_at timestamptz NOT NULL DEFAULT now(),
     sent_at    timestamptz
 );
-CREATE INDEX outbox_waiting ON core.outbox (id) WHERE sent_at IS NULL;
+CREATE INDEX outbox_waiting ON core.outbox (queue, id) WHERE sent_at IS NULL;
 
 -- The fleet's own ledger: the row is committed before EC2 is asked, its id is the instance's tag.
 CREATE TABLE core.launch (
