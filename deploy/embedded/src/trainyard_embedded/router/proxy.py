@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.http_writer import StreamWriter
 
     from trainyard_embedded.router.routes import Routes
 
@@ -28,6 +30,8 @@ CONNECT_SECONDS = 2.0
 _CONNECT_PAUSE_SECONDS = 0.05
 #: shorter than the services keep idle connections, so that we never send into one that they are closing
 _POOL_IDLE_SECONDS = 15.0
+#: a body up to here waits until all of it has come
+_SMALL_BODY_BYTES = 64 * 1024
 _HOP_BY_HOP = frozenset(
     name.lower()
     for name in (
@@ -94,8 +98,8 @@ class Proxy:
         try:
             return await _relay(request, upstream, target.service)
         finally:
-            # A connection on which a body or an answer is still under way cannot carry another request.
-            if body.whole and upstream.content.at_eof():
+            # A connection on which an answer is still under way cannot carry another request.
+            if upstream.content.at_eof():
                 upstream.release()
             else:
                 upstream.close()
@@ -112,7 +116,7 @@ class Proxy:
                     request.method,
                     url,
                     headers=headers,
-                    data=_HeadFirst(body) if request.can_read_body else None,
+                    data=await body.data(),
                     allow_redirects=False,
                 )
             except aiohttp.ClientConnectorError as e:
@@ -135,48 +139,64 @@ class Proxy:
 
 
 class Body:
-    """A request's body on its way to the service. ``answered`` stops it; ``whole`` when nothing more is to be sent.
+    """A request's body on its way to the service. ``answered`` stops it.
 
-    A service may refuse a large body from its head alone and close. Whoever goes on writing then gets a reset, and
-    with it loses the refusal that had arrived before. So each chunk waits until what has come in has been looked at:
-    three turns of the loop, for the socket to be read, for the answer's task to wake, and for it to say so.
+    A small body is taken in first and sent in one piece. A larger one streams, on a connection that carries nothing
+    after it: the service may answer from the head alone, and then the rest of the body is never sent.
+    """
+
+    def __init__(self, request: web.Request) -> None:
+        self.answered = False
+        self._content = request.content
+        self._there = request.can_read_body
+        self._length = request.content_length
+        self._small: bytes | None = None
+
+    async def data(self) -> bytes | aiohttp.Payload | None:
+        """Return what to give to the client session; may be called again when a connection could not be made.
+
+        Raises:
+            ServiceError: the client ended a small body too early.
+        """
+        if not self._there:
+            return None
+        if self._length is None or self._length > _SMALL_BODY_BYTES:
+            return _Upload(self, self._content)
+        if self._small is None:
+            try:
+                self._small = await self._content.readexactly(self._length)
+            except asyncio.IncompleteReadError as e:
+                raise ServiceError("bad_request", "the body ended before its Content-Length") from e
+        return self._small
+
+
+class _Upload(aiohttp.payload.AsyncIterablePayload):
+    """A body that streams: its head goes out before its first byte has come, and nothing comes after it.
+
+    A service that refuses it closes. Whoever goes on writing then gets a reset, and with it loses the refusal that had
+    arrived before. So each chunk waits until what has come in has been looked at: three turns of the loop, for the
+    socket to be read, for the answer's task to wake, and for it to say so.
     """
 
     _TURNS = 3
 
-    def __init__(self, request: web.Request) -> None:
-        self.answered = False
-        self.whole = not request.can_read_body
-        self._content = request.content
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes in, until the service has answered."""
-        async for chunk in self._content.iter_any():
-            for _ in range(self._TURNS):
-                await asyncio.sleep(0)
-            if self.answered:
-                return
-            yield chunk
-        self.whole = True
-
-    @property
-    def begun(self) -> bool:
-        """True once a byte of it has arrived."""
-        return self._content.total_bytes > 0
-
-
-class _HeadFirst(aiohttp.payload.AsyncIterablePayload):
-    """A body whose head goes out before its first byte has come: the service may refuse it from its length alone."""
-
-    def __init__(self, body: Body) -> None:
-        super().__init__(body.chunks())
-        self._body = body
+    def __init__(self, body: Body, content: aiohttp.StreamReader) -> None:
+        super().__init__(self._chunks(body, content))
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Write the head at once if there is nothing to send it with, then the body."""
-        if not self._body.begun:
-            writer.send_headers()
+        """Write the head at once, then the body."""
+        protocol = cast("StreamWriter", writer).protocol
+        cast("ResponseHandler", protocol).force_close()
+        writer.send_headers()
         await super().write_with_length(writer, content_length)
+
+    async def _chunks(self, body: Body, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+        async for chunk in content.iter_any():
+            for _ in range(self._TURNS):
+                await asyncio.sleep(0)
+            if body.answered:
+                return
+            yield chunk
 
 
 async def _relay(request: web.Request, upstream: aiohttp.ClientResponse, service: str) -> web.StreamResponse:
