@@ -30,7 +30,7 @@ up: $(STATE)/runtime ## Start the stack on this machine and stay in front of it
 ##@ Check
 .PHONY: test
 test: $(STATE)/dev $(STATE)/data ## Unit, contract, integration and end-to-end tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: lint
 lint: $(STATE)/dev ## ruff and the dependency rules

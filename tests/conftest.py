@@ -14,7 +14,10 @@ _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test with what it may connect to."""
+    """Mark every test with what it may connect to and whom it runs beside."""
     for item in items:
         unit = item.path.is_relative_to(_UNIT)
         item.add_marker(pytest.mark.disable_socket if unit else pytest.mark.allow_hosts(_LOOPBACK))
+        # Two processes share the work file by file; the tests of one stack stay in one process.
+        shares_stack = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if shares_stack else str(item.path)))
