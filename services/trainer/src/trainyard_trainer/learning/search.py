@@ -220,7 +220,7 @@ def _with_strangers(table: Table) -> Table:
         if values.dtype == object:
             strange[::2], strange[1::2] = None, "\x7fa level that nobody has seen"
         elif values.dtype.kind == "M":
-            strange[:] = np.datetime64("NaT")
+            strange[:] = np.datetime64("NaT", "us")
         else:
             strange[::2] = np.nan
         columns[column.name] = np.concatenate([values, strange])
