@@ -33,7 +33,7 @@ class RunsDesk(Protocol):
         ...
 
     def delete_model(self, model: str) -> None:
-        """Mark the model deleted."""
+        """Mark the model deleted, and remove its aliases."""
         ...
 
     def move_champion(self, model: str, version: int) -> None:
@@ -309,6 +309,24 @@ class RunsContract:
         assert not published.promoted
         assert "deleted" in published.words
         assert desk.aliases("flights") == {}
+
+    def test_numbers_go_on_under_a_name_that_was_used_before(self, desk: RunsDesk) -> None:
+        """A model made again under the name of a deleted one reuses no version number, nor does a late run of the old.
+
+        Version objects and logged predictions know models by their names only.
+        """
+        self._published(desk, upto_seq=70)
+        late = claimed(desk, desk.request(upto_seq=75))
+        desk.delete_model("flights")
+        job = claimed(desk, desk.request(upto_seq=80))
+        assert (job.champion, job.known_seq) == (None, 0)
+        assert job.model_id != late.model_id
+        numbers = [
+            desk.runs.publish(of.lease, new_version(name=name), compared_with=of.champion).version
+            for of, name in ((late, "b"), (job, "c"))
+        ]
+        assert numbers == [2, 3]
+        assert desk.aliases("flights")["champion"][0] == 3
 
     def test_open_requests(self, desk: RunsDesk) -> None:
         """Queued and running requests count as open, others do not."""

@@ -84,6 +84,7 @@ class MemoryRuns(Runs):
         self._clock = clock
         self._lock = threading.RLock()
         self.models: dict[str, MemoryModel] = {}
+        self._numbers: dict[str, int] = {}
         self.requests: dict[str, MemoryRequest] = {}
         self.posted: list[str] = []
         self.outage: Exception | None = None
@@ -94,7 +95,10 @@ class MemoryRuns(Runs):
     ) -> str:
         """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
         with self._lock:
-            found = self.models.setdefault(model, MemoryModel(len(self.models) + 1, model, **more))
+            found = self.models.get(model)
+            if found is None or found.deleted:
+                number = 1 + max((other.id for other in self.models.values()), default=0)
+                found = self.models[model] = MemoryModel(number, model, **more)
             request_id = str(uuid.uuid4())
             given = Policy().settings() | dict(settings or {})
             self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given)
@@ -166,7 +170,7 @@ class MemoryRuns(Runs):
         with self._lock:
             request, run = self._held(lease)
             model = request.model
-            number = len(model.versions) + 1
+            number = self._numbers[model.name] = 1 + self._numbers.get(model.name, 0)
             promoted, words = promotion(version, compared_with, _champion(model), deleted=model.deleted)
             model.versions[number] = version
             model.known_seq = max(model.known_seq, request.upto_seq)
