@@ -23,8 +23,9 @@ from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.doctor import Doctor
+from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
-from trainyard_scheduler.edges import Loop, Program, patiently
+from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
@@ -143,7 +144,6 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop(
             "arrived",
             partial(policies.consume_arrived, store, queues["arrived"], wait_seconds=_LONG_POLL_SECONDS),
-            period=0.0,
         ),
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
