@@ -29,7 +29,7 @@ from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.publish import Publisher
+from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -84,13 +84,13 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
     )
-    publisher = Publisher(store, blobs)
+    hurry = Hurry(Publisher(store, blobs).step)
 
     @app.after_request
     def publish(response: Response) -> Response:
-        # Who made a model, a key or a move is answered when the other services can see it.
+        # Who made a model, a key or a move is answered when the other services can see it, if S3 answers in time.
         if request.method != "GET" and response.status_code < 300:
-            publisher.hurry()
+            hurry()
         return response
 
     return app
