@@ -117,9 +117,10 @@ def _take(
 def _job(connection: sa.Connection, lease: Lease, row: Any) -> Job:
     known = run(
         connection,
-        "SELECT coalesce(max(upto_seq), 0) FROM core.version WHERE model_id = :model_id",
+        "SELECT upto_seq, version FROM core.version WHERE model_id = :model_id"
+        " ORDER BY upto_seq DESC, version DESC LIMIT 1",
         model_id=row.model_id,
-    ).scalar_one()
+    ).one_or_none()
     return Job(
         lease=lease,
         attempt=row.attempt + 1,
@@ -132,7 +133,8 @@ def _job(connection: sa.Connection, lease: Lease, row: Any) -> Job:
         upto_seq=row.upto_seq,
         settings=row.settings,
         champion=champion(connection, row.model_id),
-        known_seq=known,
+        known_seq=0 if known is None else known.upto_seq,
+        known_version=0 if known is None else known.version,
         trace_id=row.trace_id,
     )
 

@@ -83,6 +83,12 @@ class PostgresRuns(Runs):
             self._leave(connection, lease, "failed", error_class, error)
             self._end_run(connection, lease, "failed", error_class, error)
 
+    def block(self, lease: Lease, *, reason: str) -> None:
+        """End it as blocked by data."""
+        with transaction(self._engine) as connection:
+            self._leave(connection, lease, "blocked_by_data", None, reason)
+            self._end_run(connection, lease, "blocked_by_data", None, reason)
+
     def cancel(self, lease: Lease) -> None:
         """End it as cancelled."""
         with transaction(self._engine) as connection:

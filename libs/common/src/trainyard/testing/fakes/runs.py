@@ -39,6 +39,7 @@ class MemoryModel:
     versions: dict[int, NewVersion] = field(default_factory=dict)
     aliases: dict[str, tuple[int, int]] = field(default_factory=dict)
     known_seq: int = 0
+    known_version: int = 0
 
 
 @dataclass
@@ -159,6 +160,13 @@ class MemoryRuns(Runs):
         with self._lock:
             self._fail(lease, "failed", error_class, error)
 
+    def block(self, lease: Lease, *, reason: str) -> None:
+        """End it as blocked by data."""
+        with self._lock:
+            request, run = self._held(lease)
+            request.state = run.state = "blocked_by_data"
+            request.error = run.error = reason
+
     def cancel(self, lease: Lease) -> None:
         """End it as cancelled."""
         with self._lock:
@@ -173,7 +181,8 @@ class MemoryRuns(Runs):
             number = self._numbers[model.name] = 1 + self._numbers.get(model.name, 0)
             promoted, words = promotion(version, compared_with, _champion(model), deleted=model.deleted)
             model.versions[number] = version
-            model.known_seq = max(model.known_seq, request.upto_seq)
+            if request.upto_seq >= model.known_seq:
+                model.known_seq, model.known_version = request.upto_seq, number
             if promoted:
                 if "champion" in model.aliases:
                     self.point(model, "previous", model.aliases["champion"][0])
@@ -232,6 +241,7 @@ class MemoryRuns(Runs):
             settings=request.settings,
             champion=_champion(model),
             known_seq=model.known_seq,
+            known_version=model.known_version,
             trace_id=None,
         )
 
