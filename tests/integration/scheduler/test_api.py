@@ -12,6 +12,8 @@ from tests.integration.scheduler.loops import BY
 
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.alias_object import alias_key, decode_alias, model_key
+from trainyard.auth import KEYS_OBJECT
 from trainyard_scheduler.bootstrap import build_app
 from trainyard_scheduler.use_cases.keys import make_key
 from trainyard_scheduler.use_cases.publish import KeyPublisher
@@ -150,7 +152,7 @@ def test_request_by_hand(call: Client, warehouse: Warehouse) -> None:
     made = call("POST", "/v1/models/late/requests", 201, json=body)
     assert (made["state"], made["upto_seq"], made["new_rows"], made["reason"]) == ("queued", last, 7, "by_hand")
     assert made["settings"]["seed"] == 5
-    assert made["settings"]["gate"] == {"min_rows": 3, "min_improvement": 0.0, "noise_margin": 1.0}
+    assert made["settings"]["gate"] == {"min_rows": 3, "min_improvement": 0.0, "noise_margin": 2.0}
     assert call("POST", "/v1/models/late/requests", 200) == made
     assert call("GET", f"/v1/requests/{made['id']}") == made
     assert call("GET", "/v1/models/late/requests")["items"] == [made]
@@ -443,3 +445,27 @@ def test_audit_log_is_whole_whatever_the_numbers(call: Client, number: float) ->
     call("PUT", "/v1/models/late", 201, json={**MODEL, "policy": {"gate": {"min_improvement": number}}})
     checks = {check["id"]: check["problems"] for check in call("GET", "/v1/doctor")["checks"]}
     assert checks["I9"] == []
+
+
+def test_who_made_a_model_is_answered_when_others_can_see_it(
+    call: Client, settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients
+) -> None:
+    """The objects of a new model, of a moved alias and of a new key stand when the answer comes."""
+    blobs = S3Blobs(aws_clients.s3, settings.bucket)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    assert blobs.get(model_key("late")).data == b""
+    call("PUT", "/v1/models/late/aliases/champion", json={"version": trained(call, store, warehouse)})
+    assert decode_alias(blobs.get(alias_key("late", "champion")).data).version == 1
+    made = call("POST", "/v1/keys", 201, json={"name": "me", "scopes": ["read"]})
+    assert made["id"].encode() in blobs.get(KEYS_OBJECT).data
+
+
+def test_no_change_fails_because_it_cannot_be_shown(call: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that is committed is answered as such, whatever goes wrong when its objects are written."""
+
+    def fault(_self: S3Blobs, _prefix: str) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(S3Blobs, "list", fault)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    call("GET", "/v1/models/late", 200)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.adapters.postgres.scheduling import PostgresStore
     from trainyard.config import Config
+    from trainyard.contracts.blobs import Blob
 
 ARTIFACT = encode(sample_model(name="late"))
 SHA256 = hashlib.sha256(ARTIFACT).hexdigest()
@@ -51,7 +52,17 @@ def doctor(store: PostgresStore, warehouse: Warehouse, engine: sa.Engine, blobs:
     with store.begin() as records:
         set_alias(records, "late", "champion", version, expected_seq=None, reason="test", by=BY)
     ModelPublisher(store, blobs).step()
+    moved_before(engine, seconds=60)
     return Doctor(PostgresEvidence(engine), blobs)
+
+
+def moved_before(engine: sa.Engine, *, seconds: float) -> None:
+    """Let every alias have been moved that long ago."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE core.alias SET updated_at = clock_timestamp() - make_interval(secs => :seconds)"),
+            {"seconds": seconds},
+        )
 
 
 def problems(doctor: Doctor) -> dict[str, list[str]]:
@@ -117,6 +128,44 @@ def test_spoilt_objects(doctor: Doctor, blobs: S3Blobs) -> None:
         f"there is no object {KEY}",
         "there is no object aliases/late/champion",
     ]
+
+
+def test_alias_that_was_moved_just_now(
+    doctor: Doctor, blobs: S3Blobs, store: PostgresStore, warehouse: Warehouse, engine: sa.Engine
+) -> None:
+    """An object that does not say yet what the database says is being published; after some seconds it is a problem."""
+    request = ask_for(store)
+    warehouse.claim(request.id)
+    version = warehouse.finish(request.id, sha256=SHA256, size=len(ARTIFACT))
+    with store.begin() as records:
+        set_alias(records, "late", "champion", version, expected_seq=None, reason="test", by=BY)
+    assert problems(doctor) == {}  # champion differs, previous has no object at all
+    moved_before(engine, seconds=6)
+    champion, previous = problems(doctor)["I4"]
+    assert "aliases/late/champion says version 1, seq 1; the database says 2, 2" in champion
+    assert "there is no object aliases/late/previous" in previous
+    ModelPublisher(store, blobs).step()
+    assert problems(doctor) == {}
+
+
+def test_alias_that_is_moved_while_the_doctor_looks(
+    doctor: Doctor, blobs: S3Blobs, store: PostgresStore, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object that is newer than the doctor's first look at the database is no problem."""
+    look = S3Blobs.get
+
+    def move_first(self: S3Blobs, key: str) -> Blob:
+        monkeypatch.undo()
+        with store.begin() as records:
+            model = records.models.get("late")
+            assert model is not None
+            records.versions.point(model.id, "champion", 1)
+        ModelPublisher(store, blobs).step()
+        moved_before(engine, seconds=60)
+        return look(self, key)
+
+    monkeypatch.setattr(S3Blobs, "get", move_first)
+    assert problems(doctor) == {}
 
 
 def test_artifact_that_does_not_load(doctor: Doctor, blobs: S3Blobs, engine: sa.Engine) -> None:

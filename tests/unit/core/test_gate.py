@@ -188,3 +188,16 @@ def test_a_stricter_margin_never_lets_more_pass() -> None:
             for margin in (0.0, 0.5, 1.0, 2.0, 4.0)
         ]
         assert verdicts == sorted(verdicts, reverse=True)
+
+
+def test_luck_is_rare_with_the_default_margin() -> None:
+    """Of models that are just as good as the champion about one in forty passes by luck, not one in six."""
+    rng = np.random.default_rng(5)
+    passed = 0
+    for _ in range(600):
+        labels = rng.normal(0.0, 10.0, 200)
+        one, other = labels + rng.normal(size=(2, 200))
+        prior = np.zeros(200)
+        report = judge("regression", labels, challenger=one, champion=other, prior=prior, settings=GatePolicy())
+        passed += report.passed
+    assert 0 < passed < 30

@@ -9,9 +9,10 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import MessageError, TransientError
+from trainyard.loops import Loop
 from trainyard.schema import Column, Schema
 from trainyard.testing.fakes import MemoryBlobs, MemoryQueue, MemoryWarehouse
-from trainyard_ingest.edges import Consumer, Sweeping, created_objects, landing_handler, run_loop
+from trainyard_ingest.edges import Consumer, Sweeping, created_objects, landing_handler
 from trainyard_ingest.main import EXIT_FAULT, EXIT_OK, run
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing, landing_file
@@ -222,23 +223,6 @@ def test_messages_are_given_back_at_a_stop(world):
     assert (world.queue.depth().visible, world.queue.depth().in_flight) == (2, 0)
 
 
-def test_loop_survives_outages():
-    """A loop goes on after outages and says when it works again; it ends when asked."""
-    stop = threading.Event()
-    told = []
-    steps = iter([TransientError("a"), TransientError("b"), None, None])
-
-    def step():
-        error = next(steps, "end")
-        if error == "end":
-            stop.set()
-        elif error is not None:
-            raise error
-
-    run_loop("test", step, stop, lambda: told.append(1))
-    assert told == [1]
-
-
 def test_sweeping_comes_back_until_it_worked(world):
     """A sweep that met an outage stays due; one that worked waits for its time or until it is asked."""
     world.blobs.put("landing/shop/1.csv", b"id\n1\n")
@@ -260,10 +244,11 @@ def test_sweeping_comes_back_until_it_worked(world):
 def test_worker_ends_well_or_with_a_fault():
     """A stop that was asked for ends with 0; a fault in one loop stops all and ends with 1."""
     stop = threading.Event()
-    assert run({"one": (stop.set, lambda: None)}, stop) == EXIT_OK
+    assert run([Loop("one", stop.set, stop=stop)], stop) == EXIT_OK
     stop = threading.Event()
 
     def fault():
         raise RuntimeError("a fault")
 
-    assert run({"good": (lambda: stop.wait(0.01), lambda: None), "bad": (fault, lambda: None)}, stop) == EXIT_FAULT
+    loops = [Loop("good", lambda: stop.wait(0.01), stop=stop), Loop("bad", fault, stop=stop)]
+    assert run(loops, stop) == EXIT_FAULT

@@ -1,4 +1,4 @@
-"""Loops and the program around them: woken, slowed by outages, ended by faults and by the stop."""
+"""The program around the loops: they are woken, and ended by a fault and by the stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from trainyard.errors import TransientError
-from trainyard_scheduler.edges import Loop, Program, patiently
+from trainyard.loops import Loop
+from trainyard_scheduler.edges import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,17 +97,6 @@ def test_woken_loop_runs_at_once() -> None:
     assert (faults, ears.closed, ears.connects >= 2) == ([], True, True)
 
 
-def test_outage_slows_a_loop_and_does_not_end_it() -> None:
-    """A loop goes on after TransientErrors, without waiting for its period."""
-    stop, ears = threading.Event(), FakeEars()
-    step = Counter(lambda n: TransientError("away") if n <= 3 else None)
-    thread, faults = started([Loop("x", step, period=3600.0, stop=stop)], ears, stop)
-    assert step.reached(4)
-    stop.set()
-    thread.join(DEADLINE)
-    assert faults == []
-
-
 def test_fault_ends_the_program() -> None:
     """A fault in one loop is named and ends the others."""
     stop, ears = threading.Event(), FakeEars()
@@ -118,17 +108,3 @@ def test_fault_ends_the_program() -> None:
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert faults == ["bad"]
-
-
-def test_patience() -> None:
-    """A start waits for what is away, and gives up at the stop."""
-    step = Counter(lambda n: TransientError("away") if n < 3 else None)
-    patiently(step, "it", threading.Event())
-    assert step.calls == 3
-    stop = threading.Event()
-
-    def fail_and_stop() -> None:
-        stop.set()
-        raise TransientError("away")
-
-    patiently(fail_and_stop, "it", stop)

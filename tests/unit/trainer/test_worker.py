@@ -118,10 +118,10 @@ class World:
             self.stop,
         )
 
-    def request(self, **more: Any) -> str:
+    def request(self, *, upto_seq: int = 400, **more: Any) -> str:
         """Queue a request and its message."""
         settings = {"families": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
-        request_id = self.runs.add(upto_seq=400, settings=settings, **more)
+        request_id = self.runs.add(upto_seq=upto_seq, settings=settings, **more)
         self.queue.send([TrainingRequest(request_id).outgoing()])
         return request_id
 
@@ -157,6 +157,30 @@ def test_the_same_snapshot_again_gives_the_same_bytes(world: World) -> None:
     assert first.snapshot_hash == second.snapshot_hash
     assert len(list(world.blobs.list("models/"))) == 2  # known_seq is part of the lineage
     assert not second.passed
+
+
+def test_nothing_new_to_test_on(world: World) -> None:
+    """In the order of time a version is tested on rows that came later: without any there is no version, but a reason.
+
+    New rows that only correct known ones are none: an older version may have been fitted on what they replace.
+    """
+    schema = Schema([*SCHEMA.columns, Column("at", "timestamp", role="event_time")])
+    timed = [{**row, "at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=row["id"])} for row in rows()]
+    world.snapshots._datasets.clear()
+    world.snapshots.store(1, schema, timed)
+    world.request()
+    world.trainer.step()
+    blocked = [world.request()]
+    world.trainer.step()
+    world.snapshots.store(1, schema, timed[:3])
+    blocked.append(world.request(upto_seq=403))
+    world.trainer.step()
+    for request_id in blocked:
+        row = world.row(request_id)
+        assert (row.state, row.error) == ("blocked_by_data", "no new rows since version 1 to test on")
+    assert list(world.runs.models["flights"].versions) == [1]
+    assert len(world.children.made) == 1
+    assert world.queue.depth().total == 0
 
 
 def test_duplicate_of_a_settled_request_is_deleted(world: World) -> None:

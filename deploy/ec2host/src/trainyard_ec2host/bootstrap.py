@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.clock import SystemClock
+from trainyard.loops import on_stop_signals
 from trainyard_ec2host.edges import STOP_SECONDS, Ec2Cloud, TrainerProcesses
 from trainyard_ec2host.use_cases import Host
 from trainyard_ec2host.web import MetadataServer, MetadataStore
@@ -29,9 +29,8 @@ def run(config: Config, environ: Mapping[str, str], *, command: Sequence[str] = 
 
     ``environ`` is what the trainers inherit.
     """
-    stops: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: stops.append(received))
+    stops: list[str] = []
+    on_stop_signals(stops.append, insist=False)
     clock = SystemClock()
     store = MetadataStore(clock)
     server = MetadataServer(config.imds_port, store)

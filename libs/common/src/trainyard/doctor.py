@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.registry import PublishedAlias
 
+#: A moved alias's object is written within 2 s; while the scheduler starts again, a little later.
+PUBLISHED_WITHIN_SECONDS = 5.0
 #: Most problems that one check lists.
 MOST_PROBLEMS = 20
 _MEND_ROWS = (
@@ -74,6 +76,14 @@ class JudgedVersion:
     holdout: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class StandingAlias:
+    """An alias with its artifact, and how long ago it was moved, by the database's clock."""
+
+    published: PublishedAlias
+    moved_seconds_ago: float
+
+
 class Evidence(Protocol):
     """What the doctor asks the database."""
 
@@ -97,8 +107,8 @@ class Evidence(Protocol):
         """Return all versions of all models, by model and number."""
         ...
 
-    def aliases(self) -> Sequence[PublishedAlias]:
-        """Return every alias with its artifact."""
+    def aliases(self) -> Sequence[StandingAlias]:
+        """Return every alias with its artifact and its age."""
         ...
 
     def audit_breaks(self) -> Iterator[str]:
@@ -181,11 +191,25 @@ class Doctor:
         yield from honesty_problems(found)
 
     def _aliases(self) -> Iterator[str]:
-        for alias in self._evidence.aliases():
-            name = f"alias {alias.alias} of model {alias.model} (version {alias.version})"
-            for problem in (self._artifact_problem(alias), self._object_problem(alias)):
+        differing: set[tuple[str, str]] = set()
+        for standing in self._evidence.aliases():
+            alias = standing.published
+            problem = self._artifact_problem(alias)
+            if problem is not None:
+                yield f"{_name(alias)}: {problem}"
+            if self._object_problem(alias) is not None:
+                differing.add((alias.model, alias.alias))
+        if differing:
+            yield from self._unpublished(differing)
+
+    def _unpublished(self, differing: set[tuple[str, str]]) -> Iterator[str]:
+        """Look again at aliases whose object differed: one that was moved just now is being published."""
+        for standing in self._evidence.aliases():
+            alias = standing.published
+            if (alias.model, alias.alias) in differing and standing.moved_seconds_ago >= PUBLISHED_WITHIN_SECONDS:
+                problem = self._object_problem(alias)
                 if problem is not None:
-                    yield f"{name}: {problem}"
+                    yield f"{_name(alias)}: {problem}"
 
     def _artifact_problem(self, alias: PublishedAlias) -> str | None:
         try:
@@ -243,6 +267,10 @@ def honesty_problems(versions: Iterable[JudgedVersion]) -> Iterator[str]:
         if rule.startswith("time") and isinstance(test_from, int) and test_from <= upto:
             yield f"{name} was judged on rows from {test_from:,}, but version {by} was fitted on rows up to {upto:,}"
         fitted[version.model] = (upto, by)
+
+
+def _name(alias: PublishedAlias) -> str:
+    return f"alias {alias.alias} of model {alias.model} (version {alias.version})"
 
 
 def _number(value: object) -> int:

@@ -19,6 +19,7 @@ from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
+from trainyard.loops import Loop
 from trainyard_ingest import web
 from trainyard_ingest.edges import Consumer, Sweeping, landing_handler, predictions_handler
 from trainyard_ingest.use_cases.feedback import TakeFeedback
@@ -26,8 +27,6 @@ from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask import Flask
 
     from trainyard.config import Config
@@ -67,8 +66,8 @@ def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
         clock.sleep(_KEYS_EVERY_SECONDS)
 
 
-def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
-    """Return the worker's loops by name: what each does again and again, and what it does after an outage."""
+def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
+    """Return the worker's loops; after an outage ``landing/`` is swept, for what was not announced."""
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
@@ -88,8 +87,8 @@ def build_loops(config: Config, stop: threading.Event) -> dict[str, tuple[Callab
         predictions_handler(log, TakeFeedback(log)),
         visibility_seconds=_PREDICTIONS_SECONDS,
     )
-    return {
-        "landing": (objects.step, sweeping.soon),
-        "landing sweep": (sweeping.step, sweeping.soon),
-        "predictions": (predictions.step, lambda: None),
-    }
+    return [
+        Loop("landing", objects.step, stop=stop, recovered=sweeping.soon),
+        Loop("landing sweep", sweeping.step, stop=stop, recovered=sweeping.soon),
+        Loop("predictions", predictions.step, stop=stop),
+    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -12,6 +11,7 @@ from urllib.parse import unquote_plus
 from trainyard import logs, messages
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import MessageError, ServiceError, TransientError
+from trainyard.loops import backoff_seconds
 from trainyard_ingest.domain.records import read_record
 
 if TYPE_CHECKING:
@@ -25,32 +25,9 @@ if TYPE_CHECKING:
 
 #: Short enough that a stop is prompt.
 _WAIT_SECONDS = 3
-_MAX_BACKOFF_SECONDS = 2.0
 _SPARE_SECONDS = 15
 _STOP_SECONDS = 0.5
-_random = secrets.SystemRandom()
 _log = logs.get(__name__)
-
-
-def run_loop(name: str, step: Callable[[], None], stop: threading.Event, recovered: Callable[[], None]) -> None:
-    """Call ``step`` until ``stop``; after a TransientError wait up to 2 s, then ``recovered()`` when it works again."""
-    failures = 0
-    while not stop.is_set():
-        try:
-            step()
-        except TransientError as e:
-            failures += 1
-            _log.warning("loop.failed", loop=name, failures=failures, reason=str(e))
-            stop.wait(_backoff_seconds(failures))
-        else:
-            if failures:
-                _log.info("loop.recovered", loop=name, failures=failures)
-                failures = 0
-                recovered()
-
-
-def _backoff_seconds(failures: int) -> float:
-    return min(_MAX_BACKOFF_SECONDS, 0.1 * 2.0 ** min(failures, 10)) * _random.uniform(0.5, 1.0)
 
 
 class Consumer:
@@ -111,7 +88,7 @@ class Consumer:
                 if self._stop.is_set() or self._clock.monotonic() >= until:
                     raise
                 _log.warning("message.delayed", message=message.message_id, failures=failures, reason=str(e))
-                self._stop.wait(_backoff_seconds(failures))
+                self._stop.wait(backoff_seconds(failures))
             else:
                 return
 

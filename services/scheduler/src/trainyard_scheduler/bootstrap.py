@@ -23,12 +23,13 @@ from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.doctor import Doctor
+from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
-from trainyard_scheduler.edges import Loop, Program, patiently
+from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
-from trainyard_scheduler.use_cases.publish import Publisher
+from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
     )
-    publisher = Publisher(store, blobs)
+    hurry = Hurry(Publisher(store, blobs).step)
 
     @app.after_request
     def publish(response: Response) -> Response:
-        # Who made a model, a key or a move is answered when the other services can see it.
+        # Who made a model, a key or a move is answered when the other services can see it, if S3 answers in time.
         if request.method != "GET" and response.status_code < 300:
-            publisher.hurry()
+            hurry()
         return response
 
     return app
@@ -143,7 +144,6 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop(
             "arrived",
             partial(policies.consume_arrived, store, queues["arrived"], wait_seconds=_LONG_POLL_SECONDS),
-            period=0.0,
         ),
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-import threading
 from typing import TYPE_CHECKING, Protocol
 
 from trainyard import logs
 from trainyard.errors import TransientError
+from trainyard.loops import Loop, backoff_seconds, run_threads
 from trainyard_scheduler.domain import woken_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    import threading
+    from collections.abc import Iterable, Sequence
 
-_MAX_BACKOFF_SECONDS = 2.0
 _LISTEN_SECONDS = 1.0
 _JOIN_SECONDS = 8.0
-_random = secrets.SystemRandom()
 _log = logs.get(__name__)
 
 
@@ -36,44 +34,6 @@ class Ears(Protocol):
         ...
 
 
-class Loop:
-    """Calls ``step`` every ``period`` seconds and at once after :meth:`wake`; survives outages, not faults.
-
-    Args:
-        step: one round of work; may raise TransientError, which costs a pause of up to 2 s.
-        period: seconds; 0 for a step that waits by itself.
-    """
-
-    def __init__(self, name: str, step: Callable[[], object], *, period: float, stop: threading.Event) -> None:
-        self.name = name
-        self._step = step
-        self._period = period
-        self._stop = stop
-        self._woken = threading.Event()
-
-    def wake(self) -> None:
-        """Let the next step begin now."""
-        self._woken.set()
-
-    def run(self) -> None:
-        """Work until the stop; anything but a TransientError ends the loop and is raised."""
-        failures = 0
-        while not self._stop.is_set():
-            self._woken.clear()
-            try:
-                self._step()
-            except TransientError as e:
-                failures += 1
-                _log.warning("loop.failed", loop=self.name, failures=failures, reason=str(e))
-                self._stop.wait(_backoff_seconds(failures))
-                continue
-            if failures:
-                _log.info("loop.recovered", loop=self.name, failures=failures)
-                failures = 0
-            if self._period:
-                self._woken.wait(self._period)
-
-
 class Program:
     """All loops, each in a thread, and one more thread that listens and wakes them."""
 
@@ -81,7 +41,6 @@ class Program:
         self._loops = {loop.name: loop for loop in loops}
         self._ears = ears
         self._stop = stop
-        self._faults: list[str] = []
 
     def run(self) -> list[str]:
         """Run until the stop event is set; return the names of loops that ended by a fault, which stops the others.
@@ -89,32 +48,15 @@ class Program:
         A loop that waits in a long poll is given some seconds to come back; a message it takes after that is seen
         again by others.
         """
-        work: Mapping[str, Callable[[], None]] = {
-            "listener": self._listen,
-            **{name: loop.run for name, loop in self._loops.items()},
-        }
-        threads = [
-            threading.Thread(target=self._guarded, args=(name, run), name=name, daemon=True)
-            for name, run in work.items()
-        ]
-        for thread in threads:
-            thread.start()
         _log.info("scheduler.started", loops=", ".join(self._loops))
-        self._stop.wait()
-        for loop in self._loops.values():
-            loop.wake()
-        for thread in threads:
-            thread.join(_JOIN_SECONDS)
-        _log.info("scheduler.stopped", faults=", ".join(self._faults))
-        return self._faults
-
-    def _guarded(self, name: str, run: Callable[[], None]) -> None:
-        try:
-            run()
-        except Exception as e:  # noqa: BLE001 - a thread must not die unseen: the process ends and is started again
-            _log.error("loop.fault", loop=name, error=e)
-            self._faults.append(name)
-            self._stop.set()
+        faults = run_threads(
+            {"listener": self._listen, **{name: loop.run for name, loop in self._loops.items()}},
+            self._stop,
+            stopping=lambda: self._wake(self._loops),
+            join_seconds=_JOIN_SECONDS,
+        )
+        _log.info("scheduler.stopped", faults=", ".join(faults))
+        return faults
 
     def _listen(self) -> None:
         failures = 0
@@ -132,28 +74,10 @@ class Program:
                 connected = False
                 failures += 1
                 _log.warning("listener.failed", failures=failures, reason=str(e))
-                self._stop.wait(_backoff_seconds(failures))
+                self._stop.wait(backoff_seconds(failures))
         self._ears.close()
 
-    def _wake(self, names: Sequence[str] | Mapping[str, Loop]) -> None:
+    def _wake(self, names: Iterable[str]) -> None:
         for name in names:
             if name in self._loops:
                 self._loops[name].wake()
-
-
-def patiently(step: Callable[[], None], what: str, stop: threading.Event) -> None:
-    """Call ``step`` until it succeeds once, or until the stop."""
-    failures = 0
-    while not stop.is_set():
-        try:
-            step()
-        except TransientError as e:
-            failures += 1
-            _log.warning("start.waiting", for_=what, failures=failures, reason=str(e))
-            stop.wait(_backoff_seconds(failures))
-        else:
-            return
-
-
-def _backoff_seconds(failures: int) -> float:
-    return min(_MAX_BACKOFF_SECONDS, 0.1 * 2.0 ** min(failures, 10)) * _random.uniform(0.5, 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
 from trainyard.clock import SystemClock
+from trainyard.loops import on_stop_signals
 from trainyard_trainer import openmp
 from trainyard_trainer.edges import ChildProcesses, Metadata, SpotWatch, child_environment
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
@@ -33,8 +33,7 @@ log = logs.get(__name__)
 def run(config: Config) -> int:
     """Work until SIGTERM, SIGINT, a spot notice, or until there is nothing left to do; return the exit code."""
     stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: stop.request(signal.Signals(received).name))
+    on_stop_signals(stop.request, insist=False)
     metadata = Metadata(config.imds_url)
     instance_id = config.instance_id or metadata.instance_id()
     watch = SpotWatch(metadata, stop.request) if instance_id else None

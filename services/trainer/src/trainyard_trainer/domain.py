@@ -50,6 +50,10 @@ class RunFailedError(TrainyardError):
         super().__init__(f"{self.error_class}: {self.message}")
 
 
+class BlockedError(TrainyardError):
+    """The rows allow no version worth having, through nobody's fault; the message says why."""
+
+
 class CancelledError(TrainyardError):
     """Somebody asked for the run to be cancelled."""
 

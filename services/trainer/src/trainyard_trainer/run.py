@@ -15,6 +15,7 @@ from trainyard.errors import ServiceError, TransientError
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import (
     EXIT_DONE,
+    BlockedError,
     CancelledError,
     RunFailedError,
     StoppedError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.contracts.runs import Job
+    from trainyard.snapshot import Snapshot
     from trainyard_trainer.lease import LeaseKeeper
     from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 
@@ -62,6 +64,7 @@ class Run:
 
         Raises:
             LeaseLostError: the request is somebody else's now.
+            BlockedError: there is nothing to test on; nothing is recorded yet.
             CancelledError, StoppedError: it was asked to end; nothing is recorded yet.
             RunFailedError: there will be no version.
         """
@@ -91,6 +94,7 @@ class Run:
             )
         except ServiceError as e:
             raise RunFailedError("data", e.message) from e
+        self._look_for_test_rows(snapshot)
         described = {
             "model": self._job.model,
             "dataset": self._job.dataset,
@@ -105,6 +109,12 @@ class Run:
         }
         workdir.write_json(directory, workdir.JOB, described)
         return described
+
+    def _look_for_test_rows(self, snapshot: Snapshot) -> None:
+        """Refuse to train what could not be tested: under the time rule only rows that no version has seen can test."""
+        known = self._job.known_version
+        if snapshot.schema.event_time is not None and known and not (snapshot.first_seq > self._job.known_seq).any():
+            raise BlockedError(f"no new rows since version {known} to test on")
 
     def _fetch_champion(self, directory: Path) -> str:
         """Put the champion's artifact into the directory; return why it cannot be compared with, or ''."""

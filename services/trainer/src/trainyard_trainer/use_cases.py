@@ -17,7 +17,7 @@ from trainyard.crashpoints import crashpoint
 from trainyard.errors import MessageError, TransientError
 from trainyard.messages import TrainingRequest, decode
 from trainyard_trainer import workdir
-from trainyard_trainer.domain import CancelledError, RunFailedError, StoppedError, worth_retrying
+from trainyard_trainer.domain import BlockedError, CancelledError, RunFailedError, StoppedError, worth_retrying
 from trainyard_trainer.lease import LeaseKeeper
 from trainyard_trainer.run import Run, pause
 
@@ -138,6 +138,10 @@ class Trainer:
         except CancelledError:
             log.info("run.cancelled")
             run.insist(lambda: runs.cancel(lease))
+        except BlockedError as e:
+            why = str(e)
+            log.info("run.blocked", reason=why)
+            run.insist(lambda: runs.block(lease, reason=why))
         except StoppedError as e:
             reason = str(e)
             log.info("run.released", reason=reason)

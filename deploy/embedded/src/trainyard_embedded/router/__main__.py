@@ -1,4 +1,7 @@
-"""``python -m trainyard_embedded.router``: the path router as a process."""
+"""``python -m trainyard_embedded.router``: the path router as a process.
+
+Exit code 0 after a stop that was asked for, 2 for a setting that cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,24 @@ from aiohttp import web
 
 from trainyard import config as settings
 from trainyard import logs
+from trainyard.errors import ConfigError
 from trainyard_embedded.router.proxy import MOST_HEAD_BYTES, make_app
 from trainyard_embedded.router.routes import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+EXIT_CONFIG = 2
 _STOP_SECONDS = 2.0
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT."""
-    config = settings.load(environ)
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    try:
+        config = settings.load(environ)
+    except ConfigError as e:
+        sys.stderr.write(f"trainyard-router: {e}\n")
+        return EXIT_CONFIG
     logs.configure("router", level=config.log_level)
     routes = parse(files("trainyard_embedded.router").joinpath("routes.toml").read_text(encoding="utf-8"))
     upstreams = {service: f"http://127.0.0.1:{getattr(config, service + '_port')}" for service in routes.services}

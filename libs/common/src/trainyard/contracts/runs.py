@@ -46,8 +46,9 @@ class Champion:
 class Job:
     """A claimed request, with all that its run needs to know.
 
-    ``known_seq`` is the highest ``upto_seq`` of all versions of the model, 0 when there is none. ``settings`` are
-    those of the request row (:meth:`trainyard.policy.Policy.settings`).
+    ``known_seq`` is the highest ``upto_seq`` of all versions of the model and ``known_version`` the newest version that
+    has it, both 0 when there is none. ``settings`` are those of the request row
+    (:meth:`trainyard.policy.Policy.settings`).
     """
 
     lease: Lease
@@ -62,6 +63,7 @@ class Job:
     settings: Mapping[str, Any]
     champion: Champion | None
     known_seq: int
+    known_version: int
     trace_id: str | None
 
 
@@ -71,7 +73,7 @@ class Claim:
 
     Attributes:
         outcome: ``claimed`` (``job`` is ours now), ``held`` (somebody else's for ``seconds_left``), ``settled``
-            (done, failed or cancelled, be it just now: ``state``), ``unknown`` (no such request).
+            (done, failed, cancelled or blocked by data, be it just now: ``state``), ``unknown`` (no such request).
     """
 
     outcome: str
@@ -157,6 +159,14 @@ class Runs(Protocol):
 
     def fail(self, lease: Lease, *, error_class: str, error: str) -> None:
         """Record that the request has failed for good.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def block(self, lease: Lease, *, reason: str) -> None:
+        """Record that the rows allow no version worth having: 'blocked_by_data', which is nobody's failure.
 
         Raises:
             LeaseLostError: it is not ours any more.

@@ -11,10 +11,14 @@ from trainyard.contracts.blobs import BlobMissingError
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.scheduling import Store
 
 PREFIXES = ("aliases/", "catalogue/", "versions/")
+#: How long an answer waits for the objects of its change.
+_PATIENCE_SECONDS = 1.0
 _log = logs.get(__name__)
 
 
@@ -126,9 +130,52 @@ class Publisher:
             self._keys.step()
             self._models.step()
 
-    def hurry(self) -> None:
-        """Write what differs now, for a caller who is about to use it; in an outage the loop does it later."""
+
+class Hurry:
+    """Publishes now, for callers who are about to use what they changed; what fails or takes longer the loop does.
+
+    One thread at a time publishes, for all who asked before it began. What was changed is committed already, so
+    nothing that happens here is the caller's failure.
+    """
+
+    def __init__(self, publish: Callable[[], object], *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._publish = publish
+        self._patience_seconds = patience_seconds
+        self._changed = threading.Condition()
+        self._asked = self._done = 0
+        self._working = False
+
+    def __call__(self) -> bool:
+        """Publish what differs; return whether that was over in time. Waits for ``patience_seconds`` at most."""
+        with self._changed:
+            self._asked += 1
+            mine = self._asked
+            if not self._working and not self._start():
+                return False
+            return self._changed.wait_for(lambda: self._done >= mine, self._patience_seconds)
+
+    def _start(self) -> bool:
         try:
-            self.step()
-        except TransientError as e:
+            threading.Thread(target=self._work, name="hurry", daemon=True).start()
+        except RuntimeError as e:  # no more threads, or the process is about to end
             _log.warning("publish.postponed", reason=str(e))
+            return False
+        self._working = True
+        return True
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if self._done == self._asked:
+                    self._working = False
+                    return
+                asked = self._asked
+            try:
+                self._publish()
+            except TransientError as e:
+                _log.warning("publish.postponed", reason=str(e))
+            except Exception as e:  # noqa: BLE001 - the loop meets it too and ends by it; here it must harm no answer
+                _log.error("publish.fault", error=e)
+            with self._changed:
+                self._done = asked
+                self._changed.notify_all()

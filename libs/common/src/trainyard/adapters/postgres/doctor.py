@@ -10,14 +10,12 @@ from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.journal import audit_hash
 from trainyard.adapters.postgres.registry import PostgresVersions
 from trainyard.adapters.postgres.sql import run
-from trainyard.doctor import Evidence, JudgedVersion, LedgerGap, StuckRequest
+from trainyard.doctor import Evidence, JudgedVersion, LedgerGap, StandingAlias, StuckRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import sqlalchemy as sa
-
-    from trainyard.contracts.registry import PublishedAlias
 
 _TIMEOUT = "SET LOCAL statement_timeout = '300s'"
 _PAGE = 5_000
@@ -55,6 +53,11 @@ _STUCK = """
            OR r.last_sent_at < clock_timestamp() - interval '65 minutes'
            OR (r.attempt = 0 AND r.send_count > 5))
     ORDER BY r.created_at"""
+
+_AGES = """
+    SELECT m.name AS model, a.name AS alias,
+           CAST(extract(epoch FROM clock_timestamp() - a.updated_at) AS float8) AS seconds
+    FROM core.alias a JOIN core.model m ON m.id = a.model_id WHERE m.deleted_at IS NULL"""
 
 
 class PostgresEvidence(Evidence):
@@ -120,10 +123,13 @@ class PostgresEvidence(Evidence):
             )
             return [JudgedVersion(**row) for row in found.mappings()]
 
-    def aliases(self) -> Sequence[PublishedAlias]:
+    def aliases(self) -> Sequence[StandingAlias]:
         """Return every alias."""
         with transaction(self._engine) as connection:
-            return PostgresVersions(connection).published()
+            found = PostgresVersions(connection).published()
+            # The ages come second: one that is moved or removed between the two looks counts as moved just now.
+            ages = {(row.model, row.alias): row.seconds for row in run(connection, _AGES)}
+        return [StandingAlias(alias, ages.get((alias.model, alias.alias), 0.0)) for alias in found]
 
     def audit_breaks(self) -> Iterator[str]:
         """Compute every hash again, a page at a time."""

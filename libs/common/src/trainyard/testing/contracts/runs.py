@@ -33,7 +33,7 @@ class RunsDesk(Protocol):
         ...
 
     def delete_model(self, model: str) -> None:
-        """Mark the model deleted."""
+        """Mark the model deleted, and remove its aliases."""
         ...
 
     def move_champion(self, model: str, version: int) -> None:
@@ -141,6 +141,7 @@ class RunsContract:
             lambda: desk.runs.release(zombie.lease, reason="?"),
             lambda: desk.runs.retry(zombie.lease, error_class="crash", error="?"),
             lambda: desk.runs.fail(zombie.lease, error_class="crash", error="?"),
+            lambda: desk.runs.block(zombie.lease, reason="?"),
             lambda: desk.runs.cancel(zombie.lease),
             lambda: desk.runs.publish(zombie.lease, new_version(), compared_with=None),
         ):
@@ -206,6 +207,18 @@ class RunsContract:
         assert desk.posted() == []
         assert desk.run_states(request_id) == ["failed"]
 
+    def test_blocked_by_data_is_an_end(self, desk: RunsDesk) -> None:
+        """A request whose rows allow no version ends with the reason, is no failure and does not come again."""
+        request_id = desk.request()
+        desk.runs.block(claimed(desk, request_id).lease, reason="no new rows")
+        row = desk.row(request_id)
+        assert (row["state"], row["error_class"], row["error"]) == ("blocked_by_data", None, "no new rows")
+        again = claim(desk, request_id)
+        assert (again.outcome, again.state) == ("settled", "blocked_by_data")
+        assert desk.posted() == []
+        assert desk.run_states(request_id) == ["blocked_by_data"]
+        assert desk.versions("flights") == []
+
     def test_cancelled_while_running(self, desk: RunsDesk) -> None:
         """A run that stopped on request leaves a cancelled request."""
         request_id = desk.request()
@@ -248,7 +261,7 @@ class RunsContract:
         """The next version that passes becomes champion, and the old champion is 'previous'."""
         self._published(desk, upto_seq=70)
         job = claimed(desk, desk.request(upto_seq=90))
-        assert job.known_seq == 70
+        assert (job.known_seq, job.known_version) == (70, 1)
         assert job.champion == Champion(1, 1, new_version().artifact_key, "a" * 64)
         published = desk.runs.publish(job.lease, new_version(name="b"), compared_with=job.champion)
         assert (published.version, published.promoted) == (2, True)
@@ -309,6 +322,24 @@ class RunsContract:
         assert not published.promoted
         assert "deleted" in published.words
         assert desk.aliases("flights") == {}
+
+    def test_numbers_go_on_under_a_name_that_was_used_before(self, desk: RunsDesk) -> None:
+        """A model made again under the name of a deleted one reuses no version number, nor does a late run of the old.
+
+        Version objects and logged predictions know models by their names only.
+        """
+        self._published(desk, upto_seq=70)
+        late = claimed(desk, desk.request(upto_seq=75))
+        desk.delete_model("flights")
+        job = claimed(desk, desk.request(upto_seq=80))
+        assert (job.champion, job.known_seq) == (None, 0)
+        assert job.model_id != late.model_id
+        numbers = [
+            desk.runs.publish(of.lease, new_version(name=name), compared_with=of.champion).version
+            for of, name in ((late, "b"), (job, "c"))
+        ]
+        assert numbers == [2, 3]
+        assert desk.aliases("flights")["champion"][0] == 3
 
     def test_open_requests(self, desk: RunsDesk) -> None:
         """Queued and running requests count as open, others do not."""

@@ -39,6 +39,7 @@ class MemoryModel:
     versions: dict[int, NewVersion] = field(default_factory=dict)
     aliases: dict[str, tuple[int, int]] = field(default_factory=dict)
     known_seq: int = 0
+    known_version: int = 0
 
 
 @dataclass
@@ -84,6 +85,7 @@ class MemoryRuns(Runs):
         self._clock = clock
         self._lock = threading.RLock()
         self.models: dict[str, MemoryModel] = {}
+        self._numbers: dict[str, int] = {}
         self.requests: dict[str, MemoryRequest] = {}
         self.posted: list[str] = []
         self.outage: Exception | None = None
@@ -94,7 +96,10 @@ class MemoryRuns(Runs):
     ) -> str:
         """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
         with self._lock:
-            found = self.models.setdefault(model, MemoryModel(len(self.models) + 1, model, **more))
+            found = self.models.get(model)
+            if found is None or found.deleted:
+                number = 1 + max((other.id for other in self.models.values()), default=0)
+                found = self.models[model] = MemoryModel(number, model, **more)
             request_id = str(uuid.uuid4())
             given = Policy().settings() | dict(settings or {})
             self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given)
@@ -155,6 +160,13 @@ class MemoryRuns(Runs):
         with self._lock:
             self._fail(lease, "failed", error_class, error)
 
+    def block(self, lease: Lease, *, reason: str) -> None:
+        """End it as blocked by data."""
+        with self._lock:
+            request, run = self._held(lease)
+            request.state = run.state = "blocked_by_data"
+            request.error = run.error = reason
+
     def cancel(self, lease: Lease) -> None:
         """End it as cancelled."""
         with self._lock:
@@ -166,10 +178,11 @@ class MemoryRuns(Runs):
         with self._lock:
             request, run = self._held(lease)
             model = request.model
-            number = len(model.versions) + 1
+            number = self._numbers[model.name] = 1 + self._numbers.get(model.name, 0)
             promoted, words = promotion(version, compared_with, _champion(model), deleted=model.deleted)
             model.versions[number] = version
-            model.known_seq = max(model.known_seq, request.upto_seq)
+            if request.upto_seq >= model.known_seq:
+                model.known_seq, model.known_version = request.upto_seq, number
             if promoted:
                 if "champion" in model.aliases:
                     self.point(model, "previous", model.aliases["champion"][0])
@@ -228,6 +241,7 @@ class MemoryRuns(Runs):
             settings=request.settings,
             champion=_champion(model),
             known_seq=model.known_seq,
+            known_version=model.known_version,
             trace_id=None,
         )
 

@@ -97,7 +97,7 @@ CREATE TABLE core.run (
     attempt       integer NOT NULL,
     fence         bigint NOT NULL,
     state         text NOT NULL DEFAULT 'running'
-                  CHECK (state IN ('running', 'done', 'failed', 'released', 'cancelled', 'lost')),
+                  CHECK (state IN ('running', 'done', 'failed', 'released', 'cancelled', 'blocked_by_data', 'lost')),
     worker        text NOT NULL,
     instance_id   text,
     progress      jsonb NOT NULL DEFAULT '{}',   -- {stage, done, total, message}
