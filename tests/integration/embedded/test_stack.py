@@ -286,7 +286,11 @@ def test_down_without_a_stack_is_no_error(stack: Stack) -> None:
 def _ways(binaries: Path) -> list[identity.RunAs]:
     if os.geteuid() != 0:
         return [identity.AsWeAre()]
-    ways: list[identity.RunAs] = [identity.AsUser(pwd.getpwnam("nobody"), binaries)]
+    nobody = pwd.getpwnam("nobody")
+    ways: list[identity.RunAs] = [
+        identity.AsUser(nobody, binaries),
+        identity.AsUser(nobody, binaries, keep_access=True),
+    ]
     return [*ways, identity.InNamespace(), *ways] if identity.namespace_permitted() else ways
 
 
@@ -299,6 +303,8 @@ def test_postgres_runs_in_every_way_that_this_machine_permits() -> None:
     for way in _ways(binaries):
         cluster = Cluster(root / "postgres", root / "password", port, binaries, way, SystemClock())
         cluster.prepare()
+        if "--keep-access" in way.options:  # as in /root: nobody but root may enter
+            root.chmod(0o700)
         command = bound(cluster.command(), parent=os.getpid(), number=signal.SIGINT, options=way.options)
         server = subprocess.Popen(command, env={"LC_ALL": "C"}, stderr=subprocess.DEVNULL)
         ready = probes.postgres_ready(port, DATABASE, USER, cluster.password)

@@ -1,7 +1,8 @@
 """As whom Postgres runs: it refuses to run as root, and the stack should not refuse root (containers, CI).
 
 Three ways, tried in this order (docs/adr/0001-embedded-postgres.md): as we are, when we are not root; in a user
-namespace of its own, where root is called 1000 and files stay root's; as an unprivileged user that owns the cluster.
+namespace of its own, where root is called 1000 and files stay root's; as an unprivileged user that owns the cluster,
+and that may pass closed directories on the way to it if there are any.
 """
 
 from __future__ import annotations
@@ -61,12 +62,19 @@ class AsUser:
     """Root, giving the cluster and the server to an unprivileged user."""
 
     def __init__(
-        self, user: pwd.struct_passwd, binaries: Path, *, reaches: Callable[[Path], bool] | None = None
+        self,
+        user: pwd.struct_passwd,
+        binaries: Path,
+        *,
+        keep_access: bool = False,
+        reaches: Callable[[Path], bool] | None = None,
     ) -> None:
         self.options: tuple[str, ...] = ("--user", str(user.pw_uid), str(user.pw_gid))
+        if keep_access:
+            self.options += ("--keep-access",)
         self._user = user
         self._binaries = binaries
-        self._reaches = reaches or self._can_enter
+        self.reaches = reaches or self._can_enter
 
     def prepare(self, directory: Path) -> None:
         """Give the cluster to the user and let it pass through the data directory.
@@ -79,7 +87,7 @@ class AsUser:
         if directory.exists() and directory.stat().st_uid != self._user.pw_uid:
             give(directory, self._user.pw_uid, self._user.pw_gid)
         for path in (self._binaries / "postgres", directory.parent):
-            if not self._reaches(path):
+            if not self.reaches(path):
                 raise StackError(
                     EXIT_DEPENDENCY,
                     f"Postgres must not run as root, user namespaces are not permitted here, and user "
@@ -103,7 +111,16 @@ def give(directory: Path, uid: int, gid: int) -> None:
 
 def choose(binaries: Path, data_root: Path) -> RunAs:
     """Return the way that this machine permits."""
-    return decide(os.geteuid(), namespace_permitted, lambda: AsUser(unprivileged(data_root), binaries))
+    return decide(os.geteuid(), namespace_permitted, lambda: _as_user(binaries, data_root))
+
+
+def _as_user(binaries: Path, data_root: Path) -> AsUser:
+    """Return the unprivileged user; where a directory on the way is closed to it (a clone in /root), with a key."""
+    user = unprivileged(data_root)
+    plain = AsUser(user, binaries)
+    if plain.reaches(binaries / "postgres") and plain.reaches(data_root.parent):
+        return plain
+    return AsUser(user, binaries, keep_access=True)
 
 
 def decide(euid: int, permitted: Callable[[], bool], as_user: Callable[[], RunAs]) -> RunAs:

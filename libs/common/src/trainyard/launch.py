@@ -13,6 +13,11 @@ import os
 import sys
 
 _PR_SET_PDEATHSIG = 1
+#: the kernel leaves capabilities alone when the user changes, and access(2) minds them
+_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP = 28, 1 << 2
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_DAC_OVERRIDE = 1
 _CLONE_NEWUSER = 0x10000000
 #: what a shell answers for a program that cannot be started
 CANNOT_START = 126
@@ -25,6 +30,7 @@ def main() -> None:
     parser.add_argument("--signal", type=int, default=15, help="the signal that --parent sends")
     parser.add_argument("--namespace", action="store_true", help="be called user 1000 in a user namespace (Linux)")
     parser.add_argument("--user", type=int, nargs=2, metavar=("UID", "GID"), help="become this user for good")
+    parser.add_argument("--keep-access", action="store_true", help="with --user: still enter any directory (Linux)")
     parser.add_argument("--nice", type=int, default=0, help="lower the priority by this much")
     parser.add_argument("program", nargs="+")
     asked = parser.parse_args()
@@ -33,9 +39,7 @@ def main() -> None:
         if asked.namespace:
             _enter_namespace()
         if asked.user:
-            os.setgroups([])
-            os.setgid(asked.user[1])
-            os.setuid(asked.user[0])
+            _become(*asked.user, keep_access=asked.keep_access)
         if asked.parent is not None:
             _end_with(asked.parent, asked.signal)  # after the change of user, which would undo it
         os.execv(asked.program[0], asked.program)  # noqa: S606 - that is what this file is for
@@ -52,6 +56,26 @@ def _enter_namespace() -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", "1000 0 1"), ("gid_map", "1000 0 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would cost 10 ms
             file.write(text)
+
+
+def _become(uid: int, gid: int, *, keep_access: bool) -> None:
+    """Change the user; with ``keep_access`` this program and the next one keep CAP_DAC_OVERRIDE, and nothing else."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if keep_access:
+        libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if keep_access:
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        bit = 1 << _CAP_DAC_OVERRIDE
+        data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)  # effective, permitted, inheritable; then the upper half
+        raised = (
+            libc.capset(header, data) == 0
+            and libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0) == 0
+        )
+        if not raised:
+            raise OSError(ctypes.get_errno(), "the right to enter any directory cannot be kept")
 
 
 def _end_with(parent: int, number: int) -> None:
