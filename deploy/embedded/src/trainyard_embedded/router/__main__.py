@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from trainyard import config as settings
 from trainyard import logs
@@ -20,10 +22,24 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 2.0
 
 
+class MalformedRequests(logging.Filter):
+    """Turns aiohttp's traceback about a client that does not speak HTTP into one line: it is no fault of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, that of a malformed request without its traceback."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.msg, record.args = "request.malformed", ()
+        return True
+
+
 def main(environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT."""
     config = settings.load(environ)
     logs.configure("router", level=config.log_level)
+    logging.getLogger("aiohttp.server").addFilter(MalformedRequests())
     routes = parse(files("trainyard_embedded.router").joinpath("routes.toml").read_text(encoding="utf-8"))
     upstreams = {service: f"http://127.0.0.1:{getattr(config, service + '_port')}" for service in routes.services}
     web.run_app(
