@@ -289,6 +289,15 @@ def test_a_service_that_was_replaced_between_two_requests_is_found(router: int, 
         server.drop_connections()
 
 
+def test_what_is_not_http_is_refused_and_leaves_no_traceback(router: int) -> None:
+    """Garbage is the client's fault: 400, one warning in the log, and the router lives on."""
+    for garbage in (b"FOO / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nA: a\0b\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", router), timeout=10) as connection:
+            connection.sendall(garbage)
+            assert b" 400 " in connection.recv(4096).split(b"\r\n")[0]
+    assert ask(router, "GET", "/healthz")[0] == 200
+
+
 def test_heads_over_the_limit_are_refused(router: int, scheduler: Server) -> None:
     """4 KiB of URL and 16 KiB of headers are the most; more is a 4xx that says so."""
     status, _, body = ask(router, "GET", "/v1/models?" + "x" * 4096)

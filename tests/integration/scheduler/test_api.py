@@ -234,6 +234,8 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     between = call("GET", "/v1/models/late/deployments")["items"][0]["at"]
     back = call("POST", "/v1/models/late/rollback", json={"reason": "worse after all"})
     assert (back["version"], back["seq"]) == (1, 3)
+    call("GET", "/v1/models/late/aliases?limit=0", 400)
+    call("GET", "/v1/models/late/aliases?cursor=%00", 400)
     names = {a["name"]: a["version"] for a in call("GET", "/v1/models/late/aliases")["items"]}
     assert names == {"champion": 1, "previous": 2}
     assert call("GET", "/v1/models/late")["champion"] == 1

@@ -156,3 +156,19 @@ def test_invented_methods_leave_no_series_behind(client):
     said = client.get("/metrics").get_data(as_text=True)
     assert "BREW" not in said
     assert 'method="other"' in said
+
+
+def test_a_body_that_cannot_be_read_is_the_clients_fault(client):
+    """What a WSGI server raises about malformed chunks or a lost client is a 400, whatever its type."""
+
+    class ChunkError(Exception):
+        """As WSGI servers have: of no type that anybody else knows."""
+
+    class Broken:
+        def read(self, _size=-1):
+            raise ChunkError("Invalid chunk size: b'zz'")
+
+    environ = {"wsgi.input": Broken(), "wsgi.input_terminated": True}
+    answer = client.post("/v1/things", environ_overrides=environ)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "bad_request")
+    assert "chunked" in answer.get_json()["error"]["message"]

@@ -96,3 +96,15 @@ def test_keys_are_made_once_and_are_nobodys_business(tmp_path: Path) -> None:
     assert keys.ensure(tmp_path, lambda: next(made)) == files
     assert [file.read_text() for file in files] == ["ty_1\n", "ty_2\n"]
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+
+
+def test_the_emulators_queue_snapshot_is_good_for_one_start(children: dict[str, Child], tmp_path: Path) -> None:
+    """An orderly restart finds its queues again; after a crash they are made anew, so that senders can tell."""
+    snapshot = tmp_path / "data" / "aws" / "state" / "sqs.json"
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
+    snapshot.write_text("{}")
+    children["aws"].prepare()
+    assert snapshot.exists()
+    children["aws"].prepare()
+    assert not snapshot.exists()
+    children["aws"].prepare()

@@ -148,7 +148,7 @@ def test_segments_of_the_dead_are_adopted_and_those_of_the_living_are_not(tmp_pa
     assert [record["id"] for record in world.logged()] == ["pr_gone", "pr_gone_too"]
     assert Shipper(living, world.queue, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_living"]
-    assert list(directory.iterdir()) == []
+    assert list(directory.glob("*.spool")) == []
 
 
 @pytest.mark.parametrize("cut", [1, 4, 7, 9, 30])
@@ -164,7 +164,7 @@ def test_a_cut_off_end_costs_only_itself(tmp_path: Path, world: World, cut: int)
     heir.adopt()
     assert Shipper(heir, world.queue, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_1", "pr_2"]
-    assert list((tmp_path / "s").iterdir()) == []
+    assert list((tmp_path / "s").glob("*.spool")) == []
 
 
 def test_a_damaged_frame_is_kept_for_people(tmp_path: Path, world: World) -> None:
@@ -181,7 +181,7 @@ def test_a_damaged_frame_is_kept_for_people(tmp_path: Path, world: World) -> Non
     heir.adopt()
     assert Shipper(heir, world.queue, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_1"]
-    assert [kept.suffix for kept in (tmp_path / "s").iterdir()] == [".damaged"]
+    assert {kept.suffix for kept in (tmp_path / "s").iterdir()} == {".damaged", ".sent"}
 
 
 def test_the_spool_is_bounded_and_private(tmp_path: Path) -> None:
@@ -204,6 +204,8 @@ def test_a_part_of_a_segment_may_be_sent_twice_but_never_lost(world: World) -> N
     real = world.queue.send
 
     class Picky:
+        made_at = world.queue.made_at
+
         def send(self, messages: list[object]) -> list[int]:
             failed = next(refused, [])
             real([m for n, m in enumerate(messages) if n not in failed])  # type: ignore[misc]
@@ -215,3 +217,41 @@ def test_a_part_of_a_segment_may_be_sent_twice_but_never_lost(world: World) -> N
     assert not sender.ship()
     assert sender.ship()
     assert {record["id"] for record in world.logged()} == {"pr_0", "pr_1", "pr_2"}
+
+
+def test_what_a_lost_queue_held_is_sent_again(world: World) -> None:
+    """A queue that was lost with its messages and made again gets them once more; one that stays gets them once."""
+    first = ids_of(world.ask("flights", {"rows": ROWS}).body)
+    assert world.service.background.ship() >= 0
+    world.clock.advance(5)
+    world.service.background.ship()
+    assert world.queue.depth().total == 1
+    world.queue.lose()
+    world.clock.advance(5)
+    world.service.background.ship()
+    assert [record["id"] for record in world.logged()] == first
+    assert list(world.config.spool_dir.glob("*.spool")) == []
+
+
+def test_what_was_sent_is_kept_for_a_while_only(world: World) -> None:
+    """A sent segment leaves the disk after its time, and does not count as waiting before."""
+    world.ask("flights", {"rows": ROWS})
+    world.service.background.ship()
+    assert len(list(world.config.spool_dir.glob("*.sent"))) == 1
+    assert world.service.spool.waiting_bytes == world.service.spool.directory_bytes() == 0
+    world.clock.advance(shipper.KEEP_SECONDS + 1)
+    world.service.background.ship()
+    assert list(world.config.spool_dir.glob("*.sent")) == []
+
+
+def test_what_a_dead_process_sent_of_late_is_sent_again(tmp_path: Path, world: World) -> None:
+    """Nobody knows whether the queue of then is that of now, so the reader gets it twice rather than never."""
+    dead, heir = Spool(tmp_path / "s"), Spool(tmp_path / "s")
+    dead.append([b"x"])
+    (segment,) = dead.waiting()
+    dead.shipped(segment, at=0.0)
+    assert heir.adopt() == 0
+    dead.close()
+    assert heir.adopt() == 1
+    assert [list(found.answers()) for found in heir.waiting()] == [[[b"x"]]]
+    heir.close()

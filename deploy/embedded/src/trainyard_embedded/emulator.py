@@ -26,6 +26,24 @@ def check_installed() -> None:
         raise StackError(EXIT_DEPENDENCY, "the package ministack is not installed; run: make setup")
 
 
+class QueueSnapshot:
+    """What the emulator wrote down of its queues when it last stopped in order, good for one start.
+
+    After a crash it would bring back queues that look as if nothing had happened, without what was sent since. Without
+    it they are made again, and every sender learns from that to send again what may be lost.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._file = layout.aws / "state" / "sqs.json"
+        self._used = False
+
+    def prepare(self) -> None:
+        """Call before each start of the emulator: all but the first follow a crash."""
+        if self._used:
+            self._file.unlink(missing_ok=True)
+        self._used = True
+
+
 def command() -> tuple[str, ...]:
     """Return the command that runs the emulator in the foreground."""
     return (sys.executable, "-m", "ministack")

@@ -38,6 +38,7 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
             emulator.command(),
             emulator.environment(environ, config, layout),
             stage=_AWS,
+            prepare=emulator.QueueSnapshot(layout).prepare,
             probe=http_ready(config.aws_port, "/_ministack/health"),
         ),
         Child("migrate", _module("trainyard.adapters.postgres.migrate"), both, needs=("postgres",), once=True),

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from trainyard.adapters.web import Route, json_response, page_arguments, principal, read_object, trace_id
+from trainyard.adapters.web import (
+    Route,
+    json_response,
+    page_arguments,
+    principal,
+    read_body,
+    read_object,
+    trace_id,
+)
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import Problem, ServiceError
@@ -156,7 +164,7 @@ class LogViews:
         items, key, key_id = read_object(required=["items"])["items"], _idempotency_key(), principal().key_id
         once = None
         if key is not None:
-            digest = hashlib.sha256(request.get_data(cache=True)).hexdigest()
+            digest = hashlib.sha256(read_body()).hexdigest()
             once = Repeatable("POST /v1/feedback", key_id, key, digest)
         return 200, asdict(self._feedback.take(items, key_id=key_id, trace_id=trace_id(), once=once))
 

@@ -66,9 +66,24 @@ def trace_id() -> str:
     return ident
 
 
+def read_body() -> bytes:
+    """Return the request's whole body; may be called again.
+
+    Raises:
+        ServiceError: ``bad_request``: the body broke off, or its chunked encoding is malformed.
+    """
+    try:
+        return request.get_data(cache=True)
+    except (HTTPException, ServiceError):
+        raise
+    except Exception as e:
+        # Each WSGI server has exceptions of its own for this, and none but reading happens here.
+        raise ServiceError("bad_request", "the body broke off or its chunked encoding is malformed") from e
+
+
 def read_json() -> Any:
     """Return the request's JSON body, strictly parsed; raises ``ServiceError``."""
-    return strict_json.loads(request.get_data(cache=True))
+    return strict_json.loads(read_body())
 
 
 def read_object(*, required: Sequence[str] = (), optional: Sequence[str] = ()) -> dict[str, Any]:

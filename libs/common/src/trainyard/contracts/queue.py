@@ -87,6 +87,13 @@ class Queue(Protocol):
         """Return the number of messages by state."""
         ...
 
+    def made_at(self) -> int:
+        """Return when the queue was made, in seconds since 1970.
+
+        A queue that was lost with its messages and made again answers another number: that is how a sender learns it.
+        """
+        ...
+
 
 def batches(messages: Sequence[Outgoing]) -> Iterator[list[int]]:
     """Yield the indexes of ``messages`` in order, in groups that fit one call.

@@ -1,4 +1,9 @@
-"""The road from the spool to the queue: whole segments, at least once, in messages that fit."""
+"""The road from the spool to the queue: whole segments, at least once, in messages that fit.
+
+A queue may be lost with all that it holds: the emulator keeps its queues in memory, and somebody may delete one. Then
+it is made again, empty. So what was sent is kept for KEEP_SECONDS, in which a reader has long taken it, and sent again
+when the queue turns out to be another one. The reader stores no record twice.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Packed records of one message: 180 KiB as base64, well under the queue's 256 KiB.
 MESSAGE_BYTES = 135 * 1024
+#: How long sent segments are kept, and how often the queue is looked at meanwhile.
+KEEP_SECONDS = 120.0
+_LOOK_SECONDS = 2.0
 _log = logs.get(__name__)
 
 
@@ -30,17 +38,26 @@ class Shipper:
         self._queue = queue
         self._clock = clock
         self._lock = threading.Lock()
+        self._queue_made_at: int | None = None
+        self._looked_at = -_LOOK_SECONDS
         self.sent = 0
         self.failures = 0
 
     def ship(self) -> bool:
         """Send every waiting segment; return False when the queue did not take everything (it stays spooled)."""
         with self._lock:
+            self._spool.forget(before=self._clock.monotonic() - KEEP_SECONDS)
+            try:
+                self._look_at_queue()
+            except TransientError as e:
+                _log.warning("predictions.not_sent", reason=str(e))
+                self.failures += 1
+                return False
             for segment in self._spool.waiting():
                 if not self._ship(segment):
                     self.failures += 1
                     return False
-                self._spool.shipped(segment)
+                self._spool.shipped(segment, at=self._clock.monotonic())
             return True
 
     def drain(self, seconds: float) -> bool:
@@ -51,6 +68,17 @@ class Shipper:
                 return False
             self._clock.sleep(0.2)
         return True
+
+    def _look_at_queue(self) -> None:
+        """Let everything be sent again that was sent to a queue which is no more; nothing is sent before a look."""
+        now = self._clock.monotonic()
+        if self._queue_made_at is not None and now < self._looked_at + _LOOK_SECONDS:
+            return
+        made_at = self._queue.made_at()
+        self._looked_at = now
+        if self._queue_made_at not in {None, made_at} and (again := self._spool.send_again()):
+            _log.warning("predictions.sent_again", segments=again, reason="the queue was lost and made again")
+        self._queue_made_at = made_at
 
     def _ship(self, segment: Segment) -> bool:
         """Send one segment; when part of it was taken before the queue failed, that part is sent again later."""

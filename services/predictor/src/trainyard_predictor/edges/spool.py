@@ -2,7 +2,8 @@
 
 A process appends to a segment file of its own, one frame and one ``write`` for each answer, so an answer that was sent
 is in the page cache of the machine and outlives the process. (It does not outlive the machine's power: that is what a
-queue in another place is for, and records reach it within a second.) Segments are closed, shipped whole and deleted.
+queue in another place is for, and records reach it within a second.) Segments are closed, shipped whole, kept for a
+while as ``*.sent`` in case the queue is lost with what it holds, and deleted.
 
 A frame is 4 bytes length, 4 bytes CRC-32 (both big-endian, of the payload), and the payload: a msgpack list of byte
 strings, each one packed record. Every live process holds a file lock on its segments, so a segment whose lock can be
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".spool"
+SENT_SUFFIX = ".sent"
 #: Most bytes that may wait on disk; beyond it new records are refused and answers say so.
 MAX_BYTES = 1024 * 1024 * 1024
 #: A segment is read into memory to be shipped: it is closed when it is this long.
@@ -86,6 +88,7 @@ class Spool:
         self._open: Segment | None = None
         self._open_bytes = 0
         self._closed: list[Segment] = []
+        self._sent: list[tuple[Segment, float]] = []
         self._waiting_bytes = 0
 
     def append(self, packed: Sequence[bytes]) -> None:
@@ -112,20 +115,37 @@ class Spool:
             self._close_open()
             return list(self._closed)
 
-    def shipped(self, segment: Segment) -> None:
-        """Forget a segment: the queue has every record of it."""
-        size = segment.size_bytes
-        segment.path.unlink(missing_ok=True)
-        os.close(segment.fd)
+    def shipped(self, segment: Segment, *, at: float) -> None:
+        """Keep a segment aside: the queue has every record of it since the monotonic time ``at``."""
         with self._lock:
+            self._sent.append((Segment(segment.path.rename(segment.path.with_suffix(SENT_SUFFIX)), segment.fd), at))
             self._closed.remove(segment)
-            self._waiting_bytes -= size
+            self._waiting_bytes -= segment.size_bytes
+
+    def forget(self, *, before: float) -> None:
+        """Delete the segments that were sent before the monotonic time ``before``."""
+        with self._lock:
+            old = [segment for segment, at in self._sent if at < before]
+            self._sent = [(segment, at) for segment, at in self._sent if at >= before]
+        for segment in old:
+            segment.path.unlink(missing_ok=True)
+            os.close(segment.fd)
+
+    def send_again(self) -> int:
+        """Let every segment that is kept aside wait once more; return how many."""
+        with self._lock:
+            again = [segment for segment, _ in self._sent]
+            self._sent.clear()
+            self._closed[:0] = again
+            self._waiting_bytes += sum(segment.size_bytes for segment in again)
+        return len(again)
 
     def adopt(self) -> int:
-        """Take over the segments of processes that are gone; return how many."""
+        """Take over the segments of processes that are gone, those they had sent of late too; return how many."""
         if not self._directory.is_dir():
             return 0
-        found = [segment for path in sorted(self._directory.glob(f"*{SUFFIX}")) if (segment := _claim(path))]
+        paths = [path for suffix in (SENT_SUFFIX, SUFFIX) for path in sorted(self._directory.glob(f"*{suffix}"))]
+        found = [segment for path in paths if (segment := _claim(path))]
         with self._lock:
             self._closed[:0] = found
             self._waiting_bytes += sum(segment.size_bytes for segment in found)
@@ -154,9 +174,10 @@ class Spool:
         """Let go of everything: what is still on disk is for the next process."""
         with self._lock:
             self._close_open()
-            for segment in self._closed:
+            for segment in [*self._closed, *(segment for segment, _ in self._sent)]:
                 os.close(segment.fd)
             self._closed.clear()
+            self._sent.clear()
 
     def _create(self) -> Segment:
         """Make a segment that nobody can see before it is locked."""

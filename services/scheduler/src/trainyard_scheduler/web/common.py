@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from flask import Response, request
 
-from trainyard.adapters.web import principal, read_object, trace_id
+from trainyard.adapters.web import principal, read_body, read_object, trace_id
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
@@ -48,7 +48,7 @@ def _repeatable() -> Repeatable | None:
         return None
     if not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
         raise bad_request(f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable characters")
-    digest = hashlib.sha256(request.get_data(cache=True)).hexdigest()
+    digest = hashlib.sha256(read_body()).hexdigest()
     # Quoted, for Postgres takes no NUL, which a path may hold.
     return Repeatable(f"POST {quote(request.path)}", principal().key_id, key, digest)
 
@@ -92,7 +92,7 @@ def key_cursor(cursor: str | None) -> str | None:
 
 def optional_object(*, optional: Sequence[str]) -> dict[str, Any]:
     """Return the body as an object with some of these keys; no body is an empty object."""
-    return read_object(optional=optional) if request.get_data(cache=True).strip() else {}
+    return read_object(optional=optional) if read_body().strip() else {}
 
 
 def reason_of(body: Mapping[str, Any]) -> str:

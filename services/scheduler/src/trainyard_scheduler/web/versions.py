@@ -16,6 +16,7 @@ from trainyard_scheduler.web.common import (
     asker,
     bad_request,
     changed,
+    name_cursor,
     number_cursor,
     optional_object,
     page,
@@ -53,6 +54,7 @@ def routes(store: Store) -> list[Route]:
             return 200, views.version(versions.version_of(records, models.model_called(records, name), number))
 
     def aliases(name: str) -> Any:
+        name_cursor(page_arguments()[1])  # a model has few aliases: every list is whole
         with store.begin() as records:
             found = records.versions.aliases(models.model_called(records, name).id)
         return 200, {"items": [views.alias(record) for record in found], "next_cursor": None}

@@ -116,6 +116,14 @@ class SqsQueue(Queue):
         visible, in_flight, delayed = (int(answer.get("Attributes", {}).get(name, 0)) for name in names)
         return Depth(visible, in_flight, delayed)
 
+    def made_at(self) -> int:
+        """Return when the queue was made, in seconds since 1970."""
+        answer = self._call(
+            "look at",
+            lambda url: self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"]),
+        )
+        return int(answer.get("Attributes", {}).get("CreatedTimestamp", 0))
+
     def _send_batch(self, messages: Sequence[Outgoing], batch: list[int]) -> list[int]:
         """Send one batch; return its indexes that SQS did not confirm (an answer of 200 may still refuse some)."""
         entries = [

@@ -42,6 +42,14 @@ class QueueContract:
         bodies = [message.body for _ in range(3) for message in _take(queue, limit=10)]
         assert sorted(bodies) == [m.body for m in sent]
 
+    def test_it_stays_the_same_queue(self, queue: Queue) -> None:
+        """Using a queue does not change when it was made."""
+        made_at = queue.made_at()
+        assert made_at > 0
+        queue.send([Outgoing("T", "x")])
+        _take(queue)
+        assert queue.made_at() == made_at
+
     def test_nothing_to_send(self, queue: Queue) -> None:
         """Sending no message is allowed and sends none."""
         assert queue.send([]) == []

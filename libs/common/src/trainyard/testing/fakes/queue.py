@@ -41,6 +41,7 @@ class MemoryQueue(Queue):
         self._max_receives = max_receives
         self._lock = threading.Lock()
         self._stored: list[_Stored] = []
+        self._made_at = 1
         self.outage: Exception | None = None
 
     def send(self, messages: Sequence[Outgoing]) -> list[int]:
@@ -80,6 +81,17 @@ class MemoryQueue(Queue):
                     message.visible_at = self._clock.monotonic() + visibility_seconds
                     return True
         return False
+
+    def made_at(self) -> int:
+        """Return the number of this queue: the first is 1."""
+        self._answer()
+        return self._made_at
+
+    def lose(self) -> None:
+        """Lose every message: another queue stands in this one's place."""
+        with self._lock:
+            self._stored.clear()
+            self._made_at += 1
 
     def depth(self) -> Depth:
         """Return exact numbers."""
