@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _MAX_FEEDBACK_BYTES = 8 << 20
 _MAX_KEY_CHARS = 255
 _CONTENT_TYPES = tuple(kind.content_type for kind in formats.FORMATS)
+_DISCARD_BYTES = 1 << 20
+_MOST_DISCARDED_BYTES = 256 << 20
 
 
 def routes(warehouse: Warehouse, log: PredictionLog, intake: RowIntake, feedback: TakeFeedback) -> list[Route]:
@@ -105,7 +107,12 @@ class BatchViews:
         key, key_id = _idempotency_key(), principal().key_id
         fingerprint = None if key is None else f"key:{key_id}:{key}"
         origin = Origin("http", key_id, fingerprint, trace_id())
-        stored = self._intake.take(name, _Body(), kind, origin)
+        body = _Body()
+        try:
+            stored = self._intake.take(name, body, kind, origin)
+        except ServiceError:
+            body.discard()
+            raise
         return (201 if stored.new else 200), stored.batch.as_dict()
 
     def listed(self, name: str) -> tuple[int, Any]:
@@ -191,6 +198,17 @@ class _Body:
         if not block and self._announced is not None and self._read < self._announced:
             raise _bad(f"the body ended after {self._read:,} of {self._announced:,} bytes; nothing was stored")
         return block
+
+    def discard(self) -> None:
+        """Throw away what has not been read of a body that was begun and refused, up to 256 MiB.
+
+        A client that is still sending when the connection closes loses the refusal with it.
+        """
+        if self._read == 0:
+            return
+        for _ in range(_MOST_DISCARDED_BYTES // _DISCARD_BYTES):
+            if not self._stream.read(_DISCARD_BYTES):
+                return
 
 
 def broken_body(_error: Exception) -> Response:
