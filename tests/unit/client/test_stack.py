@@ -74,7 +74,8 @@ def test_up_prints_addresses_and_key(trainyard, monkeypatch, ready):
     monkeypatch.setattr(commands, "up", lambda *_, on_ready, **__: on_ready(ready) or 0)
     done = trainyard("up")
     assert done.code == Exit.OK
-    for part in (ready.url, "ty_admin", ready.logs_dir, "Ctrl-C"):
+    psql = "postgres.password) psql postgresql://trainyard@127.0.0.1:5432/trainyard"
+    for part in (ready.url, "ty_admin", ready.logs_dir, "Ctrl-C", psql):
         assert part in done.out
     assert "secret" not in done.out
     assert trainyard("up", "--detach", "--json").json["key"] == "ty_admin"
@@ -100,6 +101,9 @@ def test_status_of_a_ready_stack(trainyard, monkeypatch, ready):
     monkeypatch.setattr(commands, "status", lambda _config: commands.Status(True, 7, ready, {"postgres": 8}))
     done = trainyard("status")
     assert (done.code, ready.url in done.out, "postgres" in done.out) == (Exit.OK, True, True)
+    assert ready.aws_endpoint_url in done.out
+    assert "psql postgresql://trainyard@127.0.0.1:5432/trainyard" in done.out
+    assert ":secret@" not in done.out
     assert json.loads(trainyard("status", "--json").out)["ready"]["url"] == ready.url
 
 

@@ -7,14 +7,15 @@ imported when one of these commands runs, not before.
 from __future__ import annotations
 
 import importlib
+import shlex
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
-from trainyard.config import redact_url
 from trainyard_client.cli import exits
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, Settings, command
@@ -61,6 +62,7 @@ def add_to(root: click.Group) -> None:
         if not output.data(asdict(found)):
             if found.ready is not None:
                 output.say(f"ready at {found.ready.url} (pid {found.pid})")
+                _show_addresses(output, found.ready)
             elif found.running:
                 output.say(f"running but not ready (pid {found.pid}); see {settings.config.data_dir / 'logs'}")
             else:
@@ -113,7 +115,15 @@ def _show_ready(output: Output, ready: Any, *, detach: bool) -> None:
         return
     output.say(f"Trainyard is ready at {ready.url}")
     output.say(f"  API key   {key}")
-    output.say(f"  database  psql {redact_url(ready.database_url)}  (password in {Path(ready.data_dir) / 'keys'})")
+    _show_addresses(output, ready)
+    output.say("stop it with: trainyard down" if detach else "stop it with Ctrl-C")
+
+
+def _show_addresses(output: Output, ready: Any) -> None:
+    """Say how to reach what stands around the services; the database by a line for a shell, without the password."""
+    database = urlsplit(ready.database_url)
+    password = shlex.quote(str(Path(ready.data_dir) / "keys" / "postgres.password"))
+    where = f"postgresql://{database.username}@{database.hostname}:{database.port}{database.path}"
+    output.say(f"  database  PGPASSWORD=$(cat {password}) psql {where}")
     output.say(f"  AWS API   {ready.aws_endpoint_url}, bucket {ready.bucket}")
     output.say(f"  logs      {ready.logs_dir}")
-    output.say("stop it with: trainyard down" if detach else "stop it with Ctrl-C")
