@@ -72,6 +72,12 @@ def test_errors_have_exit_codes_and_go_to_standard_error(api, trainyard, answer,
     assert "next: " in done.err or code is Exit.REFUSED
 
 
+def test_the_next_step_names_the_model(api, trainyard):
+    """A next step can be pasted as it stands."""
+    api.on("GET", "/v1/models/buys", (409, error("no_model")))
+    assert "trainyard train buys --wait" in trainyard("model", "show", "buys").err
+
+
 def test_errors_as_json(api, trainyard):
     """With --json the error is one JSON object on standard error."""
     details = [{"row": 1, "column": "age", "expected": "a whole number", "got": "old"}]

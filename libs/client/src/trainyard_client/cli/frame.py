@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
     from trainyard.config import Config
 
+#: ``{name}`` is the NAME that the command was given
 _HINTS = {
     "no_key": "give --api-key, set TRAINYARD_API_KEY, or run the command where the local stack's data directory is",
     "bad_key": "make a new key with: trainyard key create NAME",
     "wrong_scope": "make a key with the scope with: trainyard key create NAME --scope SCOPE",
     "unknown_dataset": "list the datasets with: trainyard dataset list",
     "unknown_model": "list the models with: trainyard model list",
-    "unknown_version": "list the versions with: trainyard versions NAME",
+    "unknown_version": "list the versions with: trainyard versions {name}",
     "unknown_run": "list the runs with: trainyard runs",
-    "unknown_alias": "list the aliases with: trainyard alias list NAME",
+    "unknown_alias": "list the aliases with: trainyard alias list {name}",
     "unknown_key": "list the keys with: trainyard key list",
-    "no_model": "train a first version with: trainyard train NAME --wait",
+    "no_model": "a first version is in work, if trainyard runs {name} shows one; else: trainyard train {name} --wait",
     "conflict": "look at what is there now and repeat",
     "in_use": "delete what uses it first",
     "unavailable": "repeat in a moment; see what is wrong with: trainyard status",
@@ -73,7 +74,7 @@ def command(group: click.Group, name: str, *, example: str, api: bool = True) ->
             try:
                 code = call(output, settings, **arguments) or Exit.OK
             except (ClientError, ConfigError, CommandError) as e:
-                code = _report(output, e)
+                code = _report(output, e, name=arguments.get("name") or "NAME")
             if code:
                 raise click.exceptions.Exit(int(code))
 
@@ -109,7 +110,7 @@ def _with_client(
         return function(output, client, **arguments)
 
 
-def _report(output: Output, error: Exception) -> Exit:
+def _report(output: Output, error: Exception, *, name: str) -> Exit:
     """Print what went wrong with the next step, and return how the command ends."""
     match error:
         case CommandError():
@@ -119,7 +120,7 @@ def _report(output: Output, error: Exception) -> Exit:
             output.error(str(error), code="usage")
             return Exit.USAGE
         case ApiError():
-            hint = _HINTS.get(error.code, "")
+            hint = _HINTS.get(error.code, "").replace("{name}", name)
             if error.status >= 500 and error.request_id:
                 hint = f"the service's log has more under request id {error.request_id}"
             output.error(error.message, code=error.code, details=error.details, hint=hint)
