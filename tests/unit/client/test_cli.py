@@ -365,6 +365,7 @@ def test_feedback_by_prediction_or_by_key(api, trainyard, tmp_path):
     file = tmp_path / "truth.csv"
     file.write_text("prediction_id,id,bought\np1,,true\n,5,false\n")
     done = trainyard("feedback", "buys", str(file))
+    assert "1 by key" in done.err
     assert done.code == Exit.OK
     assert "2 labels accepted, 1 wait" in done.out
     assert api.asked[-1].json["items"] == [

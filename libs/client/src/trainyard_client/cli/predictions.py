@@ -69,14 +69,20 @@ def add_to(root: click.Group) -> None:
         """
         items = _labels(client, name, source, files.format_of(source, format_))
         total = {"accepted": 0, "parked": 0}
+        by_key = 0
         with output.progress() as progress:
             task = progress.add_task("labels sent", total=None)
             for batch in _batches(items):
                 answer = client.feedback(batch)
+                by_key += sum("key" in item for item in batch)
                 total = {word: count + answer[word] for word, count in total.items()}
                 progress.advance(task, len(batch))
         if not output.data(total):
             output.say(f"{total['accepted']} labels accepted, {total['parked']} wait for their prediction")
+        if by_key:
+            output.note(
+                f"{by_key} by key: they are kept, but not joined to predictions yet; quality counts prediction_id"
+            )
 
     @click.argument("name")
     def quality(output: Output, client: Client, name: str) -> None:
