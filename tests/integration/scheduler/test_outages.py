@@ -65,8 +65,10 @@ def test_emulator_killed(own_aws: AwsEmulator, database_url: str, store: Postgre
     with running(settings):
         asked = {ask_for(store, f"late{number}").id for number in range(5)}
         # A queue this young may get a request twice: its age is known to the second only.
-        wait_until(lambda: SqsQueue(clients.sqs, settings.queue_training).depth().visible >= 5, "5 messages")
-        wait_until(lambda: len(fleet.instances()) == settings.fleet_max, "instances")
+        wait_until(
+            lambda: SqsQueue(clients.sqs, settings.queue_training).depth().visible >= 5, "5 messages", seconds=60
+        )
+        wait_until(lambda: len(fleet.instances()) >= settings.fleet_max, "instances", seconds=60)
         own_aws.kill()
         own_aws.start()
         AwsSetup(clients, settings).ensure()
@@ -76,8 +78,8 @@ def test_emulator_killed(own_aws: AwsEmulator, database_url: str, store: Postgre
             again.update(take_ids(clients, settings.queue_training, wait_seconds=1))
             return again == asked
 
-        wait_until(all_again, "the open requests on the new queue", seconds=15)
-        wait_until(lambda: sum(i.alive for i in fleet.instances()) == settings.fleet_max, "new instances", seconds=30)
+        wait_until(all_again, "the open requests on the new queue", seconds=60)
+        wait_until(lambda: sum(i.alive for i in fleet.instances()) == settings.fleet_max, "new instances", seconds=60)
     clients.close()
 
 
