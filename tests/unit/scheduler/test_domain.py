@@ -10,7 +10,10 @@ import pytest
 from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.launches import Failures, Launch
 from trainyard.contracts.requests import OpenRequest
-from trainyard_scheduler.domain import FleetPlan, Refused, Situation, evaluate, plan_fleet, resend_reason, woken_by
+from trainyard_scheduler.domain.fleet import FleetPlan, plan_fleet
+from trainyard_scheduler.domain.resending import resend_reason
+from trainyard_scheduler.domain.triggers import Refused, Situation, evaluate
+from trainyard_scheduler.domain.wakes import woken_by
 
 QUIET = Situation(last_seq=0, used_seq=0, open_request=None, refused=None)
 QUEUED = OpenRequest(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trainyard.crashpoints import EXIT_CODE, CrashPointError, arm, crashpoint
+from trainyard.crashpoints import EXIT_CODE, CrashPointError, arm, crashpoint, step
 from trainyard.errors import ConfigError, TransientError
 from trainyard.testing.crashpoints import armed, chaos
 
@@ -101,3 +101,16 @@ def test_several_points_at_once() -> None:
             crashpoint(name)
     arm({})
     crashpoint("K1")
+
+
+def test_a_lost_answer_comes_behind_the_step() -> None:
+    """``lost`` lets the step happen and raises then; every other action comes before it."""
+    done: list[str] = []
+    for action in ("lost", "error"):
+        arm({"TRAINYARD_ENV": "test", "CHAOS": f"K25:{action}"})
+        with pytest.raises(CrashPointError), step("K25"):
+            done.append(action)
+    arm({})
+    with step("K25"):
+        done.append("unarmed")
+    assert done == ["lost", "unarmed"]

@@ -4,10 +4,13 @@ Product code calls ``crashpoint("K25")`` between two steps whose order matters. 
 its environment; ``CHAOS=K25:kill9:nth=2`` then kills the process the second time it comes by, and is refused unless
 ``TRAINYARD_ENV=test``. Several points are separated by commas.
 
-Actions: ``kill9`` and ``sigterm`` signal this process, ``exit`` ends it at once with code 70, ``error`` raises
-:class:`CrashPointError`. Options: ``nth=N`` (default 1) fires at the N-th pass only; ``once=PATH`` (without colon or
-comma) fires only while there is no file PATH and makes it, so that a process that is started again with the same
-environment gets past the point.
+``with step("K25"):`` marks a step that something outside carries out: the point fires before the step, and the action
+``lost`` after it, when the effect is there and the answer is not.
+
+Actions: ``kill9`` and ``sigterm`` signal this process, ``exit`` ends it at once with code 70, ``error`` and ``lost``
+raise :class:`CrashPointError`. Options: ``nth=N`` (default 1) fires at the N-th pass only; ``once=PATH`` (without
+colon or comma) fires only while there is no file PATH and makes it, so that a process that is started again with the
+same environment gets past the point.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +26,9 @@ from typing import TYPE_CHECKING
 from trainyard.errors import ConfigError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-ACTIONS = ("kill9", "sigterm", "exit", "error")
+ACTIONS = ("kill9", "sigterm", "exit", "error", "lost")
 EXIT_CODE = 70
 _VARIABLE = "CHAOS"
 
@@ -62,7 +66,7 @@ class CrashPoint:
         return True
 
     def _fire(self) -> None:
-        if self.action == "error":
+        if self.action in {"error", "lost"}:
             raise CrashPointError(f"crash point {self.name}")
         if self.action == "exit":
             os._exit(EXIT_CODE)
@@ -76,6 +80,20 @@ def crashpoint(name: str) -> None:
     """Do nothing, or what a test has armed the point ``name`` to do."""
     point = _armed.get(name)
     if point is not None:
+        point.pass_by()
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Pass the point ``name`` before the block, or behind it when its action is ``lost``."""
+    point = _armed.get(name)
+    if point is None:
+        yield
+        return
+    if point.action != "lost":
+        point.pass_by()
+    yield
+    if point.action == "lost":
         point.pass_by()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from trainyard import logs
 from trainyard.errors import TransientError
 from trainyard.loops import Loop, backoff_seconds, run_threads
-from trainyard_scheduler.domain import woken_by
+from trainyard_scheduler.domain.wakes import woken_by
 
 if TYPE_CHECKING:
     import threading

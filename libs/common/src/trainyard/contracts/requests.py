@@ -40,11 +40,20 @@ class NewRequest:
     settings: Mapping[str, Any]
     requested_by: str
     trace_id: str | None
+    priority: int = 0
+    instance_types: Sequence[str] = ()
+    spot: bool | None = None
 
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """A training request."""
+    """A training request.
+
+    Attributes:
+        priority: the higher is taken first.
+        instance_types: where it may run, best first; empty: wherever a trainer is.
+        spot: whether spot capacity may serve it; None: as the environment's setting says.
+    """
 
     id: str
     model: str
@@ -53,6 +62,9 @@ class RequestRecord:
     upto_seq: int
     new_rows: int
     settings: Mapping[str, Any]
+    priority: int
+    instance_types: Sequence[str]
+    spot: bool | None
     attempt: int
     cancel_requested: bool
     error_class: str | None
@@ -78,6 +90,8 @@ class OpenRequest:
         sent_at: the same as a Unix time by the database's clock.
         lease_ended_ago: seconds since its lease ran out, None without one.
         send_count: how often its message was sent.
+        waited: seconds since it was made.
+        priority, instance_types, spot: as in :class:`RequestRecord`.
     """
 
     id: str
@@ -88,6 +102,10 @@ class OpenRequest:
     sent_at: float | None
     lease_ended_ago: float | None
     send_count: int
+    waited: float = 0.0
+    priority: int = 0
+    instance_types: Sequence[str] = ()
+    spot: bool | None = None
 
 
 @dataclass(frozen=True)

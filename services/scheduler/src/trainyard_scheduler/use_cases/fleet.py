@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainyard import logs
 from trainyard.contracts.fleet import NoCapacityError
 from trainyard.crashpoints import crashpoint
-from trainyard_scheduler.domain import plan_fleet
+from trainyard_scheduler.domain.fleet import plan_fleet
 
 if TYPE_CHECKING:
     from trainyard.contracts.fleet import Fleet, LaunchSpec

@@ -10,7 +10,7 @@ from trainyard.contracts.requests import COUNTED_STATES, NewRequest
 from trainyard.crashpoints import crashpoint
 from trainyard.errors import MessageError
 from trainyard.messages import DataArrived, TrainingRequest, decode
-from trainyard_scheduler.domain import Refused, Situation, Verdict, evaluate
+from trainyard_scheduler.domain.triggers import Refused, Situation, Verdict, evaluate
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue, Received

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.messages import TrainingRequest
-from trainyard_scheduler.domain import resend_reason
+from trainyard_scheduler.domain.resending import resend_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

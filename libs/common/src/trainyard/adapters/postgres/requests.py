@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _DECISION = "SELECT id, fired, reason, numbers, request_id::text, at FROM core.decision WHERE model_id = :model_id"
 _REQUEST = """
-    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows, r.settings, r.attempt,
+    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows, r.settings,
+           r.priority, r.instance_types, r.spot, r.attempt,
            r.cancel_requested, r.error_class, r.error, r.created_at, r.started_at, r.finished_at
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id"""
 _RUN = """
@@ -84,8 +85,8 @@ class PostgresRequests(Requests):
         added = run(
             self._connection,
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
-            " trace_id) VALUES (CAST(:id AS uuid), :model_id, :reason, :upto_seq, :new_rows,"
-            " CAST(:settings AS jsonb), :requested_by, :trace_id)"
+            " trace_id, priority, instance_types, spot) VALUES (CAST(:id AS uuid), :model_id, :reason, :upto_seq,"
+            " :new_rows, CAST(:settings AS jsonb), :requested_by, :trace_id, :priority, :instance_types, :spot)"
             " ON CONFLICT (model_id, upto_seq) WHERE state IN ('queued', 'running') DO NOTHING",
             id=ident,
             model_id=request.model_id,
@@ -95,6 +96,9 @@ class PostgresRequests(Requests):
             settings=as_json(request.settings),
             requested_by=request.requested_by,
             trace_id=request.trace_id,
+            priority=request.priority,
+            instance_types=list(request.instance_types),
+            spot=request.spot,
         )
         return self.get(ident) if added.rowcount else None
 
@@ -173,7 +177,9 @@ class PostgresRequests(Requests):
                    r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false) AS lease_live,
                    CAST(extract(epoch FROM clock_timestamp() - r.last_sent_at) AS float8) AS sent_ago,
                    CAST(extract(epoch FROM r.last_sent_at) AS float8) AS sent_at,
-                   CAST(extract(epoch FROM clock_timestamp() - r.lease_until) AS float8) AS lease_ended_ago
+                   CAST(extract(epoch FROM clock_timestamp() - r.lease_until) AS float8) AS lease_ended_ago,
+                   CAST(extract(epoch FROM clock_timestamp() - r.created_at) AS float8) AS waited,
+                   r.priority, r.instance_types, r.spot
             FROM core.training_request r LEFT JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
             WHERE r.state IN ('queued', 'running') ORDER BY r.created_at, r.id""",
         )

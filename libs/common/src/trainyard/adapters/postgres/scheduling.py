@@ -11,6 +11,7 @@ from trainyard.adapters.postgres import idempotency, journal
 from trainyard.adapters.postgres.api_keys import PostgresApiKeys
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.launches import PostgresLaunches
+from trainyard.adapters.postgres.monitoring import PostgresAlarms
 from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
@@ -128,6 +129,7 @@ class PostgresRecords(Records):
         self.answers = PostgresAnswers(connection)
         self.journal = PostgresJournal(connection)
         self.predictions = PostgresScoredLog(connection)
+        self.alarms = PostgresAlarms(connection)
 
 
 class PostgresStore(Store):

@@ -56,6 +56,9 @@ class MemoryRequests(Requests):
             upto_seq=request.upto_seq,
             new_rows=request.new_rows,
             settings=dict(request.settings),
+            priority=request.priority,
+            instance_types=list(request.instance_types),
+            spot=request.spot,
             attempt=0,
             cancel_requested=False,
             error_class=None,
@@ -119,6 +122,10 @@ class MemoryRequests(Requests):
             sent_at=None if request.sent_at is None else request.sent_at.timestamp(),
             lease_ended_ago=None if lease is None else (now - lease).total_seconds(),
             send_count=request.send_count,
+            waited=(now - request.record.created_at).total_seconds(),
+            priority=request.record.priority,
+            instance_types=request.record.instance_types,
+            spot=request.record.spot,
         )
 
     def sent(self, request_ids: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.fleet import LaunchSpec
+    from trainyard.contracts.monitoring import Alarm
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
     from trainyard.contracts.requests import Decision
     from trainyard.contracts.scheduling import Answered, AuditEntry, Event
@@ -98,6 +99,7 @@ class State:
     events: list[Event] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     answered: dict[str, list[Answered]] = field(default_factory=dict)
+    alarms: list[tuple[int, Alarm]] = field(default_factory=list)
 
     def model(self, model_id: int) -> Model:
         """Return a model's row, deleted or not."""

@@ -1,0 +1,38 @@
+-- Priorities, instance types, workers, what a run costs, and one row for a row of equal evaluations.
+ALTER TABLE core.training_request
+    ADD COLUMN priority integer NOT NULL DEFAULT 0,              -- higher first
+    ADD COLUMN instance_types text[] NOT NULL DEFAULT '{}',      -- where it may run, best first; empty: anywhere
+    ADD COLUMN spot boolean,                                     -- null: as the environment's setting says
+    ADD COLUMN label_seq bigint NOT NULL DEFAULT 0;              -- the newest feedback when it was made
+CREATE INDEX request_urgency ON core.training_request (priority DESC, created_at, id)
+    WHERE state IN ('queued', 'running');
+
+ALTER TABLE core.run
+    ADD COLUMN instance_type text,
+    ADD COLUMN cost_usd double precision;                        -- null until it ended, or where no price is known
+-- A trial is stored as soon as it is over: the next run of the request goes on from there.
+CREATE INDEX run_by_request ON core.run (request_id, fence);
+
+ALTER TABLE core.launch
+    ADD COLUMN zone text,
+    ADD COLUMN market text CHECK (market IN ('spot', 'on-demand')),
+    ADD COLUMN usd_per_hour double precision,
+    ADD COLUMN reason text;                                      -- why it was asked for, later why it ended
+CREATE INDEX launch_by_time ON core.launch (created_at);
+
+-- Who says that it is alive; a trainer writes its row every few seconds, busy or not.
+CREATE TABLE core.worker (
+    id            text PRIMARY KEY,                              -- host:pid
+    instance_id   text,
+    instance_type text,
+    state         text NOT NULL CHECK (state IN ('idle', 'busy', 'stopping', 'ended')),
+    request_id    uuid,
+    started_at    timestamptz NOT NULL DEFAULT now(),
+    seen_at       timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX worker_by_instance ON core.worker (instance_id, seen_at DESC);
+
+-- Equal evaluations in a row are one row: how many, and when the last was.
+ALTER TABLE core.decision
+    ADD COLUMN times bigint NOT NULL DEFAULT 1,
+    ADD COLUMN last_at timestamptz NOT NULL DEFAULT now();

@@ -1,0 +1,35 @@
+-- Drift and live quality: the reference of each version, closed windows, and the alarms they raised.
+ALTER TABLE core.version ADD COLUMN profile jsonb;               -- of the rows it was fitted on; null: made before
+
+CREATE TABLE core.monitor_window (
+    model_id  bigint NOT NULL REFERENCES core.model (id),
+    detector  text NOT NULL CHECK (detector IN ('drift', 'quality')),
+    window_id text NOT NULL,                                     -- a function of version and place, never of the clock
+    version   integer NOT NULL,
+    number    bigint NOT NULL,                                   -- 0, 1, 2 ... within version and detector
+    began_at  timestamptz NOT NULL,
+    ended_at  timestamptz NOT NULL,
+    rows      bigint NOT NULL,
+    outcome   text NOT NULL CHECK (outcome IN ('steady', 'suspect', 'alarm', 'not_enough_data')),
+    report    jsonb NOT NULL,
+    closed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (model_id, detector, window_id)
+);
+CREATE INDEX monitor_window_by_number ON core.monitor_window (model_id, detector, version, number DESC);
+
+-- One trigger for a window and a detector, whoever computes it how often.
+CREATE TABLE core.alarm (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model_id   bigint NOT NULL,
+    detector   text NOT NULL,
+    window_id  text NOT NULL,
+    reason     text NOT NULL,
+    numbers    jsonb NOT NULL,
+    raised_at  timestamptz NOT NULL DEFAULT now(),
+    settled_at timestamptz,                                      -- answered by a request, or by the reason why not
+    request_id uuid REFERENCES core.training_request (id),
+    outcome    text,
+    UNIQUE (model_id, window_id, detector),
+    FOREIGN KEY (model_id, detector, window_id) REFERENCES core.monitor_window (model_id, detector, window_id)
+);
+CREATE INDEX alarm_open ON core.alarm (model_id, id) WHERE settled_at IS NULL;

@@ -1,0 +1,28 @@
+"""Priorities, instance types, workers and costs."""
+
+from alembic import op
+
+from trainyard.adapters.postgres.migrations import read_sql
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Add them."""
+    op.execute(read_sql("0002_requests_and_workers.sql"))
+
+
+def downgrade() -> None:
+    """Take them away; only tests do this."""
+    op.execute("DROP TABLE core.worker")
+    op.execute("ALTER TABLE core.decision DROP COLUMN times, DROP COLUMN last_at")
+    op.execute("DROP INDEX core.launch_by_time, core.run_by_request")
+    op.execute(
+        "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour, DROP COLUMN reason"
+    )
+    op.execute("ALTER TABLE core.run DROP COLUMN instance_type, DROP COLUMN cost_usd")
+    op.execute(
+        "ALTER TABLE core.training_request DROP COLUMN priority, DROP COLUMN instance_types, DROP COLUMN spot,"
+        " DROP COLUMN label_seq"
+    )
