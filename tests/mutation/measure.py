@@ -2,10 +2,10 @@
 
     python tests/mutation/measure.py [trainer|scheduler ...] [--write DIRECTORY]
 
-For each service its source is copied to ``.state/mutation/<service>`` with the unit tests; there
-mutmut changes ``domain`` and ``use_cases``, one small change at a time, and counts the changes that no test notices. The exit code is 1 when
-fewer than 85 % were noticed or when a branch is not covered. With ``--write`` the figures and the list of survivors go
-to ``DIRECTORY/mutation.md``.
+For each service its source is copied to ``.state/mutation/<service>`` with the unit tests; there mutmut changes
+``domain`` and ``use_cases``, one small change at a time, and counts the changes that no test notices. The exit code
+is 1 when fewer than 85 % were noticed or when a branch is not covered. With ``--write`` the figures and the list of
+survivors go to ``DIRECTORY/mutation.md``.
 """
 
 from __future__ import annotations
