@@ -9,6 +9,7 @@ CREATE INDEX request_urgency ON core.training_request (priority DESC, created_at
 
 ALTER TABLE core.run
     ADD COLUMN instance_type text,
+    ADD COLUMN known_seq bigint NOT NULL DEFAULT 0,              -- what its split goes by: the newest row any version saw
     ADD COLUMN cost_usd double precision;                        -- null until it ended, or where no price is known
 -- A trial is stored as soon as it is over: the next run of the request goes on from there.
 CREATE INDEX run_by_request ON core.run (request_id, fence);

@@ -21,7 +21,7 @@ def downgrade() -> None:
     op.execute(
         "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour, DROP COLUMN reason"
     )
-    op.execute("ALTER TABLE core.run DROP COLUMN instance_type, DROP COLUMN cost_usd")
+    op.execute("ALTER TABLE core.run DROP COLUMN instance_type, DROP COLUMN known_seq, DROP COLUMN cost_usd")
     op.execute(
         "ALTER TABLE core.training_request DROP COLUMN priority, DROP COLUMN instance_types, DROP COLUMN spot,"
         " DROP COLUMN label_seq"
