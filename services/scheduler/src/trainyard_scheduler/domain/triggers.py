@@ -126,7 +126,7 @@ def evaluate(policy: Policy, now: Standing, alarms: Sequence[Alarm] = ()) -> Ver
 
 def _hold(policy: Policy, now: Standing, new_rows: int, words: str) -> _Hold | None:
     if now.open_request is not None:
-        return _Hold("open_request", f"a request is open already; {_rows(new_rows)} wait")
+        return _Hold("open_request", f"a request is open already; {_waiting(new_rows)}")
     if new_rows == 0:
         return _Hold("no_new_rows", f"there are no new rows to learn from, though {words}", over=True)
     if now.refused is not None:
@@ -199,8 +199,8 @@ def _alarm(detector: str, alarms: Sequence[Alarm]) -> _Trigger:
     return _Trigger(ALARM_KEYS[detector], bool(mine), words, {"alarms": [alarm.id for alarm in mine]})
 
 
-def _rows(count: int) -> str:
-    return f"{count:,} new {'row' if count == 1 else 'rows'}"
+def _waiting(rows: int) -> str:
+    return f"{rows:,} new rows wait" if rows != 1 else "1 new row waits"
 
 
 def _time(at: datetime) -> str:

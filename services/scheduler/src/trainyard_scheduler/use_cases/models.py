@@ -116,7 +116,9 @@ def _check_shapes(name: str, body: Mapping[str, Any]) -> None:
 def _cron_problems(policy: Mapping[str, Any]) -> list[Problem]:
     """Let the library that will read the expression have the last word on it."""
     expression = policy.get("cron")
-    problem = None if expression is None else cron_problem(expression)
+    if expression is None:
+        return []
+    problem = cron_problem(expression)
     return [] if problem is None else [Problem(None, "policy.cron", f"a time that comes ({problem})", expression[:120])]
 
 

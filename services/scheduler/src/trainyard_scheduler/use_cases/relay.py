@@ -92,7 +92,7 @@ def relay_all(store: Store, queues: Mapping[str, Queue]) -> None:
 
 def _request_ids(messages: Sequence[Waiting]) -> list[str]:
     """Return the requests that the messages point to, each once."""
-    found = {}
+    found: dict[str, None] = {}
     for message in messages:
         try:
             decoded = decode(message.outgoing.type, message.outgoing.body)

@@ -162,7 +162,7 @@ class PostgresRequests(Requests):
             self._connection, sql.PAGE_TEXTS,
             model_id=model_id, state=state, before=before, limit=limit,
         )  # fmt: skip
-        return [(ident, text) for ident, text in found]
+        return [(row.id, row.text) for row in found]
 
     def position(self, request_id: str) -> Position:
         """Look at the request among all."""

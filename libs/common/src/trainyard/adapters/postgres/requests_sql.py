@@ -103,4 +103,4 @@ RUNS_BEHIND = """
           AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <
                (SELECT b.started_at, b.id FROM core.run b WHERE b.id = CAST(:before AS uuid)))
     ORDER BY u.started_at DESC, u.id DESC LIMIT :limit"""
-PAGE_TEXTS = f"SELECT q.id, row_to_json(q)::text FROM ({PAGE}) q"  # noqa: S608 - nothing but what stands here
+PAGE_TEXTS = f"SELECT q.id, row_to_json(q)::text AS text FROM ({PAGE}) q"  # noqa: S608 - nothing but what stands here
