@@ -16,6 +16,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away; only tests do this."""
     op.execute("DROP TABLE core.worker")
+    op.execute("DROP INDEX core.outbox_sent, core.request_by_age")
+    op.execute("ALTER TABLE core.outbox DROP COLUMN taken_until, DROP COLUMN delay_seconds")
+    op.execute("ALTER TABLE core.model DROP COLUMN cron_upto")
     op.execute("ALTER TABLE core.decision DROP COLUMN times, DROP COLUMN last_at")
     op.execute("DROP INDEX core.launch_by_time, core.run_by_request")
     op.execute(
