@@ -122,7 +122,7 @@ class SqsQueue(Queue):
             "look at",
             lambda url: self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"]),
         )
-        return int(answer.get("Attributes", {}).get("CreatedTimestamp", 0))
+        return int(float(answer.get("Attributes", {}).get("CreatedTimestamp", 0)))  # moto gives fractions
 
     def _send_batch(self, messages: Sequence[Outgoing], batch: list[int]) -> list[int]:
         """Send one batch; return its indexes that SQS did not confirm (an answer of 200 may still refuse some)."""
