@@ -10,9 +10,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainyard.testing.processes import answers, end, free_port, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: The emulators take any credentials.
 ACCESS_KEY = "test"
