@@ -1,4 +1,9 @@
-"""What every queue does. The class needs the fixtures ``queue`` (empty), ``dead_letters`` and ``clock``."""
+"""What every queue does. The class needs the fixtures ``queue`` (empty), ``dead_letters`` and ``clock``.
+
+The services differ, and the suite takes the kinder side of none: a message whose time has come may be seen up to some
+seconds later (LocalStack looks once a second), a stale receipt may or may not delete its message, depth is exact only
+because nothing else uses the queue.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,16 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue, Received
 
 _SECONDS = 30
+#: A message that has just become visible is seen within this time.
+_SOON_SECONDS = 5
 
 
 def _take(queue: Queue, *, limit: int = 1, visibility_seconds: int = _SECONDS) -> list[Received]:
     return queue.receive(limit=limit, wait_seconds=0, visibility_seconds=visibility_seconds)
+
+
+def _take_soon(queue: Queue) -> list[Received]:
+    return queue.receive(limit=10, wait_seconds=_SOON_SECONDS, visibility_seconds=_SECONDS)
 
 
 class QueueContract:
@@ -61,7 +72,7 @@ class QueueContract:
         assert [message.body for message in _take(queue, limit=10)] == ["now"]
         assert queue.depth() == Depth(visible=0, in_flight=1, delayed=1)
         clock.sleep(1.2)
-        (late,) = _take(queue, limit=10)
+        (late,) = _take_soon(queue)
         assert (late.body, late.receive_count) == ("later", 1)
 
     @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ class QueueContract:
         queue.send([Outgoing("T", "x")])
         (first,) = _take(queue, visibility_seconds=1)
         clock.sleep(1.2)
-        (second,) = _take(queue)
+        (second,) = _take_soon(queue)
         assert second.message_id == first.message_id
         assert second.receive_count == 2
 
