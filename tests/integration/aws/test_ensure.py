@@ -41,7 +41,7 @@ def _notifications(clients: AwsClients, config: Config) -> list[dict[str, Any]]:
     return found
 
 
-def _assert_complete(clients: AwsClients, config: Config) -> None:
+def _assert_complete(clients: AwsClients, config: Config, aws: Emulator) -> None:
     clients.s3.head_bucket(Bucket=config.bucket)
     for name in queue_names(config):
         attributes = _attributes(clients, name)
@@ -52,6 +52,9 @@ def _assert_complete(clients: AwsClients, config: Config) -> None:
         redrive = json.loads(attributes["RedrivePolicy"])
         assert redrive["deadLetterTargetArn"] == dead_letters["QueueArn"]
         assert int(redrive["maxReceiveCount"]) == 5
+        allowed = {"redrivePermission": "byQueue", "sourceQueueArns": [attributes["QueueArn"]]}
+        kept = allowed if aws.keeps_redrive_allow else {}
+        assert json.loads(dead_letters.get("RedriveAllowPolicy", "{}")) == kept
     (notification,) = [n for n in _notifications(clients, config) if n["Id"] == "trainyard-landing"]
     assert notification["QueueArn"] == _attributes(clients, config.queue_objects)["QueueArn"]
     name = launch_template_name(config.env)
@@ -59,29 +62,35 @@ def _assert_complete(clients: AwsClients, config: Config) -> None:
     assert template["LatestVersionNumber"] == 1
 
 
-def test_everything_is_made(aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
+def test_everything_is_made(aws: Emulator, aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
     """Bucket, queues with their dead letters, notification and template are there, and stay as they are."""
-    _assert_complete(aws_clients, aws_config)
+    _assert_complete(aws_clients, aws_config, aws)
     before = [_attributes(aws_clients, name) for name in queue_names(aws_config)]
     aws_setup.ensure()
-    _assert_complete(aws_clients, aws_config)
+    _assert_complete(aws_clients, aws_config, aws)
     assert [_attributes(aws_clients, name) for name in queue_names(aws_config)] == before
 
 
-def test_eight_at_once(aws_clients: AwsClients, aws_config: Config) -> None:
+def test_eight_at_once(aws: Emulator, aws_clients: AwsClients, aws_config: Config) -> None:
     """Several processes that start together do not disturb each other."""
     setups = [AwsSetup(aws_clients, aws_config) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(AwsSetup.ensure, setups))
-    _assert_complete(aws_clients, aws_config)
+    _assert_complete(aws_clients, aws_config, aws)
 
 
-def test_what_drifted_is_brought_back(aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
-    """A queue whose dead letters were unhooked gets them back."""
-    url = aws_clients.sqs.get_queue_url(QueueName=aws_config.queue_training)["QueueUrl"]
+def test_what_drifted_is_brought_back(
+    aws: Emulator, aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config
+) -> None:
+    """A queue whose dead letters were unhooked gets them back, and dead letters that all may fill are closed again."""
+    name = aws_config.queue_training
+    url = aws_clients.sqs.get_queue_url(QueueName=name)["QueueUrl"]
     aws_clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": "", "VisibilityTimeout": "7"})
+    dead = aws_clients.sqs.get_queue_url(QueueName=dead_letter_name(name))["QueueUrl"]
+    theirs = {"MessageRetentionPeriod": "60", "RedriveAllowPolicy": json.dumps({"redrivePermission": "allowAll"})}
+    aws_clients.sqs.set_queue_attributes(QueueUrl=dead, Attributes=theirs)
     aws_setup.ensure()
-    _assert_complete(aws_clients, aws_config)
+    _assert_complete(aws_clients, aws_config, aws)
 
 
 def test_what_others_made_stays(aws_setup: AwsSetup, aws_clients: AwsClients, aws_config: Config) -> None:
@@ -155,7 +164,7 @@ def test_adapters_survive_the_emulators_death(own_emulator: Emulator) -> None:
                 work()
             own_emulator.start()
             work()
-            _assert_complete(clients, config)
+            _assert_complete(clients, config, own_emulator)
             assert [info.key for info in blobs.list("models/")] == kept
     finally:
         clients.close()

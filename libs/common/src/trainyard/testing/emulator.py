@@ -27,6 +27,8 @@ class Emulator(ABC):
 
     #: Whether objects survive :meth:`kill`. Queues, notifications and instances survive it nowhere.
     keeps_objects: bool
+    #: Whether a dead-letter queue remembers which queues may bury in it; where not, every queue may.
+    keeps_redrive_allow: bool = True
     #: Longest from the start of the process to its first answer.
     start_seconds: float = 20.0
 
@@ -127,6 +129,7 @@ class MotoEmulator(Emulator):
     """moto's server: everything in memory."""
 
     keeps_objects = False
+    keeps_redrive_allow = False
     _health = "/moto-api/data.json"
 
     def _command(self) -> list[str]:
