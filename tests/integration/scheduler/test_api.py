@@ -378,7 +378,9 @@ def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     assert call("GET", "/v1/fleet") == {"instances": [], "launches": [], "open_requests": 1, "max": 2}
     queues = call("GET", "/v1/queues")["queues"]
     assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
+    assert queues[0].pop("oldest_seconds") >= 0
     assert queues[0] == {"name": "training", "visible": 0, "in_flight": 0, "delayed": 0, "dead": 0}
+    assert queues[1]["oldest_seconds"] is None
 
 
 def test_events_stream(call: Client) -> None:
