@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 POLICY_ACTOR = "policy"
 _VISIBILITY_SECONDS = 30
+#: Soon, because nothing changes for a message that cannot be read: after five receives it is a dead letter.
+_UNREADABLE_AGAIN_SECONDS = 2
 _log = logs.get(__name__)
 
 
 def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
     """Wait for 'data arrived', evaluate the models of those datasets, settle the messages; return how many came.
 
-    A message that cannot be read is left alone: the queue moves it to its dead letters after five receives.
+    A message that cannot be read is given back: the queue moves it to its dead letters after five receives.
     """
     received = queue.receive(limit=10, wait_seconds=wait_seconds, visibility_seconds=_VISIBILITY_SECONDS)
     datasets: dict[str, None] = {}
@@ -35,6 +37,7 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
             datasets[_dataset_in(message)] = None
         except MessageError as e:
             _log.error("arrived.unreadable_message", error=e, message=message.message_id)
+            queue.extend(message.receipt, _UNREADABLE_AGAIN_SECONDS)
         else:
             readable.append(message)
     for dataset in datasets:
