@@ -14,7 +14,7 @@ EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "; printf "usage: make <target>\n"} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-zA-Z_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-zA-Z_-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(STATE)/dev ## Make the virtual environment with everything, test tools included
@@ -46,8 +46,15 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
 
+.PHONY: contract-localstack
+contract-localstack: $(STATE)/dev $(STATE)/localstack.made ## The contract suites of AWS on a third emulator, LocalStack
+	$(BIN)/python -m pytest tests/contract tests/integration/aws --aws localstack -k localstack
+
 .PHONY: verify
-verify: lint types test ## What CI runs
+verify: lint types test contract-localstack ## What CI runs
+
+.PHONY: localstack-env
+localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
 
 .PHONY: bench
 bench: $(STATE)/dev $(STATE)/data ## Benchmarks, each as a ratio to a peer or a limit in the same run
@@ -67,6 +74,7 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
 	cd requirements && for set in bootstrap runtime dev; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
+	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header data.in -o data.txt
 
 .PHONY: clean
@@ -95,6 +103,12 @@ $(STATE)/runtime: $(STATE)/uv requirements/runtime.txt VERSION $(PACKAGES:%=%/py
 $(STATE)/dev: $(STATE)/runtime requirements/dev.txt
 	@echo "installing the test tools"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt
+	@echo "installing LocalStack in $(STATE)/localstack"
+	@$(PYTHON) -m venv --clear $(STATE)/localstack
+	@$(BIN)/uv pip install --quiet --python $(STATE)/localstack/bin/python --require-hashes --compile-bytecode -r requirements/localstack.txt
 	@touch $@
 
 $(STATE)/data: $(STATE)/runtime requirements/data.txt

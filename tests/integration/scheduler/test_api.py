@@ -10,10 +10,13 @@ import pytest
 import sqlalchemy as sa
 from tests.integration.scheduler.loops import BY
 
-from trainyard.adapters.aws.ensure import AwsSetup
+from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
 from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.alias_object import alias_key, decode_alias, model_key
 from trainyard.auth import KEYS_OBJECT
+from trainyard.contracts.queue import Outgoing
+from trainyard.messages import TrainingRequest
 from trainyard_scheduler.bootstrap import build_app
 from trainyard_scheduler.use_cases.keys import make_key
 from trainyard_scheduler.use_cases.publish import KeyPublisher
@@ -378,7 +381,65 @@ def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     assert call("GET", "/v1/fleet") == {"instances": [], "launches": [], "open_requests": 1, "max": 2}
     queues = call("GET", "/v1/queues")["queues"]
     assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
+    assert queues[0].pop("oldest_seconds") >= 0
     assert queues[0] == {"name": "training", "visible": 0, "in_flight": 0, "delayed": 0, "dead": 0}
+    assert queues[1]["oldest_seconds"] is None
+
+
+def _bury(settings: Config, clients: AwsClients, body: str) -> None:
+    """Put a message where the training queue's dead letters are, as five receives would."""
+    queue = SqsQueue(clients.sqs, dead_letter_name(settings.queue_training))
+    assert queue.send([Outgoing("TrainingRequest", body)]) == []
+
+
+def test_dead_letters_are_shown_and_sent_back(
+    call: Client, warehouse: Warehouse, settings: Config, aws_clients: AwsClients
+) -> None:
+    """Looking keeps them and says why; sending them back moves each once, however often the same call is made."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(1)
+    request = call("POST", "/v1/models/late/requests", 201)
+    _bury(settings, aws_clients, TrainingRequest(request["id"]).outgoing().body)
+    _bury(settings, aws_clients, "rubbish")
+    shown = {letter["cause"]: letter for letter in call("GET", "/v1/queues/training/dead", key="read")["items"]}
+    assert shown["request_open"]["request"] == {"id": request["id"], "model": "late", "state": "queued"}
+    assert (shown["unreadable"]["preview"], shown["unreadable"]["request"]) == ("rubbish", None)
+    assert len(call("GET", "/v1/queues/training/dead")["items"]) == 2
+
+    body = {"queue": "training", "limit": 10}
+    once = {"Idempotency-Key": "again"}
+    done = call("POST", "/v1/queues/dlq/redrive", key="operate", json=body, headers=once)
+    assert done == {"queue": "training", "moved": 2, "kept": 0, "left": 0, "background": False}
+    assert call("POST", "/v1/queues/dlq/redrive", key="operate", json=body, headers=once) == done
+    assert call("GET", "/v1/queues")["queues"][0]["visible"] == 2
+    (entry,) = [e for e in call("GET", "/v1/audit")["items"] if e["action"] == "queue.redrive"]
+    assert entry["subject"] == "queue/training"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"queue": "trains"}, (404, "unknown_queue")),
+        ({"queue": 7}, (400, "bad_request")),
+        ({"queue": "training", "limit": 0}, (400, "bad_request")),
+        ({"queue": "training", "limit": True}, (400, "bad_request")),
+        ({"queue": "training", "limit": 501}, (400, "bad_request")),
+        ({"queue": "training", "purge": True}, (400, "bad_request")),
+        ({}, (400, "bad_request")),
+    ],
+)
+def test_impossible_redrives(call: Client, body: dict[str, Any], code: tuple[int, str]) -> None:
+    """What cannot be sent back is refused with a reason, and so is a key that may only read."""
+    refused = call("POST", "/v1/queues/dlq/redrive", code[0], json=body)
+    assert refused["error"]["code"] == code[1]
+    assert call("POST", "/v1/queues/dlq/redrive", 403, key="read", json=body)["error"]["code"] == "wrong_scope"
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "x", "-1", "1e3"])
+def test_impossible_looks(call: Client, limit: str) -> None:
+    """A limit that cannot be, or a queue that there is not, is refused."""
+    assert call("GET", f"/v1/queues/training/dead?limit={limit}", 400)["error"]["code"] == "bad_request"
+    assert call("GET", "/v1/queues/nothing/dead", 404)["error"]["code"] == "unknown_queue"
 
 
 def test_events_stream(call: Client) -> None:

@@ -400,6 +400,48 @@ def test_key_create_prints_the_key_alone_on_standard_output(api, trainyard):
     assert api.asked[0].json == {"name": "app", "scopes": ["predict", "feedback"]}
 
 
+LETTER = {
+    "message_id": "m",
+    "type": "TrainingRequest",
+    "preview": "\x1b[31mred",
+    "cause": "request_settled",
+    "words": "it has ended",
+    "request": {"id": "r", "model": "buys", "state": "done"},
+}
+
+
+def test_dead_letters_say_why_and_what_next(api, trainyard):
+    """Each cause is said once in words, the request stands beside its letter, and nothing colours the screen."""
+    api.on("GET", "/v1/queues/training/dead", {"items": [LETTER, LETTER]})
+    done = trainyard("queue", "dlq")
+    assert done.out.count("it has ended") == 1
+    assert "r of buys: done" in done.out
+    assert "\x1b" not in done.out
+    assert "trainyard queue redrive training" in done.err
+
+
+def test_no_dead_letters(api, trainyard):
+    """An empty dead-letter queue is good news, and is said."""
+    api.on("GET", "/v1/queues/arrived/dead", {"items": []})
+    assert "no dead letters" in trainyard("queue", "dlq", "arrived", "--limit", "5").out
+    assert api.asked[0].query == {"limit": "5"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"moved": 3, "kept": 0, "left": 0, "background": False}, "3 dead letters are back in training, 0 are left"),
+        ({"moved": 0, "kept": 1, "left": 1, "background": False}, "1 stay dead"),
+        ({"moved": 0, "kept": 0, "left": 9, "background": True}, "on their way back"),
+    ],
+)
+def test_redrive_says_what_became_of_them(api, trainyard, answer, said):
+    """Moved, kept and still on the way are told apart."""
+    api.on("POST", "/v1/queues/dlq/redrive", {"queue": "training", **answer})
+    assert said in trainyard("queue", "redrive", "training", "--limit", "5").out
+    assert api.asked[0].json == {"queue": "training", "limit": 5}
+
+
 LISTS = {
     "dataset list": ("/v1/datasets", page()),
     "dataset show shop": ("/v1/datasets/shop", DATASET),
@@ -412,6 +454,7 @@ LISTS = {
     "history buys --at 2026-01-01T00:00:00Z": ("/v1/models/buys/deployments", page({"version": 1})),
     "quality buys": ("/v1/models/buys/quality", {"windows": [{"version": 1, "metrics": {"roc_auc": 0.5}}]}),
     "queue show": ("/v1/queues", {"queues": [{"name": "training"}]}),
+    "queue dlq predictions": ("/v1/queues/predictions/dead", {"items": []}),
     "fleet": ("/v1/fleet", {"instances": [], "open_requests": 0, "max": 2}),
     "key list": ("/v1/keys", page({"id": "4f", "name": "app", "scopes": ["read"]})),
 }
@@ -434,6 +477,12 @@ def test_looking_works_for_people_and_for_programs(api, trainyard, line):
         ("dataset delete shop", "DELETE", "/v1/datasets/shop", (204, None)),
         ("model delete buys", "DELETE", "/v1/models/buys", (204, None)),
         ("key revoke 4f", "DELETE", "/v1/keys/4f", (204, None)),
+        (
+            "queue redrive",
+            "POST",
+            "/v1/queues/dlq/redrive",
+            {"queue": "training", "moved": 1, "kept": 0, "left": 0, "background": False},
+        ),
         ("rollback buys", "POST", "/v1/models/buys/rollback", {"name": "champion", "version": 1}),
         ("train buys", "POST", "/v1/models/buys/requests", (201, {"id": "r", "state": "queued"})),
     ],

@@ -300,6 +300,17 @@ class Client:
         found: list[Json] = self._get("/v1/queues")["queues"]
         return found
 
+    def dead_letters(self, queue: str, limit: int = 20) -> list[Json]:
+        """Return up to ``limit`` (1 to 100) dead letters of a queue; they stay where they are."""
+        found: list[Json] = self._get(f"/v1/queues/{_in_path(queue)}/dead", {"limit": limit})["items"]
+        return found
+
+    def redrive(self, queue: str, limit: int | None = None) -> Json:
+        """Send dead letters back to their queue, at most ``limit`` (1 to 500) or, with None, all of them."""
+        return self._post(
+            "/v1/queues/dlq/redrive", {"queue": queue} if limit is None else {"queue": queue, "limit": limit}
+        )
+
     def keys(self) -> Iterator[Json]:
         """Yield the API keys, without their secrets."""
         return self._items("/v1/keys")

@@ -34,6 +34,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unknown_request": (404, "No training request of that id."),
     "unknown_run": (404, "No run of that id."),
     "unknown_prediction": (404, "No prediction of that id in the log (it may still be on its way)."),
+    "unknown_queue": (404, "No queue of that name; the message lists them."),
     "unknown_key": (404, "No API key of that id."),
     "method_not_allowed": (405, "The path exists but not with this method."),
     "request_timeout": (408, "The request did not arrive whole in time."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 3
 _SPARE_SECONDS = 15
 _STOP_SECONDS = 0.5
+#: Soon, because nothing changes for a message that can never be handled: after five receives it is a dead letter.
+_INVALID_AGAIN_SECONDS = 2
+_ETAG = re.compile(r"[!#-~]{1,128}")
 _log = logs.get(__name__)
 
 
 class Consumer:
     """Takes messages from one queue, one after the other.
 
-    A message that can never be handled is left to the queue's dead-letter rule. One that meets an outage is tried
-    again until shortly before it becomes visible to others; nothing is received while ``ready`` says no, so that an
-    outage does not use up the receives that a message has before it counts as dead.
+    A message that can never be handled is given back at once, so that the queue soon moves it to its dead letters; it
+    never ends the loop, whatever it makes the handler raise. One that meets an outage is tried again until shortly
+    before it becomes visible to others; nothing is received while ``ready`` says no, so that an outage does not use up
+    the receives that a message has before it counts as dead.
     """
 
     def __init__(
@@ -73,8 +78,12 @@ class Consumer:
                 continue
             try:
                 self._try(message, until)
-            except MessageError as e:
-                _log.error("message.invalid", message=message.message_id, receives=message.receive_count, error=e)
+            except TransientError:
+                raise
+            except Exception as e:  # noqa: BLE001 - one message must never end the loop for all others
+                what = "message.invalid" if isinstance(e, MessageError) else "message.crashed"
+                _log.error(what, message=message.message_id, receives=message.receive_count, error=e)
+                self._queue.extend(message.receipt, _INVALID_AGAIN_SECONDS)
             else:
                 self._queue.delete(message.receipt)
 
@@ -159,12 +168,20 @@ def created_objects(body: str) -> list[tuple[str, str]] | None:
         if event.get("Event") == "s3:TestEvent":
             return None
         return [
-            (unquote_plus(record["s3"]["object"]["key"]), str(record["s3"]["object"]["eTag"]).strip('"'))
+            (unquote_plus(record["s3"]["object"]["key"]), _etag(record["s3"]["object"]["eTag"]))
             for record in event["Records"]
             if str(record["eventName"]).startswith("ObjectCreated:")
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise MessageError("not an S3 notification", body) from e
+
+
+def _etag(given: str) -> str:
+    """Return the bare etag; ValueError for one that could not stand in a header, where it would be asked for."""
+    etag = given.strip('"')
+    if not _ETAG.fullmatch(etag):
+        raise ValueError("not an etag")
+    return etag
 
 
 def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[[Received], None]:

@@ -30,6 +30,7 @@ from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
+from trainyard_scheduler.use_cases.queues import Pair
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
         fleet_max=config.fleet_max,
         resend_seconds=config.resend_seconds,
-        queues={name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
+        queues={name: Pair(sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
         doctor=Doctor(PostgresEvidence(engine), blobs),
         events=EventStreams(store, lambda: Listener(database_url), clock),
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.fleet import Instance
     from trainyard.contracts.launches import Launch
-    from trainyard.contracts.queue import Depth
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord, ModelRecord, VersionRecord
     from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
     from trainyard.contracts.scheduling import AuditEntry
+    from trainyard_scheduler.use_cases.queues import DeadLetter, QueueState, Redriven
 
 
 def _time(at: datetime | None) -> str | None:
@@ -184,12 +183,41 @@ def launch(record: Launch) -> dict[str, Any]:
     }
 
 
-def queue(name: str, depth: Depth, dead: Depth) -> dict[str, Any]:
+def queue(state: QueueState) -> dict[str, Any]:
     """Return a queue's numbers."""
     return {
-        "name": name,
-        "visible": depth.visible,
-        "in_flight": depth.in_flight,
-        "delayed": depth.delayed,
-        "dead": dead.total,
+        "name": state.name,
+        "visible": state.depth.visible,
+        "in_flight": state.depth.in_flight,
+        "delayed": state.depth.delayed,
+        "dead": state.dead,
+        "oldest_seconds": None if state.oldest_seconds is None else round(state.oldest_seconds, 3),
+    }
+
+
+def dead_letter(found: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter."""
+    letter, about = found.letter, found.request
+    sent_at = None if letter.sent_at is None else datetime.fromtimestamp(letter.sent_at, UTC)
+    return {
+        "message_id": letter.message_id,
+        "type": letter.type,
+        "preview": found.preview,
+        "size_bytes": len(letter.body.encode()),
+        "receive_count": letter.receive_count,
+        "sent_at": _time(sent_at),
+        "cause": found.cause,
+        "words": found.words,
+        "request": None if about is None else {"id": about.id, "model": about.model, "state": about.state},
+    }
+
+
+def redriven(done: Redriven) -> dict[str, Any]:
+    """Return what became of a redrive."""
+    return {
+        "queue": done.queue,
+        "moved": done.moved,
+        "kept": done.kept,
+        "left": done.left,
+        "background": done.background,
     }

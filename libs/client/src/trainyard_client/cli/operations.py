@@ -1,4 +1,4 @@
-"""`trainyard queue …`, `fleet`, `key …`, `doctor`: the state of the machinery."""
+"""`trainyard fleet`, `key …`, `doctor`: the state of the machinery."""
 
 from __future__ import annotations
 
@@ -17,21 +17,13 @@ if TYPE_CHECKING:
 
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
-    queues = click.Group("queue", help="The queues between the services.")
     keys = click.Group("key", help="API keys.")
-    root.add_command(queues)
     root.add_command(keys)
-    _add_state_commands(root, queues)
+    _add_state_commands(root)
     _add_key_commands(keys)
 
 
-def _add_state_commands(root: click.Group, queues: click.Group) -> None:
-    def show(output: Output, client: Client) -> None:
-        """Show what waits in each queue."""
-        found = client.queues()
-        if not output.data(found):
-            output.table(found, ("name", "visible", "in_flight", "delayed", "dead"), empty="no queues")
-
+def _add_state_commands(root: click.Group) -> None:
     def fleet(output: Output, client: Client) -> None:
         """Show the training instances."""
         found = client.fleet()
@@ -53,7 +45,6 @@ def _add_state_commands(root: click.Group, queues: click.Group) -> None:
             output.say("healthy" if report["healthy"] else "not healthy")
         return Exit.OK if report["healthy"] else Exit.FAILED
 
-    command(queues, "show", example="trainyard queue show")(show)
     command(root, "fleet", example="trainyard fleet")(fleet)
     command(root, "doctor", example="trainyard doctor")(doctor)
 

@@ -20,6 +20,7 @@ MAX_DELAY_SECONDS = 900
 class Outgoing:
     """A message to send; ``type`` travels as a message attribute, ``body`` is text.
 
+    An empty ``type`` sends none, as S3 does with its notifications.
     No reader sees it before ``delay_seconds`` (0 to 900) have passed since it was accepted.
     """
 
@@ -30,14 +31,16 @@ class Outgoing:
     @property
     def size_bytes(self) -> int:
         """What the message counts against :data:`MAX_BYTES`: body and attribute (name, data type, value)."""
-        return len(self.body.encode()) + len("type") + len("String") + len(self.type.encode())
+        attribute = len("type") + len("String") + len(self.type.encode()) if self.type else 0
+        return len(self.body.encode()) + attribute
 
 
 @dataclass(frozen=True)
 class Received:
     """A message that is now invisible to others until its visibility time ends or it is deleted.
 
-    ``type`` is empty when the sender set none (S3 notifications).
+    ``type`` is empty when the sender set none (S3 notifications). ``sent_at``: Unix time by the service's clock, None
+    where it says none; a dead letter has the time at which it was first sent.
     """
 
     message_id: str
@@ -45,6 +48,7 @@ class Received:
     type: str
     body: str
     receive_count: int
+    sent_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class Queue(Protocol):
         ...
 
     def extend(self, receipt: str, visibility_seconds: int) -> bool:
-        """Hide a message for ``visibility_seconds`` from now (0: give it back); False when it is no longer ours."""
+        """Hide a message for ``visibility_seconds`` from now (0: give it back); False when it is no longer ours.
+
+        False as well when the service hides it no longer than it does already: nothing stays hidden beyond 12 hours.
+        """
         ...
 
     def depth(self) -> Depth:
@@ -99,6 +106,13 @@ class Queue(Protocol):
         """
         ...
 
+    def move_back(self) -> bool:
+        """Have the service send every message of this dead-letter queue back to the queue that it came from.
+
+        True: it does so by itself from now on, in its own time. False: it cannot, and nothing has happened.
+        """
+        ...
+
 
 def batches(messages: Sequence[Outgoing]) -> Iterator[list[int]]:
     """Yield the indexes of ``messages`` in order, in groups that fit one call.
@@ -107,8 +121,8 @@ def batches(messages: Sequence[Outgoing]) -> Iterator[list[int]]:
         ValueError: a message can never be sent; raised before the first group.
     """
     for index, message in enumerate(messages):
-        if not message.body or not message.type:
-            raise ValueError(f"message {index} has an empty body or type, which no queue takes")
+        if not message.body:
+            raise ValueError(f"message {index} has an empty body, which no queue takes")
         if message.size_bytes > MAX_BYTES:
             raise ValueError(f"message {index} has {message.size_bytes} bytes; a queue takes at most {MAX_BYTES}")
         if not 0 <= message.delay_seconds <= MAX_DELAY_SECONDS:

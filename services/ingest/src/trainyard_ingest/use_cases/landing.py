@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LANDING_PREFIX = "landing/"
 _LOOKED_UP_AT_ONCE = 1_000
+_MOST_KEY_BYTES = 1_024
 _log = logs.get(__name__)
 
 
@@ -104,9 +105,17 @@ def landing_file(key: str) -> tuple[str, Format] | None:
     """Return dataset and format of a landing file's key, or None for any other key."""
     name, slash, rest = key.removeprefix(LANDING_PREFIX).partition("/")
     kind = formats.by_name(rest)
-    if not key.startswith(LANDING_PREFIX) or not slash or kind is None or not is_name(name):
+    if not _possible(key) or not key.startswith(LANDING_PREFIX) or not slash or kind is None or not is_name(name):
         return None
     return name, kind
+
+
+def _possible(key: str) -> bool:
+    """Tell whether S3 can have the key and the ledger hold it; asking S3 for any other never ends well."""
+    try:
+        return len(key.encode()) <= _MOST_KEY_BYTES and "\0" not in key
+    except UnicodeEncodeError:
+        return False
 
 
 def _groups(infos: Iterator[BlobInfo]) -> Iterator[tuple[BlobInfo, ...]]:

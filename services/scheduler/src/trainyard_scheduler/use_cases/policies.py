@@ -26,13 +26,15 @@ _VISIBILITY_SECONDS = 30
 _BATCH = 10
 #: A storm of messages is read so far before the policies are evaluated, once for all of them.
 _MOST_MESSAGES = 1_000
+#: Soon, because nothing changes for a message that cannot be read: after five receives it is a dead letter.
+_UNREADABLE_AGAIN_SECONDS = 2
 _log = logs.get(__name__)
 
 
 def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
     """Wait for 'data arrived', evaluate the models of those datasets, settle the messages; return how many came.
 
-    A message that cannot be read is left alone: the queue moves it to its dead letters after five receives.
+    A message that cannot be read is given back: the queue moves it to its dead letters after five receives.
     """
     received = _receive(queue, wait_seconds)
     datasets: dict[str, None] = {}
@@ -42,6 +44,7 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
             datasets[_dataset_in(message)] = None
         except MessageError as e:
             _log.error("arrived.unreadable_message", error=e, message=message.message_id)
+            queue.extend(message.receipt, _UNREADABLE_AGAIN_SECONDS)
         else:
             readable.append(message)
     for dataset in datasets:

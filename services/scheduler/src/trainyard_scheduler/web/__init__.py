@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_scheduler.web import keys, models, requests, status, versions
+from trainyard_scheduler.web import keys, models, queues, requests, status, versions
 from trainyard_scheduler.web.status import Services
 
 if TYPE_CHECKING:
@@ -20,5 +20,6 @@ def routes(services: Services) -> list[Route]:
         *requests.routes(services.store, fleet_max=services.fleet_max, resend_seconds=services.resend_seconds),
         *versions.routes(services.store),
         *keys.routes(services.store),
+        *queues.routes(services.store, services.queues),
         *status.routes(services),
     ]

@@ -1,4 +1,4 @@
-"""Routes that show what is going on: fleet, queues, audit log, doctor, events."""
+"""Routes that show what is going on: fleet, audit log, doctor, events."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainyard.contracts.fleet import Fleet
-    from trainyard.contracts.queue import Queue
     from trainyard.contracts.scheduling import Store
     from trainyard.doctor import Doctor
     from trainyard_scheduler.events import EventStreams
+    from trainyard_scheduler.use_cases.queues import Pair
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the routes need. ``queues``: by short name, each with its dead-letter queue."""
+    """What the routes need. ``queues``: by short name."""
 
     store: Store
     fleet: Fleet
     fleet_max: int
     resend_seconds: float
-    queues: Mapping[str, tuple[Queue, Queue]]
+    queues: Mapping[str, Pair]
     doctor: Doctor
     events: EventStreams
 
@@ -48,13 +48,6 @@ def routes(services: Services) -> list[Route]:
             "launches": [views.launch(launch) for launch in launches],
             "open_requests": waiting,
             "max": services.fleet_max,
-        }
-
-    def queues() -> Any:
-        return 200, {
-            "queues": [
-                views.queue(name, queue.depth(), dead.depth()) for name, (queue, dead) in services.queues.items()
-            ]
         }
 
     def audit() -> Any:
@@ -77,7 +70,6 @@ def routes(services: Services) -> list[Route]:
     get = partial(Route, "GET")
     return [
         get("/v1/fleet", fleet, "read", "Instances, launches and open requests"),
-        get("/v1/queues", queues, "read", "How many messages each queue holds"),
         get("/v1/audit", audit, "admin", "Who changed what, newest first"),
         get("/v1/doctor", doctor, "admin", "Whether everything fits together, and how to mend what does not"),
         get("/v1/events", events, "read", "What happens, as server-sent events"),

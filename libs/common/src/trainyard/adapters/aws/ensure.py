@@ -134,19 +134,30 @@ class AwsSetup:
     # --- SQS ---
 
     def _ensure_queue(self, name: str) -> str:
-        """Make the queue ``name`` and its dead-letter queue; return its ARN."""
-        dead_letters = dead_letter_name(name)
-        arn = self._queue(dead_letters, {"MessageRetentionPeriod": str(_DEAD_LETTER_RETENTION_SECONDS)})
-        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": _MAX_RECEIVES}, sort_keys=True)
-        attributes = {
-            "MessageRetentionPeriod": str(_RETENTION_SECONDS),
-            "VisibilityTimeout": str(_VISIBILITY_SECONDS),
-            "RedrivePolicy": redrive,
-        }
-        return self._queue(name, attributes)
+        """Make the queue ``name`` and its dead-letter queue, which takes letters of no other; return its ARN."""
+        url, arn = self._made(name)
+        dead_url, dead_arn = self._made(dead_letter_name(name))
+        allowed = {"redrivePermission": "byQueue", "sourceQueueArns": [arn]}
+        self._set(
+            dead_url,
+            {
+                "MessageRetentionPeriod": str(_DEAD_LETTER_RETENTION_SECONDS),
+                "RedriveAllowPolicy": json.dumps(allowed, sort_keys=True),
+            },
+        )
+        redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES}
+        self._set(
+            url,
+            {
+                "MessageRetentionPeriod": str(_RETENTION_SECONDS),
+                "VisibilityTimeout": str(_VISIBILITY_SECONDS),
+                "RedrivePolicy": json.dumps(redrive, sort_keys=True),
+            },
+        )
+        return arn
 
-    def _queue(self, name: str, wanted: dict[str, str]) -> str:
-        """Make the queue, or bring the attributes that are ours to what they should be; return its ARN."""
+    def _made(self, name: str) -> tuple[str, str]:
+        """Return URL and ARN of the queue, which is made if there is none."""
         sqs = self._clients.sqs
         try:
             url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -156,11 +167,14 @@ class AwsSetup:
             # Made bare: CreateQueue refuses a twin that another process has made with attributes meanwhile.
             url = sqs.create_queue(QueueName=name)["QueueUrl"]
             log.info("aws.queue_created", queue=name)
-        current = self._attributes(url, ["QueueArn", *wanted])
+        return url, self._attributes(url, ["QueueArn"])["QueueArn"]
+
+    def _set(self, url: str, wanted: dict[str, str]) -> None:
+        """Bring the attributes that are ours to what they should be."""
+        current = self._attributes(url, ["All"])  # by name, moto refuses those that it does not know
         different = {key: value for key, value in wanted.items() if not _same_value(current.get(key), value)}
         if different:
-            sqs.set_queue_attributes(QueueUrl=url, Attributes=different)
-        return current["QueueArn"]
+            self._clients.sqs.set_queue_attributes(QueueUrl=url, Attributes=different)
 
     def _ensure_s3_may_send(self, name: str, arn: str) -> None:
         """Allow S3 to send to the queue on behalf of our bucket, beside whatever its policy allows already."""

@@ -68,7 +68,7 @@ class SqsQueue(Queue):
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=wait_seconds,
                 VisibilityTimeout=visibility_seconds,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
                 MessageAttributeNames=["type"],
             ),
         )
@@ -122,7 +122,22 @@ class SqsQueue(Queue):
             "look at",
             lambda url: self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"]),
         )
-        return int(answer.get("Attributes", {}).get("CreatedTimestamp", 0))
+        return int(float(answer.get("Attributes", {}).get("CreatedTimestamp", 0)))  # moto gives fractions
+
+    def move_back(self) -> bool:
+        """Start a message move task; False where the service has none, or refuses it for another reason."""
+
+        def call(url: str) -> bool:
+            arn = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            try:
+                self._client.start_message_move_task(SourceArn=arn)
+            except ClientError as e:
+                # Among the reasons: not offered (emulators), not allowed to this role, another task is under way.
+                log.info("queue.move_refused", queue=self._name, code=code_of(e))
+                return False
+            return True
+
+        return self._call("move back from", call)
 
     def _send_batch(self, messages: Sequence[Outgoing], batch: list[int]) -> list[int]:
         """Send one batch; return its indexes that SQS did not confirm (an answer of 200 may still refuse some)."""
@@ -156,11 +171,9 @@ class SqsQueue(Queue):
 
 
 def _entry(index: int, message: Outgoing) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "Id": str(index),
-        "MessageBody": message.body,
-        "MessageAttributes": {"type": {"DataType": "String", "StringValue": message.type}},
-    }
+    entry: dict[str, Any] = {"Id": str(index), "MessageBody": message.body}
+    if message.type:
+        entry["MessageAttributes"] = {"type": {"DataType": "String", "StringValue": message.type}}
     if message.delay_seconds:  # else the queue's own delay counts
         entry["DelaySeconds"] = message.delay_seconds
     return entry
@@ -168,10 +181,13 @@ def _entry(index: int, message: Outgoing) -> dict[str, Any]:
 
 def _received(message: dict[str, Any]) -> Received:
     attribute = message.get("MessageAttributes", {}).get("type", {})
+    system = message.get("Attributes", {})
+    sent_ms = system.get("SentTimestamp")
     return Received(
         message_id=message["MessageId"],
         receipt=message["ReceiptHandle"],
         type=attribute.get("StringValue", ""),
         body=message["Body"],
-        receive_count=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+        receive_count=int(system.get("ApproximateReceiveCount", 1)),
+        sent_at=None if sent_ms is None else int(sent_ms) / 1000,
     )

@@ -7,13 +7,12 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.contracts.queue import Depth, Queue, Received, batches, check_receive, check_visibility
+from trainyard.contracts.queue import Depth, Outgoing, Queue, Received, batches, check_receive, check_visibility
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainyard.clock import Clock
-    from trainyard.contracts.queue import Outgoing
 
 _POLL_SECONDS = 0.05
 
@@ -23,6 +22,7 @@ class _Stored:
     message_id: str
     type: str
     body: str
+    sent_at: float
     visible_at: float
     receive_count: int = 0
     receipt: str | None = None
@@ -32,7 +32,8 @@ class MemoryQueue(Queue):
     """Time comes from ``clock``: a wait moves a manual clock and blocks on the system's.
 
     A message that was received ``max_receives`` times and came back goes to ``dead_letters`` instead of its readers.
-    ``outage`` is raised by every call while it is set.
+    ``outage`` is raised by every call while it is set; the next ``refuse_next`` messages that are sent are refused.
+    ``moves_back`` says whether the queue offers :meth:`move_back`, to the queue that last buried something here.
     """
 
     def __init__(self, clock: Clock, *, dead_letters: MemoryQueue | None = None, max_receives: int = 5) -> None:
@@ -42,16 +43,21 @@ class MemoryQueue(Queue):
         self._lock = threading.Lock()
         self._stored: list[_Stored] = []
         self._made_at = 1
+        self._buried_by: MemoryQueue | None = None
         self.outage: Exception | None = None
+        self.refuse_next = 0
+        self.moves_back = True
 
     def send(self, messages: Sequence[Outgoing]) -> list[int]:
-        """Accept all messages."""
+        """Accept all messages but those that it was told to refuse."""
         self._answer()
-        accepted = [messages[index] for batch in batches(messages) for index in batch]
+        indexes = [index for batch in batches(messages) for index in batch]
         with self._lock:
-            now = self._clock.monotonic()
-            self._stored += [_Stored(str(uuid.uuid4()), m.type, m.body, now + m.delay_seconds) for m in accepted]
-        return []
+            refused, accepted = indexes[: self.refuse_next], indexes[self.refuse_next :]
+            self.refuse_next -= len(refused)
+            for message in (messages[index] for index in accepted):
+                self._store(str(uuid.uuid4()), message.type, message.body, message.delay_seconds)
+        return refused
 
     def receive(self, *, limit: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
         """Return visible messages in the order in which they were sent, after waiting for the first one."""
@@ -102,6 +108,16 @@ class MemoryQueue(Queue):
             delayed = sum(message.visible_at > now and not message.receive_count for message in self._stored)
             return Depth(visible, len(self._stored) - visible - delayed, delayed)
 
+    def move_back(self) -> bool:
+        """Move every message back at once, under a new id, as a service does that offers it."""
+        self._answer()
+        if not self.moves_back or self._buried_by is None:
+            return False
+        with self._lock:
+            moved, self._stored = self._stored, []
+        self._buried_by.send([Outgoing(m.type, m.body) for m in moved])
+        return True
+
     def purge(self) -> None:
         """Forget every message, as a purge or the end of the retention time does."""
         with self._lock:
@@ -120,17 +136,23 @@ class MemoryQueue(Queue):
                 message.receipt = str(uuid.uuid4())
                 message.receive_count += 1
                 message.visible_at = now + visibility_seconds
-            return [Received(m.message_id, str(m.receipt), m.type, m.body, m.receive_count) for m in taken]
+            return [Received(m.message_id, str(m.receipt), m.type, m.body, m.receive_count, m.sent_at) for m in taken]
 
     def _bury(self, now: float) -> None:
         if self._dead_letters is None:
             return
         dead = [m for m in self._stored if m.visible_at <= now and m.receive_count >= self._max_receives]
         self._stored = [m for m in self._stored if m not in dead]
-        self._dead_letters.adopt([(m.message_id, m.type, m.body) for m in dead])
+        self._dead_letters.adopt(dead, self)
 
-    def adopt(self, messages: Sequence[tuple[str, str, str]]) -> None:
-        """Store messages (id, type, body) that another queue has given up; they keep their ids."""
+    def adopt(self, messages: Sequence[_Stored], buried_by: MemoryQueue) -> None:
+        """Store messages that another queue has given up; they keep their ids, times and counts."""
         with self._lock:
-            now = self._clock.monotonic()
-            self._stored += [_Stored(message_id, kind, body, now) for message_id, kind, body in messages]
+            self._buried_by = buried_by
+            for m in messages:
+                m.receipt, m.visible_at = None, self._clock.monotonic()
+                self._stored.append(m)
+
+    def _store(self, message_id: str, kind: str, body: str, delay_seconds: float) -> None:
+        sent_at, now = self._clock.now().timestamp(), self._clock.monotonic()
+        self._stored.append(_Stored(message_id, kind, body, sent_at, now + delay_seconds))
