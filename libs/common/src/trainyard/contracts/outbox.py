@@ -42,7 +42,3 @@ class Outbox(Protocol):
     def waiting(self, queue: str) -> list[Outgoing]:
         """Return what still waits for ``queue``, taken or not."""
         ...
-
-    def forget_sent(self, *, older_than_seconds: float) -> int:
-        """Remove messages that were sent that long ago; return how many."""
-        ...

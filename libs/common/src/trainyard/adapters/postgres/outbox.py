@@ -51,11 +51,3 @@ class PostgresOutbox(Outbox):
             queue=queue,
         )
         return [Outgoing(row.type, row.body) for row in found]
-
-    def forget_sent(self, *, older_than_seconds: float) -> int:
-        """Delete old sent rows."""
-        return run(
-            self._connection,
-            "DELETE FROM core.outbox WHERE sent_at < now() - make_interval(secs => :seconds)",
-            seconds=older_than_seconds,
-        ).rowcount

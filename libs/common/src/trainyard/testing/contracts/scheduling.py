@@ -240,7 +240,6 @@ class SchedulingContract:
             assert records.outbox.take(5) == [second]
             assert records.outbox.waiting("training") == []
             assert records.outbox.waiting("arrived") == [second.outgoing]
-            assert records.outbox.forget_sent(older_than_seconds=3600) == 0
 
     def test_launches(self, world: World) -> None:
         """A launch goes from asked to launched to ended; failures count until one succeeds."""

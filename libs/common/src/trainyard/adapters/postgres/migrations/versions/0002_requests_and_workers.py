@@ -17,7 +17,7 @@ def downgrade() -> None:
     """Take them away; only tests do this."""
     op.execute("DROP TABLE core.worker")
     op.execute("ALTER TABLE core.decision DROP COLUMN times, DROP COLUMN last_at")
-    op.execute("DROP INDEX core.launch_by_time, core.run_by_request")
+    op.execute("DROP INDEX core.launch_by_time, core.run_by_request, core.outbox_sent, core.idempotency_by_time")
     op.execute(
         "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour, DROP COLUMN reason"
     )
