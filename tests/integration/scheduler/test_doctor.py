@@ -14,7 +14,7 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.alias_object import artifact_key
 from trainyard.clock import ManualClock
-from trainyard.doctor import CHECKS, Doctor, Sources
+from trainyard.doctor import CHECKS, Doctor, Limits, Sources
 from trainyard.model import encode
 from trainyard.testing.models import sample_model
 from trainyard_scheduler.use_cases.publish import ModelPublisher
@@ -182,3 +182,29 @@ def test_artifact_that_does_not_load(doctor: Doctor, blobs: S3Blobs, engine: sa.
                 {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)},
             )
         assert any(said in problem for problem in problems(doctor)["I4"])
+
+
+def test_bounds(doctor: Doctor, engine: sa.Engine) -> None:
+    """With bounds only the newest part is looked at, the rest is named, and a sound part passes."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM data_.t_1 WHERE ingest_seq = 3"))
+        connection.execute(sa.text("UPDATE core.audit SET actor = 'somebody' WHERE id = 1"))
+    checks = {check.id: check for check in doctor.examine(Limits(rows=5, versions=0, audit=1)).checks}
+    assert {check.state for check in checks.values()} == {"passed"}
+    assert checks["I1"].notes == ["looked at the newest 5 of 15 rows"]
+    assert checks["I3"].notes == ["looked at the newest 0 of 1 versions"]
+    assert checks["I9"].notes[0].startswith("looked at the newest 1 of ")
+    assert {"I1", "I9"} <= problems(doctor).keys()
+
+
+def test_question_that_takes_too_long(doctor: Doctor, engine: sa.Engine, blobs: S3Blobs) -> None:
+    """A check whose statement is cancelled is unknown and says for how long it was waited."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE core.audit RENAME TO audit_"))
+        connection.execute(
+            sa.text("CREATE VIEW core.audit AS SELECT a.* FROM core.audit_ a, pg_sleep(5) s WHERE s IS NOT NULL")
+        )
+    hasty = Doctor(Sources(PostgresDatabase(engine, statement_seconds=0.3), blobs), ManualClock())
+    check = next(check for check in hasty.examine().checks if check.id == "I9")
+    assert check.state == "unknown"
+    assert "took longer than" in check.notes[0]
