@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.doctor.scene import ALIAS, ARTIFACT, KEY, LAUNCH, SHA256, Scene
 
-from trainyard.contracts.queue import Outgoing
+from trainyard.contracts.queue import Outgoing, Received
 from trainyard.doctor import Limits
 from trainyard.doctor.evidence import (
     Audit,
@@ -230,9 +230,24 @@ def test_outbox_and_dead_letters(scene: Scene) -> None:
     check = scene.examine()["I5"]
     assert check.problems == [
         "3 messages wait in the outbox, the oldest for 130 s",
-        "queue training has 2 dead letters",
+        "queue training has 2 dead letters: 2 training_request",
     ]
     assert "trainyard queue redrive" in check.mend
+    scene.dead.receive(limit=2, wait_seconds=0, visibility_seconds=60)
+    assert scene.examine()["I5"].problems[1] == "queue training has 2 dead letters: hidden just now"
+
+
+def test_letter_without_type(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a letter does not say is left out; it is given back to whoever looks next."""
+    scene.dead.send([MESSAGE])
+    receive = scene.dead.receive
+
+    def bare(**how: int) -> list[Received]:
+        return [replace(letter, type="") for letter in receive(**how)]
+
+    monkeypatch.setattr(scene.dead, "receive", bare)
+    for _ in range(2):
+        assert scene.problems()["I5"] == ["queue training has 1 dead letter: 1 without a type"]
 
 
 def test_no_queues(scene: Scene) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from trainyard.contracts.queue import Depth, Queue
+    from trainyard.contracts.queue import Depth, Queue, Received
     from trainyard.doctor.evidence import Database, Traffic
     from trainyard.doctor.report import Findings
 
@@ -22,9 +23,13 @@ _READERS = {
     "objects": "trainyard_ingest.main",
     "predictions": "trainyard_ingest.main",
 }
+#: Dead letters that are named, and for how long they are hidden should we die before they are given back.
+_PEEKED = 10
+_HIDDEN_SECONDS = 10
 _MEND_OUTBOX = "Is trainyard_scheduler.main running, and does SQS answer? Its log names the queue that does not."
 _MEND_DEAD = (
-    "See what they are with `trainyard queue dlq`, mend the cause, and send them back with `trainyard queue redrive`."
+    "See how old they are and why they died with `trainyard queue dlq`, mend the cause, and send them back with"
+    " `trainyard queue redrive`."
 )
 _MEND_TICKETS = (
     "Messages of requests that have ended do no harm: the next trainer removes them (`trainyard train MODEL` starts"
@@ -55,7 +60,17 @@ def queues_agree(
     for name, (_, dead_letters) in queues.items():
         dead = dead_letters.depth().total
         if dead:
-            findings.problem(f"queue {name} has {dead:,} dead letter{'s' * (dead > 1)}", _MEND_DEAD)
+            kinds = Counter(letter.type or "without a type" for letter in _peek(dead_letters))
+            said = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "hidden just now"
+            findings.problem(f"queue {name} has {dead:,} dead letter{'s' * (dead > 1)}: {said}", _MEND_DEAD)
+
+
+def _peek(dead_letters: Queue) -> list[Received]:
+    """Return some dead letters; each is given back at once, and being looked at costs it nothing."""
+    letters = dead_letters.receive(limit=_PEEKED, wait_seconds=1, visibility_seconds=_HIDDEN_SECONDS)
+    for letter in letters:
+        dead_letters.extend(letter.receipt, 0)
+    return letters
 
 
 def _suspects(traffic: Traffic, depths: Mapping[str, Depth]) -> dict[str, str]:
