@@ -385,11 +385,47 @@ def test_feedback_without_label_or_prediction_is_wrong_use(api, trainyard, tmp_p
 
 def test_doctor_fails_when_something_is_wrong(api, trainyard):
     """The exit code tells scripts; the problems tell people."""
-    check = {"id": "I1", "title": "rows", "passed": False, "problems": ["batch b1 lost 3 rows"], "mend": "ask"}
-    api.on("GET", "/v1/doctor", {"healthy": False, "checks": [check]})
+    check = {"id": "I1", "title": "rows", "state": "failed", "problems": ["batch b1 lost 3 rows"], "mend": "ask"}
+    other = {"id": "I2", "title": "requests", "state": "unknown", "problems": [], "notes": ["away"], "mend": "wait"}
+    api.on("GET", "/v1/doctor", {"healthy": False, "state": "failed", "checks": [check, other]})
+    done = trainyard("doctor", "--everything")
+    assert done.code == Exit.FAILED
+    assert "I1: batch b1 lost 3 rows" in done.out
+    assert "I1: mend it: ask" in done.out
+    assert "I2: mend it: wait" in done.out
+    assert "I2: away" in done.err
+    assert done.out.splitlines()[-1] == "not healthy"
+    assert api.asked[-1].query == {"everything": "true"}
+
+
+def test_doctor_that_cannot_look_is_not_healthy(api, trainyard):
+    """Unknown is no success for a script, and as JSON the report is what the service said."""
+    report = {"healthy": False, "state": "unknown", "checks": [{"id": "I4", "title": "t", "problems": []}]}
+    api.on("GET", "/v1/doctor", report)
     done = trainyard("doctor")
     assert done.code == Exit.FAILED
-    assert "batch b1 lost 3 rows" in done.out
+    assert "not known to be healthy" in done.out
+    done = trainyard("doctor", "--json")
+    assert (done.code, json.loads(done.out)) == (Exit.FAILED, report)
+
+
+def test_doctor_waits_until_healthy(api, trainyard, monkeypatch):
+    """With --wait an outage and an ailment that pass are waited for; one that stays ends with the last report."""
+    sick = {"healthy": False, "state": "failed", "checks": []}
+    healthy = {"healthy": True, "state": "passed", "checks": []}
+    monkeypatch.setattr("trainyard_client.cli.doctor._POLL_SECONDS", 0.01)
+    api.on("GET", "/v1/doctor", *[(503, error("unavailable"))] * 7, sick, healthy)
+    done = trainyard("doctor", "--wait", "30")
+    assert (done.code, done.out.splitlines()[-1]) == (Exit.OK, "healthy")
+    api.on("GET", "/v1/doctor", sick)
+    done = trainyard("doctor", "--wait", "0.01")
+    assert (done.code, done.out.splitlines()[-1]) == (Exit.FAILED, "not healthy")
+
+
+def test_doctor_does_not_wait_for_a_key(api, trainyard):
+    """What no time mends is said at once."""
+    api.on("GET", "/v1/doctor", (403, error("wrong_scope")))
+    assert trainyard("doctor", "--wait", "100").code == Exit.DENIED
 
 
 def test_key_create_prints_the_key_alone_on_standard_output(api, trainyard):

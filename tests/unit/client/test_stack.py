@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from trainyard_client.cli import stack
@@ -78,7 +76,9 @@ def test_up_prints_addresses_and_key(trainyard, monkeypatch, ready):
     for part in (ready.url, "ty_admin", ready.logs_dir, "Ctrl-C", psql):
         assert part in done.out
     assert "secret" not in done.out
-    assert trainyard("up", "--detach", "--json").json["key"] == "ty_admin"
+    done = trainyard("up", "--detach", "--json")
+    assert done.json["key"] == "ty_admin"
+    assert "secret" not in done.out
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,11 @@ def test_status_of_a_ready_stack(trainyard, monkeypatch, ready):
     assert ready.aws_endpoint_url in done.out
     assert "psql postgresql://trainyard@127.0.0.1:5432/trainyard" in done.out
     assert ":secret@" not in done.out
-    assert json.loads(trainyard("status", "--json").out)["ready"]["url"] == ready.url
+    done = trainyard("status", "--json")
+    assert done.json["ready"]["url"] == ready.url
+    assert done.json["ready"]["database_url"] == "postgresql+psycopg2://trainyard:***@127.0.0.1:5432/trainyard"
+    assert done.json["ready"]["database_password_file"].endswith("postgres.password")
+    assert "secret" not in done.out + done.err
 
 
 def test_down(trainyard, monkeypatch):

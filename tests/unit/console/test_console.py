@@ -297,3 +297,14 @@ def test_a_service_that_hangs_does_not_hang_the_page(monkeypatch: pytest.MonkeyP
     assert page.datasets.missing == "takes too long"
     assert [model.name for model in page.models.entries] == ["late"]
     assert json.dumps([status.state for status in page.services]) == '["away", "up", "up"]'
+
+
+@pytest.mark.parametrize("state", ["running", "done", "failed", "lost", "blocked_by_data"])
+def test_states_have_a_style_of_their_own(state: str) -> None:
+    """A run's state is shown in its own colours, which the style sheet has; an unknown one is plain."""
+    runs = {"items": [{"model": "late", "state": state}, {"model": "late", "state": "made up"}]}
+    served = client(lambda _, path: Fetched(runs if path.startswith("/v1/runs") else {}))
+    page = served.get("/").text
+    assert f'class="pill state-{state}"' in page
+    assert 'class="pill state-other"' in page
+    assert f".state-{state}" in served.get("/console.css").text

@@ -146,8 +146,6 @@ def test_relay_takes_each_queue_on_its_own(scene: Scene) -> None:
     scene.queues["arrived"].outage = None
     relay.relay_all(scene.store, scene.queues)
     assert (scene.queues["arrived"].depth().visible, scene.in_training_queue()) == (1, 1)
-    relay.forget(scene.store, older_than_seconds=-1)
-    assert scene.store.state.outbox == []
 
 
 def test_refused_messages_wait(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return _complain(str(e), EXIT_USAGE)
     except StackError as e:
         return _complain(str(e), e.exit_code)
-    sys.stdout.write((json.dumps(asdict(found), indent=2) if asked.json else _describe(found, config)) + "\n")
+    sys.stdout.write((json.dumps(found.shown(), indent=2) if asked.json else _describe(found, config)) + "\n")
     return found.exit_code
 
 

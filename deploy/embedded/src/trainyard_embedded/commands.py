@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
@@ -42,6 +42,10 @@ class Status:
     pid: int | None
     ready: Ready | None
     processes: dict[str, int]
+
+    def shown(self) -> dict[str, Any]:
+        """Return what may be printed, without secrets."""
+        return {**asdict(self), "ready": None if self.ready is None else self.ready.shown()}
 
     @property
     def exit_code(self) -> int:

@@ -10,10 +10,12 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trainyard import auth, logs
 from trainyard.clock import SystemClock
+from trainyard.config import redact_url
 from trainyard.processes import ProcessId, alive, end
 from trainyard_embedded import emulator, identity, keys, postgres, table
 from trainyard_embedded.errors import EXIT_PORT_BUSY, OK, StackError
@@ -25,7 +27,6 @@ from trainyard_embedded.supervisor import Supervisor, dump_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from trainyard.clock import Clock
     from trainyard.config import Config
@@ -57,6 +58,11 @@ class Ready:
     aws_region: str
     bucket: str
     ports: dict[str, int]
+
+    def shown(self) -> dict[str, Any]:
+        """Return what may be printed: everything but the database's password, which is in the file that is named."""
+        file = str(Path(self.data_dir) / "keys" / "postgres.password")
+        return {**asdict(self), "database_url": redact_url(self.database_url), "database_password_file": file}
 
 
 def run(

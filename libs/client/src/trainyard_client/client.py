@@ -333,9 +333,9 @@ class Client:
         """Revoke an API key."""
         self._transport.send("DELETE", f"/v1/keys/{_in_path(key_id)}")
 
-    def doctor(self) -> Json:
-        """Return the doctor's report."""
-        return self._get("/v1/doctor")
+    def doctor(self, *, everything: bool = False) -> Json:
+        """Return the doctor's report; with ``everything`` not only of the newest part of large tables."""
+        return self._get("/v1/doctor", {"everything": "true"} if everything else None)
 
     # --- how ------------------------------------------------------------------------------------------------------
 

@@ -57,6 +57,13 @@ def _seconds(value: str) -> float:
     return number
 
 
+def _days(value: str) -> float:
+    """Read for how long records are kept; a century stands for always, what is longer the database cannot count."""
+    if not 0 < (number := float(value)) <= 36_500:
+        raise ValueError(f"{number} is not between 0 and 36,500 days")
+    return number
+
+
 def _level(value: str) -> str:
     return {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}[value.upper()]
 
@@ -293,6 +300,48 @@ SETTINGS: tuple[Setting, ...] = (
         "~/.trainyard/work",
         "Where a trainer keeps a run's files while it works.",
     ),
+    Setting(
+        "keep_events_days",
+        "TRAINYARD_KEEP_EVENTS_DAYS",
+        _days,
+        "7",
+        "How long events stay, in days; the newest 10,000 stay in any case.",
+    ),
+    Setting(
+        "keep_messages_days",
+        "TRAINYARD_KEEP_MESSAGES_DAYS",
+        _days,
+        "1",
+        "How long messages of the outbox stay after they were sent, in days.",
+    ),
+    Setting(
+        "keep_answers_days",
+        "TRAINYARD_KEEP_ANSWERS_DAYS",
+        _days,
+        "7",
+        "How long the answer to a POST is repeated to its Idempotency-Key, in days.",
+    ),
+    Setting(
+        "keep_decisions_days",
+        "TRAINYARD_KEEP_DECISIONS_DAYS",
+        _days,
+        "90",
+        "How long decisions of policies stay, in days; the newest 100 of each model stay in any case.",
+    ),
+    Setting(
+        "keep_launches_days",
+        "TRAINYARD_KEEP_LAUNCHES_DAYS",
+        _days,
+        "90",
+        "How long launches of the fleet stay in its ledger after they ended, in days.",
+    ),
+    Setting(
+        "keep_workers_days",
+        "TRAINYARD_KEEP_WORKERS_DAYS",
+        _days,
+        "1",
+        "How long trainers stay in the list after their last word, in days.",
+    ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
     Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
@@ -345,6 +394,12 @@ class Config:
     instance_id: str | None
     imds_url: str
     work_dir: Path
+    keep_events_days: float
+    keep_messages_days: float
+    keep_answers_days: float
+    keep_decisions_days: float
+    keep_launches_days: float
+    keep_workers_days: float
     url: str | None
     api_key: str | None
     demo_seed: int

@@ -14,7 +14,9 @@ from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
-from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.adapters.aws.uploads import S3Uploads
+from trainyard.adapters.machine import ThisMachine
+from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
@@ -22,16 +24,18 @@ from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
-from trainyard.doctor import Doctor
+from trainyard.doctor import Doctor, Sources
 from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
+from trainyard_scheduler.use_cases.forget import Keep, forget
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.queues import Pair
 from trainyard_scheduler.use_cases.resend import Reconciler
+from trainyard_scheduler.use_cases.sweep import Sweeper
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -45,9 +49,10 @@ _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
+_SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
-#: Sent messages stay that long, for whoever wants to know what was sent.
-_SENT_KEPT_SECONDS = 86_400.0
+#: Beyond their time these stay: the newest events for the stream's readers, the newest decisions of each model.
+_EVENTS_KEPT, _DECISIONS_KEPT = 10_000, 100
 
 
 def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
@@ -68,13 +73,16 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "predictions": config.queue_predictions,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
+    fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)
+    pairs = {name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()}
+    machine = ThisMachine(config.work_dir, config.spool_dir, clock)
     services = web.Services(
         store=store,
-        fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
+        fleet=fleet,
         fleet_max=config.fleet_max,
         resend_seconds=config.resend_seconds,
-        queues={name: Pair(sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
-        doctor=Doctor(PostgresEvidence(engine), blobs),
+        queues={name: Pair(*both) for name, both in pairs.items()},
+        doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
     )
     app = make_app(
@@ -151,6 +159,21 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
-        loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
+        loop(
+            "forget",
+            partial(forget, store, _keeps(config), workers_days=config.keep_workers_days),
+            period=_FORGET_SECONDS,
+        ),
+        loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)
+
+
+def _keeps(config: Config) -> list[Keep]:
+    return [
+        Keep("events", config.keep_events_days, _EVENTS_KEPT),
+        Keep("messages", config.keep_messages_days),
+        Keep("answers", config.keep_answers_days),
+        Keep("decisions", config.keep_decisions_days, _DECISIONS_KEPT),
+        Keep("launches", config.keep_launches_days),
+    ]

@@ -1,4 +1,4 @@
-"""`trainyard fleet`, `key …`, `doctor`: the state of the machinery."""
+"""`trainyard fleet`, `key …`: the state of the machinery."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from trainyard.auth import SCOPES
-from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import command
 
 if TYPE_CHECKING:
@@ -32,21 +31,7 @@ def _add_state_commands(root: click.Group) -> None:
             output.table(found["instances"], columns, empty="no instance runs: there is nothing to train")
             output.say(f"{found['open_requests']} open requests, at most {found['max']} instances")
 
-    def doctor(output: Output, client: Client) -> Exit:
-        """Check that nothing was lost or doubled; exit 1 when something was."""
-        report = client.doctor()
-        if not output.data(report):
-            output.table(report["checks"], ("id", "title", "passed"), empty="no checks")
-            for check in report["checks"]:
-                for problem in check["problems"]:
-                    output.say(f"{check['id']}: {problem}")
-                if check["problems"] and check.get("mend"):
-                    output.say(f"{check['id']}: mend it: {check['mend']}")
-            output.say("healthy" if report["healthy"] else "not healthy")
-        return Exit.OK if report["healthy"] else Exit.FAILED
-
     command(root, "fleet", example="trainyard fleet")(fleet)
-    command(root, "doctor", example="trainyard doctor")(doctor)
 
 
 def _add_key_commands(keys: click.Group) -> None:

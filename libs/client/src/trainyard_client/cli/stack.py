@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import shlex
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -59,7 +58,7 @@ def add_to(root: click.Group) -> None:
         """Show what runs in this data directory; exit 0 only when the stack is ready."""
         embedded = _embedded()
         found = embedded.commands.status(settings.config)
-        if not output.data(asdict(found)):
+        if not output.data(found.shown()):
             if found.ready is not None:
                 output.say(f"ready at {found.ready.url} (pid {found.pid})")
                 _show_addresses(output, found.ready)
@@ -111,7 +110,7 @@ def _stack_errors(embedded: Any) -> Iterator[None]:
 
 def _show_ready(output: Output, ready: Any, *, detach: bool) -> None:
     key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
-    if output.data({**asdict(ready), "key": key}):
+    if output.data({**ready.shown(), "key": key}):
         return
     output.say(f"Trainyard is ready at {ready.url}")
     output.say(f"  API key   {key}")

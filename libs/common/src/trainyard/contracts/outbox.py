@@ -54,7 +54,3 @@ class Outbox(Protocol):
     def oldest_seconds(self) -> float:
         """Return how long the oldest message has waited; 0 when none does."""
         ...
-
-    def forget_sent(self, *, older_than_seconds: float) -> int:
-        """Remove messages that were sent that long ago; return how many."""
-        ...

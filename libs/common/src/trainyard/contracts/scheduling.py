@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.outbox import Outbox
     from trainyard.contracts.registry import Models, Versions
     from trainyard.contracts.requests import Requests
+    from trainyard.contracts.upkeep import Upkeep
     from trainyard.contracts.workers import Workers
 
 
@@ -102,6 +103,7 @@ class Records(Protocol):
     journal: Journal
     predictions: ScoredLog
     alarms: Alarms
+    upkeep: Upkeep
 
 
 class Store(Protocol):

@@ -102,11 +102,3 @@ def _request_ids(messages: Sequence[Waiting]) -> list[str]:
         if isinstance(decoded, TrainingRequest):
             found[decoded.request_id] = None
     return list(found)
-
-
-def forget(store: Store, *, older_than_seconds: float) -> None:
-    """Remove messages that were sent long ago."""
-    with store.begin() as records:
-        gone = records.outbox.forget_sent(older_than_seconds=older_than_seconds)
-    if gone:
-        _log.info("relay.forgot", messages=gone)

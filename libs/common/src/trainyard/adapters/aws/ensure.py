@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from trainyard import logs
 from trainyard.adapters.aws.ec2 import ENV_TAG, launch_template_name
 from trainyard.adapters.aws.errors import code_of, repaired, translated
+from trainyard.adapters.aws.uploads import ensure_rule
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class AwsSetup:
         """
         with self._lock, translated("set up AWS"):
             self._ensure_bucket()
+            if ensure_rule(self._clients.s3, self._config.bucket):
+                log.info("aws.lifecycle_rule_created", bucket=self._config.bucket)
             arns = {name: self._ensure_queue(name) for name in queue_names(self._config)}
             objects = self._config.queue_objects
             self._ensure_s3_may_send(objects, arns[objects])

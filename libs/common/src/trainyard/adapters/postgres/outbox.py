@@ -70,11 +70,3 @@ class PostgresOutbox(Outbox):
             " FROM core.outbox WHERE sent_at IS NULL",
         ).scalar_one()
         return age
-
-    def forget_sent(self, *, older_than_seconds: float) -> int:
-        """Delete old sent rows."""
-        return run(
-            self._connection,
-            "DELETE FROM core.outbox WHERE sent_at < now() - make_interval(secs => :seconds)",
-            seconds=older_than_seconds,
-        ).rowcount

@@ -16,6 +16,7 @@ from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
 from trainyard.adapters.postgres.sql import run
+from trainyard.adapters.postgres.upkeep import PostgresUpkeep
 from trainyard.adapters.postgres.workers import PostgresWorkers
 from trainyard.contracts.answers import Answers
 from trainyard.contracts.scheduling import (
@@ -132,6 +133,7 @@ class PostgresRecords(Records):
         self.journal = PostgresJournal(connection)
         self.predictions = PostgresScoredLog(connection)
         self.alarms = PostgresAlarms(connection)
+        self.upkeep = PostgresUpkeep(connection)
 
 
 class PostgresStore(Store):

@@ -7,6 +7,7 @@ from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
 from trainyard.testing.contracts.snapshots import SnapshotsContract
+from trainyard.testing.contracts.upkeep import UpkeepContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
 from trainyard.testing.contracts.workers import WorkersContract
 
@@ -18,6 +19,7 @@ __all__ = [
     "RunsContract",
     "SchedulingContract",
     "SnapshotsContract",
+    "UpkeepContract",
     "WarehouseContract",
     "WorkersContract",
 ]

@@ -443,7 +443,6 @@ class SchedulingContract:
             assert records.outbox.take(5, hold_seconds=60) == [second]
             assert records.outbox.waiting("training") == []
             assert records.outbox.waiting("arrived") == [second.outgoing]
-            assert records.outbox.forget_sent(older_than_seconds=3600) == 0
             records.outbox.mark_sent([second.id])
             assert records.outbox.oldest_seconds() == 0
 

@@ -21,6 +21,7 @@ from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_state import LaunchRow, Message, State
+from trainyard.testing.fakes.upkeep import MemoryUpkeep
 from trainyard.testing.fakes.workers import MemoryWorkers
 
 if TYPE_CHECKING:
@@ -77,14 +78,6 @@ class MemoryOutbox(Outbox):
         """Return the age of the oldest."""
         now = self._state.clock.now()
         return max(((now - m.created_at).total_seconds() for m in self._state.outbox if m.sent_at is None), default=0.0)
-
-    def forget_sent(self, *, older_than_seconds: float) -> int:
-        """Remove old sent messages."""
-        until = self._state.clock.now() - timedelta(seconds=older_than_seconds)
-        kept = [m for m in self._state.outbox if m.sent_at is None or m.sent_at >= until]
-        gone = len(self._state.outbox) - len(kept)
-        self._state.outbox = kept
-        return gone
 
 
 class MemoryLaunches(Launches):
@@ -202,6 +195,7 @@ class MemoryAnswers(Answers):
     def keep(self, post: Repeatable, status: int, response: str) -> None:
         """Keep the answer."""
         self._state.answers[post.route, post.key_id, post.key] = (post.body_sha256, status, response)
+        self._state.answered_at[post.route, post.key_id, post.key] = self._state.clock.now()
 
 
 class MemoryJournal(Journal):
@@ -212,7 +206,7 @@ class MemoryJournal(Journal):
 
     def announce(self, kind: str, subject: str, payload: Mapping[str, Any]) -> None:
         """Record an event."""
-        event = Event(len(self._state.events) + 1, kind, subject, dict(payload), self._state.clock.now())
+        event = Event(self.last_event() + 1, kind, subject, dict(payload), self._state.clock.now())
         self._state.events.append(event)
 
     def audit(self, *, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
@@ -226,7 +220,7 @@ class MemoryJournal(Journal):
 
     def last_event(self) -> int:
         """Return the highest id."""
-        return len(self._state.events)
+        return self._state.events[-1].id if self._state.events else 0
 
     def audit_page(self, limit: int, before: int | None) -> list[AuditEntry]:
         """Return entries, newest first."""
@@ -259,6 +253,7 @@ class MemoryRecords(Records):
         self.journal = MemoryJournal(state)
         self.predictions = MemoryScoredLog(state)
         self.alarms = MemoryAlarms(state)
+        self.upkeep = MemoryUpkeep(state)
 
 
 class MemoryStore(Store):

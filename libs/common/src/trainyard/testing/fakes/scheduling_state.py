@@ -115,6 +115,7 @@ class State:
     workers: dict[str, WorkerRow] = field(default_factory=dict)
     keys: dict[str, tuple[KeyRecord, LiveKey]] = field(default_factory=dict)
     answers: dict[tuple[str, str, str], tuple[str, int, str]] = field(default_factory=dict)
+    answered_at: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     answered: dict[str, list[Answered]] = field(default_factory=dict)

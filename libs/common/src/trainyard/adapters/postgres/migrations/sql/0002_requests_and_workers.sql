@@ -34,6 +34,10 @@ CREATE TABLE core.worker (
 );
 CREATE INDEX worker_by_instance ON core.worker (instance_id, seen_at DESC);
 
+-- What the scheduler forgets is found by its age.
+CREATE INDEX outbox_sent ON core.outbox (sent_at) WHERE sent_at IS NOT NULL;
+CREATE INDEX idempotency_by_time ON core.idempotency (created_at);
+
 -- Equal evaluations in a row are one row: how many, and when the last was.
 ALTER TABLE core.decision
     ADD COLUMN times bigint NOT NULL DEFAULT 1,

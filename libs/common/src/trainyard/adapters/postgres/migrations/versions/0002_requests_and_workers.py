@@ -20,7 +20,7 @@ def downgrade() -> None:
     op.execute("ALTER TABLE core.outbox DROP COLUMN taken_until, DROP COLUMN delay_seconds")
     op.execute("ALTER TABLE core.model DROP COLUMN cron_upto")
     op.execute("ALTER TABLE core.decision DROP COLUMN times, DROP COLUMN last_at")
-    op.execute("DROP INDEX core.launch_by_time, core.run_by_request")
+    op.execute("DROP INDEX core.launch_by_time, core.run_by_request, core.outbox_sent, core.idempotency_by_time")
     op.execute(
         "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour, DROP COLUMN reason"
     )

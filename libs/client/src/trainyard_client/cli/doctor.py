@@ -1,0 +1,71 @@
+"""`trainyard doctor`: whether everything that was promised holds, and how to mend what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard.clock import SystemClock
+from trainyard_client.cli.exits import Exit
+from trainyard_client.cli.frame import command
+from trainyard_client.errors import ApiError, UnreachableError
+
+if TYPE_CHECKING:
+    from trainyard.clock import Clock
+    from trainyard_client.cli.output import Output
+    from trainyard_client.client import Client
+
+_POLL_SECONDS = 1.0
+_AWAY = frozenset({502, 503, 504})
+
+
+def add_to(root: click.Group) -> None:
+    """Add the command."""
+
+    @click.option("--everything", is_flag=True, help="Look at everything, not only at the newest part; takes longer.")
+    @click.option("--wait", "seconds", type=click.FloatRange(min=0), help="Ask until healthy, for that many seconds.")
+    def doctor(output: Output, client: Client, *, everything: bool, seconds: float | None) -> Exit:
+        """Check that nothing was lost, doubled or left over; exit 0 only when everything passed.
+
+        A check that could not be made is 'unknown', which is not healthy. docs/doctor.md explains each check.
+        """
+        report = _healthy_in_time(client, everything, seconds or 0.0, SystemClock())
+        if not output.data(report):
+            _show(output, report)
+        return Exit.OK if report["healthy"] else Exit.FAILED
+
+    command(root, "doctor", example="trainyard doctor --wait 60")(doctor)
+
+
+def _healthy_in_time(client: Client, everything: bool, seconds: float, clock: Clock) -> Any:
+    """Ask again and again until the answer is healthy or the time is over; return the last answer.
+
+    Raises:
+        ClientError: nobody answered, at the end of the time.
+    """
+    deadline = clock.monotonic() + seconds
+    while True:
+        late = clock.monotonic() >= deadline
+        try:
+            report = client.doctor(everything=everything)
+        except (UnreachableError, ApiError) as e:
+            if late or (isinstance(e, ApiError) and e.status not in _AWAY):
+                raise
+        else:
+            if report["healthy"] or late:
+                return report
+        clock.sleep(min(_POLL_SECONDS, max(0.0, deadline - clock.monotonic())))
+
+
+def _show(output: Output, report: Any) -> None:
+    output.table(report["checks"], ("id", "title", "state"), empty="no checks")
+    for check in report["checks"]:
+        for problem in check["problems"]:
+            output.say(f"{check['id']}: {problem}")
+        for note in check.get("notes", ()):
+            output.note(f"{check['id']}: {note}")
+        if check.get("mend"):
+            output.say(f"{check['id']}: mend it: {check['mend']}")
+    words = {"passed": "healthy", "unknown": "not known to be healthy: see the checks that could not be made"}
+    output.say(words.get(report.get("state"), "healthy" if report["healthy"] else "not healthy"))

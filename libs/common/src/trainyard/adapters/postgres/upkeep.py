@@ -1,0 +1,82 @@
+"""Keeping the house, in Postgres: every statement removes a bounded number of rows, found by an index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard.adapters.postgres.sql import run
+from trainyard.contracts.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
+_FORGET = {
+    # Ids of events rise with time, more or less: the oldest by id are looked at, no more of them than may go.
+    "events": """
+        DELETE FROM core.event WHERE id IN (
+            SELECT id FROM (SELECT id, at FROM core.event ORDER BY id LIMIT :limit) oldest
+            WHERE at < clock_timestamp() - make_interval(secs => :seconds)
+                  AND (:keep = 0 OR id <= (SELECT id FROM core.event ORDER BY id DESC OFFSET :keep LIMIT 1)))""",
+    "messages": """
+        DELETE FROM core.outbox WHERE id IN (
+            SELECT id FROM core.outbox WHERE sent_at < clock_timestamp() - make_interval(secs => :seconds)
+            ORDER BY sent_at LIMIT :limit)""",
+    "answers": """
+        DELETE FROM core.idempotency WHERE ctid IN (
+            SELECT ctid FROM core.idempotency
+            WHERE created_at < clock_timestamp() - make_interval(secs => :seconds)
+            ORDER BY created_at LIMIT :limit)""",
+    "decisions": """
+        DELETE FROM core.decision WHERE id IN (
+            SELECT d.id FROM core.model m CROSS JOIN LATERAL (
+                SELECT id FROM core.decision WHERE model_id = m.id AND (:keep = 0 OR id <= (
+                       SELECT id FROM core.decision WHERE model_id = m.id ORDER BY id DESC OFFSET :keep LIMIT 1))
+                       AND last_at < clock_timestamp() - make_interval(secs => :seconds) ORDER BY id LIMIT :limit) d
+            LIMIT :limit)""",
+    "launches": """
+        DELETE FROM core.launch WHERE id IN (
+            SELECT id FROM core.launch WHERE state IN ('ended', 'failed')
+                   AND created_at < clock_timestamp() - make_interval(secs => :seconds)
+                   AND ended_at < clock_timestamp() - make_interval(secs => :seconds)
+            ORDER BY created_at LIMIT :limit)""",
+}
+
+
+class PostgresUpkeep(Upkeep):
+    """Everything of ``core`` that is not kept for ever."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def now(self) -> datetime:
+        """Return the time."""
+        time: datetime = run(self._connection, "SELECT clock_timestamp()").scalar_one()
+        return time
+
+    def forget(self, kind: str, *, older_than_seconds: float, keep_newest: int, limit: int) -> int:
+        """Delete one batch."""
+        return run(self._connection, _FORGET[kind], seconds=older_than_seconds, keep=keep_newest, limit=limit).rowcount
+
+    def unreferenced(self, keys: Sequence[str]) -> list[str]:
+        """Look the keys up among all versions, deleted models' included."""
+        found = run(
+            self._connection,
+            "SELECT k.key FROM unnest(CAST(:keys AS text[])) WITH ORDINALITY k (key, place)"
+            " WHERE NOT EXISTS (SELECT FROM core.version v WHERE v.artifact_key = k.key) ORDER BY k.place",
+            keys=list(keys),
+        )
+        return list(found.scalars())
+
+    def still(self, model: str) -> bool:
+        """Lock the rows of that name against new requests and versions, which refer to them, then look."""
+        run(self._connection, "SELECT id FROM core.model WHERE name = :name ORDER BY id FOR UPDATE", name=model)
+        opened: bool = run(
+            self._connection,
+            "SELECT EXISTS (SELECT FROM core.training_request r JOIN core.model m ON m.id = r.model_id"
+            " WHERE m.name = :name AND r.state IN ('queued', 'running'))",
+            name=model,
+        ).scalar_one()
+        return not opened

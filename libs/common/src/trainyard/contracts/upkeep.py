@@ -1,0 +1,62 @@
+"""Keeping the house: records that have had their time, and artifacts that no version refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+#: What is forgotten: 'events' (the stream), 'messages' (of the outbox, sent), 'answers' (to POSTs with an
+#: Idempotency-Key), 'decisions' (of policies), 'launches' (that are over).
+KINDS = ("events", "messages", "answers", "decisions", "launches")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A multipart upload that was begun and neither completed nor aborted; ``begun_at`` by the clock of the store."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime
+
+
+class Uploads(Protocol):
+    """The unfinished multipart uploads of one bucket; :class:`~trainyard.errors.TransientError` when it is away."""
+
+    def unfinished(self) -> Iterator[Upload]:
+        """Yield every one."""
+        ...
+
+    def abort(self, upload: Upload) -> None:
+        """Throw its parts away; no error when it is completed or aborted already."""
+        ...
+
+
+class Upkeep(Protocol):
+    """The records' side, inside one transaction; ages by the clock of the database."""
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        ...
+
+    def forget(self, kind: str, *, older_than_seconds: float, keep_newest: int, limit: int) -> int:
+        """Remove at most ``limit`` records of a kind (:data:`KINDS`) that are older; return how many.
+
+        The newest ``keep_newest`` stay however old they are: of all events, of each model's decisions. Other kinds
+        take 0 only.
+        """
+        ...
+
+    def unreferenced(self, keys: Sequence[str]) -> list[str]:
+        """Return those of the object keys that no version refers to, in the order given."""
+        ...
+
+    def still(self, model: str) -> bool:
+        """Tell whether no request of that model is open, and let none be made until the transaction's end.
+
+        A name that no model has, or had, is still.
+        """
+        ...

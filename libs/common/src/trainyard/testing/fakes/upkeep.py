@@ -1,0 +1,93 @@
+"""Keeping the house in memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from trainyard.contracts.upkeep import KINDS, Upkeep, Upload, Uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from trainyard.testing.fakes.scheduling_state import State
+
+
+class MemoryUpkeep(Upkeep):
+    """Over one state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def now(self) -> datetime:
+        """Return the clock's time."""
+        return self._state.clock.now()
+
+    def forget(self, kind: str, *, older_than_seconds: float, keep_newest: int, limit: int) -> int:
+        """Remove the oldest."""
+        until = self.now() - timedelta(seconds=older_than_seconds)
+        drop = dict(zip(KINDS, self._drops(), strict=True))[kind]
+        return drop(until, keep_newest, limit)
+
+    def unreferenced(self, keys: Sequence[str]) -> list[str]:
+        """Return the keys without a version."""
+        known = {version.artifact_key for _, version in self._state.versions}
+        return [key for key in keys if key not in known]
+
+    def still(self, model: str) -> bool:
+        """Look; nobody else has a transaction."""
+        return not any(
+            request.record.model == model and request.record.state in {"queued", "running"}
+            for request in self._state.requests.values()
+        )
+
+    def _drops(self) -> tuple[Callable[[datetime, int, int], int], ...]:
+        return self._events, self._messages, self._answers, self._decisions, self._launches
+
+    def _events(self, until: datetime, keep: int, limit: int) -> int:
+        kept = len(self._state.events) - keep
+        gone = [e for index, e in enumerate(self._state.events) if index < kept and e.at < until][:limit]
+        self._state.events = [event for event in self._state.events if event not in gone]
+        return len(gone)
+
+    def _messages(self, until: datetime, _keep: int, limit: int) -> int:
+        gone = [m for m in self._state.outbox if m.sent_at is not None and m.sent_at < until][:limit]
+        self._state.outbox = [message for message in self._state.outbox if message not in gone]
+        return len(gone)
+
+    def _answers(self, until: datetime, _keep: int, limit: int) -> int:
+        gone = [post for post, at in self._state.answered_at.items() if at < until][:limit]
+        for post in gone:
+            del self._state.answers[post], self._state.answered_at[post]
+        return len(gone)
+
+    def _decisions(self, until: datetime, keep: int, limit: int) -> int:
+        gone = []
+        for model_id in dict.fromkeys(model_id for model_id, _ in self._state.decisions):
+            own = [entry for entry in self._state.decisions if entry[0] == model_id]
+            gone += [entry for entry in own[: max(0, len(own) - keep)] if entry[1].at < until]
+        self._state.decisions = [entry for entry in self._state.decisions if entry not in gone[:limit]]
+        return len(gone[:limit])
+
+    def _launches(self, until: datetime, _keep: int, limit: int) -> int:
+        rows = self._state.launches.items()
+        gone = [ident for ident, row in rows if row.state in {"ended", "failed"} and row.since < until][:limit]
+        for ident in gone:
+            del self._state.launches[ident]
+        return len(gone)
+
+
+class MemoryUploads(Uploads):
+    """Uploads that a test has put into ``begun``."""
+
+    def __init__(self) -> None:
+        self.begun: list[Upload] = []
+
+    def unfinished(self) -> Iterator[Upload]:
+        """Yield them."""
+        yield from list(self.begun)
+
+    def abort(self, upload: Upload) -> None:
+        """Drop one, if it is there."""
+        self.begun = [other for other in self.begun if other != upload]

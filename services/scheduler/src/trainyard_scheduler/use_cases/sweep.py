@@ -1,0 +1,112 @@
+"""The sweeper: artifacts that no version refers to, and uploads that nobody completed, are removed after a day.
+
+A trainer writes its artifact before its version's row, so a fresh object without a version is work under way. An old
+one was left by a trainer that died in between, or that lost its request to another. It may still become a version's: a
+later run of the same request makes the same bytes, and finds them stored. So nothing of a model with open requests is
+removed, and none can be opened while something is.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from trainyard import logs
+from trainyard.doctor.artifacts import model_of
+from trainyard.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from trainyard.contracts.blobs import BlobInfo, BlobStore
+    from trainyard.contracts.scheduling import Records, Store
+    from trainyard.contracts.upkeep import Uploads
+
+#: A day, and an hour for the clocks of database and store, which may differ.
+SWEEP_AFTER_SECONDS = 25 * 3600.0
+#: Objects, and uploads, that one step removes at most.
+MOST = 100
+_PAGE = 500
+_PREFIX = "models/"
+_log = logs.get(__name__)
+
+
+class Sweeper:
+    """Removes at most :data:`MOST` objects and as many uploads in a step."""
+
+    def __init__(self, store: Store, blobs: BlobStore, uploads: Uploads) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._uploads = uploads
+
+    def step(self) -> int:
+        """Remove what has had its day; return how many objects and uploads.
+
+        Raises:
+            TransientError: the database or the store does not answer; what was removed so far is gone, and audited.
+        """
+        loose = list(islice(self._loose(), MOST))
+        removed = sum(self._sweep(model, keys) for model, keys in _by_model(loose).items())
+        return removed + self._abort()
+
+    def _loose(self) -> Iterator[str]:
+        """Yield the keys of old artifacts without a version, page by page of the listing."""
+        listing = iter(self._blobs.list(_PREFIX))
+        while page := list(islice(listing, _PAGE)):
+            ours = [info for info in page if model_of(info.key) is not None]
+            with self._store.begin() as records:
+                loose = set(records.upkeep.unreferenced([info.key for info in ours]))
+                old = self._old(records, ours)
+            yield from (key for key in old if key in loose)
+
+    def _old(self, records: Records, infos: Sequence[BlobInfo]) -> list[str]:
+        now = records.upkeep.now()
+        return [info.key for info in infos if (now - info.modified_at).total_seconds() > SWEEP_AFTER_SECONDS]
+
+    def _sweep(self, model: str, keys: Sequence[str]) -> int:
+        """Remove a model's loose artifacts, unless it is being trained; they are looked up again under its lock."""
+        removed: list[str] = []
+        failure: TransientError | None = None
+        with self._store.begin() as records:
+            if not records.upkeep.still(model):
+                _log.info("sweep.postponed", model=model, objects=len(keys), reason="it has open requests")
+                return 0
+            for key in records.upkeep.unreferenced(keys):
+                try:
+                    self._blobs.delete(key)
+                except TransientError as e:
+                    failure = e
+                    break
+                removed.append(key)
+            if removed:
+                details = {"objects": len(removed), "keys": removed}
+                records.journal.audit(
+                    actor="scheduler", action="artifact.sweep", subject=f"model/{model}", details=details
+                )
+                records.journal.announce("artifact.swept", f"model/{model}", {"objects": len(removed)})
+                _log.info("sweep.removed", model=model, objects=len(removed))
+        if failure is not None:
+            raise failure
+        return len(removed)
+
+    def _abort(self) -> int:
+        """Abort old uploads: the bucket's own rule does it too, where the store keeps such rules."""
+        with self._store.begin() as records:
+            now = records.upkeep.now()
+        aborted = 0
+        for upload in self._uploads.unfinished():
+            if (now - upload.begun_at).total_seconds() <= SWEEP_AFTER_SECONDS:
+                continue
+            self._uploads.abort(upload)
+            _log.info("sweep.aborted_upload", key=upload.key)
+            aborted += 1
+            if aborted == MOST:
+                break
+        return aborted
+
+
+def _by_model(keys: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(model_of(key) or "", []).append(key)
+    return found
