@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,6 +164,70 @@ def test_request_by_hand(call: Client, warehouse: Warehouse) -> None:
     assert cancelled["state"] == "cancelled"
     assert call("POST", f"/v1/requests/{made['id']}/cancel") == cancelled
     call("POST", "/v1/models/late/requests", 422, json={"settings": {"min_new_rows": 5, "budget_seconds": 0}})
+
+
+def test_requests_of_all_models(call: Client, warehouse: Warehouse) -> None:
+    """Lists hold what single answers do, of one model or all, of one state or all, page by page."""
+    made = []
+    for number in range(3):
+        warehouse.add(5)
+        name = f"late_{number % 2}"
+        call("PUT", f"/v1/models/{name}", 200 if number > 1 else 201, json=MODEL)
+        made.insert(0, call("POST", f"/v1/models/{name}/requests", 201, json={"priority": number}))
+    assert call("GET", "/v1/requests")["items"] == made
+    assert call("GET", "/v1/models/late_0/requests")["items"] == [made[0], made[2]]
+    gone = call("POST", f"/v1/requests/{made[1]['id']}/cancel")
+    assert gone["outcome"] == "cancelled on request, while no trainer held it"
+    assert call("GET", "/v1/requests?state=cancelled")["items"] == [gone]
+    assert call("GET", "/v1/requests?state=queued&limit=10000") == {"items": [made[0], made[2]], "next_cursor": None}
+    first = call("GET", "/v1/requests?limit=1")
+    assert first == {"items": made[:1], "next_cursor": made[0]["id"]}
+    rest = call("GET", f"/v1/requests?limit=2&cursor={first['next_cursor']}")
+    assert [item["id"] for item in rest["items"]] == [made[1]["id"], made[2]["id"]]
+    for query in ("state=asleep", "limit=10001", "limit=0", "cursor=x"):
+        assert call("GET", f"/v1/requests?{query}", 400)["error"]["code"] == "bad_request"
+    call("GET", "/v1/models/nosuch/requests?state=queued", 404)
+
+
+def test_urgency_and_place(call: Client, warehouse: Warehouse) -> None:
+    """A request takes them from its body, else from the policy; wrong ones are listed."""
+    policy = {"min_new_rows": None, "priority": 2, "instance_types": ["g5.xlarge"], "max_age": "7d"}
+    call("PUT", "/v1/models/late", 201, json={**MODEL, "policy": policy})
+    assert call("GET", "/v1/models/late")["policy"]["max_age"] == 604_800
+    warehouse.add(7)
+    wrong = call("POST", "/v1/models/late/requests", 422, json={"priority": 101, "spot": 3, "settings": {"cron": None}})
+    columns = [problem["column"] for problem in wrong["error"]["details"]]
+    assert columns == ["policy.priority", "policy.spot", "settings.cron"]
+    made = call("POST", "/v1/models/late/requests", 201, json={"priority": -1, "spot": False})
+    assert (made["priority"], made["instance_types"], made["spot"]) == (-1, ["g5.xlarge"], False)
+    assert (made["outcome"], made["version"], made["error_class"]) == (None, None, None)
+
+
+def test_explain(call: Client, warehouse: Warehouse) -> None:
+    """It says why a request waits, and who works on it, by the id of the request or of its run."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    made = call("POST", "/v1/models/late/requests", 201)
+    path = f"/v1/requests/{made['id']}/explain"
+    waiting = call("GET", path, key="read")
+    assert (waiting["code"], waiting["queue"]["ahead"], waiting["message"]["unsent"]) == ("waiting_to_be_sent", 0, True)
+    warehouse.claim(made["id"])
+    (run,) = call("GET", "/v1/runs")["items"]
+    held = call("GET", f"/v1/requests/{run['id']}/explain")
+    assert (held["request_id"], held["code"], held["lease"]["holder"]) == (made["id"], "held_by_worker", "test")
+    assert held["attempts"][0]["run_id"] == run["id"]
+    warehouse.finish(made["id"])
+    done = call("GET", path)
+    assert (done["code"], done["sentence"]) == ("done", "it is done: version 1 came of it")
+    call("GET", f"/v1/requests/{uuid.uuid4()}/explain", 404)
+
+
+def test_the_outbox_s_age_is_a_metric(call: Client, warehouse: Warehouse) -> None:
+    """How long the oldest message has waited can be alarmed on."""
+    warehouse.add(3)
+    said = call.send("GET", "/metrics").get_data(as_text=True)
+    (line,) = [line for line in said.splitlines() if line.startswith("trainyard_outbox_oldest_seconds ")]
+    assert float(line.split()[1]) > 0
 
 
 def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:

@@ -20,7 +20,7 @@ from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
-from trainyard.adapters.web import make_app
+from trainyard.adapters.web import Gauge, make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
@@ -53,6 +53,9 @@ _SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
 #: Beyond their time these stay: the newest events for the stream's readers, the newest decisions of each model.
 _EVENTS_KEPT, _DECISIONS_KEPT = 10_000, 100
+_OUTBOX_MEANING = (
+    f"Age of the oldest message that no queue has taken, in seconds; alarm above {relay.MOST_SECONDS:.0f}."
+)
 
 
 def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
@@ -93,6 +96,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         ready=lambda: {"database": reachable(engine)},
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
+        gauges=[Gauge("trainyard_outbox_oldest_seconds", _OUTBOX_MEANING, partial(relay.oldest_seconds, store))],
     )
     hurry = Hurry(Publisher(store, blobs).step)
 

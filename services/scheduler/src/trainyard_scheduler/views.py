@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    return None if at is None else at.isoformat(timespec="microseconds")
 
 
 def model(record: ModelRecord) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class UpkeepContract:
         with world.store.begin() as records:
             for name in ("a", "b", "c"):
                 records.outbox.post("training", TrainingRequest(name))
-            records.outbox.mark_sent([message.id for message in records.outbox.take(2)])
+            records.outbox.mark_sent([message.id for message in records.outbox.take(2, hold_seconds=60)])
         with world.store.begin() as records:
             assert _forget(records.upkeep, "messages", _DAY) == 0
             assert _forget(records.upkeep, "messages", _ALL, limit=1) == 1

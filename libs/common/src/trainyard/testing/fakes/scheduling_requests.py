@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.requests import (
@@ -160,7 +159,10 @@ class MemoryRequests(Requests):
     ) -> list[tuple[str, str]]:
         """Return the page as JSON objects."""
         found = self.page(limit, before, model_id=model_id, state=state)
-        return [(record.id, json.dumps(asdict(record), default=datetime.isoformat)) for record in found]
+        return [
+            (record.id, json.dumps(asdict(record), default=lambda at: at.isoformat(timespec="microseconds")))
+            for record in found
+        ]
 
     def position(self, request_id: str) -> Position:
         """Look at the request among all."""

@@ -1,0 +1,133 @@
+"""`train`, `requests`, `decisions`, `run explain` and the policy's options: what is asked, and what people see."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.client.fake_api import error, page
+
+from trainyard_client.cli.exits import Exit
+
+REQUEST = {"id": "r", "model": "buys", "attempt": 0, "state": "queued", "priority": 5}
+EXPLANATION = {
+    "request_id": "r",
+    "model": "buys",
+    "state": "queued",
+    "code": "waiting_capacity",
+    "sentence": "the cloud had no capacity at 3 tries in a row",
+    "blocked_by": "capacity of the cloud",
+    "to_do": "allow more instance types",
+    "expected_wait_seconds": 61.5,
+    "waited_seconds": 40.2,
+    "priority": 5,
+    "instance_types": ["g5.xlarge"],
+    "queue": {"ahead": 2, "waiting": 3, "running": 1, "mean_seconds": None},
+    "message": {"unsent": False, "sends": 2, "sent_seconds_ago": 7.0, "next_resend_seconds": 113.0},
+    "lease": {"holder": None, "seconds_left": None},
+    "fleet": {"idle": 0, "busy": 1, "last_refusal": "no capacity in eu-north-1"},
+    "attempts": [
+        {"attempt": 1, "state": "failed", "worker": "host:7", "seconds": 3.0, "error_class": "oom", "error": "too big"}
+    ],
+}
+
+
+def test_train_with_urgency_and_place(api, trainyard):
+    """What is given is sent; what is not is the policy's; the next step is named."""
+    api.on("POST", "/v1/models/buys/requests", (201, REQUEST))
+    done = trainyard("train", "buys", "--priority", "5", "--instance-type", "g5.xlarge", "--no-spot")
+    assert api.asked[-1].json == {"priority": 5, "instance_types": ["g5.xlarge"], "spot": False}
+    assert "trainyard run explain r" in done.out
+    trainyard("train", "buys")
+    assert api.asked[-1].json == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "query"),
+    [
+        ((), "/v1/requests", ""),
+        (("--state", "queued"), "/v1/requests", "state=queued"),
+        (("buys",), "/v1/models/buys/requests", ""),
+        (("buys", "--state", "failed"), "/v1/models/buys/requests", "state=failed"),
+    ],
+)
+def test_requests(api, trainyard, arguments, path, query):
+    """Requests are listed with their words, of all models or of one, in all states or in one."""
+    failed = {**REQUEST, "state": "failed", "error_class": "oom", "outcome": "out of memory"}
+    api.on("GET", path, page(failed))
+    done = trainyard("requests", *arguments)
+    assert done.code == Exit.OK
+    assert "oom" in done.out
+    assert "out of memory" in done.out
+    assert query in api.asked[-1].url
+
+
+def test_no_requests(api, trainyard):
+    """An empty list says so, and of what."""
+    api.on("GET", "/v1/requests", page())
+    assert "no training requests yet" in trainyard("requests").out
+    assert "no training requests are queued" in trainyard("requests", "--state", "queued").out
+
+
+def test_explain(api, trainyard):
+    """First the sentence and the next step, then the facts, then the attempts with their error classes."""
+    api.on("GET", "/v1/requests/r/explain", EXPLANATION)
+    out = trainyard("run", "explain", "r").out
+    lines = out.splitlines()
+    assert lines[0] == "the cloud had no capacity at 3 tries in a row"
+    assert lines[1] == "next: allow more instance types"
+    for fact in ("waiting_capacity", "ahead 2", "no capacity in eu-north-1", "oom", "host:7", "40 s", "62 s"):
+        assert fact in out
+    assert json.loads(trainyard("run", "explain", "r", "--json").out) == EXPLANATION
+
+
+def test_explain_without_advice(api, trainyard):
+    """What only takes time has no next step, and what nobody has tried no attempts."""
+    quiet = {**EXPLANATION, "to_do": None, "expected_wait_seconds": None, "attempts": []}
+    api.on("GET", "/v1/requests/r/explain", quiet)
+    out = trainyard("run", "explain", "r").out
+    assert "next:" not in out
+    assert "no attempts yet" in out
+
+
+def test_explain_what_is_not_there(api, trainyard):
+    """The next step names the command that lists requests."""
+    api.on("GET", "/v1/requests/r/explain", (404, error("unknown_request")))
+    done = trainyard("run", "explain", "r")
+    assert done.code == Exit.NOT_FOUND
+    assert "trainyard requests" in done.err
+
+
+def test_decisions(api, trainyard):
+    """Each answer is shown once, with how often and when last it was given."""
+    api.on("GET", "/v1/models/buys/decisions", page(
+        {"at": "t1", "last_at": "t2", "times": 12, "fired": False, "trigger": None, "reason": "not fired: 3 of 9"},
+    ))  # fmt: skip
+    out = trainyard("decisions", "buys").out
+    assert "12" in out
+    assert "not fired: 3 of 9" in out
+
+
+def test_every_policy_option(api, trainyard):
+    """Each option is a key of the policy; lengths of time are sent in seconds."""
+    model = {"name": "buys", "dataset": "d", "label": "y", "task": "auto", "champion": None, "created_at": "t"}
+    api.on("PUT", "/v1/models/buys", (201, {**model, "policy": {"cron": "0 2 * * *"}}))
+    options = {
+        "--min-new-labels": "50", "--min-fraction-new": "0.1", "--max-age": "7d", "--min-interval": "90s",
+        "--cron": "0 2 * * *", "--priority": "-3",
+    }  # fmt: skip
+    flags = ["--on-drift", "--no-on-quality-drop", "--spot", "--instance-type", "a.b", "--instance-type", "c.d"]
+    given = [word for pair in options.items() for word in pair]
+    assert trainyard("model", "create", "buys", "--dataset", "d", "--label", "y", *given, *flags).code == Exit.OK
+    assert api.asked[-1].json["policy"] == {
+        "min_new_labels": 50, "min_fraction_new": 0.1, "max_age": 604_800.0, "min_interval": 90.0,
+        "cron": "0 2 * * *", "priority": -3, "on_drift": True, "on_quality_drop": False, "spot": True,
+        "instance_types": ["a.b", "c.d"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["soon", "-5s", "1w", ""])
+def test_lengths_of_time_that_are_none(trainyard, value):
+    """They are refused before anything is asked."""
+    done = trainyard("model", "create", "buys", "--dataset", "d", "--label", "y", "--max-age", value)
+    assert done.code == Exit.USAGE
