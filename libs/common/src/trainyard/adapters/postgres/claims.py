@@ -20,19 +20,24 @@ MAX_ERROR_CHARS = 4_000
 #: Requests that one claim settles on its way to one that it can take; the rest is left to the next claim.
 _MOST_SETTLED = 20
 
-_CLAIMABLE = """(r.state = 'queued' OR (r.state = 'running' AND coalesce(r.lease_until < clock_timestamp(), true)))"""
+# Said twice so that the planner sees the index of open requests behind it.
+_CLAIMABLE = """r.state IN ('queued', 'running')
+    AND (r.state = 'queued' OR coalesce(r.lease_until < clock_timestamp(), true))"""
 _SUITED = "(CAST(:type AS text) IS NULL OR r.instance_types = '{}' OR :type = ANY(r.instance_types))"
-# The row that is locked is the row that is taken: a rival skips it and sees the next one.
-_SELECT = f"""
+# The row that is locked is the row that is taken: a rival skips it and sees the next one. Names are looked up for it
+# alone, behind the lock.
+_TAKE = f"""
+    WITH taken AS MATERIALIZED (
+        SELECT r.* FROM core.training_request r WHERE {_CLAIMABLE} AND {_SUITED} %s FOR NO KEY UPDATE SKIP LOCKED)
     SELECT CAST(r.id AS text) AS id, r.attempt, r.upto_seq, r.settings, r.trace_id, r.cancel_requested, r.error,
            m.id AS model_id, m.name AS model, m.label, m.task, m.deleted_at IS NOT NULL AS model_deleted,
            d.id AS dataset_id, d.name AS dataset
-    FROM core.training_request r JOIN core.model m ON m.id = r.model_id JOIN core.dataset d ON d.id = m.dataset_id
-    WHERE {_CLAIMABLE} AND {_SUITED}"""  # noqa: S608 - of constants
-_LOCK = "FOR NO KEY UPDATE OF r SKIP LOCKED"
-_NAMED_IF_URGENT = f"""{_SELECT} AND r.id = CAST(:named AS uuid) AND r.priority >= (
-    SELECT max(r.priority) FROM core.training_request r WHERE {_CLAIMABLE} AND {_SUITED}) {_LOCK}"""  # noqa: S608
-_MOST_URGENT = f"{_SELECT} ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1 {_LOCK}"
+    FROM taken r JOIN core.model m ON m.id = r.model_id JOIN core.dataset d ON d.id = m.dataset_id"""  # noqa: S608
+_AND_URGENT = f"""AND r.id = CAST(:named AS uuid) AND r.priority >= (
+    SELECT r.priority FROM core.training_request r WHERE {_CLAIMABLE} AND {_SUITED}
+    ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1)"""  # noqa: S608 - of constants
+_NAMED_IF_URGENT = _TAKE % _AND_URGENT
+_MOST_URGENT = _TAKE % "ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1"
 _NAMED = f"""
     SELECT r.state, {_SUITED} AS suited,
            CAST(extract(epoch FROM r.lease_until - clock_timestamp()) AS float8) AS seconds_left
