@@ -26,17 +26,39 @@ _ALARM = (
     "SELECT id, detector, window_id, reason, numbers, raised_at, request_id::text, outcome FROM core.alarm"
     " WHERE model_id = :model_id"
 )
-_SPAN = "w.window_id, w.version, w.number, w.cut, w.after_seq, w.last_seq, w.began_at, w.ended_at, w.rows"
-# The predictions of a model's version. Those logged before the model was made belong to an earlier one of its name.
-_PREDICTIONS = """
-    core.model m JOIN core.prediction p ON p.model = m.name AND p.version = :version AND p.logged_at >= m.created_at
-    WHERE m.id = :model_id"""
-_MEMBERS = {
-    "rows": f"{_PREDICTIONS} AND p.seq > :after_seq AND p.seq <= :last_seq",
-    "time": f"{_PREDICTIONS} AND p.predicted_at >= :began_at AND p.predicted_at < :ended_at",
-}
-# Sums over the next predictions; one row, of nulls when there are none.
-_BOUNDS = "min(seq) AS first_seq, max(seq) AS last_seq, min(predicted_at) AS began, max(predicted_at) AS ended, count(*) AS rows"
+_WINDOW = """
+    SELECT w.window_id, w.version, w.number, w.cut, w.after_seq, w.last_seq, w.began_at, w.ended_at, w.rows,
+           w.detector, w.outcome, w.report, w.closed_at
+    FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = :detector"""
+_NEXT_ROWS = """
+    SELECT max(seq) AS last_seq, min(predicted_at) AS began, max(predicted_at) AS ended, count(*) AS rows
+    FROM (SELECT seq, predicted_at FROM core.model_prediction
+          WHERE model_id = :model_id AND version = :version AND seq > :after ORDER BY seq LIMIT :rows) next"""
+_NEXT_TIME = """
+    SELECT to_timestamp(place * :seconds) AS began, to_timestamp((place + 1) * :seconds) AS ended
+    FROM (SELECT floor(extract(epoch FROM min(predicted_at)) / :seconds) AS place FROM core.model_prediction
+          WHERE model_id = :model_id AND version = :version
+          AND predicted_at >= coalesce(CAST(:behind AS timestamptz), '-infinity')) next
+    WHERE to_timestamp((place + 1) * :seconds) <= clock_timestamp() - make_interval(secs => :late)"""
+_IN_TIME = """
+    SELECT min(seq) AS first_seq, max(seq) AS last_seq, count(*) AS rows FROM core.model_prediction
+    WHERE model_id = :model_id AND version = :version AND predicted_at >= :began AND predicted_at < :ended"""
+# The predictions of a span. The cut is a constant to the planner, so it follows the index that fits.
+_MEMBERS = """
+    SELECT seq, id, inputs, output FROM core.model_prediction WHERE model_id = :model_id AND version = :version
+    AND (:cut = 'rows' AND seq > :after_seq AND seq <= :last_seq
+         OR :cut = 'time' AND predicted_at >= :began_at AND predicted_at < :ended_at)"""
+_GIVEN = """
+    WITH given AS MATERIALIZED (
+        SELECT DISTINCT p.version, p.seq, p.predicted_at
+        FROM core.feedback f JOIN core.model_prediction p ON p.id = f.prediction_id
+        WHERE p.model_id = :model_id AND f.seq > :after AND f.seq <= :upto)"""
+_LABELLED = """
+    AND EXISTS (
+        SELECT FROM given p WHERE p.version = w.version
+        AND CASE w.cut WHEN 'rows' THEN p.seq > w.after_seq AND p.seq <= w.last_seq
+            ELSE p.predicted_at >= w.began_at AND p.predicted_at < w.ended_at END)
+    ORDER BY w.version, w.number"""
 
 
 class PostgresAlarms(Alarms):
@@ -159,30 +181,18 @@ class PostgresMonitoring(Monitoring):
 
     def recent(self, model_id: int, detector: str, limit: int, *, version: int | None = None) -> list[WindowRecord]:
         """Return the newest windows."""
-        narrowed, order = ("", "closed_at DESC, number") if version is None else ("AND w.version = :version", "number")
-        found = run(
-            self._connection,
-            f"SELECT {_SPAN}, w.detector, w.outcome, w.report, w.closed_at FROM core.monitor_window w"
-            f" WHERE w.model_id = :model_id AND w.detector = :detector {narrowed} ORDER BY {order} DESC LIMIT :limit",
-            model_id=model_id,
-            detector=detector,
-            limit=limit,
-            **({} if version is None else {"version": version}),
+        narrowed = (
+            "ORDER BY w.closed_at DESC, w.number DESC"
+            if version is None
+            else "AND w.version = :version ORDER BY w.number DESC"
         )
-        return [_window(row._asdict()) for row in found]
+        values = {} if version is None else {"version": version}
+        return self._windows(f"{narrowed} LIMIT :limit", model_id, detector, limit=limit, **values)
 
     def cut_rows(self, model_id: int, version: int, last: Span | None, rows: int) -> Span | None:
         """Look for a full window behind the last one."""
         after = 0 if last is None else last.last_seq
-        row = run(
-            self._connection,
-            f"SELECT {_BOUNDS} FROM (SELECT p.seq, p.predicted_at FROM {_PREDICTIONS} AND p.seq > :after"
-            " ORDER BY p.seq LIMIT :rows) next",
-            model_id=model_id,
-            version=version,
-            after=after,
-            rows=rows,
-        ).one()
+        row = run(self._connection, _NEXT_ROWS, model_id=model_id, version=version, after=after, rows=rows).one()
         if row.rows < rows:
             return None
         number = 0 if last is None else last.number + 1
@@ -191,55 +201,32 @@ class PostgresMonitoring(Monitoring):
 
     def cut_time(self, model_id: int, version: int, last: Span | None, seconds: float, late: float) -> Span | None:
         """Look for the first prediction that no window has, and for the multiple that it lies in."""
-        behind = {} if last is None else {"behind": last.ended_at}
-        place = run(
-            self._connection,
-            "SELECT to_timestamp(floor(extract(epoch FROM first) / :seconds) * :seconds) AS began,"
-            " to_timestamp((floor(extract(epoch FROM first) / :seconds) + 1) * :seconds) AS ended"
-            f" FROM (SELECT min(p.predicted_at) AS first FROM {_PREDICTIONS}"
-            f" {'AND p.predicted_at >= :behind' if behind else ''}) next"
-            " WHERE to_timestamp((floor(extract(epoch FROM first) / :seconds) + 1) * :seconds)"
-            " <= clock_timestamp() - make_interval(secs => :late)",
-            model_id=model_id,
-            version=version,
-            seconds=seconds,
-            late=late,
-            **behind,
-        ).one_or_none()
+        of = {"model_id": model_id, "version": version}
+        behind = None if last is None else last.ended_at
+        place = run(self._connection, _NEXT_TIME, **of, seconds=seconds, behind=behind, late=late).one_or_none()
         if place is None:
             return None
-        row = run(
-            self._connection,
-            f"SELECT {_BOUNDS} FROM (SELECT p.seq, p.predicted_at FROM {_MEMBERS['time']}) those",
-            model_id=model_id,
-            version=version,
-            began_at=place.began,
-            ended_at=place.ended,
-        ).one()
+        row = run(self._connection, _IN_TIME, **of, began=place.began, ended=place.ended).one()
         number = 0 if last is None else last.number + 1
         ident = f"v{version}-{seconds:g}s-{place.began.timestamp():.0f}"
-        return Span(ident, version, number, "time", row.first_seq - 1, row.last_seq, place.began, place.ended, row.rows)
+        bounds = (row.first_seq - 1, row.last_seq, place.began, place.ended)
+        return Span(ident, version, number, "time", *bounds, row.rows)
 
     def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
         """Stream the inputs; of a long window every second, third ... prediction by its number."""
-        members, values = _members(model_id, span)
         every = -(-span.rows // most)
-        statement = sa.text(f"SELECT p.inputs FROM {members} AND p.seq % :every = 0 ORDER BY p.seq")
-        yield from self._connection.execute(
-            statement, {**values, "every": every}, execution_options={"yield_per": _FETCH}
-        ).scalars()
+        for row in self._members(f"{_MEMBERS} AND seq % :every = 0 ORDER BY seq", model_id, span, every=every):
+            yield row.inputs
 
     def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
         """Stream outputs and labels."""
-        members, values = _members(model_id, span)
-        statement = sa.text(
-            f"""
-            SELECT those.output, f.label IS NOT NULL, f.label FROM (SELECT p.id, p.seq, p.output FROM {members}) those
+        statement = f"""
+            WITH those AS ({_MEMBERS})
+            SELECT those.output, f.label IS NOT NULL, f.label FROM those
             LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = those.id
                                ORDER BY seq DESC LIMIT 1) f ON true
-            ORDER BY those.seq"""
-        )
-        for row in self._connection.execute(statement, values, execution_options={"yield_per": _FETCH}):
+            ORDER BY those.seq"""  # noqa: S608 - put together of constants
+        for row in self._members(statement, model_id, span):
             yield Scored(*row)
 
     def feedback_upto(self, after: int, limit: int) -> int:
@@ -255,32 +242,13 @@ class PostgresMonitoring(Monitoring):
 
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""
-        found = run(
-            self._connection,
-            f"""
-            SELECT {_SPAN} FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = 'quality' AND EXISTS (
-                SELECT FROM core.feedback f JOIN core.prediction p ON p.id = f.prediction_id
-                JOIN core.model m ON m.id = :model_id AND p.model = m.name
-                WHERE f.seq > :after AND f.seq <= :upto AND p.version = w.version
-                AND CASE w.cut WHEN 'rows' THEN p.seq > w.after_seq AND p.seq <= w.last_seq
-                    ELSE p.predicted_at >= w.began_at AND p.predicted_at < w.ended_at END)
-            ORDER BY w.version, w.number""",
-            model_id=model_id,
-            after=after,
-            upto=upto,
-        )
-        return [Span(**row) for row in found.mappings()]
+        found = self._windows(_LABELLED, model_id, "quality", before=_GIVEN, after=after, upto=upto)
+        return [window.span for window in found]
 
     def due(self, model_id: int, limit: int) -> list[Span]:
         """Return windows that wait no longer."""
-        found = run(
-            self._connection,
-            f"SELECT {_SPAN} FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = 'quality'"
-            " AND w.due_at <= clock_timestamp() ORDER BY w.due_at LIMIT :limit",
-            model_id=model_id,
-            limit=limit,
-        )
-        return [Span(**row) for row in found.mappings()]
+        waiting = "AND w.due_at <= clock_timestamp() ORDER BY w.due_at LIMIT :limit"
+        return [window.span for window in self._windows(waiting, model_id, "quality", limit=limit)]
 
     def age(self, span: Span) -> float:
         """Return the seconds since the span ended."""
@@ -319,15 +287,19 @@ class PostgresMonitoring(Monitoring):
             **vars(span),
         )
 
+    def _windows(
+        self, which: str, model_id: int, detector: str, *, before: str = "", **values: Any
+    ) -> list[WindowRecord]:
+        found = run(self._connection, f"{before}{_WINDOW} {which}", model_id=model_id, detector=detector, **values)
+        return [_window(row._asdict()) for row in found]
 
-def _members(model_id: int, span: Span) -> tuple[str, dict[str, Any]]:
-    """Return the predictions of the span as SQL, and its values."""
-    bounds = ("after_seq", "last_seq") if span.cut == "rows" else ("began_at", "ended_at")
-    return _MEMBERS[span.cut], {
-        "model_id": model_id,
-        "version": span.version,
-        **{name: getattr(span, name) for name in bounds},
-    }
+    def _members(self, statement: str, model_id: int, span: Span, **values: Any) -> Iterator[Any]:
+        """Stream what a statement over the span's predictions finds."""
+        yield from self._connection.execute(
+            sa.text(statement),
+            {"model_id": model_id, **vars(span), **values},
+            execution_options={"yield_per": _FETCH},
+        )
 
 
 def _window(row: dict[str, Any]) -> WindowRecord:

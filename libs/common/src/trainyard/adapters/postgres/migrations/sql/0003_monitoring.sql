@@ -5,6 +5,11 @@ ALTER TABLE core.version ADD COLUMN profile jsonb;               -- of the rows 
 CREATE INDEX prediction_by_version ON core.prediction (model, version, seq);
 CREATE INDEX prediction_by_time ON core.prediction (model, version, predicted_at);
 
+-- The predictions of a model. Those logged before it was made belong to an earlier one of its name.
+CREATE VIEW core.model_prediction AS
+    SELECT m.id AS model_id, p.version, p.seq, p.id, p.inputs, p.output, p.predicted_at
+    FROM core.model m JOIN core.prediction p ON p.model = m.name AND p.logged_at >= m.created_at;
+
 CREATE TABLE core.monitor_window (
     model_id  bigint NOT NULL REFERENCES core.model (id),
     detector  text NOT NULL CHECK (detector IN ('drift', 'quality')),
