@@ -11,10 +11,11 @@
 
 Two samples of one distribution differ too, small ones much. With m and n rows and B bins the index is about
 ``(1/m + 1/n)`` times chi-square with B - 1 degrees of freedom (Yurdakul, "Statistical Properties of the Population
-Stability Index", 2018); the distance is about ``sqrt(2/pi * (1/m + 1/n)) * integral sqrt(F (1 - F))`` (del Barrio, Giné
-and Matrán, "Central limit theorems for the Wasserstein distance", 1999). What chance explains on average is taken
+Stability Index", 2018); the distance is about ``sqrt(2/pi * (1/m + 1/n)) * integral sqrt(F (1 - F))`` (del Barrio,
+Giné and Matrán, "Central limit theorems for the Wasserstein distance", 1999). What chance explains on average is taken
 off, and an effect counts only when it lies beyond the band that chance leaves once in a thousand windows, over all
-features together (Bonferroni). Bins in which either side should have fewer than 5 rows are taken as one (Cochran, 1954).
+features together (Bonferroni). Bins in which either side should have fewer than 5 rows are taken as one (Cochran,
+1954).
 """
 
 from __future__ import annotations

@@ -168,6 +168,10 @@ class Monitoring(Protocol):
         """Return the place of the last of the next ``limit`` labels; ``after`` when there are none."""
         ...
 
+    def waiting_labels(self, limit: int) -> int:
+        """Return how many of the newest ``limit`` labels, of all models, are of predictions not (yet) in the log."""
+        ...
+
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows whose predictions got labels at the places ``after`` < seq <= ``upto``."""
         ...

@@ -186,7 +186,7 @@ class PostgresMonitoring(Monitoring):
             if version is None
             else "AND w.version = :version ORDER BY w.number DESC"
         )
-        values = {} if version is None else {"version": version}
+        values: dict[str, Any] = {} if version is None else {"version": version}
         return self._windows(f"{narrowed} LIMIT :limit", model_id, detector, limit=limit, **values)
 
     def cut_rows(self, model_id: int, version: int, last: Span | None, rows: int) -> Span | None:
@@ -239,6 +239,17 @@ class PostgresMonitoring(Monitoring):
             limit=limit,
         ).scalar_one()
         return upto
+
+    def waiting_labels(self, limit: int) -> int:
+        """Count the labels without a prediction."""
+        waiting: int = run(
+            self._connection,
+            "SELECT count(*) FROM (SELECT prediction_id FROM core.feedback ORDER BY seq DESC LIMIT :limit) newest"
+            " WHERE prediction_id IS NOT NULL"
+            " AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = newest.prediction_id)",
+            limit=limit,
+        ).scalar_one()
+        return waiting
 
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""

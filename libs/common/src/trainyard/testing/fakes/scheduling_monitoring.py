@@ -154,6 +154,11 @@ class MemoryMonitoring(Monitoring):
         """Return the place of the last of the next labels."""
         return max(after, min(len(self._state.labels), after + limit))
 
+    def waiting_labels(self, limit: int) -> int:
+        """Count the labels without a prediction."""
+        known = {row.id for row in self._state.predictions}
+        return sum(prediction_id not in known for prediction_id, _ in self._state.labels[-limit:])
+
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""
         given = {prediction_id for prediction_id, _ in self._state.labels[after:upto]}
