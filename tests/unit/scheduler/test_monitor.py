@@ -102,7 +102,7 @@ class Scene:
             answered = {1: 0}
             for row in self.store.state.predictions:
                 answered[row.version] = answered.get(row.version, 0) + 1
-            labels = len(self.store.state.labels)
+            labels = len(self.store.state.feedback)
             windows = [{"version": v, "predictions": n, "labels": labels} for v, n in answered.items()]
             return quality.watched(records, model, windows)
 

@@ -146,22 +146,22 @@ class MemoryMonitoring(Monitoring):
 
     def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
         """Yield outputs and labels."""
-        latest = dict(self._state.labels)
+        latest = dict(self._state.feedback)
         for _, row in self._members(model_id, span):
             yield Scored(row.output, row.id in latest, latest.get(row.id))
 
     def feedback_upto(self, after: int, limit: int) -> int:
         """Return the place of the last of the next labels."""
-        return max(after, min(len(self._state.labels), after + limit))
+        return max(after, min(len(self._state.feedback), after + limit))
 
     def waiting_labels(self, limit: int) -> int:
         """Count the labels without a prediction."""
         known = {row.id for row in self._state.predictions}
-        return sum(prediction_id not in known for prediction_id, _ in self._state.labels[-limit:])
+        return sum(prediction_id not in known for prediction_id, _ in self._state.feedback[-limit:])
 
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""
-        given = {prediction_id for prediction_id, _ in self._state.labels[after:upto]}
+        given = {prediction_id for prediction_id, _ in self._state.feedback[after:upto]}
         return [
             span
             for span in self._quality_spans(model_id)
