@@ -52,8 +52,6 @@ class MemoryAlarms(Alarms):
         number, now = next(self._state.numbers), self._state.clock.now()
         alarm = Alarm(number, detector, window_id, reason, dict(numbers), now, None, held)
         self._state.alarms.append((model_id, alarm))
-        if held is not None:
-            self._state.held_alarms.add(number)
         return True
 
     def spent(self, model_id: int) -> Spent:
@@ -62,7 +60,7 @@ class MemoryAlarms(Alarms):
         ages = [
             (now - alarm.raised_at).total_seconds()
             for owner, alarm in self._state.alarms
-            if owner == model_id and alarm.id not in self._state.held_alarms
+            if owner == model_id and (alarm.outcome is None or alarm.request_id is not None)
         ]
         return Spent(sum(age < 86_400 for age in ages), min(ages, default=None))
 
