@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trainyard.testing.fakes.scheduling_state import Logged, State
+
+
+def _stored(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value as JSON brings it back; TypeError or ValueError for what JSON does not have."""
+    stored: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    return stored
 
 
 class MemoryAlarms(Alarms):
@@ -50,7 +57,7 @@ class MemoryAlarms(Alarms):
         if (model_id, detector, window_id) in known:
             return False
         number, now = next(self._state.numbers), self._state.clock.now()
-        alarm = Alarm(number, detector, window_id, reason, dict(numbers), now, None, held)
+        alarm = Alarm(number, detector, window_id, reason, _stored(numbers), now, None, held)
         self._state.alarms.append((model_id, alarm))
         return True
 
@@ -194,7 +201,7 @@ class MemoryMonitoring(Monitoring):
         key, now = (model_id, detector, span.window_id), self._state.clock.now()
         earlier = self._state.windows.get(key)
         closed_at = now if earlier is None else earlier.record.closed_at
-        record = WindowRecord(detector, span, outcome, dict(report), closed_at)
+        record = WindowRecord(detector, span, outcome, _stored(report), closed_at)
         self._state.windows[key] = Window(record, None if again_in is None else now + timedelta(seconds=again_in))
 
     def _of(self, model_id: int, version: int) -> list[tuple[int, Logged]]:
