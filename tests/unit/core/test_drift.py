@@ -221,6 +221,13 @@ def test_nothing_to_tell(fitted: list[float], window: list[Any]) -> None:
     assert effect.strength(min_effect=0.2, min_distance=0.3) == 0.0
 
 
+def test_a_distance_beyond_the_float_range() -> None:
+    """A window whose distance is no number any more has none, and is seen by its index."""
+    effect = one("x", "float", np.linspace(0, 1, 500), [1.7e308] * 200)
+    assert effect.distance is None
+    assert effect.strength(min_effect=0.2, min_distance=0.3) >= 2
+
+
 @pytest.mark.parametrize("value", [4.0, 6.0])
 def test_a_constant_that_changes(value: float) -> None:
     """A column that was constant drifts when it moves to either side."""

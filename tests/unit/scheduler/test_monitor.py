@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.monitoring import Reference, Spent
+from trainyard.contracts.scheduling import Answered
 from trainyard.drift import Effect, profile_of
 from trainyard.monitoring_policy import MonitoringPolicy
-from trainyard.policy import Policy
 from trainyard.schema import Column
 from trainyard.testing.fakes import MemoryStore
 from trainyard_scheduler.domain.monitoring import allowed_drop, held_back, judge_drift, judge_quality
@@ -423,6 +423,7 @@ def test_quality_of_numbers() -> None:
     assert judged(truth, said, {"rmse": 0.8}, max_quality_drop=0.3).outcome == "steady"
     assert judged(truth, said, {"mae": 0.5}, metric="mae").outcome == "alarm"
     assert judged(["x"] * 100, said, {"rmse": 1.0}).summary.endswith("they give the metric no value")
+    assert judged([10**400] * 100, said, {"rmse": 1.0}).outcome == "not_enough_data"
     assert judged([True] * 100, said, {"rmse": 1.0}).outcome == "not_enough_data"
     assert judged(truth, said, {}).summary.endswith("the version has no rmse on its hold-out")
 
@@ -461,17 +462,38 @@ def test_held_back(spent: Spent, said: str | None) -> None:
     assert (found or "").split(" ago")[0].replace("60 min", "1 h") == (said or "").split(" ago")[0]
 
 
-def test_intervals_are_shown() -> None:
-    """Each version's live metrics come with their intervals."""
-    from trainyard.contracts.scheduling import Answered  # noqa: PLC0415
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    rows = [
-        Answered(1, at, {"prediction": p > 0.5, "probabilities": {"true": p, "false": 1 - p}}, True, label)
-        for p, label in [(0.9, True), (0.4, True), (0.2, False), (0.6, False)] * 5
-    ]
-    (window,) = quality.quality(rows, since=at, confidence=0.9)
-    interval = window["intervals"]["roc_auc"]
-    assert interval["low"] < interval["value"] == window["metrics"]["roc_auc"] < interval["high"]
-    assert quality.quality([replace(rows[0], label="x", output={"prediction": 1.0})], since=at)[0]["intervals"] == {}
-    assert Policy().monitoring.confidence == 0.99
+
+def answered(p: float, label: Any, version: int = 1) -> Answered:
+    """Return a binary answer and its label."""
+    output = {"prediction": p > 0.5, "probabilities": {"true": p, "false": 1 - p}}
+    return Answered(version, AT, output, label is not None, label)
+
+
+def test_intervals_are_shown() -> None:
+    """Each version's live metrics come with their intervals, newest version first, from its labelled predictions."""
+    rows = [answered(p, label) for p, label in [(0.9, True), (0.4, True), (0.2, False), (0.6, False)] * 5]
+    rows += [answered(0.9, None), answered(0.9, "x", 2), answered(0.9, None, 3)]
+    unlabelled, strange, first = quality.quality(rows, since=AT, confidence=0.9)
+    interval = first["intervals"]["roc_auc"]
+    assert interval["low"] < interval["value"] == first["metrics"]["roc_auc"] < interval["high"]
+    assert (first["predictions"], first["labels"], first["metrics"]["accuracy"]) == (21, 20, 0.5)
+    assert (strange["metrics"], strange["intervals"]) == ({"accuracy": 0.0}, {})
+    assert (unlabelled["labels"], unlabelled["metrics"], unlabelled["intervals"]) == (0, {}, {})
+    assert quality.quality(rows, since=AT + timedelta(seconds=1)) == []
+
+
+def test_live_metrics_of_numbers() -> None:
+    """Errors of numbers; a label that is none, or whose square leaves the float range, is left out."""
+
+    def value(label: Any) -> Answered:
+        return Answered(1, AT, {"prediction": 1.0}, has_label=True, label=label)
+
+    (window,) = quality.quality([value(2.0), value(4.0), value("x"), value(True)], since=AT)
+    assert window["metrics"] == {"rmse": pytest.approx(5**0.5), "mae": 2.0}
+    assert window["intervals"]["mae"]["value"] == 2.0
+    assert quality.quality([value("x")], since=AT)[0]["metrics"] == {}
+    assert quality.quality([value(1e300)], since=AT)[0]["metrics"] == {"mae": 1e300}
+    (one_class,) = quality.quality([answered(0.9, label=True)] * 2, since=AT)
+    assert "roc_auc" not in one_class["metrics"]

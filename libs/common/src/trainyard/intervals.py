@@ -121,8 +121,6 @@ def _r2(labels: npt.NDArray[Any], answers: FloatArray, z: float) -> Interval | N
         rows = generator.integers(0, len(labels), len(labels))
         if float(labels[rows].std()) > 0.0:
             found.append(metrics.r2(labels[rows], answers[rows]))
-    if not found:
-        return None
     tail = 1.0 - NormalDist().cdf(z)
     low, high = np.quantile(found, [tail, 1.0 - tail]).tolist()
     return Interval(metrics.r2(labels, answers), low, high)
