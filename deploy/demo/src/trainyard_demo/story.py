@@ -141,7 +141,7 @@ class Story:
         batch = user.push(known)
         narrator.step(
             f"{len(known):,} real flights of at least {plan.drift_miles:,} miles arrived, chosen by hand so that what "
-            "comes in is unlike what was learnt: nothing is asked for"
+            "comes in is unlike what was learnt (a season that it may not know comes on top): nothing is asked for"
         )
         before = user.newest_alarm()
         asked = self._ask(asked_for)
