@@ -29,7 +29,7 @@ from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import keys, policies, relay
+from trainyard_scheduler.use_cases import keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.forget import Keep, forget
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
@@ -48,6 +48,7 @@ _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
+_MONITOR_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
 _SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
@@ -169,6 +170,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
             period=_FORGET_SECONDS,
         ),
         loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
+        loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)
 

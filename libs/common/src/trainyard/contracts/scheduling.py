@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.answers import Answers
     from trainyard.contracts.api_keys import ApiKeys
     from trainyard.contracts.launches import Launches
-    from trainyard.contracts.monitoring import Alarms
+    from trainyard.contracts.monitoring import Alarms, Monitoring
     from trainyard.contracts.outbox import Outbox
     from trainyard.contracts.registry import Models, Versions
     from trainyard.contracts.requests import Requests
@@ -104,6 +104,7 @@ class Records(Protocol):
     predictions: ScoredLog
     alarms: Alarms
     upkeep: Upkeep
+    monitoring: Monitoring
 
 
 class Store(Protocol):
