@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 POLICY_ACTOR = "policy"
 _VISIBILITY_SECONDS = 30
-#: Soon, because nothing changes for a message that cannot be read: after five receives it is a dead letter.
-_UNREADABLE_AGAIN_SECONDS = 2
+#: Soon, because nothing changes for a message that cannot be read, yet not before those behind it had their turn.
+_UNREADABLE_AGAIN_SECONDS = 5
 _log = logs.get(__name__)
 
 
