@@ -46,6 +46,10 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack
 
+.PHONY: mutation
+mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
+	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
+
 .PHONY: verify
 verify: lint types test emulators ## What CI runs
 
