@@ -161,8 +161,7 @@ def test_throttled_call_is_an_outage(clients: AwsClients) -> None:
     """A throttled call says so: nothing was received, and the message is nobody's loss."""
     with _playing(clients.sqs) as sqs:
         sqs.add_response("get_queue_url", {"QueueUrl": _URL})
-        for _ in range(3):
-            sqs.add_client_error("receive_message", "RequestThrottled", http_status_code=400)
+        sqs.add_client_error("receive_message", "RequestThrottled", http_status_code=400)
         queue = SqsQueue(clients.sqs, "q")
         with pytest.raises(TransientError, match="receive from queue q: RequestThrottled"):
             queue.receive(limit=1, wait_seconds=0, visibility_seconds=1)
