@@ -44,7 +44,8 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 
 .PHONY: emulators
 emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack
+	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison $(wildcard tests/cases) \
+	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack
 
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
