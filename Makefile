@@ -42,16 +42,17 @@ lint: $(STATE)/dev ## ruff and the dependency rules
 types: $(STATE)/dev ## mypy, strict on libs/common
 	$(BIN)/mypy
 
+.PHONY: emulators
+emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
+	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison $(wildcard tests/cases) \
+	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack
+
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
 
-.PHONY: contract-localstack
-contract-localstack: $(STATE)/dev $(STATE)/localstack.made ## The contract suites of AWS on a third emulator, LocalStack
-	$(BIN)/python -m pytest tests/contract tests/integration/aws --aws localstack -k localstack
-
 .PHONY: verify
-verify: lint types test contract-localstack ## What CI runs
+verify: lint types test emulators ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older

@@ -157,6 +157,54 @@ def test_failed_extension_is_not_a_lost_message(clients: AwsClients) -> None:
             SqsQueue(clients.sqs, "q").extend("r", 60)
 
 
+def test_throttled_call_is_an_outage(clients: AwsClients) -> None:
+    """A throttled call says so: nothing was received, and the message is nobody's loss."""
+    with _playing(clients.sqs) as sqs:
+        sqs.add_response("get_queue_url", {"QueueUrl": _URL})
+        sqs.add_client_error("receive_message", "RequestThrottled", http_status_code=400)
+        queue = SqsQueue(clients.sqs, "q")
+        with pytest.raises(TransientError, match="receive from queue q: RequestThrottled"):
+            queue.receive(limit=1, wait_seconds=0, visibility_seconds=1)
+        sqs.add_response("receive_message", {})
+        assert queue.receive(limit=1, wait_seconds=0, visibility_seconds=1) == []
+
+
+def test_delay_and_type_are_sent_only_when_given(clients: AwsClients) -> None:
+    """Without a delay the queue's own counts, and a message without a type carries no attribute."""
+    asked = {
+        "QueueUrl": _URL,
+        "Entries": [
+            {"Id": "0", "MessageBody": "x", "DelaySeconds": 900},
+            {
+                "Id": "1",
+                "MessageBody": "y",
+                "MessageAttributes": {"type": {"DataType": "String", "StringValue": "T"}},
+            },
+        ],
+    }
+    sent = [{"Id": str(i), "MessageId": "m", "MD5OfMessageBody": "x"} for i in range(2)]
+    with _playing(clients.sqs) as sqs:
+        sqs.add_response("get_queue_url", {"QueueUrl": _URL})
+        sqs.add_response("send_message_batch", {"Successful": sent, "Failed": []}, asked)
+        messages = [Outgoing("", "x", delay_seconds=900), Outgoing("T", "y")]
+        assert SqsQueue(clients.sqs, "q").send(messages) == []
+
+
+def test_dead_letters_are_moved_by_the_service_where_it_does_that(clients: AwsClients) -> None:
+    """A started task is True; a refusal, for whatever reason, is False and leaves the work to the caller."""
+    arn = "arn:aws:sqs:us-east-1:000000000000:q"
+    with _playing(clients.sqs) as sqs:
+        sqs.add_response("get_queue_url", {"QueueUrl": _URL})
+        queue = SqsQueue(clients.sqs, "q")
+        sqs.add_response("get_queue_attributes", {"Attributes": {"QueueArn": arn}})
+        sqs.add_response("start_message_move_task", {"TaskHandle": "t"}, {"SourceArn": arn})
+        assert queue.move_back()
+        for code in ("InvalidAction", "AccessDenied", "AWS.SimpleQueueService.UnsupportedOperation"):
+            sqs.add_response("get_queue_attributes", {"Attributes": {"QueueArn": arn}})
+            sqs.add_client_error("start_message_move_task", code)
+            assert not queue.move_back()
+
+
 # --- S3 ---
 
 

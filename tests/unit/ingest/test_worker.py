@@ -73,7 +73,12 @@ def _event(key, etag):
         ("landing/shop.csv", None),
         ("landing/Shop/a.csv", None),
         ("models/shop/a.csv", None),
+        ("landing/shop/a\0.csv", None),
+        ("landing/shop/\ud800.csv", None),
+        ("landing/shop/" + "a" * 1_008 + ".csv", None),
+        ("landing/shop/" + "a" * 1_007 + ".csv", ("shop", "csv")),
     ],
+    ids=range(14),
 )
 def test_landing_keys(key, found):
     """Dataset and format come from the key; other keys are no landing files."""
@@ -164,8 +169,39 @@ def test_not_a_notification(body):
         created_objects(body)
 
 
+@pytest.mark.parametrize("etag", ["", "a b", "x\r\ny", "x\0", "é", "x" * 129])
+def test_not_an_etag(etag):
+    """What could not stand in a header is never asked for: no answer would ever come."""
+    with pytest.raises(MessageError):
+        created_objects(_event(KEY, etag).body)
+
+
+def test_nesting_without_end():
+    """JSON that is deeper than the stack is no notification, and ends nothing."""
+    with pytest.raises(MessageError):
+        created_objects("[" * 100_000)
+
+
+def test_message_that_makes_the_handler_crash(world):
+    """A fault in the handling of one message ends neither the loop nor those behind it; it becomes a dead letter."""
+    handled = []
+
+    def handle(message):
+        if message.body == "bad":
+            raise ZeroDivisionError
+        handled.append(message.body)
+
+    world.queue.send([Outgoing("any", "bad"), Outgoing("any", "good")])
+    consumer = world.consumer(handle)
+    for _ in range(7):
+        consumer.step()
+        world.clock.advance(61)
+    assert handled == ["good"]
+    assert (world.queue.depth().total, world.dead.depth().total) == (0, 1)
+
+
 def test_poison_goes_to_the_dead_letters(world):
-    """A message that can never be handled is left alone until the queue gives it up; others pass it."""
+    """A message that can never be handled is given back until the queue gives it up; others pass it."""
     etag = world.blobs.put(KEY, b"id\n1\n")
     world.queue.send([Outgoing("any", "nonsense"), _event(KEY, etag)])
     consumer = world.consumer()

@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("trainyard")
     group.addoption(
         "--aws",
-        default="ministack,moto",
+        default="ministack",
         help="the AWS emulators for tests marked any_aws: some of ministack, moto, localstack (default: %(default)s)",
     )
     group.addoption(
