@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from trainyard.adapters.aws.clients import AwsClients
-from trainyard.adapters.aws.ec2 import Ec2Fleet
+from trainyard.adapters.aws.ec2 import Ec2Fleet, Places
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
+from trainyard.adapters.aws.prices import Ec2Prices, load_table
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.doctor import PostgresEvidence
@@ -25,10 +26,12 @@ from trainyard.contracts.fleet import LaunchSpec
 from trainyard.doctor import Doctor
 from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
+from trainyard_scheduler.domain.fleet import Rules
+from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import keys, policies, relay
-from trainyard_scheduler.use_cases.fleet import FleetKeeper
+from trainyard_scheduler.use_cases import costs, keys, policies, relay
+from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.resend import Reconciler
 
@@ -43,6 +46,7 @@ _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
+_COSTS_SECONDS = 2.0
 _FORGET_SECONDS = 60.0
 _LONG_POLL_SECONDS = 2
 #: Sent messages stay that long, for whoever wants to know what was sent.
@@ -70,7 +74,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
     services = web.Services(
         store=store,
         fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
-        fleet_max=config.fleet_max,
+        fleet_rules=fleet_rules(config),
         queues={name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
         doctor=Doctor(PostgresEvidence(engine), blobs),
         events=EventStreams(store, lambda: Listener(database_url), clock),
@@ -133,9 +137,11 @@ def build_program(config: Config, stop: threading.Event) -> Program:
     )
     keeper = FleetKeeper(
         store,
-        Ec2Fleet(clients.ec2, config.env, on_missing=setup.ensure),
-        spec=LaunchSpec(config.instance_types, config.spot),
-        fleet_max=config.fleet_max,
+        Ec2Fleet(clients.ec2, config.env, places=Places(config.subnets, config.zones), on_missing=setup.ensure),
+        Ec2Prices(clients.ec2, config.aws_region, load_table(config.prices)),
+        rules=fleet_rules(config),
+        looks=Looks(lambda: queues["training"].depth().total, config.fleet_poll_seconds),
+        clock=SystemClock(),
     )
 
     loop = partial(Loop, stop=stop)
@@ -149,6 +155,20 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
+        loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
         loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)
+
+
+def fleet_rules(config: Config) -> Rules:
+    """Return the settings that the fleet is run by."""
+    return Rules(
+        spec=LaunchSpec(config.instance_types, config.spot),
+        fleet_max=config.fleet_max,
+        spot_patience_seconds=config.spot_patience_seconds,
+        target_wait_seconds=config.target_wait_seconds,
+        patience=Patience(config.boot_seconds, config.silent_seconds),
+        max_hours_per_day=config.fleet_max_hours_per_day,
+        max_usd_per_day=config.fleet_max_usd_per_day,
+    )

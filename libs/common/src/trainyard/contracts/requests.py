@@ -110,7 +110,10 @@ class OpenRequest:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One attempt to serve a request; ``progress`` and ``trials`` are JSON as the trainer wrote them."""
+    """One attempt to serve a request; ``progress`` and ``trials`` are JSON as the trainer wrote them.
+
+    ``cost_usd`` is what its instance cost meanwhile, in US dollars: None until it ended, or where no price is known.
+    """
 
     id: str
     request_id: str
@@ -125,6 +128,8 @@ class RunRecord:
     error: str | None
     trials: Sequence[Mapping[str, Any]]
     version: int | None
+    instance_type: str | None = None
+    cost_usd: float | None = None
 
 
 class Requests(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_scheduler.web import keys, models, requests, status, versions
+from trainyard_scheduler.web import fleet, keys, models, requests, status, versions
 from trainyard_scheduler.web.status import Services
 
 if TYPE_CHECKING:
@@ -20,5 +20,6 @@ def routes(services: Services) -> list[Route]:
         *requests.routes(services.store),
         *versions.routes(services.store),
         *keys.routes(services.store),
+        *fleet.routes(services),
         *status.routes(services),
     ]

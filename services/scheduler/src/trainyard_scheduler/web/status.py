@@ -1,4 +1,4 @@
-"""Routes that show what is going on: fleet, queues, audit log, doctor, events."""
+"""Routes that show what is going on: queues, audit log, doctor, events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue
     from trainyard.contracts.scheduling import Store
     from trainyard.doctor import Doctor
+    from trainyard_scheduler.domain.fleet import Rules
     from trainyard_scheduler.events import EventStreams
 
 
@@ -28,7 +29,7 @@ class Services:
 
     store: Store
     fleet: Fleet
-    fleet_max: int
+    fleet_rules: Rules
     queues: Mapping[str, tuple[Queue, Queue]]
     doctor: Doctor
     events: EventStreams
@@ -36,18 +37,6 @@ class Services:
 
 def routes(services: Services) -> list[Route]:
     store = services.store
-
-    def fleet() -> Any:
-        instances = services.fleet.instances()
-        with store.begin() as records:
-            waiting = len(records.requests.open_requests())
-            launches = records.launches.open()
-        return 200, {
-            "instances": [views.instance(instance) for instance in instances],
-            "launches": [views.launch(launch) for launch in launches],
-            "open_requests": waiting,
-            "max": services.fleet_max,
-        }
 
     def queues() -> Any:
         return 200, {
@@ -75,7 +64,6 @@ def routes(services: Services) -> list[Route]:
 
     get = partial(Route, "GET")
     return [
-        get("/v1/fleet", fleet, "read", "Instances, launches and open requests"),
         get("/v1/queues", queues, "read", "How many messages each queue holds"),
         get("/v1/audit", audit, "admin", "Who changed what, newest first"),
         get("/v1/doctor", doctor, "admin", "Whether everything fits together, and how to mend what does not"),

@@ -28,7 +28,7 @@ _REQUEST = """
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id"""
 _RUN = """
     SELECT u.id::text, u.request_id::text, m.name AS model, u.attempt, u.state, u.worker, u.instance_id, u.progress,
-           u.started_at, u.ended_at, u.error, v.version
+           u.started_at, u.ended_at, u.error, v.version, u.instance_type, u.cost_usd
     FROM core.run u JOIN core.training_request r ON r.id = u.request_id JOIN core.model m ON m.id = r.model_id
     LEFT JOIN core.version v ON v.run_id = u.id"""
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from trainyard.auth import make_key, parse_key
-from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.contracts.requests import COUNTED_STATES, NewRequest
 from trainyard.errors import ServiceError
@@ -17,8 +16,6 @@ from trainyard.policy import Policy
 if TYPE_CHECKING:
     from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records, Store
-
-_SPEC = LaunchSpec(("c7i.large",), spot=True)
 
 
 class World(Protocol):
@@ -241,25 +238,6 @@ class SchedulingContract:
             assert records.outbox.waiting("training") == []
             assert records.outbox.waiting("arrived") == [second.outgoing]
             assert records.outbox.forget_sent(older_than_seconds=3600) == 0
-
-    def test_launches(self, world: World) -> None:
-        """A launch goes from asked to launched to ended; failures count until one succeeds."""
-        with world.store.begin() as records:
-            ledger = records.launches
-            ledger.lock()
-            failed, good = ledger.ask(_SPEC), ledger.ask(_SPEC)
-            taken = ledger.take(failed)
-            assert taken is not None
-            assert (taken.state, taken.spec) == ("asked", _SPEC)
-            ledger.failed(failed, "no capacity")
-            assert (ledger.take(failed), ledger.failures().count) == (None, 1)
-            ledger.launched(good, "i-1", "c7i.large")
-            assert [(launch.id, launch.state, launch.instance_id) for launch in ledger.open()] == [
-                (good, "launched", "i-1")
-            ]
-            assert ledger.failures().count == 0
-            ledger.ended([good])
-            assert ledger.open() == []
 
     def test_keys(self, world: World) -> None:
         """A key is registered once, listed, live until it is revoked."""
