@@ -136,7 +136,7 @@ class FleetPlan:
     @property
     def caps(self) -> tuple[Cap, ...]:
         """The limits that are reached, each once."""
-        return tuple(dict.fromkeys(pool.cap for pool in self.pools if pool.cap is not None))
+        return tuple({pool.cap.name: pool.cap for pool in self.pools if pool.cap is not None}.values())
 
 
 def plan_fleet(situation: Situation, rules: Rules) -> FleetPlan:
@@ -280,7 +280,7 @@ def _launch(want: _Want, available: int, situation: Situation, rules: Rules, roo
         return pool
     cap = daily_cap(situation.usage, rules)
     if cap is None and room < short:
-        cap = Cap("instances", float(rules.fleet_max - max(room, 0)), float(rules.fleet_max))
+        cap = Cap("instances", float(rules.fleet_max - room), float(rules.fleet_max))
     if cap is not None and (cap.name != "instances" or room <= 0):
         return replace(pool, state="cap_reached", cap=cap)
     if hold is not None:
