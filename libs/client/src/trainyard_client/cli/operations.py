@@ -1,4 +1,4 @@
-"""`trainyard queue …`, `fleet`, `key …`, `doctor`: the state of the machinery."""
+"""`trainyard queue …`, `key …`, `doctor`: the state of the machinery."""
 
 from __future__ import annotations
 
@@ -32,14 +32,6 @@ def _add_state_commands(root: click.Group, queues: click.Group) -> None:
         if not output.data(found):
             output.table(found, ("name", "visible", "in_flight", "delayed", "dead"), empty="no queues")
 
-    def fleet(output: Output, client: Client) -> None:
-        """Show the training instances."""
-        found = client.fleet()
-        if not output.data(found):
-            columns = ("instance_id", "state", "instance_type", "launch_id")
-            output.table(found["instances"], columns, empty="no instance runs: there is nothing to train")
-            output.say(f"{found['open_requests']} open requests, at most {found['max']} instances")
-
     def doctor(output: Output, client: Client) -> Exit:
         """Check that nothing was lost or doubled; exit 1 when something was."""
         report = client.doctor()
@@ -54,7 +46,6 @@ def _add_state_commands(root: click.Group, queues: click.Group) -> None:
         return Exit.OK if report["healthy"] else Exit.FAILED
 
     command(queues, "show", example="trainyard queue show")(show)
-    command(root, "fleet", example="trainyard fleet")(fleet)
     command(root, "doctor", example="trainyard doctor")(doctor)
 
 

@@ -61,7 +61,7 @@ class AwsSetup:
 
         Raises:
             TransientError: AWS does not answer or does not allow it; what was made so far stays.
-            ConfigError: the bucket's name belongs to somebody else.
+            ConfigError: the bucket's name belongs to somebody else, or the settings make no launch template.
         """
         with self._lock, translated("set up AWS"):
             self._ensure_bucket()

@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.aws.ec2 import ENV_TAG, PROJECT, PROJECT_TAG, launch_template_name
+from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
     from trainyard.config import Config
@@ -47,7 +48,7 @@ def user_data(config: Config) -> str:
     The address of the database, with its password, is read from Secrets Manager by the instance's own role.
 
     Raises:
-        ValueError: it is longer than EC2 takes.
+        ConfigError: it is longer than EC2 takes.
     """
     environment = trainer_environment(config)
     lines = [
@@ -74,7 +75,7 @@ def user_data(config: Config) -> str:
         lines.append(config.trainer_command)
     script = "\n".join(lines) + "\n"
     if len(script.encode()) > MAX_USER_DATA_BYTES:
-        raise ValueError(f"the trainer's user data is longer than {MAX_USER_DATA_BYTES} bytes")
+        raise ConfigError(f"the trainer's user data is longer than {MAX_USER_DATA_BYTES} bytes")
     return script
 
 
