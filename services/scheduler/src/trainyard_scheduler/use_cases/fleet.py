@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainyard import crashpoints, logs
@@ -123,8 +124,9 @@ class FleetKeeper:
             asked = [records.launches.ask(spec, "a request waits") for spec in plan.new]
         idle = self._idle_seats(situation, plan) if round_due else []
         self._doomed |= {seat.instance_id for seat in (*plan.excess, *idle) if seat.instance_id is not None}
-        self._end(instances, idle)
-        return self._launch_all((*plan.retried, *asked))
+        work = [partial(self._end, instances, idle)]
+        work += [partial(self._launch, launch_id) for launch_id in (*plan.retried, *asked)]
+        return sum(_each(work))
 
     def _round_due(self) -> bool:
         now = self._clock.monotonic()
@@ -165,29 +167,18 @@ class FleetKeeper:
         self._idle_looks += 1
         return [replace(seat, excess=_IDLE) for seat in free] if self._idle_looks >= _IDLE_LOOKS else []
 
-    def _end(self, instances: Sequence[Instance], idle: Sequence[Seat]) -> None:
-        """Terminate what must go, again at every step until EC2 says that it is gone."""
+    def _end(self, instances: Sequence[Instance], idle: Sequence[Seat]) -> bool:
+        """Terminate what must go, again at every step until EC2 says that it is gone; launches nothing: False."""
         self._doomed &= {instance.instance_id for instance in instances if instance.alive}
         if not self._doomed:
-            return
+            return False
         if idle:
             with self._store.begin() as records:
                 records.launches.ended([seat.launch_id for seat in idle], _IDLE)
                 records.journal.announce("fleet.ended", "fleet", {"reason": _IDLE, "instances": len(idle)})
         self._fleet.terminate(sorted(self._doomed))
         _log.info("fleet.terminated", instances=" ".join(sorted(self._doomed)))
-
-    def _launch_all(self, launch_ids: Sequence[str]) -> int:
-        """Ask EC2 for each; one that it does not answer keeps no other from being asked for."""
-        launched, failure = 0, None
-        for launch_id in launch_ids:
-            try:
-                launched += self._launch(launch_id)
-            except TransientError as e:
-                failure = e
-        if failure is not None:
-            raise failure
-        return launched
+        return False
 
     def _launch(self, launch_id: str) -> bool:
         """Ask EC2 for one launch: the ledger's row is claimed for some seconds, no transaction is open meanwhile."""
@@ -228,3 +219,20 @@ class FleetKeeper:
             records.journal.announce(event, f"launch/{launch_id}", {"reason": error})
         _log.warning(event, launch=launch_id, reason=error)
         return False
+
+
+def _each(work: Sequence[Callable[[], bool]]) -> list[bool]:
+    """Do every piece of work, whatever becomes of the others; return their answers.
+
+    Raises:
+        TransientError: the last of those that some of it raised.
+    """
+    answers, failure = [], None
+    for piece in work:
+        try:
+            answers.append(piece())
+        except TransientError as e:
+            failure = e
+    if failure is not None:
+        raise failure
+    return answers

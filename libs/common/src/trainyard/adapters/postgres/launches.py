@@ -30,10 +30,12 @@ _FAILURES = """
            (array_agg(coalesce(f.error_kind, 'capacity') ORDER BY f.ended_at DESC))[1] AS kind,
            (array_agg(coalesce(f.error, '') ORDER BY f.ended_at DESC))[1] AS error
     FROM core.launch f
-    WHERE f.state = 'failed' AND f.created_at > clock_timestamp() - interval '1 day' AND NOT EXISTS (
-        SELECT 1 FROM core.launch g
-        WHERE g.launched_at IS NOT NULL AND g.created_at > f.created_at AND g.spot = f.spot
-              AND g.on_demand = f.on_demand AND g.instance_types = f.instance_types)
+    LEFT JOIN (SELECT instance_types, spot, on_demand, max(created_at) AS at FROM core.launch
+               WHERE launched_at IS NOT NULL AND created_at > clock_timestamp() - interval '1 day'
+               GROUP BY instance_types, spot, on_demand) good
+        ON (good.instance_types, good.spot, good.on_demand) = (f.instance_types, f.spot, f.on_demand)
+    WHERE f.state = 'failed' AND f.created_at > clock_timestamp() - interval '1 day'
+          AND f.created_at > coalesce(good.at, '-infinity')
     GROUP BY f.instance_types, f.spot, f.on_demand
     ORDER BY f.instance_types, f.spot, f.on_demand"""
 _USAGE = """
