@@ -62,6 +62,10 @@ def test_the_whole_loop(stack, shoppers):
     assert not second["passed"]
     assert stack.call("GET", "/v1/models/buys/aliases/champion")["version"] == 1
 
+    costs = wait_until(lambda: _costs_of(stack, "buys", runs=2), seconds=20, what="the cost of both runs")
+    assert all(run["cost_usd"] > 0 for run in stack.items("/v1/runs?model=buys"))
+    assert costs["total"]["instances_usd"] > 0
+
     report = stack.doctor()
     assert report["healthy"], report
     wait_until(
@@ -75,6 +79,13 @@ def _predicted(stack, model, rows):
     response = stack.session.post(stack.ready["url"] + f"/v1/predict/{model}", json={"rows": rows}, timeout=30)
     assert response.status_code in {200, 409}, response.text
     return response.json() if response.status_code == 200 else None
+
+
+def _costs_of(stack, model, runs):
+    costs = stack.call("GET", "/v1/costs")
+    mine = [row for row in costs["runs"] if row["model"] == model]
+    priced = sum(row["runs"] - row["unpriced_runs"] for row in mine)
+    return costs if priced == runs else None
 
 
 def _logged(stack, model, count):

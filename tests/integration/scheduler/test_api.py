@@ -438,12 +438,35 @@ def test_quality_of_a_name_that_was_used_before(call: Client, engine: sa.Engine)
     assert (window["predictions"], window["metrics"]) == (1, {"rmse": 2.0, "mae": 2.0})
 
 
+def test_costs(call: Client, warehouse: Warehouse) -> None:
+    """Costs are shown by day for the last 30 days or the days that are named; days that cannot be are refused."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(1)
+    request = call("POST", "/v1/models/late/requests", 201)
+    warehouse.claim(request["id"])
+    warehouse.finish(request["id"])
+    found = call("GET", "/v1/costs")
+    (row,) = found["runs"]
+    assert (row["model"], row["runs"], row["cost_usd"], row["unpriced_runs"]) == ("late", 1, None, 1)
+    assert found["total"] == {"runs_usd": None, "unpriced_runs": 1, "instances_usd": None, "hours": 0}
+    assert call("GET", "/v1/costs?from=2026-01-01&upto=2026-01-31")["runs"] == []
+    for query in ("from=2026-02-30", "upto=today", "from=2026-02-01&upto=2026-01-01", "from=2020-01-01", "to=x"):
+        call("GET", f"/v1/costs?{query}", 400)
+    (run,) = call("GET", "/v1/runs")["items"]
+    assert (run["cost_usd"], run["instance_type"]) == (None, None)
+
+
 def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     """The fleet shows what is open, the queues their numbers and those of their dead letters."""
     call("PUT", "/v1/models/late", 201, json=MODEL)
     warehouse.add(1)
     call("POST", "/v1/models/late/requests", 201)
-    assert call("GET", "/v1/fleet") == {"instances": [], "launches": [], "open_requests": 1, "max": 2}
+    fleet = call("GET", "/v1/fleet")
+    assert (fleet["state"], fleet["open_requests"], fleet["desired"], fleet["max"]) == ("launching", 1, 1, 2)
+    assert (fleet["instances"], fleet["launches"], fleet["cap"]) == ([], [], None)
+    assert fleet["today"] == {"hours": 0, "max_hours": 48, "usd": 0, "max_usd": 50, "unpriced_hours": 0}
+    (pool,) = fleet["pools"]
+    assert (pool["state"], pool["open"], pool["desired"], pool["error"]) == ("launching", 1, 1, None)
     queues = call("GET", "/v1/queues")["queues"]
     assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
     assert queues[0].pop("oldest_seconds") >= 0

@@ -21,15 +21,17 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.alias_object import decode_alias
 from trainyard.auth import KEYS_OBJECT, decode_keys, make_key, parse_key
+from trainyard.clock import SystemClock
 from trainyard.config import load
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.queue import Outgoing
 from trainyard.messages import DataArrived, TrainingRequest
-from trainyard.testing.fakes import MemoryFleet
+from trainyard.testing.fakes import FixedPrices, MemoryFleet
 from trainyard.testing.processes import wait_until
+from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.use_cases import keys, policies
-from trainyard_scheduler.use_cases.fleet import FleetKeeper
+from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
 
 if TYPE_CHECKING:
@@ -173,13 +175,17 @@ def test_instance_that_is_younger_than_a_slow_list(
 
         def instances(self) -> list[Instance]:
             listed = fleet.instances()
-            FleetKeeper(store, fleet, spec=spec, fleet_max=2).step()
+            keeper(fleet).step()
             with engine.begin() as connection:
                 connection.execute(sa.text("UPDATE core.launch SET launched_at = launched_at - interval '15 s'"))
             return listed
 
-    spec = LaunchSpec(("c7i.large",), spot=False)
-    assert FleetKeeper(store, SlowFleet(), spec=spec, fleet_max=2).step() == 0
+    rules = Rules(LaunchSpec(("c7i.large",), spot=False), fleet_max=2)
+
+    def keeper(fleet: MemoryFleet) -> FleetKeeper:
+        return FleetKeeper(store, fleet, FixedPrices({}), rules=rules, looks=Looks(lambda: 0), clock=SystemClock())
+
+    assert keeper(SlowFleet()).step() == 0
     with store.begin() as records:
         assert [launch.state for launch in records.launches.open()] == ["launched"]
     assert len(fleet.instances()) == 1

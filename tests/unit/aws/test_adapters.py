@@ -311,7 +311,12 @@ def test_on_demand_after_spot_was_refused(clients: AwsClients) -> None:
         overrides = request["LaunchTemplateConfigs"][0]["Overrides"]
         assert [o["InstanceType"] for o in overrides] == ["c7i.large", "m6i.large"]
         tags = {tag["Key"]: tag["Value"] for tag in request["TagSpecifications"][0]["Tags"]}
-        assert tags == {"trainyard:launch": "launch-1", "trainyard:env": "dev"}
+        assert tags == {
+            "trainyard:launch": "launch-1",
+            "trainyard:env": "dev",
+            "trainyard:project": "trainyard",
+            "Name": "trainyard-dev-trainer",
+        }
         assert 0 < len(request["ClientToken"]) <= 64
 
 

@@ -492,6 +492,16 @@ LISTS = {
     "queue show": ("/v1/queues", {"queues": [{"name": "training"}]}),
     "queue dlq predictions": ("/v1/queues/predictions/dead", {"items": []}),
     "fleet": ("/v1/fleet", {"instances": [], "open_requests": 0, "max": 2}),
+    "costs": (
+        "/v1/costs",
+        {
+            "from": "2026-01-01",
+            "upto": "2026-01-31",
+            "runs": [],
+            "instances": [],
+            "total": {"runs_usd": None, "unpriced_runs": 0, "instances_usd": None},
+        },
+    ),
     "key list": ("/v1/keys", page({"id": "4f", "name": "app", "scopes": ["read"]})),
 }
 

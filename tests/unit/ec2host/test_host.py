@@ -173,6 +173,21 @@ def test_a_trainer_of_a_killed_host_ends_before_the_next_starts() -> None:
     assert scene.look() == ["forget i-1", "start i-1"]
 
 
+def test_metadata_of_an_instance() -> None:
+    """An instance can ask who it is, of which type, where, and whether it was bought as spot."""
+    scene = Scene()
+    scene.cloud.add("i-1")
+    scene.look()
+    machine = scene.cloud.machines["i-1"]
+    expected = {
+        "instance-id": "i-1",
+        "instance-type": machine.instance_type,
+        "placement/availability-zone": machine.zone,
+        "instance-life-cycle": "spot" if machine.spot else "on-demand",
+    }
+    assert {path: scene.metadata.read("i-1", f"latest/meta-data/{path}") for path in expected} == expected
+
+
 def test_a_spot_notice_is_served_and_then_carried_out() -> None:
     """The metadata tells the time; at that time the instance is taken and its trainer told to stop."""
     scene = Scene()

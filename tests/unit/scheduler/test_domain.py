@@ -1,16 +1,12 @@
-"""The scheduler's decisions: what to send again, who should run, who is woken."""
+"""The scheduler's decisions: what to send again, who is woken."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
-from trainyard.contracts.fleet import Instance, LaunchSpec
-from trainyard.contracts.launches import Failures, Launch
 from trainyard.contracts.requests import OpenRequest
-from trainyard_scheduler.domain.fleet import FleetPlan, plan_fleet
 from trainyard_scheduler.domain.resending import resend_reason
 from trainyard_scheduler.domain.wakes import woken_by
 
@@ -26,11 +22,6 @@ QUEUED = OpenRequest(
 )
 LOST = replace(QUEUED, state="running", lease_ended_ago=1.0, sent_ago=50.0)
 HELD = replace(QUEUED, state="running", lease_live=True, instance_id="i-1", lease_ended_ago=-30.0)
-SPEC = LaunchSpec(("c7i.large",), spot=True)
-ASKED = Launch("a", "asked", None, SPEC, 1.0, datetime(2026, 1, 1, tzinfo=UTC))
-LAUNCHED = Launch("b", "launched", "i-1", SPEC, 60.0, datetime(2026, 1, 1, tzinfo=UTC))
-ALIVE = Instance("i-1", "b", "c7i.large", "running")
-NONE = Failures(0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -53,38 +44,6 @@ NONE = Failures(0, 0.0)
 def test_resend(request_: OpenRequest, queue_made_at: float | None, reason: str | None) -> None:
     """What nobody holds is sent again: at once after a lost lease or queue, else after 60, 120 ... 3600 s."""
     assert resend_reason(request_, resend_seconds=60.0, queue_made_at=queue_made_at) == reason
-
-
-@pytest.mark.parametrize(
-    ("requests", "launches", "instances", "failures", "plan"),
-    [
-        ([], [], [], NONE, FleetPlan((), (), 0)),
-        ([QUEUED], [], [], NONE, FleetPlan((), (), 1)),
-        ([QUEUED] * 5, [], [], NONE, FleetPlan((), (), 3)),
-        ([LOST], [], [], NONE, FleetPlan((), (), 1)),
-        ([QUEUED], [ASKED], [], NONE, FleetPlan((), ("a",), 0)),
-        ([QUEUED], [ASKED], [replace(ALIVE, launch_id="a")], NONE, FleetPlan((), ("a",), 0)),
-        ([QUEUED], [LAUNCHED], [ALIVE], NONE, FleetPlan((), (), 0)),
-        ([QUEUED, HELD], [LAUNCHED], [ALIVE], NONE, FleetPlan((), (), 1)),
-        ([HELD], [LAUNCHED], [ALIVE], NONE, FleetPlan((), (), 0)),
-        ([QUEUED], [LAUNCHED], [], NONE, FleetPlan(("b",), (), 1)),
-        ([QUEUED], [replace(LAUNCHED, age=1.0)], [], NONE, FleetPlan((), (), 0)),
-        ([QUEUED], [replace(LAUNCHED, age=1.0)], [replace(ALIVE, state="terminated")], NONE, FleetPlan(("b",), (), 1)),
-        ([], [LAUNCHED], [], NONE, FleetPlan(("b",), (), 0)),
-        ([QUEUED], [], [], Failures(2, 3.9), FleetPlan((), (), 0)),
-        ([QUEUED], [], [], Failures(2, 4.0), FleetPlan((), (), 1)),
-        ([QUEUED], [], [], Failures(99, 60.0), FleetPlan((), (), 1)),
-    ],
-)  # fmt: skip
-def test_fleet(
-    requests: list[OpenRequest],
-    launches: list[Launch],
-    instances: list[Instance],
-    failures: Failures,
-    plan: FleetPlan,
-) -> None:
-    """One instance for each waiting request besides the busy ones, no more than the most, none after fresh failures."""
-    assert plan_fleet(requests, launches, instances, fleet_max=3, failures=failures) == plan
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trainyard.contracts.fleet import LaunchSpec
-from trainyard.contracts.launches import Failures, Launch
+from trainyard.contracts.launches import CAPACITY, REFUSED
 from trainyard.contracts.requests import Attempt, Position, RequestRecord
-from trainyard.contracts.workers import WorkerRecord
-from trainyard_scheduler.domain.explain import OPEN_CODES, Crew, crew, explain, launch_pause
+from trainyard_scheduler.domain.explain import OPEN_CODES, Crew, explain
+from trainyard_scheduler.domain.fleet import Cap, Hold
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUEUED = RequestRecord(
@@ -47,8 +46,6 @@ SENT = Position(
     sent_ago=5.0,
     unsent=False,
     mean_seconds=30.0,
-    refusal=None,
-    refused_ago=None,
     attempts=(),
 )
 HELD = replace(
@@ -57,11 +54,12 @@ HELD = replace(
 NOBODY = Crew(idle=0, busy=0, starting=0, instances=0, fleet_max=2)
 IDLE = replace(NOBODY, idle=1, instances=1)
 FULL = replace(NOBODY, busy=2, instances=2)
-FINE = Failures(0, 0.0)
+FINE = None
+JUST_REFUSED = Hold(CAPACITY, "no capacity", 1, 0.0, 2.0)
 
 
 @pytest.mark.parametrize(
-    ("request_", "at", "who", "failures", "code", "sentence"),
+    ("request_", "at", "who", "hold", "code", "sentence"),
     [
         (RUNNING, HELD, NOBODY, FINE, "held_by_worker", "host:7 works on it (attempt 2, for 1.5 min)"),
         (RUNNING, replace(HELD, attempts=()), IDLE, FINE, "held_by_worker", "host:7 works on it (attempt 2, for 0 s)"),
@@ -120,9 +118,9 @@ FINE = Failures(0, 0.0)
         ),
         (
             QUEUED,
-            replace(SENT, refusal="InsufficientInstanceCapacity"),
+            SENT,
             NOBODY,
-            Failures(3, 2.0),
+            Hold(CAPACITY, "InsufficientInstanceCapacity", 3, 2.0, 6.0),
             "waiting_capacity",
             ("the cloud had no capacity at 3 tries in a row, the last 2 s ago (InsufficientInstanceCapacity);"
             " it is asked again in 6 s"),
@@ -131,7 +129,7 @@ FINE = Failures(0, 0.0)
             QUEUED,
             SENT,
             replace(FULL, busy=1),
-            Failures(1, 9.0),
+            Hold(CAPACITY, "no capacity", 1, 9.0, 0.0),
             "waiting_capacity",
             "the cloud had no capacity at 1 try in a row, the last 9 s ago (no capacity); it is asked again now",
         ),
@@ -170,10 +168,10 @@ FINE = Failures(0, 0.0)
     ],
 )  # fmt: skip
 def test_open_requests(
-    request_: RequestRecord, at: Position, who: Crew, failures: Failures, code: str, sentence: str | None
+    request_: RequestRecord, at: Position, who: Crew, hold: Hold | None, code: str, sentence: str | None
 ) -> None:
     """Each situation has its code and its sentence."""
-    found = explain(request_, at, who, failures, resend_seconds=120.0)
+    found = explain(request_, at, who, hold, None, resend_seconds=120.0)
     assert found.code == code
     assert found.code in OPEN_CODES
     assert sentence in {None, found.sentence}
@@ -200,25 +198,25 @@ def test_open_requests(
 )  # fmt: skip
 def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | None) -> None:
     """The code of a request that has ended is its state, and its words are told."""
-    found = explain(request_, SENT, NOBODY, FINE, resend_seconds=120.0)
+    found = explain(request_, SENT, NOBODY, FINE, None, resend_seconds=120.0)
     assert (found.code, found.sentence, found.to_do) == (request_.state, sentence, to_do)
     assert found.blocked_by == request_.error_class
 
 
 def test_what_to_do() -> None:
     """Whoever can do something is told what; what only takes time has no advice."""
-    late = explain(QUEUED, replace(SENT, unsent=True), IDLE, FINE, resend_seconds=120.0)
-    young = explain(QUEUED, replace(SENT, unsent=True, waited=25.0), IDLE, FINE, resend_seconds=120.0)
+    late = explain(QUEUED, replace(SENT, unsent=True), IDLE, FINE, None, resend_seconds=120.0)
+    young = explain(QUEUED, replace(SENT, unsent=True, waited=25.0), IDLE, FINE, None, resend_seconds=120.0)
     assert (late.to_do is not None, young.to_do) == (True, None)
-    capped = explain(QUEUED, SENT, FULL, FINE, resend_seconds=120.0)
+    capped = explain(QUEUED, SENT, FULL, FINE, None, resend_seconds=120.0)
     assert (capped.blocked_by, "TRAINYARD_FLEET_MAX" in str(capped.to_do)) == ("TRAINYARD_FLEET_MAX is 2", True)
-    refused = explain(QUEUED, SENT, NOBODY, Failures(1, 0.5), resend_seconds=120.0)
+    refused = explain(QUEUED, SENT, NOBODY, Hold(CAPACITY, "no capacity", 1, 0.5, 1.5), None, resend_seconds=120.0)
     assert (refused.next_launch, refused.blocked_by) == (1.5, "capacity of the cloud")
     assert "instance_types" in str(refused.to_do)
 
 
 @pytest.mark.parametrize(
-    ("at", "who", "failures", "wait"),
+    ("at", "who", "hold", "wait"),
     [
         (replace(SENT, ahead=5, running=2), FULL, FINE, 90.0),
         (replace(SENT, ahead=0, running=2), FULL, FINE, 30.0),
@@ -230,20 +228,25 @@ def test_what_to_do() -> None:
         (replace(SENT, ahead=3, running=1), replace(IDLE, busy=1, instances=2), FINE, 30.0),
         (replace(SENT, sent_ago=100.0), IDLE, FINE, 20.0),
         (replace(SENT, ahead=1, running=1), replace(NOBODY, starting=2, instances=2), FINE, 30.0),
-        (replace(SENT, running=1), replace(NOBODY, busy=1, instances=1), Failures(1, 0.0), 30.0),
-        (SENT, NOBODY, Failures(1, 0.0), None),
+        (
+            replace(SENT, running=1),
+            replace(NOBODY, busy=1, instances=1),
+            JUST_REFUSED,
+            30.0,
+        ),
+        (SENT, NOBODY, JUST_REFUSED, None),
     ],
 )
-def test_expected_wait(at: Position, who: Crew, failures: Failures, wait: float | None) -> None:
+def test_expected_wait(at: Position, who: Crew, hold: Hold | None, wait: float | None) -> None:
     """It is whole rounds of trainings before it, shared among all hands; unknown where nothing can be said."""
-    assert explain(QUEUED, at, who, failures, resend_seconds=120.0).expected_wait == wait
+    assert explain(QUEUED, at, who, hold, None, resend_seconds=120.0).expected_wait == wait
 
 
 def test_next_resend() -> None:
     """It is told from the number of sends, and never lies in the past."""
 
     def next_resend(at: Position) -> float | None:
-        return explain(QUEUED, at, FULL, FINE, resend_seconds=120.0).next_resend
+        return explain(QUEUED, at, FULL, FINE, None, resend_seconds=120.0).next_resend
 
     assert next_resend(SENT) == 115.0
     assert next_resend(replace(SENT, send_count=3)) == 475.0
@@ -252,32 +255,18 @@ def test_next_resend() -> None:
     assert next_resend(replace(SENT, sent_ago=None)) == 0.0
 
 
-def test_launch_pause() -> None:
-    """The fleet waits 2, 4, 8 ... 60 s after refusals; nothing is awaited without one."""
-    assert launch_pause(FINE) is None
-    assert launch_pause(Failures(1, 0.5)) == 1.5
-    assert launch_pause(Failures(40, 10.0)) == 50.0
-    assert launch_pause(Failures(1, 10.0)) == 0.0
-
-
-def test_crew() -> None:
-    """Who says that it is idle or busy counts, if its type suits; an instance is starting until its trainer speaks."""
-
-    def worker(state: str, instance: str, kind: str | None = "c7i.large") -> WorkerRecord:
-        return WorkerRecord(f"{instance}:1", instance, kind, state, None, NOON, NOON, 9.0, 1.0)
-
-    def launch(state: str, instance: str | None) -> Launch:
-        return Launch(str(instance), state, instance, LaunchSpec(("c7i.large",), spot=True), 1.0, NOON)
-
-    workers = [
-        worker("idle", "i-1"),
-        worker("busy", "i-2"),
-        worker("stopping", "i-3"),
-        worker("ended", "i-4"),
-        worker("idle", "i-5", "g5.xlarge"),
-        worker("busy", "i-6", None),
-    ]
-    launches = [launch("launched", f"i-{n}") for n in (1, 2, 3, 7)] + [launch("asked", None)]
-    assert crew(QUEUED, workers, launches, fleet_max=9) == Crew(idle=2, busy=2, starting=2, instances=5, fleet_max=9)
-    picky = replace(QUEUED, instance_types=["g5.xlarge"])
-    assert crew(picky, workers, launches, fleet_max=9) == Crew(idle=1, busy=1, starting=2, instances=5, fleet_max=9)
+def test_refusals_and_limits() -> None:
+    """A refusal that capacity does not mend, and a limit of the day, have codes and next steps of their own."""
+    refused = explain(
+        QUEUED, SENT, NOBODY, Hold(REFUSED, "UnauthorizedOperation", 2, 5.0, 90.0), None, resend_seconds=1
+    )
+    assert (refused.code, refused.next_launch) == ("refused", 90.0)
+    assert refused.sentence == "the cloud refuses to launch instances, last 5 s ago: UnauthorizedOperation"
+    assert str(refused.to_do).endswith("it is asked again in 1.5 min")
+    cap = Cap("usd_per_day", 50.25, 50.0)
+    capped = explain(QUEUED, SENT, NOBODY, None, cap, resend_seconds=120.0)
+    assert (capped.code, capped.sentence) == ("cap_reached", "today's limit is reached: 50.25 of 50.00 usd")
+    assert (capped.blocked_by, capped.expected_wait) == ("TRAINYARD_FLEET_MAX_USD_PER_DAY is 50", None)
+    assert capped.to_do == "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_USD_PER_DAY"
+    busy = explain(QUEUED, SENT, replace(NOBODY, busy=1, instances=1), None, cap, resend_seconds=120.0)
+    assert busy.expected_wait is not None

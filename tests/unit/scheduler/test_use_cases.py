@@ -10,14 +10,12 @@ import pytest
 from trainyard.alias_object import decode_alias
 from trainyard.auth import KEYS_OBJECT, decode_keys
 from trainyard.clock import ManualClock
-from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import TransientError
 from trainyard.messages import DataArrived, TrainingRequest
-from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryStore
+from trainyard.testing.fakes import MemoryBlobs, MemoryQueue, MemoryStore
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.answers import By
-from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.models import delete_model, put_model
 from trainyard_scheduler.use_cases.publish import KeyPublisher, ModelPublisher
 from trainyard_scheduler.use_cases.requests import ask
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
-SPEC = LaunchSpec(("c7i.large",), spot=True)
 
 
 class Scene:
@@ -40,7 +37,6 @@ class Scene:
         self.store = MemoryStore(self.clock)
         self.store.state.add_dataset("flights", COLUMNS)
         self.queues = {name: MemoryQueue(self.clock) for name in ("training", "arrived", "predictions")}
-        self.fleet = MemoryFleet()
         with self.store.begin() as records:
             put_model(records, "late", {"dataset": "flights", "label": "late", "policy": {"min_new_rows": 10}}, BY)
 
@@ -63,10 +59,6 @@ class Scene:
     def in_training_queue(self) -> int:
         """Return the number of messages."""
         return self.queues["training"].depth().visible
-
-    def keeper(self) -> FleetKeeper:
-        """Return a keeper of at most two instances."""
-        return FleetKeeper(self.store, self.fleet, spec=SPEC, fleet_max=2)
 
     def reconciler(self, made_at: Sequence[float] = (0.0,)) -> Reconciler:
         """Return a reconciler that sees the queue made at these times, the last for ever."""
@@ -219,66 +211,6 @@ def test_reconciler_after_a_lost_trainer(scene: Scene) -> None:
     relay.relay_all(scene.store, scene.queues)
     scene.clock.advance(2)
     assert reconciler.step() == 0
-
-
-def test_fleet_grows_with_the_work_and_is_replaced(scene: Scene) -> None:
-    """No work, no instance; a request brings one; a vanished instance is replaced, and the ledger says so."""
-    keeper = scene.keeper()
-    assert keeper.step() == 0
-    scene.store.state.add_rows("flights", 1)
-    scene.request()
-    assert [keeper.step(), keeper.step()] == [1, 0]
-    scene.fleet.forget()
-    scene.clock.advance(11)
-    assert [keeper.step(), keeper.step()] == [1, 0]
-    assert [row.state for row in scene.store.state.launches.values()] == ["ended", "launched"]
-    assert [event.kind for event in scene.store.state.events if event.kind.startswith("fleet")] == [
-        "fleet.launched",
-        "fleet.ended",
-        "fleet.launched",
-    ]
-
-
-def test_launch_is_in_the_ledger_before_ec2_hears_of_it(scene: Scene) -> None:
-    """When EC2's answer is lost, the same launch is asked for again and no second instance comes."""
-
-    class Losing(MemoryFleet):
-        losing = True
-
-        def launch(self, launch_id: str, spec: LaunchSpec) -> object:  # type: ignore[override]
-            instance = super().launch(launch_id, spec)
-            if self.losing:
-                raise TransientError("the answer was lost")
-            return instance
-
-    scene.fleet = fleet = Losing()
-    scene.store.state.add_rows("flights", 1)
-    scene.request()
-    with pytest.raises(TransientError):
-        scene.keeper().step()
-    fleet.losing = False
-    assert scene.keeper().step() == 1
-    assert len(fleet.instances()) == 1
-    assert [row.state for row in scene.store.state.launches.values()] == ["launched"]
-
-
-def test_no_capacity(scene: Scene) -> None:
-    """EC2's refusal is kept in its words, and the next try waits 2 s, then 4 s."""
-    scene.fleet.no_capacity = {"c7i.large"}
-    scene.store.state.add_rows("flights", 1)
-    scene.request()
-    keeper = scene.keeper()
-    tries = []
-    for second in range(8):
-        before = len(scene.store.state.launches)
-        keeper.step()
-        tries += [second] * (len(scene.store.state.launches) - before)
-        scene.clock.advance(1)
-    assert tries == [0, 2, 6]
-    assert all("InsufficientInstanceCapacity" in str(row.error) for row in scene.store.state.launches.values())
-    scene.fleet.no_capacity = set()
-    scene.clock.advance(60)
-    assert keeper.step() == 1
 
 
 def test_model_objects_follow(scene: Scene) -> None:

@@ -16,6 +16,8 @@ _KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ",
 _KEPT_PREFIXES = ("SSL_", "TRAINYARD_")
 #: settings that not every child may have
 _DATABASE = "TRAINYARD_DATABASE_URL"
+#: what is sooner over here than on EC2, unless somebody says otherwise: a trainer is a process, not a machine
+_SOONER = {"TRAINYARD_BOOT_SECONDS": "60"}
 
 
 def base(environ: Mapping[str, str]) -> dict[str, str]:
@@ -34,7 +36,8 @@ def settings(config: Config) -> dict[str, str]:
 
 def for_child(environ: Mapping[str, str], config: Config, *, database: bool, aws: bool) -> dict[str, str]:
     """Return the environment of a service: ``database`` and ``aws`` say which of the two it may reach."""
-    env = base(environ) | settings(config) | {"PYTHONUNBUFFERED": "1"}
+    sooner = {name: value for name, value in _SOONER.items() if name not in environ}
+    env = base(environ) | settings(config) | sooner | {"PYTHONUNBUFFERED": "1"}
     if not database:
         env.pop(_DATABASE)
     if aws:

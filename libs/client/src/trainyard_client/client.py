@@ -299,6 +299,11 @@ class Client:
         """Return the training instances."""
         return self._get("/v1/fleet")
 
+    def costs(self, first: str | None = None, last: str | None = None) -> Json:
+        """Return what runs and instances cost, by day; ``first`` and ``last`` are days such as 2026-01-31."""
+        days = {name: day for name, day in (("from", first), ("upto", last)) if day is not None}
+        return self._get("/v1/costs", days)
+
     def queues(self) -> list[Json]:
         """Return the queues with their backlog."""
         found: list[Json] = self._get("/v1/queues")["queues"]

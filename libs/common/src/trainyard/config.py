@@ -89,6 +89,17 @@ def _command(value: str) -> tuple[str, ...]:
     return tuple(value.split())
 
 
+def _some_words(value: str) -> tuple[str, ...]:
+    return tuple(value.replace(",", " ").split())
+
+
+def _amount(value: str) -> float:
+    """Read a number of which 0 means none."""
+    if not (math.isfinite(number := float(value)) and number >= 0):
+        raise ValueError(f"{number} is no amount")
+    return number
+
+
 def _optional(value: str) -> str | None:
     return value or None
 
@@ -279,6 +290,118 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("spot", "TRAINYARD_SPOT", _flag, "true", "Try spot capacity before on-demand."),
     Setting(
+        "spot_patience_seconds",
+        "TRAINYARD_SPOT_PATIENCE_SECONDS",
+        _amount,
+        "0",
+        "On-demand capacity only once a request has waited so long for spot, in seconds; 0: at once.",
+    ),
+    Setting(
+        "subnets",
+        "TRAINYARD_SUBNETS",
+        _some_words,
+        "",
+        "Subnets of trainers; empty: see TRAINYARD_ZONES.",
+    ),
+    Setting(
+        "zones",
+        "TRAINYARD_ZONES",
+        _some_words,
+        "",
+        "Availability zones of trainers where no subnets are named; empty: EC2 chooses.",
+    ),
+    Setting(
+        "target_wait_seconds",
+        "TRAINYARD_TARGET_WAIT_SECONDS",
+        _seconds,
+        "10",
+        "How long a request may wait for an instance, in seconds: shorter means more instances at once.",
+    ),
+    Setting(
+        "boot_seconds",
+        "TRAINYARD_BOOT_SECONDS",
+        _seconds,
+        "300",
+        "An instance whose trainer was not seen so long after its launch is ended, in seconds.",
+    ),
+    Setting(
+        "silent_seconds",
+        "TRAINYARD_SILENT_SECONDS",
+        _seconds,
+        "180",
+        "An instance whose trainer has been silent for so long is ended, in seconds.",
+    ),
+    Setting(
+        "fleet_poll_seconds",
+        "TRAINYARD_FLEET_POLL_SECONDS",
+        _seconds,
+        "30",
+        "Pause between the three looks that must find no work before idle instances are ended, in seconds.",
+    ),
+    Setting(
+        "fleet_max_hours_per_day",
+        "TRAINYARD_FLEET_MAX_HOURS_PER_DAY",
+        _amount,
+        "48",
+        "No launch once the day's (UTC) instance hours have reached this; 0: no limit.",
+    ),
+    Setting(
+        "fleet_max_usd_per_day",
+        "TRAINYARD_FLEET_MAX_USD_PER_DAY",
+        _amount,
+        "50",
+        "No launch once the day's (UTC) instances have cost this many US dollars; 0: no limit.",
+    ),
+    Setting(
+        "prices",
+        "TRAINYARD_PRICES",
+        _optional_path,
+        "",
+        "File of on-demand prices (docs/fleet.md); empty: the table in the package.",
+    ),
+    Setting(
+        "trainer_ami",
+        "TRAINYARD_TRAINER_AMI",
+        _text,
+        "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+        "Machine image in the launch template, used when the template is made.",
+    ),
+    Setting(
+        "trainer_image",
+        "TRAINYARD_TRAINER_IMAGE",
+        _optional,
+        "",
+        "Container image of the trainer in the launch template; empty: TRAINYARD_TRAINER_COMMAND.",
+    ),
+    Setting(
+        "trainer_command",
+        "TRAINYARD_TRAINER_COMMAND",
+        _text,
+        "/opt/trainyard/bin/python -m trainyard_trainer.main",
+        "Shell command that starts the trainer on a machine image of your own.",
+    ),
+    Setting(
+        "trainer_profile",
+        "TRAINYARD_TRAINER_PROFILE",
+        _optional,
+        "",
+        "Name of the instance profile in the launch template; empty: none.",
+    ),
+    Setting(
+        "trainer_security_groups",
+        "TRAINYARD_TRAINER_SECURITY_GROUPS",
+        _some_words,
+        "",
+        "Security group ids in the launch template; empty: the VPC's default group.",
+    ),
+    Setting(
+        "trainer_database_secret",
+        "TRAINYARD_TRAINER_DATABASE_SECRET",
+        _optional,
+        "",
+        "Secret in Secrets Manager that holds TRAINYARD_DATABASE_URL for trainers; its name or ARN, not its value.",
+    ),
+    Setting(
         "instance_id",
         "TRAINYARD_INSTANCE_ID",
         _optional,
@@ -390,6 +513,22 @@ class Config:
     fleet_max: int
     instance_types: tuple[str, ...]
     spot: bool
+    spot_patience_seconds: float
+    subnets: tuple[str, ...]
+    zones: tuple[str, ...]
+    target_wait_seconds: float
+    boot_seconds: float
+    silent_seconds: float
+    fleet_poll_seconds: float
+    fleet_max_hours_per_day: float
+    fleet_max_usd_per_day: float
+    prices: Path | None
+    trainer_ami: str
+    trainer_image: str | None
+    trainer_command: str
+    trainer_profile: str | None
+    trainer_security_groups: tuple[str, ...]
+    trainer_database_secret: str | None
     instance_id: str | None
     imds_url: str
     work_dir: Path

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from flask import request
 
 from trainyard.adapters.aws.clients import AwsClients
-from trainyard.adapters.aws.ec2 import Ec2Fleet
+from trainyard.adapters.aws.ec2 import Ec2Fleet, Places
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
+from trainyard.adapters.aws.prices import Ec2Prices, load_table
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.aws.uploads import S3Uploads
@@ -27,10 +28,12 @@ from trainyard.contracts.fleet import LaunchSpec
 from trainyard.doctor import Doctor, Sources
 from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
+from trainyard_scheduler.domain.fleet import Rules
+from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import keys, monitor, policies, relay
-from trainyard_scheduler.use_cases.fleet import FleetKeeper
+from trainyard_scheduler.use_cases import costs, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.forget import Keep, forget
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.queues import Pair
@@ -49,6 +52,7 @@ _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
 _MONITOR_SECONDS = 1.0
+_COSTS_SECONDS = 2.0
 _FORGET_SECONDS = 60.0
 _SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
@@ -83,7 +87,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
     services = web.Services(
         store=store,
         fleet=fleet,
-        fleet_max=config.fleet_max,
+        fleet_rules=fleet_rules(config),
         resend_seconds=config.resend_seconds,
         queues={name: Pair(*both) for name, both in pairs.items()},
         doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
@@ -148,9 +152,11 @@ def build_program(config: Config, stop: threading.Event) -> Program:
     )
     keeper = FleetKeeper(
         store,
-        Ec2Fleet(clients.ec2, config.env, on_missing=setup.ensure),
-        spec=LaunchSpec(config.instance_types, config.spot),
-        fleet_max=config.fleet_max,
+        Ec2Fleet(clients.ec2, config.env, places=Places(config.subnets, config.zones), on_missing=setup.ensure),
+        Ec2Prices(clients.ec2, config.aws_region, load_table(config.prices)),
+        rules=fleet_rules(config),
+        looks=Looks(lambda: queues["training"].depth().total, config.fleet_poll_seconds),
+        clock=SystemClock(),
     )
 
     loop = partial(Loop, stop=stop)
@@ -171,6 +177,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         ),
         loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
         loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
+        loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)
 
@@ -183,3 +190,16 @@ def _keeps(config: Config) -> list[Keep]:
         Keep("decisions", config.keep_decisions_days, _DECISIONS_KEPT),
         Keep("launches", config.keep_launches_days),
     ]
+
+
+def fleet_rules(config: Config) -> Rules:
+    """Return the settings that the fleet is run by."""
+    return Rules(
+        spec=LaunchSpec(config.instance_types, config.spot),
+        fleet_max=config.fleet_max,
+        spot_patience_seconds=config.spot_patience_seconds,
+        target_wait_seconds=config.target_wait_seconds,
+        patience=Patience(config.boot_seconds, config.silent_seconds),
+        max_hours_per_day=config.fleet_max_hours_per_day,
+        max_usd_per_day=config.fleet_max_usd_per_day,
+    )

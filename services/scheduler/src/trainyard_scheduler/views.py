@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainyard.contracts.api_keys import KeyRecord
-    from trainyard.contracts.fleet import Instance
-    from trainyard.contracts.launches import Launch
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord, ModelRecord, VersionRecord
     from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
     from trainyard.contracts.scheduling import AuditEntry
@@ -81,6 +79,8 @@ def run(record: RunRecord) -> dict[str, Any]:
         "state": record.state,
         "worker": record.worker,
         "instance_id": record.instance_id,
+        "instance_type": record.instance_type,
+        "cost_usd": record.cost_usd,
         "progress": dict(record.progress),
         "started_at": _time(record.started_at),
         "ended_at": _time(record.ended_at),
@@ -160,26 +160,6 @@ def audit(record: AuditEntry) -> dict[str, Any]:
         "details": dict(record.details),
         "previous_hash": record.previous_hash,
         "hash": record.hash,
-    }
-
-
-def instance(record: Instance) -> dict[str, Any]:
-    """Return an instance."""
-    return {
-        "instance_id": record.instance_id,
-        "launch_id": record.launch_id,
-        "state": record.state,
-        "instance_type": record.instance_type,
-    }
-
-
-def launch(record: Launch) -> dict[str, Any]:
-    """Return a launch that is not over."""
-    return {
-        "launch_id": record.id,
-        "state": record.state,
-        "instance_id": record.instance_id,
-        "created_at": _time(record.created_at),
     }
 
 

@@ -1,4 +1,4 @@
-"""`trainyard fleet`, `key …`: the state of the machinery."""
+"""`trainyard key …`: who may do what."""
 
 from __future__ import annotations
 
@@ -18,20 +18,7 @@ def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
     keys = click.Group("key", help="API keys.")
     root.add_command(keys)
-    _add_state_commands(root)
     _add_key_commands(keys)
-
-
-def _add_state_commands(root: click.Group) -> None:
-    def fleet(output: Output, client: Client) -> None:
-        """Show the training instances."""
-        found = client.fleet()
-        if not output.data(found):
-            columns = ("instance_id", "state", "instance_type", "launch_id")
-            output.table(found["instances"], columns, empty="no instance runs: there is nothing to train")
-            output.say(f"{found['open_requests']} open requests, at most {found['max']} instances")
-
-    command(root, "fleet", example="trainyard fleet")(fleet)
 
 
 def _add_key_commands(keys: click.Group) -> None:

@@ -15,22 +15,45 @@ class NoCapacityError(TrainyardError):
     """The provider has no instance of any asked type just now; the message keeps its own words."""
 
 
+class LaunchRefusedError(TrainyardError):
+    """The provider refuses for a reason that does not pass by itself: a permission, a quota, a bad template."""
+
+
 @dataclass(frozen=True)
 class LaunchSpec:
-    """What to launch: instance types in order of preference, spot first or on-demand only."""
+    """What to launch: instance types in order of preference.
+
+    Attributes:
+        spot: try spot capacity of every type first.
+        on_demand: then, or without ``spot`` at once, take on-demand capacity.
+    """
 
     instance_types: tuple[str, ...]
     spot: bool
+    on_demand: bool = True
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """The markets to try, in order."""
+        return (*(("spot",) if self.spot else ()), *(("on-demand",) if self.on_demand else ()))
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance as the provider reports it. ``state`` is EC2's word for it."""
+    """An instance as the provider reports it.
+
+    Attributes:
+        state: EC2's word for it.
+        zone: availability zone, None while it is not known.
+        market: 'spot' or 'on-demand', None where the provider does not say.
+    """
 
     instance_id: str
     launch_id: str
     instance_type: str
     state: str
+    zone: str | None = None
+    market: str | None = None
 
     @property
     def alive(self) -> bool:
@@ -45,7 +68,8 @@ class Fleet(Protocol):
         """Launch one instance tagged with ``launch_id``; a launch id that already has an instance returns that one.
 
         Raises:
-            NoCapacityError: nothing of the asked types can be had, spot or on-demand.
+            NoCapacityError: nothing of the asked types can be had just now, in any asked market.
+            LaunchRefusedError: nothing can be had until somebody changes something.
         """
         ...
 
@@ -55,4 +79,12 @@ class Fleet(Protocol):
 
     def terminate(self, instance_ids: Sequence[str]) -> None:
         """End instances; ids that are unknown or already ended are not an error."""
+        ...
+
+
+class Prices(Protocol):
+    """What an instance costs."""
+
+    def usd_per_hour(self, instance_type: str, market: str | None, zone: str | None) -> float | None:
+        """Return US dollars per hour, None when nobody knows; a provider that does not answer raises nothing."""
         ...

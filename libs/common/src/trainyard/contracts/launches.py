@@ -9,12 +9,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from trainyard.contracts.fleet import LaunchSpec
+    from trainyard.contracts.fleet import Instance, LaunchSpec
+
+#: Why a launch failed: there is nothing to be had just now, or nothing until somebody changes something.
+CAPACITY, REFUSED = "capacity", "refused"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch that is not over: 'asked' (EC2's answer is not known) or 'launched'. ``age`` in seconds of its state."""
+    """A launch that is not over.
+
+    Attributes:
+        state: 'asked' (EC2's answer is not known) or 'launched'.
+        age: seconds of its state.
+        market, usd_per_hour: of its instance; None when unknown.
+    """
 
     id: str
     state: str
@@ -22,14 +31,43 @@ class Launch:
     spec: LaunchSpec
     age: float
     created_at: datetime
+    instance_type: str | None = None
+    zone: str | None = None
+    market: str | None = None
+    usd_per_hour: float | None = None
 
 
 @dataclass(frozen=True)
-class Failures:
-    """Launches that failed since the last one that did not: how many, and how many seconds ago the last."""
+class Failure:
+    """Launches of one spec that failed since the last one that did not.
 
+    Attributes:
+        count: how many in a row, of the last day.
+        seconds_ago: since the last.
+        kind: :data:`CAPACITY` or :data:`REFUSED`, of the last.
+        error: EC2's words, of the last.
+    """
+
+    spec: LaunchSpec
     count: int
     seconds_ago: float
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What this environment's instances have used since midnight, UTC.
+
+    Attributes:
+        hours: instance hours.
+        usd: US dollars, of the hours whose price is known.
+        unpriced_hours: those among ``hours`` whose price is not.
+    """
+
+    hours: float
+    usd: float
+    unpriced_hours: float
 
 
 class Launches(Protocol):
@@ -43,26 +81,38 @@ class Launches(Protocol):
         """Return every launch that is not over, oldest first."""
         ...
 
-    def failures(self) -> Failures:
-        """Return the failures in a row."""
+    def failures(self) -> list[Failure]:
+        """Return the failures in a row of every spec that has some."""
         ...
 
-    def ask(self, spec: LaunchSpec) -> str:
+    def usage(self) -> Usage:
+        """Return what was used today."""
+        ...
+
+    def ask(self, spec: LaunchSpec, reason: str) -> str:
         """Add a launch in state 'asked'; return its id."""
         ...
 
-    def take(self, launch_id: str) -> Launch | None:
-        """Return the launch if it is still 'asked' and nobody else works on it; it is ours until the end."""
+    def claim(self, launch_id: str, seconds: float) -> Launch | None:
+        """Return the launch if it is still 'asked' and nobody else asks EC2 for it; nobody else will for so long."""
         ...
 
-    def launched(self, launch_id: str, instance_id: str, instance_type: str) -> None:
-        """Note EC2's answer."""
+    def unclaim(self, launch_id: str) -> None:
+        """Let others ask EC2 for it at once."""
         ...
 
-    def failed(self, launch_id: str, error: str) -> None:
-        """Note that EC2 has no capacity, in its own words."""
+    def launched(self, launch_id: str, instance: Instance, usd_per_hour: float | None) -> None:
+        """Note EC2's answer; a launch that has an instance keeps it."""
         ...
 
-    def ended(self, launch_ids: Sequence[str]) -> None:
-        """Note that these instances are gone."""
+    def failed(self, launch_id: str, kind: str, error: str) -> None:
+        """Note that EC2 gives nothing, in its own words, unless it has given something meanwhile."""
+        ...
+
+    def ended(self, launch_ids: Sequence[str], reason: str) -> None:
+        """Note that these instances are gone or ordered to go, and why."""
+        ...
+
+    def first_today(self, notice: str) -> bool:
+        """Tell whether nobody has asked this about ``notice`` since midnight, UTC."""
         ...

@@ -194,7 +194,6 @@ class Position:
         sent_ago: since its message was last sent, None when it never was.
         unsent: its message waits in the outbox.
         mean_seconds: what the model's last trainings took, else those of all models; None before the first.
-        refusal, refused_ago: the last answer of the cloud that there is no capacity, if nothing was launched since.
         attempts: its runs, oldest first.
     """
 
@@ -208,14 +207,15 @@ class Position:
     sent_ago: float | None
     unsent: bool
     mean_seconds: float | None
-    refusal: str | None
-    refused_ago: float | None
     attempts: Sequence[Attempt]
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One attempt to serve a request; ``progress`` and ``trials`` are JSON as the trainer wrote them."""
+    """One attempt to serve a request; ``progress`` and ``trials`` are JSON as the trainer wrote them.
+
+    ``cost_usd`` is what its instance cost meanwhile, in US dollars: None until it ended, or where no price is known.
+    """
 
     id: str
     request_id: str
@@ -231,6 +231,8 @@ class RunRecord:
     error: str | None
     trials: Sequence[Mapping[str, Any]]
     version: int | None
+    instance_type: str | None = None
+    cost_usd: float | None = None
 
 
 class Requests(Protocol):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.answers import Answers
     from trainyard.contracts.api_keys import ApiKeys
+    from trainyard.contracts.costs import Costs
     from trainyard.contracts.launches import Launches
     from trainyard.contracts.monitoring import Alarms, Monitoring
     from trainyard.contracts.outbox import Outbox
@@ -98,6 +99,7 @@ class Records(Protocol):
     outbox: Outbox
     launches: Launches
     workers: Workers
+    costs: Costs
     keys: ApiKeys
     answers: Answers
     journal: Journal

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainyard.contracts.launches import REFUSED
 from trainyard.contracts.requests import OPEN_STATES
 from trainyard.durations import in_words
 from trainyard_scheduler.domain.resending import pause_seconds
@@ -12,9 +13,10 @@ from trainyard_scheduler.domain.resending import pause_seconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainyard.contracts.launches import Failures, Launch
+    from trainyard.contracts.launches import Launch
     from trainyard.contracts.requests import Position, RequestRecord
     from trainyard.contracts.workers import WorkerRecord
+    from trainyard_scheduler.domain.fleet import Cap, Hold
 
 #: Every code an explanation of an open request may have; a request that has ended has its state for a code.
 OPEN_CODES = (
@@ -26,6 +28,7 @@ OPEN_CODES = (
     "waiting_resend",
     "waiting_for_instance",
     "waiting_capacity",
+    "refused",
     "cap_reached",
     "waiting_turn",
 )
@@ -33,7 +36,6 @@ OPEN_CODES = (
 TAKEN_WITHIN_SECONDS = 25.0
 #: A trainer says every few seconds that it is alive; one that is silent for longer does not count.
 ALIVE_WITHIN_SECONDS = 30.0
-_MAX_LAUNCH_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,13 @@ def _suits(request: RequestRecord, instance_type: str | None) -> bool:
     return not request.instance_types or instance_type is None or instance_type in request.instance_types
 
 
-def launch_pause(failures: Failures) -> float | None:
-    """Return the seconds until an instance is asked for again after failures in a row, None without one."""
-    if not failures.count:
-        return None
-    return max(0.0, min(2.0 ** min(failures.count, 30), _MAX_LAUNCH_PAUSE_SECONDS) - failures.seconds_ago)
-
-
 def explain(
-    request: RequestRecord, at: Position, who: Crew, failures: Failures, *, resend_seconds: float
+    request: RequestRecord, at: Position, who: Crew, hold: Hold | None, cap: Cap | None, *, resend_seconds: float
 ) -> Explanation:
-    """Say why the request waits or what it does."""
+    """Say why the request waits or what it does.
+
+    ``hold``: why the cloud is not asked just now; ``cap``: the limit of the day that is reached.
+    """
     if request.state not in OPEN_STATES:
         return _ended(request)
     if request.state == "running" and at.lease_left is not None and at.lease_left >= 0:
@@ -132,7 +130,7 @@ def explain(
             expected_wait=_wait(at, who),
             next_resend=resend,
         )
-    return _waiting(at, who, failures, resend)
+    return _waiting(at, who, hold, cap, resend)
 
 
 _CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
@@ -165,7 +163,7 @@ def _held(request: RequestRecord, at: Position) -> Explanation:
     return Explanation("held_by_worker", f"{at.holder} works on it ({attempt})")
 
 
-def _waiting(at: Position, who: Crew, failures: Failures, resend: float) -> Explanation:
+def _waiting(at: Position, who: Crew, hold: Hold | None, cap: Cap | None, resend: float) -> Explanation:
     """Explain a queued request whose message was sent."""
     if who.idle > at.ahead:
         return _free(at, who, resend)
@@ -179,11 +177,10 @@ def _waiting(at: Position, who: Crew, failures: Failures, resend: float) -> Expl
             expected_wait=wait,
             next_resend=resend,
         )
-    pause = launch_pause(failures)
-    if pause is not None:
-        return _no_capacity(at, who, failures, pause, resend)
-    if who.instances >= who.fleet_max:
-        return _capped(at, who, wait, resend)
+    if hold is not None:
+        return _refused(hold, resend) if hold.kind == REFUSED else _no_capacity(at, who, hold, resend)
+    if cap is not None or who.instances >= who.fleet_max:
+        return _full(at, who, wait, resend) if cap is None else _capped(cap, wait if who.busy else None, resend)
     if who.instances == 0:
         return Explanation(
             "waiting_for_instance",
@@ -216,22 +213,47 @@ def _free(at: Position, who: Crew, resend: float) -> Explanation:
     )
 
 
-def _no_capacity(at: Position, who: Crew, failures: Failures, pause: float, resend: float) -> Explanation:
-    said = at.refusal or "no capacity"
-    again = "now" if pause == 0 else f"in {in_words(pause)}"
+def _no_capacity(at: Position, who: Crew, hold: Hold, resend: float) -> Explanation:
     return Explanation(
         "waiting_capacity",
-        f"the cloud had no capacity at {_plural(failures.count, 'try', 'tries')} in a row, the last"
-        f" {in_words(failures.seconds_ago)} ago ({said}); it is asked again {again}",
+        f"the cloud had no capacity at {_plural(hold.failures, 'try', 'tries')} in a row, the last"
+        f" {in_words(hold.seconds_ago)} ago ({hold.error}); it is asked again {_again(hold)}",
         blocked_by="capacity of the cloud",
         to_do="allow more instance types, or on-demand ones: instance_types and spot of the policy or the request",
         expected_wait=_wait(at, who) if who.busy else None,
         next_resend=resend,
-        next_launch=pause,
+        next_launch=hold.next_try_seconds,
     )
 
 
-def _capped(at: Position, who: Crew, wait: float | None, resend: float) -> Explanation:
+def _refused(hold: Hold, resend: float) -> Explanation:
+    return Explanation(
+        "refused",
+        f"the cloud refuses to launch instances, last {in_words(hold.seconds_ago)} ago: {hold.error}",
+        blocked_by="a permission, a quota or a setting of the cloud account",
+        to_do=f"mend what it says (trainyard fleet names the next step); it is asked again {_again(hold)}",
+        next_resend=resend,
+        next_launch=hold.next_try_seconds,
+    )
+
+
+def _again(hold: Hold) -> str:
+    return f"in {in_words(hold.next_try_seconds)}" if hold.next_try_seconds else "now"
+
+
+def _capped(cap: Cap, wait: float | None, resend: float) -> Explanation:
+    setting = f"TRAINYARD_FLEET_MAX_{cap.name.upper()}"
+    return Explanation(
+        "cap_reached",
+        f"today's limit is reached: {cap.used:,.2f} of {cap.limit:,.2f} {cap.name.removesuffix('_per_day')}",
+        blocked_by=f"{setting} is {cap.limit:g}",
+        to_do=f"wait until midnight UTC, or raise {setting}",
+        expected_wait=wait,
+        next_resend=resend,
+    )
+
+
+def _full(at: Position, who: Crew, wait: float | None, resend: float) -> Explanation:
     none = who.fleet_max == 0
     busy = "no instance is allowed" if none else f"all {_plural(who.fleet_max, 'allowed instance')} at work"
     return Explanation(

@@ -6,15 +6,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from trainyard_scheduler.domain.explain import ALIVE_WITHIN_SECONDS, crew, explain
+from trainyard_scheduler.domain.fleet import daily_cap, hold_of, pool_of, spec_for
 from trainyard_scheduler.use_cases.requests import is_uuid, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainyard.contracts.scheduling import Records
+    from trainyard_scheduler.domain.fleet import Rules
 
 
-def explained(records: Records, ident: str, *, fleet_max: int, resend_seconds: float) -> Mapping[str, Any]:
+def explained(records: Records, ident: str, *, rules: Rules, resend_seconds: float) -> Mapping[str, Any]:
     """Return the explanation of the request ``ident``, or of the request that the run ``ident`` belongs to, as JSON.
 
     Raises:
@@ -23,10 +25,11 @@ def explained(records: Records, ident: str, *, fleet_max: int, resend_seconds: f
     run = records.requests.run(ident) if is_uuid(ident) else None
     request = request_of(records, ident if run is None else run.request_id)
     at = records.requests.position(request.id)
-    failures = records.launches.failures()
+    hold = hold_of(records.launches.failures(), spec_for(pool_of(request, rules.spec), at.waited, rules))
+    cap = daily_cap(records.launches.usage(), rules)
     workers = records.workers.all(ALIVE_WITHIN_SECONDS)
-    who = crew(request, workers, records.launches.open(), fleet_max=fleet_max)
-    answer = explain(request, at, who, failures, resend_seconds=resend_seconds)
+    who = crew(request, workers, records.launches.open(), fleet_max=rules.fleet_max)
+    answer = explain(request, at, who, hold, cap, resend_seconds=resend_seconds)
     return {
         "request_id": request.id,
         "model": request.model,
@@ -49,10 +52,11 @@ def explained(records: Records, ident: str, *, fleet_max: int, resend_seconds: f
         "lease": {"holder": at.holder, "seconds_left": at.lease_left},
         "fleet": {
             **asdict(who),
-            "refusals": failures.count,
-            "last_refusal": at.refusal,
-            "last_refusal_seconds_ago": at.refused_ago,
-            "next_launch_seconds": answer.next_launch,
+            "refusals": 0 if hold is None else hold.failures,
+            "last_refusal": None if hold is None else hold.error,
+            "last_refusal_seconds_ago": None if hold is None else hold.seconds_ago,
+            "next_launch_seconds": None if hold is None else hold.next_try_seconds,
+            "cap": None if cap is None else asdict(cap),
         },
         "attempts": [asdict(attempt) for attempt in at.attempts],
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainyard.contracts.scheduling import Records, Store
+    from trainyard_scheduler.domain.fleet import Rules
 
 _BODY = {
     "type": "object",
@@ -34,7 +35,7 @@ _BODY = {
 _MOST_LISTED = 10_000
 
 
-def routes(store: Store, *, fleet_max: int, resend_seconds: float) -> list[Route]:
+def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
     def ask(name: str) -> Any:
         body = optional_object(optional=("settings", *requests.PLACE_KEYS))
         settings = body.pop("settings", {})
@@ -57,7 +58,7 @@ def routes(store: Store, *, fleet_max: int, resend_seconds: float) -> list[Route
 
     def explain(request_id: str) -> Any:
         with store.begin() as records:
-            return 200, explained(records, request_id, fleet_max=fleet_max, resend_seconds=resend_seconds)
+            return 200, explained(records, request_id, rules=rules, resend_seconds=resend_seconds)
 
     def shown(request_id: str) -> Any:
         with store.begin() as records:

@@ -1,4 +1,4 @@
-"""Routes that show what is going on: fleet, audit log, doctor, events."""
+"""Routes that show what is going on: audit log, doctor, events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.fleet import Fleet
     from trainyard.contracts.scheduling import Store
     from trainyard.doctor import Doctor
+    from trainyard_scheduler.domain.fleet import Rules
     from trainyard_scheduler.events import EventStreams
     from trainyard_scheduler.use_cases.queues import Pair
 
@@ -29,7 +30,7 @@ class Services:
 
     store: Store
     fleet: Fleet
-    fleet_max: int
+    fleet_rules: Rules
     resend_seconds: float
     queues: Mapping[str, Pair]
     doctor: Doctor
@@ -38,18 +39,6 @@ class Services:
 
 def routes(services: Services) -> list[Route]:
     store = services.store
-
-    def fleet() -> Any:
-        instances = services.fleet.instances()
-        with store.begin() as records:
-            waiting = len(records.requests.open_requests())
-            launches = records.launches.open()
-        return 200, {
-            "instances": [views.instance(instance) for instance in instances],
-            "launches": [views.launch(launch) for launch in launches],
-            "open_requests": waiting,
-            "max": services.fleet_max,
-        }
 
     def audit() -> Any:
         limit, cursor = page_arguments()
@@ -70,7 +59,6 @@ def routes(services: Services) -> list[Route]:
 
     get = partial(Route, "GET")
     return [
-        get("/v1/fleet", fleet, "read", "Instances, launches and open requests"),
         get("/v1/audit", audit, "admin", "Who changed what, newest first"),
         get("/v1/doctor", doctor, "admin", "Whether everything fits together, and how to mend what does not"),
         get("/v1/events", events, "read", "What happens, as server-sent events"),

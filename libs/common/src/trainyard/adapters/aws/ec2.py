@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from trainyard import logs
-from trainyard.adapters.aws.errors import MISSING, code_of, repaired, translated
-from trainyard.contracts.fleet import Fleet, Instance, NoCapacityError
+from trainyard.adapters.aws.errors import MISSING, code_of, repaired, status_of, translated
+from trainyard.contracts.fleet import Fleet, Instance, LaunchRefusedError, NoCapacityError
+from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +22,41 @@ log = logs.get(__name__)
 
 LAUNCH_TAG = "trainyard:launch"
 ENV_TAG = "trainyard:env"
+PROJECT_TAG = "trainyard:project"
+PROJECT = "trainyard"
 _UNKNOWN_INSTANCE = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 _PAGE = 100
+#: There is nothing to be had just now; waiting helps.
+_NO_CAPACITY = frozenset(
+    {
+        "InsufficientInstanceCapacity",
+        "InsufficientCapacity",
+        "InsufficientCapacityOnHost",
+        "InsufficientHostCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "InsufficientAddressCapacity",
+        "UnfulfillableCapacity",
+        "SpotMaxPriceTooLow",
+    }
+)
+#: The other market may have what this one refuses.
+_QUOTAS = frozenset({"MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "InstanceLimitExceeded", "Unsupported"})
+#: EC2 is busy or broken; the same call succeeds a moment later.
+_PASSING = frozenset(
+    {
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "InternalError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "Unavailable",
+        "RequestExpired",
+        "RequestTimeout",
+        "ConcurrentTagAccess",
+        "IncorrectState",
+    }
+)
 
 
 def launch_template_name(env: str) -> str:
@@ -29,12 +64,44 @@ def launch_template_name(env: str) -> str:
     return f"trainyard-{env}-trainer"
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where instances may be launched: in these subnets, else in these zones, else wherever EC2 likes."""
+
+    subnets: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+
+    def overrides(self) -> list[dict[str, str]]:
+        """Return one part of a fleet override for each place."""
+        if self.subnets:
+            return [{"SubnetId": subnet} for subnet in self.subnets]
+        return [{"AvailabilityZone": zone} for zone in self.zones] or [{}]
+
+
+@dataclass(frozen=True)
+class _Error:
+    """What EC2 said of one market: its code and its words."""
+
+    market: str
+    code: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.market}: {self.code}: {self.words}"
+
+
+_ANYWHERE = Places()
+
+
 class Ec2Fleet(Fleet):
     """Instances of environment ``env``; ``on_missing`` makes the launch template when EC2 says that there is none."""
 
-    def __init__(self, client: Any, env: str, *, on_missing: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, client: Any, env: str, *, places: Places = _ANYWHERE, on_missing: Callable[[], None] | None = None
+    ) -> None:
         self._client = client
         self._env = env
+        self._places = places
         self._on_missing = on_missing
         self._refusals: dict[str, int] = {}
 
@@ -43,22 +110,27 @@ class Ec2Fleet(Fleet):
 
         Raises:
             NoCapacityError: EC2 answered, and has nothing of the asked types; a later call may succeed.
+            LaunchRefusedError: EC2 answered, and will say the same until somebody changes something.
         """
         with translated(f"launch {launch_id}"):
             existing = next(self._describe({f"tag:{LAUNCH_TAG}": launch_id}), None)
             if existing is not None:
                 return existing
-            reasons: list[str] = []
-            for market in ("spot", "on-demand") if spec.spot else ("on-demand",):
-                instance = repaired(
-                    lambda market=market: self._create(launch_id, spec, market, reasons),  # type: ignore[misc]
+            errors: list[_Error] = []
+            for market in spec.markets:
+                answer = repaired(
+                    lambda market=market: self._create(launch_id, spec, market),  # type: ignore[misc]
                     self._on_missing,
                 )
-                if instance is not None:
+                if isinstance(answer, Instance):
                     self._refusals.pop(launch_id, None)
-                    return instance
+                    return answer
+                errors += answer
+                if not all(_may_pass_over(error) for error in answer):
+                    break
+        # The next call must not get this one's answer again.
         self._refusals[launch_id] = self._refusals.get(launch_id, 0) + 1
-        raise NoCapacityError(f"launch {launch_id}: " + "; ".join(dict.fromkeys(reasons)))
+        raise _failure(launch_id, errors)
 
     def instances(self) -> list[Instance]:
         """Return every instance that carries this environment's tag, recently ended ones included."""
@@ -94,27 +166,39 @@ class Ec2Fleet(Fleet):
             for reservation in page["Reservations"]:
                 yield from map(_instance, reservation["Instances"])
 
-    def _create(self, launch_id: str, spec: LaunchSpec, market: str, reasons: list[str]) -> Instance | None:
-        """Ask for one instance; None when EC2 has none, with its words added to ``reasons``."""
-        answer = self._client.create_fleet(**self._fleet_request(launch_id, spec, market))
+    def _create(self, launch_id: str, spec: LaunchSpec, market: str) -> Instance | list[_Error]:
+        """Ask for one instance; return it, or what EC2 says instead."""
+        try:
+            answer = self._client.create_fleet(**self._fleet_request(launch_id, spec, market))
+        except ClientError as e:
+            if code_of(e) in MISSING or _passes(code_of(e), status_of(e)):
+                raise
+            return [_Error(market, code_of(e), str(e.response.get("Error", {}).get("Message", "")))]
         for launched in answer.get("Instances", []):
             for instance_id in launched["InstanceIds"]:
-                return Instance(instance_id, launch_id, launched["InstanceType"], "pending")
-        errors = answer.get("Errors", [])
+                place = launched.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+                zone = place.get("AvailabilityZone")
+                return Instance(instance_id, launch_id, launched["InstanceType"], "pending", zone, market)
+        errors = [
+            _Error(market, str(error.get("ErrorCode")), str(error.get("ErrorMessage", "")))
+            for error in answer.get("Errors", [])
+        ]
         for error in errors:
-            if error.get("ErrorCode") in MISSING:
-                words = {"Code": error["ErrorCode"], "Message": error.get("ErrorMessage", "")}
-                raise ClientError({"Error": words}, "CreateFleet")
-        reasons += [f"{market}: {error.get('ErrorCode')}: {error.get('ErrorMessage')}" for error in errors]
-        if not errors:
-            reasons.append(f"{market}: EC2 launched nothing and gave no reason")
-        return None
+            if error.code in MISSING:
+                raise ClientError({"Error": {"Code": error.code, "Message": error.words}}, "CreateFleet")
+        return errors or [_Error(market, "UnfulfillableCapacity", "EC2 launched nothing and gave no reason")]
 
     def _fleet_request(self, launch_id: str, spec: LaunchSpec, market: str) -> dict[str, Any]:
-        tags = [{"Key": LAUNCH_TAG, "Value": launch_id}, {"Key": ENV_TAG, "Value": self._env}]
+        tags = {
+            LAUNCH_TAG: launch_id,
+            ENV_TAG: self._env,
+            PROJECT_TAG: PROJECT,
+            "Name": launch_template_name(self._env),
+        }
         overrides = [
-            {"InstanceType": instance_type, "Priority": float(rank)}
+            {"InstanceType": instance_type, "Priority": float(rank), **place}
             for rank, instance_type in enumerate(spec.instance_types)
+            for place in self._places.overrides()
         ]
         return {
             "Type": "instant",
@@ -131,7 +215,9 @@ class Ec2Fleet(Fleet):
             "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": market},
             "SpotOptions": {"AllocationStrategy": "capacity-optimized-prioritized"},
             "OnDemandOptions": {"AllocationStrategy": "prioritized"},
-            "TagSpecifications": [{"ResourceType": "instance", "Tags": tags}],
+            "TagSpecifications": [
+                {"ResourceType": "instance", "Tags": [{"Key": k, "Value": v} for k, v in tags.items()]}
+            ],
         }
 
     def _token(self, launch_id: str, spec: LaunchSpec, market: str) -> str:
@@ -139,10 +225,38 @@ class Ec2Fleet(Fleet):
 
         AWS answers a repeated token with the first answer, so a refused launch could otherwise never succeed.
         """
-        parts = (self._env, launch_id, market, *spec.instance_types, str(self._refusals.get(launch_id, 0)))
+        places = self._places.subnets or self._places.zones
+        parts = (self._env, launch_id, market, *spec.instance_types, *places, str(self._refusals.get(launch_id, 0)))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _passes(code: str, status: int) -> bool:
+    """Tell whether EC2 failed, rather than refused."""
+    return code in _PASSING or status >= 500
+
+
+def _may_pass_over(error: _Error) -> bool:
+    """Tell whether another market is worth trying after this answer."""
+    return error.code in _NO_CAPACITY or error.code in _QUOTAS
+
+
+def _failure(launch_id: str, errors: Sequence[_Error]) -> Exception:
+    """Return what a launch that brought nothing is: waiting helps if any answer says so."""
+    words = f"launch {launch_id}: " + "; ".join(dict.fromkeys(map(str, errors)))
+    if any(error.code in _NO_CAPACITY for error in errors):
+        return NoCapacityError(words)
+    if any(error.code in _PASSING for error in errors):
+        return TransientError(words)
+    return LaunchRefusedError(words)
 
 
 def _instance(raw: dict[str, Any]) -> Instance:
     tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
-    return Instance(raw["InstanceId"], tags.get(LAUNCH_TAG, ""), raw["InstanceType"], raw["State"]["Name"])
+    return Instance(
+        instance_id=raw["InstanceId"],
+        launch_id=tags.get(LAUNCH_TAG, ""),
+        instance_type=raw["InstanceType"],
+        state=raw["State"]["Name"],
+        zone=raw.get("Placement", {}).get("AvailabilityZone"),
+        market=raw.get("InstanceLifecycle", "on-demand"),
+    )

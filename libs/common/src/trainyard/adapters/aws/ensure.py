@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from trainyard import logs
-from trainyard.adapters.aws.ec2 import ENV_TAG, launch_template_name
+from trainyard.adapters.aws.ec2 import launch_template_name
 from trainyard.adapters.aws.errors import code_of, repaired, translated
+from trainyard.adapters.aws.template import template_request
 from trainyard.adapters.aws.uploads import ensure_rule
 from trainyard.errors import ConfigError
 
@@ -35,9 +36,6 @@ _RETENTION_SECONDS = 4 * 86_400
 #: A message keeps the age it had in its first queue, so dead letters must be kept longer than that queue keeps them.
 _DEAD_LETTER_RETENTION_SECONDS = 14 * 86_400
 _MAX_RECEIVES = 5
-#: Amazon Linux by its public alias: an image that exists in every region. The deploy command writes the template with
-#: the trainer's own image before the first start, and a template that exists is never touched here.
-_DEFAULT_IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 _NO_QUEUE = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
@@ -64,7 +62,7 @@ class AwsSetup:
 
         Raises:
             TransientError: AWS does not answer or does not allow it; what was made so far stays.
-            ConfigError: the bucket's name belongs to somebody else.
+            ConfigError: the bucket's name belongs to somebody else, or the settings make no launch template.
         """
         with self._lock, translated("set up AWS"):
             self._ensure_bucket()
@@ -205,22 +203,13 @@ class AwsSetup:
     # --- EC2 ---
 
     def _ensure_launch_template(self) -> None:
+        """Make the template unless there is one: a deployment's own template is never touched."""
         ec2, name = self._clients.ec2, launch_template_name(self._config.env)
         filters = [{"Name": "launch-template-name", "Values": [name]}]
         if ec2.describe_launch_templates(Filters=filters)["LaunchTemplates"]:
             return
-        tags = [{"Key": ENV_TAG, "Value": self._config.env}]
         try:
-            ec2.create_launch_template(
-                LaunchTemplateName=name,
-                LaunchTemplateData={
-                    "ImageId": _DEFAULT_IMAGE,
-                    "InstanceType": self._config.instance_types[0],
-                    "InstanceInitiatedShutdownBehavior": "terminate",
-                    "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
-                },
-                TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
-            )
+            ec2.create_launch_template(**template_request(self._config))
         except ClientError as e:
             if code_of(e) != "InvalidLaunchTemplateName.AlreadyExistsException":
                 raise

@@ -17,7 +17,7 @@ REQUEST = """
     LEFT JOIN core.version v ON v.request_id = r.id"""
 RUN = """
     SELECT u.id::text, u.request_id::text, m.name AS model, u.attempt, u.state, u.worker, u.instance_id, u.progress,
-           u.started_at, u.ended_at, u.error_class, u.error, v.version
+           u.started_at, u.ended_at, u.error_class, u.error, v.version, u.instance_type, u.cost_usd
     FROM core.run u JOIN core.training_request r ON r.id = u.request_id JOIN core.model m ON m.id = r.model_id
     LEFT JOIN core.version v ON v.run_id = u.id"""
 
@@ -67,11 +67,7 @@ POSITION = """
                  FROM core.training_request WHERE id = CAST(:id AS uuid)),
     opened AS (SELECT r.id, r.priority, r.created_at,
                       r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false) AS live
-               FROM core.training_request r WHERE r.state IN ('queued', 'running')),
-    refusal AS (SELECT error, extract(epoch FROM clock_timestamp() - ended_at) AS ago FROM core.launch
-                WHERE state = 'failed' AND created_at > coalesce(
-                      (SELECT max(created_at) FROM core.launch WHERE launched_at IS NOT NULL), '-infinity')
-                ORDER BY ended_at DESC LIMIT 1)
+               FROM core.training_request r WHERE r.state IN ('queued', 'running'))
     SELECT CAST(extract(epoch FROM clock_timestamp() - one.created_at) AS float8) AS waited,
            (SELECT count(*) FROM opened o WHERE NOT o.live
             AND (-o.priority, o.created_at, o.id) < (-one.priority, one.created_at, one.id)) AS ahead,
@@ -88,8 +84,7 @@ POSITION = """
                     WHERE r.model_id = one.model_id AND u.state = 'done' ORDER BY u.started_at DESC LIMIT 20) t),
                 (SELECT avg(t.seconds) FROM (
                     SELECT extract(epoch FROM u.ended_at - u.started_at) AS seconds FROM core.run u
-                    WHERE u.state = 'done' ORDER BY u.started_at DESC LIMIT 20) t)) AS float8) AS mean_seconds,
-           (SELECT error FROM refusal) AS refusal, CAST((SELECT ago FROM refusal) AS float8) AS refused_ago
+                    WHERE u.state = 'done' ORDER BY u.started_at DESC LIMIT 20) t)) AS float8) AS mean_seconds
     FROM one"""
 
 _BEHIND = """

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from trainyard.adapters.postgres import idempotency, journal
 from trainyard.adapters.postgres.api_keys import PostgresApiKeys
+from trainyard.adapters.postgres.costs import PostgresCosts
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.launches import PostgresLaunches
 from trainyard.adapters.postgres.monitoring import PostgresAlarms, PostgresMonitoring
@@ -128,6 +129,7 @@ class PostgresRecords(Records):
         self.outbox = PostgresOutbox(connection)
         self.launches = PostgresLaunches(connection)
         self.workers = PostgresWorkers(connection)
+        self.costs = PostgresCosts(connection)
         self.keys = PostgresApiKeys(connection)
         self.answers = PostgresAnswers(connection)
         self.journal = PostgresJournal(connection)

@@ -23,6 +23,7 @@ class FleetContract:
         launched = fleet.launch("launch-1", LaunchSpec(("c7i.large", "m6i.large"), spot=spot))
         assert launched.alive
         assert (launched.launch_id, launched.instance_type) == ("launch-1", "c7i.large")
+        assert launched.market == ("spot" if spot else "on-demand")
         (seen,) = fleet.instances()
         assert (seen.instance_id, seen.launch_id, seen.alive) == (launched.instance_id, "launch-1", True)
 

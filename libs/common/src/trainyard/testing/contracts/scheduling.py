@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from trainyard.auth import make_key, parse_key
-from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.contracts.requests import COUNTED_STATES, POLICY_ACTOR, NewRequest
 from trainyard.errors import ServiceError
@@ -20,8 +19,6 @@ from trainyard.policy import Policy
 if TYPE_CHECKING:
     from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records, Store
-
-_SPEC = LaunchSpec(("c7i.large",), spot=True)
 
 
 class World(Protocol):
@@ -274,21 +271,18 @@ class SchedulingContract:
             assert (first.waiting, first.running, first.holder, first.lease_left) == (4, 4, None, None)
             assert (first.unsent, first.send_count, first.sent_ago) == (True, 0, None)
             assert (second.unsent, second.send_count, second.sent_ago is not None) == (False, 1, True)
-            assert (first.mean_seconds, first.refusal, first.attempts) == (None, None, ())
+            assert (first.mean_seconds, first.attempts) == (None, ())
             assert first.waited >= second.waited >= 0
         world.claim(ids[0])
         world.claim(ids[2], lease_seconds=-5)
         world.finish(ids[0])
         with world.store.begin() as records:
-            refused = records.launches.ask(_SPEC)
-            records.launches.failed(refused, "no capacity")
             done, lost = records.requests.position(ids[0]), records.requests.position(ids[2])
             assert [attempt.state for attempt in done.attempts] == ["done"]
             assert done.mean_seconds == pytest.approx(done.attempts[0].seconds)
-            assert (lost.holder, lost.refusal) == ("test", "no capacity")
+            assert lost.holder == "test"
             assert lost.lease_left is not None
             assert lost.lease_left <= -5
-            assert lost.refused_ago is not None
 
     def test_neglected_requests(self, world: World) -> None:
         """Whose message may be lost is found: never sent, silent for long, sent to an older queue, lease run out."""
@@ -455,25 +449,6 @@ class SchedulingContract:
         with world.store.begin() as records:
             queues = [message.queue for message in records.outbox.take(2, hold_seconds=60)]
             assert queues == ["training", "training", "arrived"]
-
-    def test_launches(self, world: World) -> None:
-        """A launch goes from asked to launched to ended; failures count until one succeeds."""
-        with world.store.begin() as records:
-            ledger = records.launches
-            ledger.lock()
-            failed, good = ledger.ask(_SPEC), ledger.ask(_SPEC)
-            taken = ledger.take(failed)
-            assert taken is not None
-            assert (taken.state, taken.spec) == ("asked", _SPEC)
-            ledger.failed(failed, "no capacity")
-            assert (ledger.take(failed), ledger.failures().count) == (None, 1)
-            ledger.launched(good, "i-1", "c7i.large")
-            assert [(launch.id, launch.state, launch.instance_id) for launch in ledger.open()] == [
-                (good, "launched", "i-1")
-            ]
-            assert ledger.failures().count == 0
-            ledger.ended([good])
-            assert ledger.open() == []
 
     def test_keys(self, world: World) -> None:
         """A key is registered once, listed, live until it is revoked."""

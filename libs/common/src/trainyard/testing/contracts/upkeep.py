@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard.alias_object import artifact_key
-from trainyard.contracts.fleet import LaunchSpec
+from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.idempotency import Repeatable
+from trainyard.contracts.launches import CAPACITY
 from trainyard.messages import TrainingRequest
 from trainyard.testing.contracts.scheduling import add_model, add_request
 
@@ -87,10 +88,10 @@ class UpkeepContract:
         """Open launches stay."""
         with world.store.begin() as records:
             spec = LaunchSpec(("c7i.large",), spot=True)
-            _, failed, ended = (records.launches.ask(spec) for _ in range(3))
-            records.launches.failed(failed, "no capacity")
-            records.launches.launched(ended, "i-1", "c7i.large")
-            records.launches.ended([ended])
+            _, failed, ended = (records.launches.ask(spec, "a request waits") for _ in range(3))
+            records.launches.failed(failed, CAPACITY, "no capacity")
+            records.launches.launched(ended, Instance("i-1", ended, "c7i.large", "running"), None)
+            records.launches.ended([ended], "gone")
         with world.store.begin() as records:
             assert _forget(records.upkeep, "launches", _DAY) == 0
             assert _forget(records.upkeep, "launches", _ALL, limit=1) == 1

@@ -1,7 +1,7 @@
 """In-memory twins of the adapters; they pass the same contract suites (:mod:`trainyard.testing.contracts`)."""
 
 from trainyard.testing.fakes.blobs import MemoryBlobs
-from trainyard.testing.fakes.fleet import MemoryFleet
+from trainyard.testing.fakes.fleet import FixedPrices, MemoryFleet
 from trainyard.testing.fakes.prediction_log import MemoryPredictionLog
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.fakes.runs import MemoryRuns
@@ -11,6 +11,7 @@ from trainyard.testing.fakes.warehouse import MemoryWarehouse
 from trainyard.testing.fakes.workers import MemoryAttendance
 
 __all__ = [
+    "FixedPrices",
     "MemoryAttendance",
     "MemoryBlobs",
     "MemoryFleet",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import uuid
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -13,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from trainyard.auth import LiveKey
 from trainyard.contracts.answers import Answers
 from trainyard.contracts.api_keys import ApiKeys, KeyRecord
-from trainyard.contracts.launches import Failures, Launch, Launches
 from trainyard.contracts.outbox import Outbox, Waiting
 from trainyard.contracts.scheduling import Answered, AuditEntry, Event, Journal, Records, ScoredLog, Store
 from trainyard.errors import ServiceError
+from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
-from trainyard.testing.fakes.scheduling_state import LaunchRow, Message, State
+from trainyard.testing.fakes.scheduling_state import Message, State
 from trainyard.testing.fakes.upkeep import MemoryUpkeep
 from trainyard.testing.fakes.workers import MemoryWorkers
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from trainyard import messages
     from trainyard.auth import ParsedKey
     from trainyard.clock import Clock
-    from trainyard.contracts.fleet import LaunchSpec
     from trainyard.contracts.idempotency import Repeatable
     from trainyard.contracts.queue import Outgoing
 
@@ -78,60 +76,6 @@ class MemoryOutbox(Outbox):
         """Return the age of the oldest."""
         now = self._state.clock.now()
         return max(((now - m.created_at).total_seconds() for m in self._state.outbox if m.sent_at is None), default=0.0)
-
-
-class MemoryLaunches(Launches):
-    """The ledger."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def lock(self) -> None:
-        """Nothing: the store opens one transaction at a time."""
-
-    def open(self) -> list[Launch]:
-        """Return what is not over."""
-        return [self._launch(row) for row in self._state.launches.values() if row.state in {"asked", "launched"}]
-
-    def failures(self) -> Failures:
-        """Count failures since the last success."""
-        rows = list(self._state.launches.values())
-        last_good = max((i for i, row in enumerate(rows) if row.launched), default=-1)
-        failed = [row for row in rows[last_good + 1 :] if row.state == "failed"]
-        ago = (self._state.clock.now() - max(row.since for row in failed)).total_seconds() if failed else 0.0
-        return Failures(len(failed), ago)
-
-    def ask(self, spec: LaunchSpec) -> str:
-        """Add a launch."""
-        ident, now = str(uuid.uuid4()), self._state.clock.now()
-        self._state.launches[ident] = LaunchRow(ident, "asked", spec, now, now)
-        return ident
-
-    def take(self, launch_id: str) -> Launch | None:
-        """Return the launch if it is still 'asked'."""
-        row = self._state.launches.get(launch_id)
-        return self._launch(row) if row is not None and row.state == "asked" else None
-
-    def launched(self, launch_id: str, instance_id: str, instance_type: str) -> None:
-        """Note the instance."""
-        row = self._state.launches[launch_id]
-        row.state, row.instance_id, row.instance_type = "launched", instance_id, instance_type
-        row.since, row.launched = self._state.clock.now(), True
-
-    def failed(self, launch_id: str, error: str) -> None:
-        """Note the refusal."""
-        row = self._state.launches[launch_id]
-        row.state, row.error, row.since = "failed", error, self._state.clock.now()
-
-    def ended(self, launch_ids: Sequence[str]) -> None:
-        """Note that the instances are gone."""
-        for row in (self._state.launches[ident] for ident in launch_ids):
-            if row.state in {"asked", "launched"}:
-                row.state, row.since = "ended", self._state.clock.now()
-
-    def _launch(self, row: LaunchRow) -> Launch:
-        age = (self._state.clock.now() - row.since).total_seconds()
-        return Launch(row.id, row.state, row.instance_id, row.spec, age, row.created_at)
 
 
 class MemoryApiKeys(ApiKeys):
@@ -248,6 +192,7 @@ class MemoryRecords(Records):
         self.outbox = MemoryOutbox(state)
         self.launches = MemoryLaunches(state)
         self.workers = MemoryWorkers(state)
+        self.costs = MemoryCosts(state)
         self.keys = MemoryApiKeys(state)
         self.answers = MemoryAnswers(state)
         self.journal = MemoryJournal(state)

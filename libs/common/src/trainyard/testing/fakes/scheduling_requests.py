@@ -171,7 +171,6 @@ class MemoryRequests(Requests):
         waiting = sorted((r for r in opened if not r.lease_live), key=lambda r: (-r.priority, -r.waited))
         me, lease = found.record, found.lease_until
         body = TrainingRequest(request_id).outgoing().body
-        refused = self._refused()
         return Position(
             waited=(now - me.created_at).total_seconds(),
             ahead=sum((r.priority, r.waited) > (me.priority, (now - me.created_at).total_seconds()) for r in waiting),
@@ -183,18 +182,8 @@ class MemoryRequests(Requests):
             sent_ago=None if found.sent_at is None else (now - found.sent_at).total_seconds(),
             unsent=any(m.sent_at is None and m.outgoing.body == body for m in self._state.outbox),
             mean_seconds=self._mean_seconds(me.model),
-            refusal=None if refused is None else refused[0],
-            refused_ago=None if refused is None else refused[1],
             attempts=tuple(self._attempt(run) for run in self._state.runs if run.request_id == request_id),
         )
-
-    def _refused(self) -> tuple[str, float] | None:
-        rows = list(self._state.launches.values())
-        last_good = max((i for i, row in enumerate(rows) if row.launched), default=-1)
-        failed = [row for row in rows[last_good + 1 :] if row.state == "failed"]
-        if not failed:
-            return None
-        return str(failed[-1].error), (self._state.clock.now() - failed[-1].since).total_seconds()
 
     def _mean_seconds(self, model: str) -> float | None:
         done = [run for run in self._state.runs if run.state == "done"]

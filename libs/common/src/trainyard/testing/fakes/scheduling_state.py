@@ -12,7 +12,7 @@ from trainyard.contracts.requests import RequestRecord, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from datetime import date, datetime
 
     from trainyard.auth import LiveKey
     from trainyard.clock import Clock
@@ -76,11 +76,17 @@ class LaunchRow:
     state: str
     spec: LaunchSpec
     created_at: datetime
-    since: datetime
+    reason: str
+    launched_at: datetime | None = None
+    ended_at: datetime | None = None
+    claimed_until: datetime | None = None
     instance_id: str | None = None
     instance_type: str | None = None
+    zone: str | None = None
+    market: str | None = None
+    usd_per_hour: float | None = None
+    error_kind: str | None = None
     error: str | None = None
-    launched: bool = False
 
 
 @dataclass
@@ -134,6 +140,7 @@ class State:
     outbox: list[Message] = field(default_factory=list)
     launches: dict[str, LaunchRow] = field(default_factory=dict)
     workers: dict[str, WorkerRow] = field(default_factory=dict)
+    notices: dict[str, date] = field(default_factory=dict)
     keys: dict[str, tuple[KeyRecord, LiveKey]] = field(default_factory=dict)
     answers: dict[tuple[str, str, str], tuple[str, int, str]] = field(default_factory=dict)
     answered_at: dict[tuple[str, str, str], datetime] = field(default_factory=dict)

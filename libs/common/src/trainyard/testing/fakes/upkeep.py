@@ -72,7 +72,11 @@ class MemoryUpkeep(Upkeep):
 
     def _launches(self, until: datetime, _keep: int, limit: int) -> int:
         rows = self._state.launches.items()
-        gone = [ident for ident, row in rows if row.state in {"ended", "failed"} and row.since < until][:limit]
+        gone = [
+            ident
+            for ident, row in rows
+            if row.state in {"ended", "failed"} and row.ended_at is not None and row.ended_at < until
+        ][:limit]
         for ident in gone:
             del self._state.launches[ident]
         return len(gone)

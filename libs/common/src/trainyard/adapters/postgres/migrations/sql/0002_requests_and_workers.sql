@@ -14,13 +14,27 @@ ALTER TABLE core.run
     ADD COLUMN cost_usd double precision;                        -- null until it ended, or where no price is known
 -- A trial is stored as soon as it is over: the next run of the request goes on from there.
 CREATE INDEX run_by_request ON core.run (request_id, fence);
+-- Runs by the day of their end, and those among them that still want a cost.
+CREATE INDEX run_by_end ON core.run (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX run_uncosted ON core.run (ended_at) WHERE ended_at IS NOT NULL AND cost_usd IS NULL;
 
 ALTER TABLE core.launch
     ADD COLUMN zone text,
     ADD COLUMN market text CHECK (market IN ('spot', 'on-demand')),
     ADD COLUMN usd_per_hour double precision,
+    ADD COLUMN on_demand boolean NOT NULL DEFAULT true,          -- false: spot only, while the request is patient
+    ADD COLUMN claimed_until timestamptz,                        -- somebody asks EC2 for it just now
+    ADD COLUMN error_kind text CHECK (error_kind IN ('capacity', 'refused')),
     ADD COLUMN reason text;                                      -- why it was asked for, later why it ended
 CREATE INDEX launch_by_time ON core.launch (created_at);
+CREATE INDEX launch_by_instance ON core.launch (instance_id) WHERE instance_id IS NOT NULL;
+CREATE INDEX launch_by_end ON core.launch (ended_at) WHERE launched_at IS NOT NULL;
+
+-- What people are told once a day: which limit stopped the fleet.
+CREATE TABLE core.fleet_notice (
+    kind text PRIMARY KEY,
+    day  date NOT NULL
+);
 
 -- Who says that it is alive; a trainer writes its row every few seconds, busy or not.
 CREATE TABLE core.worker (

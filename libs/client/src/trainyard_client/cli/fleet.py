@@ -1,0 +1,115 @@
+"""`trainyard fleet`, `trainyard costs`: the training instances, what they wait for, and what they cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard_client.cli.frame import command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard_client.cli.output import Output
+    from trainyard_client.client import Client
+
+_INSTANCES = ("instance_id", "state", "instance_type", "market", "zone", "age", "work", "trainer", "usd_per_hour")
+_ALIVE = ("pending", "running")
+
+
+def add_to(root: click.Group) -> None:
+    """Add the commands of this module."""
+
+    @click.option("--all", "show_all", is_flag=True, help="Ended instances too, as long as EC2 knows them.")
+    def fleet(output: Output, client: Client, show_all: bool) -> None:
+        """Show the training instances, what requests wait for, and the limits of the day."""
+        found = client.fleet()
+        if not output.data(found):
+            _show_fleet(output, found, show_all=show_all)
+
+    @click.option("--from", "first", metavar="DAY", help="First day, such as 2026-01-01; by default 30 days ago.")
+    @click.option("--upto", "last", metavar="DAY", help="Last day, included; by default today (UTC).")
+    def costs(output: Output, client: Client, first: str | None, last: str | None) -> None:
+        """Show what runs and instances cost, by day."""
+        found = client.costs(first, last)
+        if not output.data(found):
+            _show_costs(output, found)
+
+    command(root, "fleet", example="trainyard fleet")(fleet)
+    command(root, "costs", example="trainyard costs --from 2026-01-01 --upto 2026-01-31")(costs)
+
+
+def _show_fleet(output: Output, found: Mapping[str, Any], *, show_all: bool) -> None:
+    instances = [_instance(item) for item in found.get("instances", []) if show_all or item.get("state") in _ALIVE]
+    output.table(instances, _INSTANCES, empty="no instance runs")
+    for launch in found.get("launches", []):
+        if launch.get("state") == "asked":
+            types = ", ".join(launch.get("instance_types", []))
+            output.say(f"launch {launch.get('launch_id')} of {types} waits for EC2's answer")
+    for pool in found.get("pools", []):
+        _show_pool(output, pool)
+    output.say(
+        f"{found.get('open_requests')} open requests, {found.get('desired', 0)} instances wanted,"
+        f" at most {found.get('max')}"
+    )
+    _show_limits(output, found)
+
+
+def _instance(item: Mapping[str, Any]) -> dict[str, Any]:
+    worker = item.get("worker") or {}
+    trainer = f"{worker['state']}, {worker['silent_seconds']:.0f} s ago" if worker else None
+    age = item.get("age_seconds")
+    return {**item, "age": None if age is None else _duration(age), "work": item.get("duty"), "trainer": trainer}
+
+
+def _show_pool(output: Output, pool: Mapping[str, Any]) -> None:
+    """Say what the requests of one kind get, and why not more."""
+    market = "spot first" if pool.get("spot") else "on-demand"
+    output.say(
+        f"{', '.join(pool['instance_types'])} ({market}): {pool['open']} open, {pool['busy']} in work,"
+        f" {pool['available']} free or on their way, {pool['desired']} wanted: {pool['state'].replace('_', ' ')}"
+    )
+    error = pool.get("error")
+    if error:
+        output.say(f"  EC2 said {error['seconds_ago']:.0f} s ago: {error['message']}")
+        output.say(f"  next try in {error['next_try_seconds']:.0f} s; next step: {error['next_step']}")
+
+
+def _show_limits(output: Output, found: Mapping[str, Any]) -> None:
+    today = found.get("today")
+    if today:
+        hours, dollars = (
+            f"{today[used]:.2f} of {today[most]:g}" if today.get(most) is not None else f"{today[used]:.2f}"
+            for used, most in (("hours", "max_hours"), ("usd", "max_usd"))
+        )
+        output.say(f"today (UTC): {hours} instance hours, {dollars} USD")
+    cap = found.get("cap")
+    if cap:
+        name = cap["name"].replace("_", " ").replace("usd", "USD")
+        output.say(f"limit reached: {cap['used']:.2f} of {cap['limit']:g} {name}; nothing is launched")
+
+
+def _show_costs(output: Output, found: Mapping[str, Any]) -> None:
+    runs = [{**row, "minutes": round(row["seconds"] / 60, 1)} for row in found["runs"]]
+    output.table(
+        runs,
+        ("day", "model", "instance_type", "runs", "minutes", "cost_usd", "unpriced_runs"),
+        empty=f"no run ended from {found['from']} to {found['upto']}",
+    )
+    columns = ("day", "instance_type", "market", "instances", "hours", "cost_usd")
+    output.table(found["instances"], columns, empty="no instance ran")
+    total = found["total"]
+    output.say(f"runs {_dollars(total['runs_usd'])}, instances {_dollars(total['instances_usd'])}, idle time included")
+    if total["unpriced_runs"]:
+        output.say(f"{total['unpriced_runs']} runs without a known price are not in it")
+
+
+def _dollars(amount: float | None) -> str:
+    return "of unknown cost" if amount is None else f"{amount:.4f} USD"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
