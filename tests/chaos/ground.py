@@ -318,15 +318,16 @@ class Yard:
     def depths(self) -> dict[str, int]:
         """Return how many messages each queue holds, visible or not, dead letters too; those with none are left out.
 
-        S3 announces each bucket's first use to the queue of objects, which is empty only where ingest runs.
+        Of the queue of objects only what is visible counts, and only where ingest runs: S3 announces each bucket's
+        first use to it, and what a killed ingest had taken stays hidden for 15 min while the sweep does the work.
         """
         found = {}
-        read = [name for name in queue_names(self.config) if name != self.config.queue_objects or self._has(INGEST)]
-        for name in read:
+        for name in queue_names(self.config):
             for queue in (name, dead_letter_name(name)):
-                total = SqsQueue(self.clients.sqs, queue).depth().total
-                if total:
-                    found[queue] = total
+                depth = SqsQueue(self.clients.sqs, queue).depth()
+                count = depth.total if name != self.config.queue_objects else depth.visible * self._has(INGEST)
+                if count:
+                    found[queue] = count
         return found
 
     def artifacts(self) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import runpy
 import select
 import signal
 import socket
@@ -21,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 #: What is imported before the first fork; each is started as ``python -m`` would.
-MODULES = ("trainyard_scheduler.main", "trainyard_trainer.main", "trainyard_ingest.main", "trainyard_ec2host.__main__")
+HOST = "trainyard_ec2host.__main__"
+MODULES = ("trainyard_scheduler.main", "trainyard_trainer.main", "trainyard_ingest.main", HOST)
 _START_SECONDS = 60.0
 _MOST_BYTES = 65_536
 
@@ -200,8 +200,9 @@ def _become(order: dict) -> None:
 
 
 def _run(module: str) -> int:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-    return 0
+    """Do what the last lines of the module do when it is run as a program."""
+    main = sys.modules[module].main
+    return int(main(dict(os.environ)) if module == HOST else main())
 
 
 if __name__ == "__main__":
