@@ -32,14 +32,9 @@ class Outcome:
 
 
 def run_cell(ground: Ground, cell: Cell) -> Outcome:
-    """Run one cell; AssertionError or TimeoutError, with the end of every log, when something does not hold."""
-    fleet = cell.row.drive == "fleet"
-    with ground.yard(**(_FLEET if fleet else {})) as yard:
-        try:
-            return _Run(yard, cell).run()
-        except (AssertionError, TimeoutError) as e:
-            e.add_note(f"{cell}\n{yard.figures()}\n{yard.logs()}")
-            raise
+    """Run one cell; AssertionError or TimeoutError when something does not hold."""
+    with ground.yard(**(_FLEET if cell.row.drive == "fleet" else {})) as yard:
+        return _Run(yard, cell).run()
 
 
 class _Run:

@@ -42,7 +42,7 @@ def scenarios(request: pytest.FixtureRequest, ground: Ground) -> Iterator[dict[s
         if mark is not None:
             pool = cells if mark.kwargs.get("pool") == "cells" else others
             parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            futures[item.nodeid] = pool.submit(mark.args[0], ground, **parameters)
+            futures[item.nodeid] = pool.submit(mark.kwargs["run"], ground, **parameters)
     yield futures
     for pool in (cells, others):
         pool.shutdown(cancel_futures=True)

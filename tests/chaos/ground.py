@@ -189,7 +189,10 @@ class Ground:
 
     @contextmanager
     def yard(self, *, aws_endpoint: str | None = None, **settings: str) -> Iterator[Yard]:
-        """Yield a new yard; ``settings`` are variables of every process in it; all is killed and dropped at the end."""
+        """Yield a new yard; ``settings`` are variables of every process in it; all is killed and dropped at the end.
+
+        A failure in the block carries the requests and the end of every log with it.
+        """
         with self._making:  # a template can be copied by one at a time
             database = self.postgres.create_database(template=self._template)
         directory = self.directory / f"yard-{next(self._numbers)}"
@@ -217,6 +220,9 @@ class Ground:
         yard = Yard(self.nursery, environment, directory, self.aws.endpoint)
         try:
             yield yard
+        except (AssertionError, TimeoutError) as e:
+            e.add_note(f"{yard.figures()}\n{yard.logs()}")
+            raise
         finally:
             yard.close()
             self.postgres.drop_database(database)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.scenario(run_cell, pool="cells")
+@pytest.mark.scenario(run=run_cell, pool="cells")
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_cell(cell: Cell, outcome: Callable[[], Outcome]) -> None:
     """The fault fires, the work is done exactly once, the queues are empty and the doctor is content."""

@@ -276,6 +276,11 @@ def _server(shim: NastySqs) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(reply.body)
 
+        def handle_expect_100(self) -> bool:
+            going_on = super().handle_expect_100()
+            self.wfile.flush()  # else the client waits a second for the word that it may send its body
+            return going_on
+
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_request  # noqa: N815 - named by the library
 
         def log_message(self, *_: Any) -> None:
