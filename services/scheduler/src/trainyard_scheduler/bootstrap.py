@@ -71,6 +71,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         store=store,
         fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
         fleet_max=config.fleet_max,
+        resend_seconds=config.resend_seconds,
         queues={name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
         doctor=Doctor(PostgresEvidence(engine), blobs),
         events=EventStreams(store, lambda: Listener(database_url), clock),

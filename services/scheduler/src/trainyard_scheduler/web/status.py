@@ -29,6 +29,7 @@ class Services:
     store: Store
     fleet: Fleet
     fleet_max: int
+    resend_seconds: float
     queues: Mapping[str, tuple[Queue, Queue]]
     doctor: Doctor
     events: EventStreams
