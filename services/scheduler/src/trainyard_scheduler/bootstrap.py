@@ -14,7 +14,8 @@ from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
-from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.adapters.machine import ThisMachine
+from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
@@ -22,7 +23,7 @@ from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
-from trainyard.doctor import Doctor
+from trainyard.doctor import Doctor, Sources
 from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
 from trainyard_scheduler.edges import Program
@@ -67,13 +68,16 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "predictions": config.queue_predictions,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
+    fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)
+    pairs = {name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()}
+    machine = ThisMachine(config.work_dir, config.spool_dir, clock)
     services = web.Services(
         store=store,
-        fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
+        fleet=fleet,
         fleet_max=config.fleet_max,
         resend_seconds=config.resend_seconds,
-        queues={name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
-        doctor=Doctor(PostgresEvidence(engine), blobs),
+        queues=pairs,
+        doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
     )
     app = make_app(
