@@ -160,7 +160,7 @@ class Ground:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.postgres = PostgresServer(directory / "postgres")
+        self.postgres = PostgresServer(directory / "postgres", durable=True)
         self.aws = AwsEmulator(directory / "aws")
         self._numbers = itertools.count(1)
         self._making = threading.Lock()

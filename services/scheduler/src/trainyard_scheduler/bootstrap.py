@@ -28,7 +28,7 @@ from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import keys, policies, relay
+from trainyard_scheduler.use_cases import keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.resend import Reconciler
@@ -44,6 +44,7 @@ _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
+_MONITOR_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
 _LONG_POLL_SECONDS = 2
 #: Sent messages stay that long, for whoever wants to know what was sent.
@@ -154,6 +155,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
+        loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
         loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)

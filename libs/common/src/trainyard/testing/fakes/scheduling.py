@@ -17,7 +17,7 @@ from trainyard.contracts.launches import Failures, Launch, Launches
 from trainyard.contracts.outbox import Outbox, Waiting
 from trainyard.contracts.scheduling import Answered, AuditEntry, Event, Journal, Records, ScoredLog, Store
 from trainyard.errors import ServiceError
-from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms
+from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_state import LaunchRow, Message, State
@@ -259,6 +259,7 @@ class MemoryRecords(Records):
         self.journal = MemoryJournal(state)
         self.predictions = MemoryScoredLog(state)
         self.alarms = MemoryAlarms(state)
+        self.monitoring = MemoryMonitoring(state)
 
 
 class MemoryStore(Store):

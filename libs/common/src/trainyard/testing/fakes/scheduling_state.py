@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.fleet import LaunchSpec
-    from trainyard.contracts.monitoring import Alarm
+    from trainyard.contracts.monitoring import Alarm, Reference, WindowRecord
     from trainyard.contracts.queue import Outgoing
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
     from trainyard.contracts.requests import Decision
@@ -96,6 +96,27 @@ class WorkerRow:
     seen_at: datetime
 
 
+@dataclass(frozen=True)
+class Logged:
+    """A logged prediction; its place in the log is its index plus 1."""
+
+    id: str
+    model: str
+    version: int
+    inputs: Mapping[str, Any]
+    output: Mapping[str, Any]
+    predicted_at: datetime
+    logged_at: datetime
+
+
+@dataclass(frozen=True)
+class Window:
+    """A watched window's row."""
+
+    record: WindowRecord
+    due_at: datetime | None
+
+
 @dataclass
 class State:
     """All tables. Lists are in order of insertion."""
@@ -120,6 +141,12 @@ class State:
     answered: dict[str, list[Answered]] = field(default_factory=dict)
     labels: list[tuple[int, str, str]] = field(default_factory=list)  # seq, model, prediction id
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
+    held_alarms: set[int] = field(default_factory=set)
+    windows: dict[tuple[int, str, str], Window] = field(default_factory=dict)
+    marks: dict[int, int] = field(default_factory=dict)
+    references: dict[tuple[int, int], Reference] = field(default_factory=dict)
+    predictions: list[Logged] = field(default_factory=list)
+    labels: list[tuple[str, Any]] = field(default_factory=list)
 
     def model(self, model_id: int) -> Model:
         """Return a model's row, deleted or not."""
@@ -138,6 +165,26 @@ class State:
         grown = replace(dataset, last_seq=dataset.last_seq + rows)
         self.datasets[dataset.id] = grown
         return grown.last_seq
+
+    def log(
+        self,
+        model: str,
+        version: int,
+        inputs: Mapping[str, Any],
+        output: Mapping[str, Any],
+        *,
+        ident: str | None = None,
+        at: datetime | None = None,
+    ) -> str:
+        """Log a prediction; return its id."""
+        now = self.clock.now()
+        row = Logged(ident or f"p{len(self.predictions) + 1}", model, version, inputs, output, at or now, now)
+        self.predictions.append(row)
+        return row.id
+
+    def label(self, prediction_id: str, label: Any) -> None:
+        """Give a label, known or not."""
+        self.labels.append((prediction_id, label))
 
     def claim(self, request_id: str, *, lease_until: datetime, instance_id: str | None = None) -> None:
         """Let a trainer hold the request."""
