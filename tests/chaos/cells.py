@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from matrix import Cell
 
 #: Far above what any cell needs on an idle machine (8 s): the tests of a whole project may run beside it.
-DONE_SECONDS = 90.0
+DONE_SECONDS = 150.0
 _MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST}
+_LABELS, _FEW_ROWS = 3, 20
+_WATCHED = {"window_rows": 100, "min_rows": 50, "persistence": 1, "max_alarms_per_day": 1}
 _FLEET = {"TRAINYARD_FLEET_MAX": "1", "TRAINYARD_IDLE_SECONDS": "1"}
 
 
@@ -46,35 +48,61 @@ class _Run:
 
     def run(self) -> Outcome:
         begun = clock.monotonic()
-        {"rows": self._rows, "landing": self._landing, "fleet": self._fleet}[self._cell.row.drive]()
+        drive = self._cell.row.drive
+        getattr(self, f"_drive_{drive}")()
         self._until(self._fired.exists, lambda: f"{self._cell} did not fire")
         self._check_end()
-        self._until(self._done, lambda: f"one request done; there are {self._yard.figures()}")
+        self._until(self._done, lambda: f"the work done; there are {self._yard.figures()}")
         self._until(lambda: not self._unsettled(), lambda: f"rest; but {self._unsettled()}")
-        self._check_truth()
-        return Outcome(clock.monotonic() - begun, self._yard.requests()[0]["attempt"])
+        if drive == "labels":
+            self._check_labels()
+        else:
+            self._check_versions(2 if drive == "drift" else 1)
+        self._check_armed()
+        return Outcome(clock.monotonic() - begun, max((r["attempt"] for r in self._yard.requests()), default=0))
 
     # --- how the point is reached ---
 
-    def _rows(self) -> None:
+    def _drive_rows(self) -> None:
         self._yard.make_model()
         self._yard.add_rows()
         self._start(SCHEDULER)
         self._start(TRAINER)
 
-    def _landing(self) -> None:
+    def _drive_landing(self) -> None:
         self._yard.make_model()
         self._yard.setup_aws()
         self._yard.land_rows()
         for module in (INGEST, SCHEDULER, TRAINER):
             self._start(module)
 
-    def _fleet(self) -> None:
+    def _drive_fleet(self) -> None:
         self._yard.make_model()
         self._yard.add_rows()
         self._start(SCHEDULER)
         # The host's trainers inherit its environment; the host itself passes no point.
         self._start(HOST, self._order() if self._cell.row.process == "trainer" else {})
+
+    def _drive_labels(self) -> None:
+        yard = self._yard
+        yard.make_model(min_new_rows=None)
+        yard.setup_aws()
+        yard.predict(_LABELS, age=30)
+        yard.give_labels(_LABELS)
+        self._start(INGEST)
+        self._start(SCHEDULER)
+
+    def _drive_drift(self) -> None:
+        """A first version serves rows that are nothing like those it learnt from."""
+        yard = self._yard
+        yard.make_model(on_drift=True, monitoring=_WATCHED)
+        yard.add_rows()
+        self._start(SCHEDULER)
+        self._start(TRAINER)
+        self._until(lambda: yard.rows("SELECT 1 FROM core.alias"), lambda: f"a champion; {yard.figures()}")
+        yard.profile_version()
+        yard.add_rows(_FEW_ROWS)
+        yard.predict(_WATCHED["window_rows"], age=500)
 
     def _start(self, module: str, variables: dict[str, str] | None = None) -> None:
         armed = variables is None and _MODULES[self._cell.row.process] == module
@@ -98,7 +126,10 @@ class _Run:
                 assert self._armed.wait_end(1, seconds=30) == 0, "SIGTERM must lead to an orderly end within 30 s"
 
     def _done(self) -> bool:
-        return [request["state"] for request in self._yard.requests()] == ["done"]
+        drive = self._cell.row.drive
+        if drive == "labels":
+            return bool(self._yard.one("SELECT count(*) FROM core.feedback") >= _LABELS)
+        return [request["state"] for request in self._yard.requests()] == ["done"] * (2 if drive == "drift" else 1)
 
     def _unsettled(self) -> list[str]:
         problems = self._yard.settled()
@@ -108,21 +139,33 @@ class _Run:
             problems += [f"{open_launches} launch(es) are open"] if open_launches else []
         return problems
 
-    def _check_truth(self) -> None:
-        yard, cell = self._yard, self._cell
-        (request,) = yard.requests()
-        versions = yard.rows("SELECT request_id::text, version, fence, artifact_key FROM core.version")
-        assert [v["request_id"] for v in versions] == [request["id"]], "one request, one version"
-        assert versions[0]["fence"] == request["fence"], "the version is the last holder's"
-        aliases = yard.rows("SELECT name, version FROM core.alias")
-        assert aliases == [{"name": "champion", "version": versions[0]["version"]}], "the alias points to it"
-        assert len(yard.rows("SELECT 1 FROM core.deployment")) == 1, "it was promoted once"
-        assert yard.artifacts() == [versions[0]["artifact_key"]], "no orphan"
-        assert yard.one("SELECT last_seq FROM core.dataset") == ENOUGH_ROWS, "each row once"
-        if cell.fault == "sigterm":
-            assert request["attempt"] == 1, "a stop that was asked for costs no attempt"
+    def _check_versions(self, count: int) -> None:
+        """Each request has one version, the newest is the champion, and nothing else is there."""
+        yard = self._yard
+        requests = yard.requests()
+        versions = yard.rows("SELECT request_id::text, version, fence, artifact_key FROM core.version ORDER BY version")
+        made = [(version["request_id"], version["fence"]) for version in versions]
+        assert made == [(r["id"], r["fence"]) for r in requests], "one version for a request, by its last holder"
+        assert [version["version"] for version in versions] == list(range(1, count + 1))
+        champion = yard.rows("SELECT version FROM core.alias WHERE name = 'champion'")
+        assert champion == [{"version": count}], "the alias points to the newest"
+        moves = yard.one("SELECT count(*) FROM core.deployment WHERE alias = 'champion'")
+        assert moves == count, "each was promoted once"
+        assert yard.artifacts() == sorted({version["artifact_key"] for version in versions}), "no orphan"
+        rows = ENOUGH_ROWS if count == 1 else ENOUGH_ROWS + _FEW_ROWS
+        assert yard.one("SELECT last_seq FROM core.dataset") == rows, "each row once"
+        assert yard.one("SELECT count(*) FROM core.alarm") == count - 1, "one alarm for one window"
+        if self._cell.fault == "sigterm":
+            assert {request["attempt"] for request in requests} == {1}, "a stop that was asked for costs no attempt"
+
+    def _check_labels(self) -> None:
+        """Each label is there once."""
+        labelled = self._yard.rows("SELECT prediction_id FROM core.feedback")
+        assert len(labelled) == len({row["prediction_id"] for row in labelled}) == _LABELS, "each label once"
+
+    def _check_armed(self) -> None:
         if self._armed is not None:
-            ends = {"kill9": [-signal.SIGKILL], "sigterm": [0]}.get(cell.fault, [])
+            ends = {"kill9": [-signal.SIGKILL], "sigterm": [0]}.get(self._cell.fault, [])
             assert self._armed.codes == ends, "the process ended as the fault says, and never again"
 
     def _until(self, condition: Callable[[], object], what: Callable[[], str]) -> None:

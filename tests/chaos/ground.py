@@ -12,25 +12,32 @@ import signal
 import threading
 import uuid
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sqlalchemy as sa
 from nursery import Nursery
 
 from trainyard.adapters.aws.clients import AwsClients
+from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name, queue_names
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
-from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, transaction
 from trainyard.adapters.postgres.migrate import migrate
+from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
 from trainyard.config import load
+from trainyard.contracts.prediction_log import Prediction
 from trainyard.contracts.warehouse import Intake, Rows
-from trainyard.doctor import Doctor
+from trainyard.doctor import EVERYTHING, Doctor, Sources
+from trainyard.drift import profile_of
 from trainyard.errors import TransientError
+from trainyard.messages import FeedbackGiven
 from trainyard.schema import Column, Schema
 from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.postgres import PostgresServer
@@ -304,6 +311,37 @@ class Yard:
         lines = ["id,age,bought", *(f"{first + i},{18 + i % 60},{str(i % 3 > 0).lower()}" for i in range(count))]
         self.blobs.put(f"landing/{DATASET}/{first}.csv", "\n".join(lines).encode())
 
+    def predict(self, count: int, *, age: int) -> None:
+        """Log that version 1 answered ``count`` rows of that age."""
+        PostgresPredictionLog(self.engine).add(
+            [
+                Prediction(
+                    id=f"p{number}",
+                    model=MODEL,
+                    version=1,
+                    key_id=None,
+                    trace_id=None,
+                    inputs={"age": age + number % 7},
+                    output={"prediction": 0.5},
+                    latency_us=1,
+                    predicted_at=clock.now(),
+                )
+                for number in range(count)
+            ]
+        )
+
+    def give_labels(self, count: int) -> None:
+        """Send labels of the first predictions as an event."""
+        items = [{"prediction_id": f"p{number}", "label": True} for number in range(count)]
+        SqsQueue(self.clients.sqs, self.config.queue_predictions).send([FeedbackGiven(items).outgoing()])
+
+    def profile_version(self) -> None:
+        """Give version 1 the profile of the rows it learnt from, which the child that does not train left out."""
+        ages = np.array([18.0 + number % 60 for number in range(ENOUGH_ROWS)])
+        profile = json.dumps(profile_of([SCHEMA.column("age")], {"age": ages}))
+        with transaction(self.engine) as connection:
+            connection.execute(sa.text("UPDATE core.version SET profile = CAST(:p AS jsonb)"), {"p": profile})
+
     # --- the truth ---
 
     def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
@@ -349,12 +387,23 @@ class Yard:
         return [i["InstanceId"] for r in found for i in r["Instances"] if i["State"]["Name"] not in over]
 
     def doctor_says(self) -> list[str]:
-        """Return what the doctor finds wrong, one sentence each."""
-        report = Doctor(PostgresEvidence(self.engine), self.blobs).examine()
-        return [f"{check.id}: {problem}" for check in report.checks for problem in check.problems]
+        """Return what the doctor finds wrong, or cannot say, one sentence each."""
+        names = dict(zip(("training", "arrived", "objects", "predictions"), queue_names(self.config), strict=True))
+        if not self._has(INGEST):
+            del names["objects"]
+        sqs = partial(SqsQueue, self.clients.sqs)
+        queues = {short: (sqs(name), sqs(dead_letter_name(name))) for short, name in names.items()}
+        fleet = Ec2Fleet(self.clients.ec2, self.config.env)
+        sources = Sources(PostgresDatabase(self.engine), self.blobs, queues, fleet)
+        report = Doctor(sources, clock).examine(EVERYTHING)
+        bad = [check for check in report.checks if not check.passed]
+        return [f"{check.id} {check.state}: {said}" for check in bad for said in (check.problems or check.notes)]
 
     def settled(self) -> list[str]:
-        """Return everything that keeps the yard from rest: empty when nothing waits, runs or lies about."""
+        """Return everything that keeps the yard from rest: empty when nothing waits, runs or lies about.
+
+        The doctor, whose look is a long one, is asked only when all else is at rest.
+        """
         problems = [f"request {r['id']} is {r['state']}" for r in self.requests() if r["state"] in ("queued", "running")]
         unsent = self.one("SELECT count(*) FROM core.outbox WHERE sent_at IS NULL")
         if unsent:
@@ -363,7 +412,7 @@ class Yard:
         runs = self.rows("SELECT id::text FROM core.run WHERE state = 'running'")
         problems += [f"run {run['id']} is running" for run in runs]
         problems += [f"left behind: {path}" for path in self.directory.glob("work-*/run-*")]
-        return problems + self.doctor_says()
+        return problems or self.doctor_says()
 
     def figures(self) -> str:
         """Return the requests as text, for a failure's message."""

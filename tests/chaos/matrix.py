@@ -27,7 +27,8 @@ class Row:
     Attributes:
         drive: how the point is reached: ``rows`` (rows are committed, a policy fires, a trainer serves the request),
             ``landing`` (the rows come as a file on S3), ``fleet`` (as ``rows``, with instances that the scheduler
-            launches), ``drift`` (predictions and labels of a shifted month raise an alarm).
+            launches), ``labels`` (labels come as an event for predictions in the log), ``drift`` (predictions on
+            shifted rows raise an alarm, and the alarm asks for a second training).
         without: faults that are left out, with the reason.
     """
 
@@ -52,24 +53,35 @@ ROWS = (
     Row("K6", INGEST, "the ledger has the batch", "landing", _LOCAL),
     Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _LOCAL),
     Row("K8", INGEST, "the batch is committed", "landing", _LOCAL),
-    Row("K12", SCHEDULER, "the request and its message are written, not yet committed", "rows", _LOCAL),
-    Row("K14", SCHEDULER, "the relay has sent messages and not yet noted it", "rows", _LOCAL),
+    Row("K10", SCHEDULER, "rows, requests and alarms of a model are counted", "rows", _LOCAL),
+    Row("K11", SCHEDULER, "the policy has been evaluated", "rows", _LOCAL),
+    Row("K12", SCHEDULER, "request, message and decision are committed together"),
+    Row("K13", SCHEDULER, "the relay has taken messages from the outbox", "rows", _LOCAL),
+    Row("K14", SCHEDULER, "the relay sends messages"),
+    Row("K15", SCHEDULER, "the relay notes that they are sent"),
     Row("K16", SCHEDULER, "a launch stands in the ledger; EC2 is about to be asked", "fleet", _LOCAL),
     Row("K16b", SCHEDULER, "EC2 has launched; the ledger does not say so yet", "fleet", _LOCAL),
     Row("K17", TRAINER, "a message is received", "rows", _LOCAL),
     Row("K18", TRAINER, "the message is read", "rows", _LOCAL),
-    Row("K19", TRAINER, "the request is claimed", "rows", _LOCAL),
-    Row("K20", TRAINER, "the snapshot is read", "rows", _LOCAL),
+    Row("K19", TRAINER, "the request is claimed"),
+    Row("K20", TRAINER, "the snapshot is read"),
     Row("K21", TRAINER, "the child has trained", "rows", _LOCAL),
-    Row("K22", TRAINER, "the child's report is read", "rows", _LOCAL),
+    Row("K22", TRAINER, "the child's report on the hold-out is read", "rows", _LOCAL),
     Row("K23", TRAINER, "the artifact is loaded and predicts as it did", "rows", _LOCAL),
-    Row("K24", TRAINER, "the artifact is about to be stored", "rows", _LOCAL),
-    Row("K25", TRAINER, "the artifact is stored", "rows", _LOCAL),
+    Row("K24", TRAINER, "the artifact is stored, unless it is there"),
+    Row("K25", TRAINER, "the artifact stands in the bucket", "rows", _LOCAL),
     Row("K26", TRAINER, "version, trials and the request's end are written, not yet committed", "rows", _LOCAL),
     Row("K27", TRAINER, "the alias is moved, not yet committed", "rows", _LOCAL),
-    Row("K28", TRAINER, "the version is committed", "rows", _LOCAL),
-    Row("K29", TRAINER, "the message is deleted", "rows", _LOCAL),
-    Row("K31", TRAINER, "a trainer without work is about to end its instance", "fleet", _LOCAL),
+    Row("K28", TRAINER, "the version is committed; the answer to COMMIT may be lost", "rows", _LOCAL),
+    Row("K29", TRAINER, "the message is deleted"),
+    Row("K30", TRAINER, "a trainer is about to look for the next message, or to leave", "rows", _LOCAL),
+    Row("K31", TRAINER, "a trainer without work ends its instance", "fleet"),
+    Row("K41", INGEST, "labels are committed", "labels"),
+    Row("K42", SCHEDULER, "a window's predictions are joined with their labels", "drift", _LOCAL),
+    Row("K43", SCHEDULER, "a window is full and cut", "drift", _LOCAL),
+    Row("K44", SCHEDULER, "a window's drift is computed", "drift", _LOCAL),
+    Row("K45", SCHEDULER, "the alarm is written, not yet committed", "drift", _LOCAL),
+    Row("K46", SCHEDULER, "the alarm's request is written, not yet committed", "drift", _LOCAL),
 )
 
 

@@ -16,4 +16,4 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_cell(cell: Cell, outcome: Callable[[], Outcome]) -> None:
     """The fault fires, the work is done exactly once, the queues are empty and the doctor is content."""
-    assert outcome().attempts in (1, 2)
+    assert outcome().attempts <= 2
