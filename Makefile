@@ -42,6 +42,10 @@ lint: $(STATE)/dev ## ruff and the dependency rules
 types: $(STATE)/dev ## mypy, strict on libs/common
 	$(BIN)/mypy
 
+.PHONY: mutation
+mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
+	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
+
 .PHONY: verify
 verify: lint types test ## What CI runs
 
