@@ -108,9 +108,17 @@ class Yard:
             self.send(str(self.one("SELECT id FROM core.training_request ORDER BY created_at DESC LIMIT 1")))
         return len(waiting)
 
-    def trainer(self, *, chaos: str = "", idle_seconds: float = 1.0) -> subprocess.Popen[bytes]:
-        """Start a trainer process."""
-        environment = {**self._environment, "TRAINYARD_IDLE_SECONDS": str(idle_seconds), "CHAOS": chaos}
+    def trainer(
+        self, *, chaos: str = "", idle_seconds: float = 1.0, child: str = "", memory_mb: int = 0
+    ) -> subprocess.Popen[bytes]:
+        """Start a trainer process; ``child`` is another training process than its own."""
+        environment = {
+            **self._environment,
+            "TRAINYARD_IDLE_SECONDS": str(idle_seconds),
+            "TRAINYARD_TRAINING_CHILD": child,
+            "TRAINYARD_TRAINING_MEMORY_MB": str(memory_mb),
+            "CHAOS": chaos,
+        }
         with (self._directory / "trainer.log").open("ab") as log:
             process = subprocess.Popen([sys.executable, "-m", "trainyard_trainer.main"], env=environment, stderr=log)
         self._processes.append(process)
@@ -132,6 +140,10 @@ class Yard:
     def until(self, request_id: str, state: str, *, seconds: float = 40) -> None:
         """Wait for a state of the request."""
         wait_until(lambda: self.state(request_id) == state, f"the request to be {state}", seconds=seconds)
+
+    def until_rows(self, statement: str, count: int, *, seconds: float = 40) -> None:
+        """Wait until a statement gives that many rows, or more."""
+        wait_until(lambda: len(self.rows(statement)) >= count, statement, seconds=seconds)
 
     def versions(self) -> list[dict[str, Any]]:
         """Return the model's versions; each has its artifact, whole, on S3."""

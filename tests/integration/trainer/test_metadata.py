@@ -41,6 +41,7 @@ def test_instance_id(served: tuple[MetadataStore, Metadata]) -> None:
     """The instance learns who it is, with a token of version 2."""
     _, metadata = served
     assert metadata.instance_id() == ID
+    assert metadata.instance_type() == "c7i.large"
     assert metadata.interruption() is None
 
 

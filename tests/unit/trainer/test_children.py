@@ -14,8 +14,9 @@ import pytest
 from trainyard.clock import SystemClock
 from trainyard.testing.processes import wait_until
 from trainyard_trainer import openmp, workdir
-from trainyard_trainer.children import ChildProcess, ChildProcesses, child_environment
+from trainyard_trainer.children import ChildProcess, ChildProcesses, child_environment, memory_limit
 
+LINUX = sys.platform.startswith("linux")
 READ = "import sys; path = sys.stdin.readline().strip(); "
 
 
@@ -73,6 +74,66 @@ def test_progress_and_last_words(tmp_path: Path) -> None:
     assert child.progress() is None
     assert "a library talks" in child.last_words()
     assert "SystemError: at the end" in child.last_words()
+
+
+def test_finished_trials_are_heard(tmp_path: Path) -> None:
+    """Every trial that a child reports is passed on once, in order, and is no progress."""
+    script = READ + (
+        "import json; print(json.dumps({'trial': {'number': 1}})); print(json.dumps({'stage': 'searching'}));"
+        "print(json.dumps({'trial': {'number': 2}})); print('[1]'); print(json.dumps({'trial': 3}))"
+    )
+    child = children(tmp_path, script).take()
+    child.begin(tmp_path)
+    assert ended(child) == 0
+    assert list(child.trials()) == [{"number": 1}, {"number": 2}]
+    assert list(child.trials()) == []
+
+
+def test_what_a_child_has_started_ends_with_it(tmp_path: Path) -> None:
+    """A hanging child is killed with its whole process group, and one that ends leaves nothing behind."""
+    start = (
+        READ
+        + "import json, subprocess; p = subprocess.Popen(['sleep', '600']);"
+        + "print(json.dumps({'stage': p.pid}), flush=True);"
+    )
+    for script, waits in ((start + "p.wait()", True), (start, False)):
+        child = children(tmp_path, script).take()
+        child.begin(tmp_path)
+        heard: list[int] = []
+
+        def told(child: ChildProcess = child, heard: list[int] = heard) -> bool:
+            progress = child.progress()
+            heard.extend([int(progress["stage"])] if progress else [])
+            return bool(heard)
+
+        wait_until(told, "the grandchild")
+        if waits:
+            assert child.wait(0.1) is None
+        else:
+            ended(child)
+        child.kill()
+        wait_until(lambda heard=heard: not _runs(heard[0]), "the grandchild to end", seconds=10)
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    """Where the system can limit it, an allocation beyond the limit fails inside the child, and it says so."""
+    script = READ + "held = bytearray(1 << 30)"
+    pool = ChildProcesses(
+        tmp_path, child_environment(tmp_path, {}), (sys.executable, "-c", script), memory=memory_limit(500)
+    )
+    child = pool.take()
+    child.begin(tmp_path)
+    assert (ended(child), "MemoryError" in child.last_words()) == ((1, True) if LINUX else (0, False))
+
+
+def test_how_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting, or nine tenths of the machine; no limit where the system knows none."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert memory_limit(1_500) == 1_500_000_000
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory_limit(0) == int(whole * 0.9)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert memory_limit(1_500) is None
 
 
 def test_a_child_waits_ahead_and_is_used_once(tmp_path: Path) -> None:

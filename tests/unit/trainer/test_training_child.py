@@ -67,7 +67,7 @@ def test_another_child_is_for_tests_only(env: str) -> None:
 def test_which_child() -> None:
     """The trainer's own by default; in a test environment the one that is asked for, by its full path."""
     assert child_command(config.load({})) == CHILD
-    environ = {"TRAINYARD_ENV": "test", "TRAINYARD_TRAINING_CHILD": "python -m 'a b'"}
-    assert child_command(config.load(environ)) == (sys.executable, "-m", "a b")
+    environ = {"TRAINYARD_ENV": "test", "TRAINYARD_TRAINING_CHILD": "python -m a --b c"}
+    assert child_command(config.load(environ)) == (sys.executable, "-m", "a", "--b", "c")
     with pytest.raises(ConfigError, match="no program"):
         child_command(config.load({**environ, "TRAINYARD_TRAINING_CHILD": "no-such-program-here"}))

@@ -4,158 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from trainyard.clock import ManualClock
 from trainyard.contracts.queue import Outgoing
 from trainyard.contracts.runs import MAX_ATTEMPTS
 from trainyard.errors import TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.schema import Column, Schema
-from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots
 from trainyard_trainer import workdir
 from trainyard_trainer.child import work
 from trainyard_trainer.domain import EXIT_DATA, EXIT_MEMORY
-from trainyard_trainer.ports import Outside, Stop, TrainerSettings
-from trainyard_trainer.use_cases import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-LEASE = 60
-SCHEMA = Schema(
-    [
-        Column("id", "int", role="key", nullable=False),
-        Column("age", "int"),
-        Column("city", "category"),
-        Column("y", "bool", role="label"),
-    ]
-)
-
-
-def rows(count: int = 400, seed: int = 0) -> list[dict[str, Any]]:
-    """Return rows whose label depends on age."""
-    rng = np.random.default_rng(seed)
-    age = rng.integers(18, 80, count)
-    noisy = age + rng.normal(0, 8, count)
-    return [{"id": i, "age": int(age[i]), "city": "AB"[i % 2], "y": bool(noisy[i] > 50)} for i in range(count)]
-
-
-@dataclass
-class FakeChild:
-    """A child that does what a test says: ``script`` gets the run's directory and returns an exit code, or None."""
-
-    script: Callable[[Path], int | None]
-    clock: ManualClock
-    directory: Path | None = None
-    killed: bool = False
-    said: list[Mapping[str, Any]] = field(default_factory=list)
-
-    def begin(self, directory: Path) -> None:
-        self.directory = directory
-
-    def wait(self, seconds: float) -> int | None:
-        assert self.directory is not None
-        code = self.script(self.directory)
-        if code is None:
-            self.clock.advance(seconds)
-        return code
-
-    def progress(self) -> Mapping[str, Any] | None:
-        return {"stage": "fitting", "done": 1, "total": 2}
-
-    def trials(self) -> list[Mapping[str, Any]]:
-        said, self.said = self.said, []
-        return said
-
-    def kill(self) -> None:
-        self.killed = True
-
-    def last_words(self) -> str:
-        return "Segmentation fault"
-
-
-@dataclass
-class FakeChildren:
-    """Makes children that follow ``script``; trains for real by default."""
-
-    clock: ManualClock
-    script: Callable[[Path], int | None] = work
-    made: list[FakeChild] = field(default_factory=list)
-    closed: bool = False
-
-    def warm(self) -> None:
-        """Nothing to warm."""
-
-    def take(self) -> FakeChild:
-        self.made.append(FakeChild(self.script, self.clock))
-        return self.made[-1]
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@dataclass
-class FakePresence:
-    """Notes what the trainer says of itself."""
-
-    said: list[str] = field(default_factory=list)
-
-    def busy(self, request_id: str) -> None:
-        self.said.append(request_id)
-
-    def idle(self) -> None:
-        self.said.append("idle")
-
-
-class World:
-    """A trainer among fakes, and the hands of everybody else."""
-
-    def __init__(self, directory: Path) -> None:
-        self.clock = ManualClock()
-        self.dead_letters = MemoryQueue(self.clock)
-        self.queue = MemoryQueue(self.clock, dead_letters=self.dead_letters)
-        self.runs = MemoryRuns(self.clock)
-        self.snapshots = MemorySnapshots()
-        self.snapshots.store(1, SCHEMA, rows())
-        self.blobs = MemoryBlobs()
-        self.fleet = MemoryFleet()
-        self.children = FakeChildren(self.clock)
-        self.stop = Stop()
-        self.work_dir = directory / "work"
-        self.presence = FakePresence()
-        self.settings = TrainerSettings("host:1", "i-1", "c7i.large", self.work_dir, LEASE, 20.0, idle_seconds=30.0)
-        self.outside = Outside(
-            self.queue, self.runs, self.snapshots, self.blobs, self.fleet, self.children, self.presence, self.clock
-        )
-        self.trainer = Trainer(self.outside, self.settings, self.stop)
-
-    def lease_for_hours(self) -> None:
-        """Let the clock of the test run ahead without a beat."""
-        self.settings = replace(self.settings, lease_seconds=43_200, beat_seconds=43_200.0)
-        self.trainer = Trainer(self.outside, self.settings, self.stop)
-
-    def request(self, *, upto_seq: int = 400, **more: Any) -> str:
-        """Queue a request and its message."""
-        settings = {"families": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
-        request_id = self.runs.add(upto_seq=upto_seq, settings=settings, **more)
-        self.queue.send([TrainingRequest(request_id).outgoing()])
-        return request_id
-
-    def row(self, request_id: str) -> Any:
-        return self.runs.requests[request_id]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """Nothing requested yet."""
-    return World(tmp_path)
+    from conftest import World
 
 
 def test_a_request_becomes_a_version(world: World) -> None:
@@ -187,8 +55,8 @@ def test_nothing_new_to_test_on(world: World) -> None:
 
     New rows that only correct known ones are none: an older version may have been fitted on what they replace.
     """
-    schema = Schema([*SCHEMA.columns, Column("at", "timestamp", role="event_time")])
-    timed = [{**row, "at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=row["id"])} for row in rows()]
+    schema = Schema([*world.schema.columns, Column("at", "timestamp", role="event_time")])
+    timed = [{**row, "at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=row["id"])} for row in world.rows()]
     world.snapshots._datasets.clear()
     world.snapshots.store(1, schema, timed)
     world.request()
@@ -249,7 +117,7 @@ def test_poison_goes_to_the_dead_letters(world: World, poison: Outgoing) -> None
         world.trainer.step()
     assert world.row(request_id).state == "done"
     for _ in range(6):
-        world.clock.advance(LEASE + 1)
+        world.clock.advance(world.lease_seconds + 1)
         world.trainer.step()
     assert world.dead_letters.depth().total == 1
     assert world.queue.depth().total == 0
@@ -315,7 +183,9 @@ def test_a_zombie_publishes_nothing(world: World) -> None:
 
     def stolen(directory: Path) -> int:
         world.row(request_id).lease_until = world.clock.monotonic() - 1
-        world.runs.claim(request_id, worker="other", instance_id=None, instance_type=None, lease_seconds=LEASE)
+        world.runs.claim(
+            request_id, worker="other", instance_id=None, instance_type=None, lease_seconds=world.lease_seconds
+        )
         return work(directory)
 
     world.children.script = stolen
@@ -387,7 +257,7 @@ def test_lost_answer_to_the_publication(world: World) -> None:
     assert world.queue.depth().total == 0
 
 
-def test_artifact_is_there_already(world: World) -> None:
+def test_artifact_is_there_already(world: World, new_world: Callable[[str], World]) -> None:
     """The same bytes from an attempt that was cut short count as stored; other bytes under the key do not."""
     kept: dict[str, bytes] = {}
 
@@ -400,12 +270,12 @@ def test_artifact_is_there_already(world: World) -> None:
     world.request()
     world.trainer.step()
     key = world.runs.models["flights"].versions[1].artifact_key
-    again = World(world.work_dir.parent / "again")
+    again = new_world("again")
     again.blobs.put(key, kept["data"])
     first = again.request()
     again.trainer.step()
     assert again.row(first).state == "done"
-    other = World(world.work_dir.parent / "other")
+    other = new_world("other")
     other.blobs.put(key, b"something else")
     second = other.request()
     other.trainer.step()
@@ -419,7 +289,7 @@ def test_champion_that_cannot_be_read_is_said_so(world: World) -> None:
     world.trainer.step()
     first = world.runs.models["flights"].versions[1]
     world.blobs.delete(first.artifact_key)
-    world.snapshots.store(1, SCHEMA, [{**row, "id": row["id"] + 400} for row in rows(seed=1)])
+    world.snapshots.store(1, world.schema, [{**row, "id": row["id"] + 400} for row in world.rows(seed=1)])
     request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
@@ -433,7 +303,7 @@ def test_champion_is_compared_with(world: World) -> None:
     """The next version is judged against the champion on the same rows, which are reported for both."""
     world.request()
     world.trainer.step()
-    world.snapshots.store(1, SCHEMA, [{**row, "id": row["id"] + 400} for row in rows(seed=1)])
+    world.snapshots.store(1, world.schema, [{**row, "id": row["id"] + 400} for row in world.rows(seed=1)])
     request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
@@ -486,7 +356,7 @@ def test_database_away_after_the_receive(world: World) -> None:
         world.trainer.step()
     world.runs.outage = None
     assert world.row(request_id).attempt == 0
-    world.clock.advance(LEASE + 1)
+    world.clock.advance(world.lease_seconds + 1)
     world.trainer.step()
     assert world.row(request_id).state == "done"
 
@@ -502,9 +372,11 @@ def test_leftovers_of_a_killed_predecessor_are_removed(world: World) -> None:
 
 def test_time_rule_end_to_end(world: World, tmp_path: Path) -> None:
     """With an event time the second version is tested on rows behind everything the first one saw."""
-    schema = Schema([*SCHEMA.columns, Column("at", "timestamp", role="event_time")])
+    schema = Schema([*world.schema.columns, Column("at", "timestamp", role="event_time")])
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    world.snapshots.store(2, schema, [{**row, "at": start + timedelta(hours=i)} for i, row in enumerate(rows(800))])
+    world.snapshots.store(
+        2, schema, [{**row, "at": start + timedelta(hours=i)} for i, row in enumerate(world.rows(800))]
+    )
     world.snapshots._datasets[1] = world.snapshots._datasets[2]
     seen: list[dict[str, Any]] = []
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainyard_embedded.postgres import Cluster
 
 _BOTH = ("migrate", "aws")
+#: Trainers beside their watcher tell how far they are more often than a third of a lease, where nobody says otherwise.
+_BEAT_SECONDS = 5.0
 #: stages of the stop, the highest first: nobody asks any more, then nobody works, then the state is closed
 _STATE, _AWS, _WORK, _EDGE = range(4)
 
@@ -52,7 +54,7 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
         Child(
             "ec2host",
             _module("trainyard_ec2host"),
-            both,
+            both | {"TRAINYARD_BEAT_SECONDS": str(config.beat_seconds or min(_BEAT_SECONDS, config.lease_seconds / 3))},
             needs=_BOTH,
             stage=_WORK,
             probe=http_ready(config.imds_port, "/healthz"),

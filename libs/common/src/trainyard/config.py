@@ -7,7 +7,6 @@ Entry modules call :func:`load` with the environment; nothing else reads it. ``d
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +79,7 @@ def _words(value: str) -> tuple[str, ...]:
 
 
 def _command(value: str) -> tuple[str, ...]:
-    return tuple(shlex.split(value))
+    return tuple(value.split())
 
 
 def _optional(value: str) -> str | None:
@@ -254,7 +253,7 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_TRAINING_CHILD",
         _command,
         "",
-        "Command of the training process, for tests; empty: the trainer's own. Refused unless TRAINYARD_ENV=test.",
+        "Command of the training process, without quotes; empty: the trainer's own. Refused unless TRAINYARD_ENV=test.",
     ),
     Setting(
         "idle_seconds",

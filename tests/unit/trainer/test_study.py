@@ -1,0 +1,202 @@
+"""The search goes on elsewhere: nothing is tried twice, and the outcome is that of a search that was left in peace."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from trainyard.clock import SystemClock
+from trainyard.messages import TrainingRequest
+from trainyard_trainer import workdir
+from trainyard_trainer.child import work
+from trainyard_trainer.learning.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import World
+
+    from trainyard.contracts.runs import Trial
+
+FAMILIES = ["linear", "trees", "neural"]
+
+
+class CutShortError(Exception):
+    """The process that searched has gone."""
+
+
+def run(directory: Path, *, cut_after: int | None = None) -> list[Trial]:
+    """Do the job as a child does, or until some trials are finished; return those that it has reported."""
+    reported: list[Trial] = []
+
+    def finished(trial: Trial) -> None:
+        reported.append(trial)
+        if len(reported) == cut_after:
+            raise CutShortError
+
+    try:
+        train(directory, SystemClock(), lambda *_: None, finished)
+    except CutShortError:
+        assert cut_after is not None
+    return reported
+
+
+def essence(trials: list[Any]) -> list[Any]:
+    """Return trials (as dicts) without what they took."""
+    return [{name: value for name, value in trial.items() if name != "seconds"} for trial in trials]
+
+
+@pytest.fixture
+def job(world: World, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes the directory of a run for the world's rows, always the same job."""
+
+    def make(name: str, earlier: tuple[Trial, ...] = (), **settings: Any) -> Path:
+        snapshot = world.snapshots.read(1, 400)
+        directory = tmp_path / name
+        directory.mkdir()
+        given = {"families": FAMILIES, "gate": {"min_rows": 20}, "budget_seconds": 3_600.0, **settings}
+        described = {"model": "m", "dataset": "d", "label": "y", "task": "auto", "settings": given, "known_seq": 0}
+        champion = {"champion_version": None, "champion_note": "", "rows": snapshot.rows}
+        written = {"snapshot": workdir.write_snapshot(directory, snapshot), "trials": [asdict(t) for t in earlier]}
+        workdir.write_json(directory, workdir.JOB, {**described, **champion, **written})
+        return directory
+
+    return make  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("metric", ["auto", "roc_auc", "accuracy"])
+@pytest.mark.parametrize("cut_after", [1, 3, 5])
+def test_a_search_that_was_cut_short_ends_like_one_that_was_not(
+    job: Callable[..., Path], cut_after: int, metric: str
+) -> None:
+    """The same trials, the same choice and the same artifact to the byte; and no candidate was tried twice."""
+    whole = job("whole", metric=metric)
+    expected = run(whole)
+    first = run(job("first", metric=metric), cut_after=cut_after)
+    second = job("second", tuple(first), metric=metric)
+    later = run(second)
+    assert [trial.number for trial in first + later] == [trial.number for trial in expected] == [1, 2, 3, 4, 5]
+    reports = [workdir.read_json(directory, workdir.REPORT) for directory in (whole, second)]
+    assert essence(reports[0]["trials"]) == essence(reports[1]["trials"])
+    assert (whole / workdir.ARTIFACT).read_bytes() == (second / workdir.ARTIFACT).read_bytes()
+
+
+def test_only_the_best_are_fitted_once_more(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every trial finished the next run fits the shortlist and the choice, and no loser."""
+    from trainyard_trainer.learning import search  # noqa: PLC0415
+
+    first = run(job("first"), cut_after=5)
+    fitted: list[tuple[str, int]] = []
+    real = search.candidates
+
+    def counted(families: tuple[str, ...]) -> list[Any]:
+        found = real(families)
+        for number, candidate in enumerate(found, start=1):
+            fit = candidate.fit
+
+            def spy(*given: Any, fit: Any = fit, number: int = number, **more: Any) -> Any:
+                fitted.append(("again" if "validation" not in more else "trial", number))
+                return fit(*given, **more)
+
+            object.__setattr__(candidate, "fit", spy)
+        return found
+
+    monkeypatch.setattr(search, "candidates", counted)
+    assert run(job("second", tuple(first))) == []
+    best = sorted(first, key=lambda trial: trial.metrics["loss"])[:3]
+    assert {number for _, number in fitted} == {trial.number for trial in best}
+    assert {how for how, _ in fitted} == {"again"}
+
+
+def test_the_budget_is_one_for_all_runs(job: Callable[..., Path]) -> None:
+    """What earlier runs have spent is gone: the rest of the candidates is not tried when nothing is left."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    first = [replace(trial, seconds=1_000.0) for trial in run(job("first"), cut_after=3)]
+    second = job("second", tuple(first), budget_seconds=2_999.0)
+    assert run(second) == []
+    report = workdir.read_json(second, workdir.REPORT)
+    assert report["budget_hit"] is True
+    assert [trial["number"] for trial in report["trials"]] == [1, 2, 3]
+    assert any(trial["chosen"] for trial in report["trials"])
+
+
+def test_the_report_has_a_profile_of_the_fitted_rows(job: Callable[..., Path]) -> None:
+    """Drift is measured against the rows that the version was fitted on: labelled, and outside of the test."""
+    directory = job("profiled", families=["linear"])
+    run(directory)
+    report = workdir.read_json(directory, workdir.REPORT)
+    assert report["profile"]["rows"] == report["holdout"]["fit_rows"]
+    assert set(report["profile"]["features"]) == {"age", "city"}
+
+
+# --- the same through the parent ---
+
+
+def test_the_next_run_goes_on_from_the_trials_of_the_last(world: World) -> None:
+    """Released after two trials: the next run gets them in job.json, and the version has the whole study once."""
+    given: list[dict[str, Any]] = []
+
+    def cut(directory: Path) -> None:
+        given.append(workdir.read_json(directory, workdir.JOB))
+        child = world.children.made[-1]
+        child.said += [asdict(trial) for trial in run(directory, cut_after=2)]
+        world.stop.request("spot notice")
+
+    def whole(directory: Path) -> int:
+        given.append(workdir.read_json(directory, workdir.JOB))
+        return work(directory)
+
+    world.children.script = cut
+    request_id = world.request()
+    world.trainer.step()
+    assert [run.state for run in world.row(request_id).runs] == ["released"]
+    assert sorted(world.row(request_id).runs[0].trials) == [1, 2]
+    world.stop.reason = None
+    world.children.script = whole
+    world.queue.send([TrainingRequest(request_id).outgoing()])
+    world.trainer.step()
+    assert world.row(request_id).state == "done"
+    assert [[t["number"] for t in job["trials"]] for job in given] == [[], [1, 2]]
+    version = world.runs.models["flights"].versions[1]
+    assert [trial.number for trial in version.trials] == [1, 2]
+    assert version.profile is not None
+
+
+def test_a_trial_is_stored_while_the_child_goes_on(world: World) -> None:
+    """A finished trial is in the database before the run is over, and a database that is away is asked again."""
+    seen: list[list[int]] = []
+    trial = {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5, "chosen": False}
+    clock = SystemClock()
+
+    def slow(_: Path) -> int | None:
+        child, row = world.children.made[-1], world.row(request_id)
+        if not seen:
+            child.said.append(trial)
+            seen.append([])
+        clock.sleep(0.02)
+        seen.append(sorted(row.runs[0].trials))
+        return 65 if seen[-1] or len(seen) > 500 else None
+
+    world.children.script = slow
+    request_id = world.request()
+    world.trainer.step()
+    assert seen[-1] == [1]
+
+
+def test_nonsense_from_the_child_is_no_trial(world: World, said: Callable[[str], list[dict[str, Any]]]) -> None:
+    """What cannot be stored is told and left out; the run goes on."""
+
+    def babble(_: Path) -> int:
+        world.children.made[-1].said += [{"number": "one"}, {"trial": None}]
+        return 65
+
+    world.children.script = babble
+    request_id = world.request()
+    world.trainer.step()
+    assert world.row(request_id).error_class == "data"
+    assert len(said("trial.unreadable")) == 2
+    assert world.row(request_id).runs[0].trials == {}
