@@ -1,4 +1,4 @@
-"""Flask as the yardstick: the least it can do with rows, and the predictor's own handler behind it."""
+"""Flask as the yardstick: the least it can do with rows or bytes, and the predictor's own handler behind it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ def limit() -> Flask:
     def dot() -> dict[str, Any]:
         values = np.array([list(row.values()) for row in request.get_json()["rows"]])
         return {"y": (values @ weights).tolist()}
+
+    return flask
+
+
+def memory() -> Flask:
+    """Answer with as many bytes as the environment says, the same ones each time."""
+    flask = Flask(__name__)
+    body = b"x" * int(os.environ["BENCHMARK_BYTES"])
+
+    @flask.get("/readyz")
+    def ready() -> dict[str, Any]:
+        return {"ready": True}
+
+    @flask.get("/memory")
+    def same() -> Response:
+        return Response(body, mimetype="application/json")
 
     return flask
 

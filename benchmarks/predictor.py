@@ -49,9 +49,9 @@ def run() -> list[dict[str, Any]]:
     rows = [dict(zip(COLUMNS, np.round(rng.normal(size=30), 4).tolist(), strict=True)) for _ in range(1000)]
     with tempfile.TemporaryDirectory() as folder, _emulator(Path(folder)) as environment:
         key = _publish(environment, rows)
-        ours = _gunicorn("trainyard_predictor.wsgi:app()", environment)
-        wrapped = _gunicorn("benchmarks.flask_apps:wrapped()", {**environment, "TRAINYARD_SPOOL_DIR": f"{folder}/w"})
-        limit = _gunicorn("benchmarks.flask_apps:limit()", environment)
+        ours = gunicorn("trainyard_predictor.wsgi:app()", environment)
+        wrapped = gunicorn("benchmarks.flask_apps:wrapped()", {**environment, "TRAINYARD_SPOOL_DIR": f"{folder}/w"})
+        limit = gunicorn("benchmarks.flask_apps:limit()", environment)
         with ours as our_port, wrapped as wrapped_port, limit as limit_port:
             servers = {
                 "flask, json + one dot (limit)": (limit_port, "/dot"),
@@ -74,9 +74,11 @@ def _emulator(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _gunicorn(app: str, environment: dict[str, str]) -> Iterator[int]:
+def gunicorn(app: str, environment: dict[str, str], *, workers: int = 2) -> Iterator[int]:
+    """Serve an application, and give its port."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--workers", "2"]
+    threads = ["--worker-class", "gthread", "--threads", "8", "--workers", str(workers)]
+    command = [sys.executable, "-m", "gunicorn", *threads]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*command, "--bind", f"127.0.0.1:{port}", app], env=environment, **quiet)
     try:

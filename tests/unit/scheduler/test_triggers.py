@@ -290,7 +290,9 @@ def test_alarms_are_served_by_any_trigger() -> None:
     assert (verdict.trigger, verdict.served) == ("min_new_rows", (7,))
 
 
-@pytest.mark.parametrize("expression", ["0 0 31 2 *", "61 * * * *", "* * * * MOO", "5-1 * * * *", "*/0 * * * *"])
+@pytest.mark.parametrize(
+    "expression", ["0 0 31 2 *", "61 * * * *", "* * * * MOO", "5-1 * * * *", "*/0 * * * *", "0 0 */29 2 0#5"]
+)
 def test_cron_that_cannot_be(expression: str) -> None:
     """What is no time, or never comes, is a problem with words; what is one is not."""
     assert cron_problem(expression)

@@ -19,7 +19,7 @@ from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
-from trainyard.adapters.web import make_app
+from trainyard.adapters.web import Gauge, make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
@@ -47,6 +47,9 @@ _FLEET_SECONDS = 1.0
 _MONITOR_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
 _LONG_POLL_SECONDS = 2
+_OUTBOX_MEANING = (
+    f"Age of the oldest message that no queue has taken, in seconds; alarm above {relay.MOST_SECONDS:.0f}."
+)
 #: Sent messages stay that long, for whoever wants to know what was sent.
 _SENT_KEPT_SECONDS = 86_400.0
 
@@ -89,6 +92,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         ready=lambda: {"database": reachable(engine)},
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
+        gauges=[Gauge("trainyard_outbox_oldest_seconds", _OUTBOX_MEANING, partial(relay.oldest_seconds, store))],
     )
     hurry = Hurry(Publisher(store, blobs).step)
 

@@ -83,9 +83,7 @@ def wait_with_progress(output: Output, client: Client, request_id: str, seconds:
 
 def _show_outcome(output: Output, request: Json, version: Json | None) -> None:
     if version is None:
-        output.say(
-            f"request {request['id']} is {request['state']}: {request.get('error') or 'no version came of it'}"
-        )
+        output.say(f"request {request['id']} is {request['state']}: {request.get('error') or 'no version came of it'}")
         return
     verdict = "passed the gate" if version["passed"] else "did not pass the gate"
     output.say(f"version {version['version']} of {version['model']} {verdict}")

@@ -6,6 +6,7 @@ arguments and returns ``(status, JSON value)`` or a Flask response; it finds who
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -52,6 +53,15 @@ class Route:
     takes: tuple[str, ...] = ()
     body: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A number that /metrics shows as it is at that moment; ``read`` may raise TransientError."""
+
+    name: str
+    meaning: str
+    read: Callable[[], float]
 
 
 def principal() -> Principal:
@@ -156,6 +166,18 @@ class _Metrics:
         )
         self._service = service
 
+    def add_gauge(self, gauge: Gauge) -> None:
+        """Ask for the value whenever somebody reads the metrics; NaN while it cannot be told."""
+
+        def value() -> float:
+            try:
+                return gauge.read()
+            except TransientError as e:
+                _log.warning("metrics.unknown", gauge=gauge.name, reason=str(e))
+                return math.nan
+
+        prometheus.Gauge(gauge.name, gauge.meaning, registry=self.registry).set_function(value)
+
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self._count.labels(self._service, method, route, str(status)).inc()
         self._seconds.labels(self._service, route).observe(seconds)
@@ -194,6 +216,7 @@ def make_app(
     ready: Callable[[], dict[str, bool]],
     hosts: Sequence[str],
     version: str,
+    gauges: Sequence[Gauge] = (),
 ) -> Flask:
     """Build a service's WSGI application.
 
@@ -205,9 +228,12 @@ def make_app(
         ready: names what the service needs and whether it answers; /readyz is 503 while one does not.
         hosts: lower-case host names that the ``Host`` header may carry.
         version: the release, for OpenAPI.
+        gauges: more numbers for /metrics.
     """
     app = Flask(service, static_folder=None)
     metrics = _Metrics(service)
+    for gauge in gauges:
+        metrics.add_gauge(gauge)
     document: dict[str, Any] = {}
     everything = [*_own_routes(ring, ready, metrics, document), *routes]
     document.update(openapi(service, everything, version))

@@ -104,6 +104,16 @@ def _request_ids(messages: Sequence[Waiting]) -> list[str]:
     return list(found)
 
 
+def oldest_seconds(store: Store) -> float:
+    """Return how long the oldest message has waited, in seconds; above :data:`MOST_SECONDS` somebody should look.
+
+    Raises:
+        TransientError: the database does not answer.
+    """
+    with store.begin() as records:
+        return records.outbox.oldest_seconds()
+
+
 def forget(store: Store, *, older_than_seconds: float) -> None:
     """Remove messages that were sent long ago."""
     with store.begin() as records:

@@ -1,0 +1,423 @@
+"""Requests by hand, their end, and why they wait; sending their messages and sending them again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from trainyard.clock import ManualClock
+from trainyard.contracts.fleet import LaunchSpec
+from trainyard.contracts.queue import Outgoing
+from trainyard.errors import ServiceError, TransientError
+from trainyard.messages import DataArrived, TrainingRequest
+from trainyard.testing.crashpoints import armed
+from trainyard.testing.fakes import MemoryQueue, MemoryStore
+from trainyard.testing.fakes.scheduling_requests import MemoryRequests
+from trainyard.testing.fakes.scheduling_state import Message
+from trainyard_scheduler.use_cases import relay
+from trainyard_scheduler.use_cases.answers import By
+from trainyard_scheduler.use_cases.explain import explained
+from trainyard_scheduler.use_cases.models import put_model
+from trainyard_scheduler.use_cases.requests import ask, cancel, is_uuid
+from trainyard_scheduler.use_cases.resend import Reconciler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trainyard.contracts.requests import RequestRecord
+
+BY = By("test", "trace")
+COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
+SPEC = LaunchSpec(("c7i.large",), spot=True)
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+class Scene:
+    """One model with ten rows, and the queues."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.store.state.add_dataset("flights", COLUMNS)
+        self.queues = {name: MemoryQueue(self.clock) for name in ("training", "arrived", "predictions")}
+        policy = {"min_new_rows": None, "priority": 3, "instance_types": ["c7i.large"], "seed": 9}
+        with self.store.begin() as records:
+            put_model(records, "late", {"dataset": "flights", "label": "late", "policy": policy}, BY)
+        self.store.state.add_rows("flights", 10)
+
+    def ask(self, settings: object = None, **place: Any) -> tuple[bool, RequestRecord]:
+        """Ask by hand."""
+        with self.store.begin() as records:
+            return ask(records, "late", {} if settings is None else settings, BY, place=place)
+
+    def cancel(self, ident: str) -> RequestRecord:
+        """Cancel."""
+        with self.store.begin() as records:
+            return cancel(records, ident, BY)
+
+    def explain(self, ident: str) -> Mapping[str, Any]:
+        """Explain, with at most two instances."""
+        with self.store.begin() as records:
+            return explained(records, ident, fleet_max=2, resend_seconds=120.0)
+
+    def claim(self, ident: str, seconds: float = 60) -> None:
+        """Let a trainer hold it."""
+        self.store.state.claim(ident, lease_until=self.clock.now() + timedelta(seconds=seconds), instance_id="i-1")
+
+    def relay(self) -> int:
+        """Send once."""
+        return relay.relay(self.store, self.queues)
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the outbox that were not sent."""
+        return sum(message.sent_at is None for message in self.store.state.outbox)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """A fresh scene."""
+    return Scene()
+
+
+# --- asking and cancelling ---
+
+
+def test_ask(scene: Scene) -> None:
+    """What is not given is as the policy says; asked again for the same rows it is the same request."""
+    created, request = scene.ask({"seed": 4}, priority=-2, spot=True)
+    assert created
+    assert (request.reason, request.upto_seq, request.new_rows) == ("by_hand", 10, 10)
+    assert (request.priority, request.instance_types, request.spot) == (-2, ["c7i.large"], True)
+    assert (request.settings["seed"], request.settings["budget_seconds"]) == (4, 60.0)
+    assert scene.ask() == (False, request)
+    scene.store.state.add_rows("flights", 1)
+    assert scene.ask()[1].new_rows == 1
+    assert [entry.action for entry in scene.store.state.audit[-2:]] == ["request.create"] * 2
+    assert scene.store.state.events[-1].kind == "request.created"
+
+
+@pytest.mark.parametrize(
+    ("settings", "place", "columns"),
+    [
+        ({"min_new_rows": 5}, {}, ["settings.min_new_rows"]),
+        ({"cron": "* * * * *", "priority": 5}, {}, ["settings.cron", "settings.priority"]),
+        ({"budget_seconds": 0}, {"priority": 500, "instance_types": 3, "spot": "no"},
+         ["policy.budget_seconds", "policy.priority", "policy.instance_types", "policy.spot"]),
+        ({"what": 1}, {}, ["policy.what"]),
+        ([], {}, ["policy"]),
+        ("x", {"priority": None}, ["policy", "policy.priority"]),
+    ],
+)  # fmt: skip
+def test_ask_for_what_cannot_be(scene: Scene, settings: object, place: dict[str, Any], columns: list[str]) -> None:
+    """Every problem is listed; keys of the policy are no settings of a request."""
+    with pytest.raises(ServiceError) as caught:
+        scene.ask(settings, **place)
+    assert (caught.value.code, [p.column for p in caught.value.details]) == ("invalid_model", columns)
+    assert scene.store.state.requests == {}
+
+
+def test_ask_without_rows() -> None:
+    """There is nothing to learn from."""
+    scene = Scene()
+    scene.store.state.add_rows("flights", -10)
+    with pytest.raises(ServiceError, match="no rows yet"):
+        scene.ask()
+
+
+def test_ask_beside_another_road(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unique index that refuses is a conflict to repeat."""
+    monkeypatch.setattr(MemoryRequests, "add", lambda *_: None)
+    with pytest.raises(ServiceError, match="ask again"):
+        scene.ask()
+
+
+def test_cancel_what_nobody_holds(scene: Scene) -> None:
+    """It ends at once, with words; twice is once; the audit log has one entry."""
+    _, request = scene.ask()
+    cancelled = scene.cancel(request.id)
+    assert (cancelled.state, cancelled.outcome) == ("cancelled", "cancelled on request, while no trainer held it")
+    assert scene.cancel(request.id) == cancelled
+    assert [entry.details["at_once"] for entry in scene.store.state.audit if entry.action == "request.cancel"] == [True]
+
+
+def test_cancel_what_is_held(scene: Scene) -> None:
+    """Its trainer is asked, once; when that one has vanished, asking again ends the request."""
+    _, request = scene.ask()
+    scene.claim(request.id)
+    asked = scene.cancel(request.id)
+    assert (asked.state, asked.cancel_requested) == ("running", True)
+    scene.clock.advance(60)
+    assert scene.cancel(request.id).state == "running"
+    scene.clock.advance(1)
+    assert scene.cancel(request.id).state == "cancelled"
+    assert [run.state for run in scene.store.state.runs] == ["lost"]
+    assert [entry.details["at_once"] for entry in scene.store.state.audit if entry.action == "request.cancel"] == [
+        False,
+        True,
+    ]
+
+
+def test_cancel_what_has_ended(scene: Scene) -> None:
+    """There is nothing to cancel, and nothing of that name."""
+    _, request = scene.ask()
+    scene.claim(request.id)
+    scene.store.state.finish(request.id)
+    with pytest.raises(ServiceError, match="'done'"):
+        scene.cancel(request.id)
+    for ident in (NOWHERE, "x", request.id[:-1]):
+        with pytest.raises(ServiceError, match="unknown_request"):
+            scene.cancel(ident)
+
+
+def test_is_uuid() -> None:
+    """The usual form only."""
+    assert is_uuid(NOWHERE)
+    assert is_uuid(NOWHERE.upper())
+    assert not is_uuid(NOWHERE.replace("-", ""))
+    assert not is_uuid("x")
+
+
+# --- why it waits ---
+
+
+def test_explanation_has_the_facts(scene: Scene) -> None:
+    """The answer names the request and everything it rests on, for a request and for its run."""
+    _, request = scene.ask()
+    scene.relay()
+    scene.clock.advance(7)
+    waiting = scene.explain(request.id)
+    assert (waiting["code"], waiting["state"], waiting["waited_seconds"]) == ("waiting_for_instance", "queued", 7.0)
+    assert waiting["queue"] == {"ahead": 0, "waiting": 1, "running": 0, "mean_seconds": None}
+    assert waiting["message"] == {
+        "unsent": False,
+        "sends": 1,
+        "sent_seconds_ago": 7.0,
+        "next_resend_seconds": 113.0,
+    }
+    assert (waiting["priority"], waiting["instance_types"], waiting["attempts"]) == (3, ["c7i.large"], [])
+    assert waiting["fleet"] == {
+        "idle": 0,
+        "busy": 0,
+        "starting": 0,
+        "instances": 0,
+        "fleet_max": 2,
+        "refusals": 0,
+        "last_refusal": None,
+        "last_refusal_seconds_ago": None,
+        "next_launch_seconds": None,
+    }
+    scene.claim(request.id)
+    (run,) = scene.store.state.runs
+    held = scene.explain(run.id)
+    assert (held["request_id"], held["code"]) == (request.id, "held_by_worker")
+    assert held["lease"] == {"holder": "test", "seconds_left": 60.0}
+    assert [attempt["run_id"] for attempt in held["attempts"]] == [run.id]
+
+
+def test_explanation_of_nothing(scene: Scene) -> None:
+    """What is neither request nor run is unknown."""
+    for ident in (NOWHERE, "x"):
+        with pytest.raises(ServiceError, match="unknown_request"):
+            scene.explain(ident)
+
+
+def test_the_cloud_s_last_word_is_told(scene: Scene) -> None:
+    """A refusal is shown in the cloud's words, with its age and the next try."""
+    _, request = scene.ask()
+    scene.relay()
+    with scene.store.begin() as records:
+        for word in ("first", "no capacity in eu-north-1"):
+            records.launches.failed(records.launches.ask(SPEC), word)
+    scene.clock.advance(1)
+    found = scene.explain(request.id)
+    assert found["code"] == "waiting_capacity"
+    assert (found["fleet"]["last_refusal"], found["fleet"]["last_refusal_seconds_ago"]) == (
+        "no capacity in eu-north-1",
+        1.0,
+    )
+    assert found["fleet"]["next_launch_seconds"] == 3.0
+
+
+# --- the relay ---
+
+
+def test_nothing_to_send(scene: Scene) -> None:
+    """An empty outbox costs one look."""
+    assert scene.relay() == 0
+    assert relay.oldest_seconds(scene.store) == 0
+
+
+def test_no_transaction_is_open_while_a_queue_is_called(scene: Scene) -> None:
+    """A slow queue holds no lock: another transaction goes through in the middle of a send."""
+    _, request = scene.ask()
+    seen = []
+
+    class Slow(MemoryQueue):
+        def send(self, messages: Sequence[Outgoing]) -> list[int]:
+            with scene.store.begin() as records:  # the fake lets one transaction in at a time
+                seen.append(records.outbox.take(9, hold_seconds=1))
+            return super().send(messages)
+
+    scene.queues["training"] = Slow(scene.clock)
+    assert scene.relay() == 1
+    assert seen == [[]]
+    assert scene.store.state.requests[request.id].send_count == 1
+
+
+def test_what_a_dead_relay_took_is_sent_by_the_next(scene: Scene) -> None:
+    """After a crash between take and send nobody sends for some seconds, then somebody does."""
+    scene.ask()
+    with armed("K13"), pytest.raises(TransientError, match="K13"):
+        scene.relay()
+    assert scene.relay() == 0
+    scene.clock.advance(relay.HOLD_SECONDS + 0.1)
+    assert scene.relay() == 1
+    assert (scene.waiting, scene.queues["training"].depth().visible) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("point", "action", "in_queue"), [("K14", "error", 0), ("K14", "lost", 1), ("K15", "error", 1), ("K15", "lost", 1)]
+)
+def test_an_error_at_each_step_of_a_send(scene: Scene, point: str, action: str, in_queue: int) -> None:
+    """The message is there at least once, and marked in the end."""
+    scene.ask()
+    with armed(point, action), pytest.raises(TransientError, match=point):
+        scene.relay()
+    assert scene.queues["training"].depth().visible == in_queue
+    scene.clock.advance(relay.HOLD_SECONDS + 0.1)
+    scene.relay()
+    assert scene.waiting == 0
+    assert scene.queues["training"].depth().visible >= 1
+
+
+def test_entries_are_refused_one_by_one(scene: Scene) -> None:
+    """What one queue refused is sent again at once, what it took is not; other queues are not kept waiting."""
+
+    class Picky(MemoryQueue):
+        refusing = True
+
+        def send(self, messages: Sequence[Outgoing]) -> list[int]:
+            if not self.refusing:
+                return super().send(messages)
+            super().send(messages[1:])
+            return [0]
+
+    scene.queues["training"] = queue = Picky(scene.clock)
+    with scene.store.begin() as records:
+        for ident in "abc":
+            records.outbox.post("training", TrainingRequest(ident))
+        records.outbox.post("arrived", DataArrived("flights", "b", 3))
+    with pytest.raises(TransientError, match="queue training refused 1 of 3 messages"):
+        scene.relay()
+    assert (queue.depth().visible, scene.queues["arrived"].depth().visible, scene.waiting) == (2, 1, 1)
+    queue.refusing = False
+    assert scene.relay() == 1
+    assert queue.depth().visible == 3
+
+
+def test_all_queues_away(scene: Scene) -> None:
+    """Nothing is marked, everything is given back, and the error names both."""
+    scene.ask()
+    with scene.store.begin() as records:
+        records.outbox.post("arrived", DataArrived("flights", "b", 3))
+    for name in ("training", "arrived"):
+        scene.queues[name].outage = TransientError(f"{name} is away")
+    with pytest.raises(TransientError, match="training is away; arrived is away"):
+        scene.relay()
+    assert scene.waiting == 2
+    for name in ("training", "arrived"):
+        scene.queues[name].outage = None
+    assert scene.relay() == 2
+
+
+def test_a_delay_goes_with_the_message(scene: Scene) -> None:
+    """A message that suits nobody just now is hidden by the queue for a while."""
+    with scene.store.begin() as records:
+        records.outbox.post("training", TrainingRequest(NOWHERE), delay_seconds=30)
+    scene.relay()
+    depth = scene.queues["training"].depth()
+    assert (depth.visible, depth.delayed) == (0, 1)
+
+
+def test_an_old_outbox_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """Two minutes in the outbox are worth a warning, and the metric shows them."""
+    scene.ask()
+    scene.clock.advance(119)
+    scene.queues["training"].outage = TransientError("away")
+    with pytest.raises(TransientError):
+        scene.relay()
+    assert "relay.outbox_old" not in caplog.messages
+    scene.clock.advance(2)
+    assert relay.oldest_seconds(scene.store) == 121
+    with pytest.raises(TransientError):
+        scene.relay()
+    assert "relay.outbox_old" in caplog.messages
+
+
+def test_relay_all_sends_more_than_a_batch(scene: Scene) -> None:
+    """It goes on until the outbox is empty; a request with two messages is counted once."""
+    with scene.store.begin() as records:
+        for number in range(relay.BATCH + 1):
+            records.outbox.post("training", TrainingRequest(str(number)))
+    relay.relay_all(scene.store, scene.queues)
+    assert scene.queues["training"].depth().visible == relay.BATCH + 1
+    _, request = scene.ask()
+    with scene.store.begin() as records:
+        records.outbox.post("training", TrainingRequest(request.id))
+    relay.relay_all(scene.store, scene.queues)
+    assert scene.store.state.requests[request.id].send_count == 1
+
+
+def test_a_message_that_nobody_can_read_is_sent_nevertheless(scene: Scene) -> None:
+    """The relay is no judge of contents: the queue's dead letters are."""
+    now = scene.clock.now()
+    scene.store.state.outbox.append(Message(1, "training", Outgoing("TrainingRequest", "rubbish"), now))
+    assert scene.relay() == 1
+    assert scene.queues["training"].depth().visible == 1
+
+
+def test_forget(scene: Scene) -> None:
+    """Only what was sent that long ago is removed."""
+    scene.ask()
+    scene.relay()
+    relay.forget(scene.store, older_than_seconds=10)
+    assert len(scene.store.state.outbox) == 1
+    scene.clock.advance(11)
+    relay.forget(scene.store, older_than_seconds=10)
+    assert scene.store.state.outbox == []
+
+
+# --- the reconciler ---
+
+
+def test_the_reconciler_is_idle_without_requests(scene: Scene) -> None:
+    """The queue service is not asked when nothing is open."""
+
+    def never() -> float:
+        raise AssertionError
+
+    assert Reconciler(scene.store, resend_seconds=60, queue_made_at=never).step() == 0
+
+
+def test_a_request_that_is_held_is_not_sent_again(scene: Scene) -> None:
+    """However old its message is."""
+    _, request = scene.ask()
+    scene.relay()
+    scene.claim(request.id, seconds=7200)
+    scene.clock.advance(3600)
+    assert Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0).step() == 0
+
+
+def test_a_backed_off_request_is_looked_at_and_left(scene: Scene) -> None:
+    """Sent twice, it is silent for longer than the first pause and shorter than the second."""
+    _, request = scene.ask()
+    scene.relay()
+    scene.store.state.requests[request.id].send_count = 2
+    scene.clock.advance(100)
+    reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0)
+    assert reconciler.step() == 0
+    scene.clock.advance(20)
+    assert (reconciler.step(), reconciler.step()) == (1, 0)
