@@ -163,11 +163,14 @@ class Keeper:
 
 
 class Ground:
-    """Postgres, the emulator and the nursery; ``with Ground(directory) as ground``."""
+    """Postgres, the emulator and the nursery; ``with Ground(directory) as ground``.
 
-    def __init__(self, directory: Path) -> None:
+    ``durable``: what was committed outlives a kill of Postgres, for scenarios that kill it.
+    """
+
+    def __init__(self, directory: Path, *, durable: bool = False) -> None:
         self.directory = directory
-        self.postgres = PostgresServer(directory / "postgres", durable=True)
+        self.postgres = PostgresServer(directory / "postgres", durable=durable)
         self.aws = AwsEmulator(directory / "aws")
         self._numbers = itertools.count(1)
         self._making = threading.Lock()

@@ -81,7 +81,7 @@ class Plan:
 def run_storm(plan: Plan, directory: Path) -> dict[str, Any]:
     """Run one storm on a ground of its own in ``directory``; return its figures, ``clean`` among them."""
     with (
-        Ground(directory) as ground,
+        Ground(directory, durable=True) as ground,
         NastySqs(ground.aws.endpoint, NASTY, seed=plan.seed) as shim,
         ground.yard(
             aws_endpoint=shim.endpoint,
