@@ -417,6 +417,42 @@ LISTS = {
 }
 
 
+def test_quality_shows_drift_and_alarms(api, trainyard):
+    """Metrics come with their intervals, windows with words, features with effects, alarms with what came of them."""
+    feature = {"feature": "x", "strength": 3.2, "psi": 0.64, "distance": None, "missing_change": 0.1, "new_levels": 2}
+    window = {"version": 1, "number": 0, "rows": 1000, "upto": "now", "outcome": "alarm", "summary": "drift: x"}
+    answer = {
+        "windows": [
+            {
+                "version": 1,
+                "metrics": {"roc_auc": 0.75, "rmse": 2.0},
+                "intervals": {"roc_auc": {"value": 0.75, "low": 0.7, "high": 0.8}},
+            }
+        ],
+        "drift": [{**window, "features": [feature]}],
+        "live": [{**window, "outcome": "not_enough_data", "summary": "10 labels of 1,000 predictions"}],
+        "alarms": [
+            {"raised_at": "now", "detector": "drift", "reason": "drift: x", "outcome": None, "request_id": None},
+            {"raised_at": "then", "detector": "drift", "reason": "drift: x", "outcome": "asked", "request_id": "r"},
+        ],
+        "waiting_labels": 0,
+        "missing": ["no label has come for any prediction"],
+    }
+    api.on("GET", "/v1/models/buys/quality", answer)
+    out = trainyard("quality", "buys").out
+    for said in (
+        "0.75 (0.7 to 0.8)",
+        "live quality, newest",
+        "not_enough_data",
+        "0.64",
+        "open",
+        "asked",
+        "no label has",
+    ):
+        assert said in out
+    assert trainyard("quality", "buys", "--json").json == answer
+
+
 @pytest.mark.parametrize("line", LISTS)
 def test_looking_works_for_people_and_for_programs(api, trainyard, line):
     """Every command that only looks prints something readable, and with --json one JSON document."""

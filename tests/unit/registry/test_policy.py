@@ -29,6 +29,19 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "metric": "auto",
         "seed": 0,
         "gate": {"min_rows": 100, "min_improvement": 0.0, "noise_margin": 2.0},
+        "monitoring": {
+            "window_rows": 1000,
+            "window": None,
+            "min_rows": 200,
+            "min_effect": 0.2,
+            "min_distance": 0.3,
+            "persistence": 2,
+            "max_quality_drop": None,
+            "confidence": 0.99,
+            "label_wait": 86_400.0,
+            "cool_down": 3_600.0,
+            "max_alarms_per_day": 4,
+        },
     }
 
 

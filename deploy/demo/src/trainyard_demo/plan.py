@@ -20,6 +20,9 @@ class Plan:
         rows: flights drawn per month.
         seed: which flights are drawn, and how the labels of the spare month are shuffled.
         budget_seconds: what one search may take.
+        drift_month: the month of which, at last, only flights of at least ``drift_miles`` come in.
+        drift_rows: these flights' rows, too few to start a training; as many more are predicted.
+        drift_budget_seconds: what the search may take that the drift starts.
     """
 
     seed: int
@@ -27,11 +30,23 @@ class Plan:
     spare: int = 9
     rows: int = 6_000
     budget_seconds: float = 8.0
+    drift_month: int = 10
+    drift_miles: int = 1_500
+    drift_rows: int = 1_000
+    drift_budget_seconds: float = 4.0
     families: tuple[str, ...] = ("linear", "trees")
     #: longest waits in seconds: for rows to be committed, for a training to begin, to end, for logs, for a
     #: new champion and a new key to be known
     patience: dict[str, float] = field(
-        default_factory=lambda: {"commit": 60, "begin": 60, "train": 180, "log": 60, "champion": 20, "key": 15}
+        default_factory=lambda: {
+            "commit": 60,
+            "begin": 60,
+            "alarm": 30,
+            "train": 180,
+            "log": 60,
+            "champion": 20,
+            "key": 15,
+        }
     )
 
     @property
@@ -42,6 +57,19 @@ class Plan:
             "budget_seconds": self.budget_seconds,
             "families": list(self.families),
             "seed": self.seed % 2**31,
+        }
+
+    @property
+    def drift_policy(self) -> dict[str, Any]:
+        """The changed keys of the last chapter: no number of rows starts a training, drift does, at once.
+
+        Months pass in seconds here, so nothing that earlier months raised may hold this chapter's alarm back.
+        """
+        return {
+            "min_new_rows": None,
+            "on_drift": True,
+            "budget_seconds": self.drift_budget_seconds,
+            "monitoring": {"window_rows": self.drift_rows, "cool_down": 0, "max_alarms_per_day": 1000},
         }
 
 

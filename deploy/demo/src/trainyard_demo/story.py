@@ -60,6 +60,8 @@ class Story:
         chapters = [self._month(month, self._rows(month), name_of(month)) for month in self._plan.months]
         if all(chapter.outcome.promoted for chapter in chapters):
             chapters.append(self._shuffled_month())
+        if self._champion is not None:
+            chapters.append(self._drifted_month())
         self._narrator.chapter("The story in one table")
         self._narrator.table([_line(chapter) for chapter in chapters])
         self._narrator.say()
@@ -122,6 +124,35 @@ class Story:
         verdict = "it was refused" if not chapter.outcome.promoted else "the gate let it pass"
         self._narrator.step(f"every real month brought a better model; this one had its labels shuffled, and {verdict}")
         return chapter
+
+    def _drifted_month(self) -> Chapter:
+        """Send only long flights of a month: real rows, but not drawn as the others were. Drift alone must train."""
+        plan, narrator, user = self._plan, self._narrator, self._user
+        title = f"{name_of(plan.drift_month)}, long flights only"
+        narrator.chapter(title)
+        user.client.create_model(MODEL, DATASET, LABEL, policy=plan.drift_policy)
+        narrator.step("the policy is changed: no number of new rows starts a training any more, drift does")
+        flights = [
+            row
+            for row in self._flights.sample(plan.drift_month, len(self._flights), plan.seed)
+            if row["distance"] >= plan.drift_miles
+        ][: 2 * plan.drift_rows]
+        known, asked_for = flights[: len(flights) // 2], flights[len(flights) // 2 :]
+        batch = user.push(known)
+        narrator.step(
+            f"{len(known):,} real flights of at least {plan.drift_miles:,} miles arrived, chosen by hand so that what "
+            "comes in is unlike what was learnt: nothing is asked for"
+        )
+        before = user.newest_alarm()
+        asked = self._ask(asked_for)
+        served_by = ", ".join(map(str, asked.versions)) if asked else "none yet"
+        request = training.request_for_drift(user, batch, before=before, patience=plan.patience["alarm"])
+        alarm = user.alarm_of(request)
+        narrator.step(f"{alarm['reason']}")
+        narrator.step(f"the alarm of window {alarm['window_id']} asked for a training ({request['reason']})")
+        outcome = training.finish(user, request, batch, narrator, patience=plan.patience["train"])
+        self._report(outcome)
+        return Chapter(title, len(known), served_by, None, outcome)
 
     def _month(self, month: int, rows: Sequence[Row], title: str) -> Chapter:
         narrator, patience = self._narrator, self._plan.patience

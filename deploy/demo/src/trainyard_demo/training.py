@@ -53,6 +53,32 @@ def request_for(user: User, batch: Json, *, patience: float) -> Json:
     return found
 
 
+def request_for_drift(user: User, batch: Json, *, before: int, patience: float) -> Json:
+    """Return the training request that a drift alarm behind the alarm ``before`` has asked for.
+
+    Raises:
+        DemoError: rows alone, or anything but drift, asked for it; or none came in time.
+    """
+
+    def look() -> Json | None:
+        alarms = [a for a in user.client.watched(MODEL)["alarms"] if a["id"] > before and a["request_id"]]
+        asked = {alarm["request_id"] for alarm in alarms if alarm["detector"] == "drift"}
+        return next((r for r in user.client.requests(MODEL) if r["id"] in asked), None)
+
+    early = next((r for r in user.client.requests(MODEL) if r["upto_seq"] >= batch["last_seq"]), None)
+    if early is not None and early["reason"] != "on_drift":
+        raise DemoError(f"training request {early['id']} was asked for by {early['reason']}, not by drift")
+    try:
+        found: Json = user.until(look, seconds=patience, what="a training request by drift")
+    except DemoError as e:
+        watched = user.client.watched(MODEL)
+        said = "; ".join([one["summary"] for one in watched["drift"][:2]] + watched["missing"]) or "nothing was watched"
+        raise DemoError(f"{e}; {said}") from e
+    if found["reason"] != "on_drift":
+        raise DemoError(f"training request {found['id']} was asked for by {found['reason']}, not by drift")
+    return found
+
+
 def finish(user: User, request: Json, batch: Json, narrator: Narrator, *, patience: float) -> Outcome:
     """Wait until the training has ended, under a live line, and return its version.
 

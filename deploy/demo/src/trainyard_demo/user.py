@@ -118,6 +118,21 @@ class User:
             taken += self.client.feedback(items[start : start + 5 * _BATCH])["accepted"]
         return taken
 
+    def newest_alarm(self) -> int:
+        """Return the highest id of the model's alarms, 0 when there is none."""
+        return max((alarm["id"] for alarm in self.client.watched(MODEL)["alarms"]), default=0)
+
+    def alarm_of(self, request: Json) -> Json:
+        """Return the alarm that a training request answers.
+
+        Raises:
+            DemoError: no alarm says that it does.
+        """
+        found = next((a for a in self.client.watched(MODEL)["alarms"] if a["request_id"] == request["id"]), None)
+        if found is None:
+            raise DemoError(f"no alarm says that it asked for the training request {request['id']}")
+        return dict(found)
+
     def try_key(self, key: str, features: Row, *, patience: float) -> Json:
         """Return the answer to one prediction asked with another API key, once the key is known everywhere.
 

@@ -289,6 +289,10 @@ class Client:
         windows: list[Json] = self._get(f"/v1/models/{_in_path(model)}/quality")["windows"]
         return windows
 
+    def watched(self, model: str) -> Json:
+        """Return all of live quality: ``windows``, ``drift``, ``live``, ``alarms``, and what is ``missing``."""
+        return self._get(f"/v1/models/{_in_path(model)}/quality")
+
     # --- operation -----------------------------------------------------------------------------------------------
 
     def fleet(self) -> Json:

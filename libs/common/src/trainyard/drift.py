@@ -267,7 +267,7 @@ def _stability(expected: FloatArray, window: FloatArray, of: int, z: float) -> t
         of: rows of the profile.
         z: the band's normal quantile.
     """
-    rows = window.sum()
+    rows = float(window.sum())
     rare = expected * min(rows, of) < _EXPECTED_ROWS
     reference = np.append(expected[~rare], expected[rare].sum()) * of
     counts = np.append(window[~rare], window[rare].sum())
@@ -284,7 +284,7 @@ def _stability(expected: FloatArray, window: FloatArray, of: int, z: float) -> t
     chance = 1.0 / rows + 1.0 / max(of, 1)
     # Chi-square's quantile after Wilson and Hilferty (1931).
     band = free * (1 - 2 / (9 * free) + z * math.sqrt(2 / (9 * free))) ** 3
-    return max(index - free * chance, 0.0), index > band * chance, variation
+    return max(index - free * chance, 0.0), bool(index > band * chance), variation
 
 
 def _distance(feature: Mapping[str, Any], present: FloatArray, z: float) -> tuple[float | None, bool]:
@@ -303,4 +303,4 @@ def _distance(feature: Mapping[str, Any], present: FloatArray, z: float) -> tupl
     if not math.isfinite(distance) or not math.isfinite(spread):
         return None, False
     chance = math.sqrt(1.0 / len(present) + 1.0 / max(of, 1.0)) * spread
-    return max(distance - math.sqrt(2 / math.pi) * chance, 0.0), distance > z * chance
+    return max(distance - math.sqrt(2 / math.pi) * chance, 0.0), bool(distance > z * chance)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST_ROWS, _MOST_BYTES = 1_000, 1_000_000
 _MOST_LABELS = 5_000
 _SHOWN = 20
+_FEATURES_SHOWN = 10
 
 
 def add_to(root: click.Group) -> None:
@@ -86,17 +87,47 @@ def add_to(root: click.Group) -> None:
 
     @click.argument("name")
     def quality(output: Output, client: Client, name: str) -> None:
-        """Show live metrics of the model NAME, from its predictions and their feedback."""
-        windows = client.quality(name)
-        if not output.data(windows):
-            rows = [{**window, **window["metrics"]} for window in windows]
-            metrics = dict.fromkeys(metric for window in windows for metric in window["metrics"])
-            columns = ("version", "predictions", "labels", "from", "upto", *metrics)
-            output.table(rows, columns, empty="no predictions yet")
+        """Show live metrics, drift and alarms of the model NAME, from its predictions and their feedback."""
+        found = client.watched(name)
+        if not output.data(found):
+            _show_quality(output, found)
 
     command(root, "predict", example="trainyard predict late tomorrow.csv -o answers.csv")(predict)
     command(root, "feedback", example="trainyard feedback late arrived.csv")(feedback)
     command(root, "quality", example="trainyard quality late")(quality)
+
+
+def _show_quality(output: Output, found: Json) -> None:
+    """Print live metrics, the newest windows, alarms, and what is missing to see more."""
+    windows = found["windows"]
+    rows = [{**window, **_with_intervals(window)} for window in windows]
+    metrics = dict.fromkeys(metric for window in windows for metric in window["metrics"])
+    columns = ("version", "predictions", "labels", "from", "upto", *metrics)
+    output.table(rows, columns, empty="no predictions yet")
+    for detector, title in (("drift", "drift"), ("live", "live quality")):
+        if found.get(detector):
+            output.say(f"\n{title}, newest window first")
+            output.table(found[detector], ("version", "number", "rows", "upto", "outcome", "summary"), empty="")
+    newest = next((one for one in found.get("drift", ()) if one.get("features")), None)
+    if newest is not None:
+        output.say(f"\nfeatures in the newest window of version {newest['version']}, the strongest effects first")
+        columns = ("feature", "strength", "psi", "distance", "missing_change", "new_levels")
+        output.table(newest["features"][:_FEATURES_SHOWN], columns, empty="")
+    if found.get("alarms"):
+        output.say("\nalarms, newest first")
+        alarms = [{**alarm, "outcome": alarm["outcome"] or "open"} for alarm in found["alarms"]]
+        output.table(alarms, ("raised_at", "detector", "reason", "outcome", "request_id"), empty="")
+    for sentence in found.get("missing", ()):
+        output.say(sentence)
+
+
+def _with_intervals(window: Json) -> Json:
+    """Return the window's metrics as text: the value, and the ends of its interval where there is one."""
+    intervals = window.get("intervals", {})
+    return {
+        name: f"{value:.4g}" + (f" ({one['low']:.4g} to {one['high']:.4g})" if (one := intervals.get(name)) else "")
+        for name, value in window["metrics"].items()
+    }
 
 
 def _features(output: Output, client: Client, name: str, source: str, format_: str) -> Iterator[Json]:

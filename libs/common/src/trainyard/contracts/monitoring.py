@@ -83,7 +83,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Spent:
-    """The alarms of a model that asked for a training: how many in 24 hours, and seconds since the latest."""
+    """The alarms of a model that wait for a training or got one: how many in 24 hours, and seconds since the latest."""
 
     today: int
     since_last: float | None
@@ -114,7 +114,7 @@ class Alarms(Protocol):
         ...
 
     def spent(self, model_id: int) -> Spent:
-        """Return what the model's alarms have asked for; held ones do not count."""
+        """Return what the model's alarms have cost; those that were settled without a request do not count."""
         ...
 
     def page(self, model_id: int, limit: int) -> list[Alarm]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FloatArray = npt.NDArray[np.float64]
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ def _of_numbers(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> 
     pairs = [
         (float(label), float(output["prediction"]))
         for label, output in zip(labels, outputs, strict=True)
-        if isinstance(label, int | float) and not isinstance(label, bool)
+        if isinstance(label, int | float) and not isinstance(label, bool) and abs(label) <= _LARGEST
     ]
     if not pairs:
         return None

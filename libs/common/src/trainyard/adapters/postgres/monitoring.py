@@ -96,16 +96,15 @@ class PostgresAlarms(Alarms):
         """Insert the alarm, once."""
         found = run(
             self._connection,
-            "INSERT INTO core.alarm (model_id, detector, window_id, reason, numbers, counts, raised_at, settled_at,"
-            " outcome) VALUES (:model_id, :detector, :window_id, :reason, CAST(:numbers AS jsonb), :counts,"
-            " clock_timestamp(), CASE WHEN :counts THEN NULL ELSE clock_timestamp() END, :held)"
+            "INSERT INTO core.alarm (model_id, detector, window_id, reason, numbers, raised_at, settled_at,"
+            " outcome) VALUES (:model_id, :detector, :window_id, :reason, CAST(:numbers AS jsonb),"
+            " clock_timestamp(), CASE WHEN :held IS NULL THEN NULL ELSE clock_timestamp() END, :held)"
             " ON CONFLICT (model_id, window_id, detector) DO NOTHING RETURNING id",
             model_id=model_id,
             detector=detector,
             window_id=window_id,
             reason=reason,
             numbers=as_json(numbers),
-            counts=held is None,
             held=held,
         )
         return found.one_or_none() is not None
@@ -116,7 +115,7 @@ class PostgresAlarms(Alarms):
             self._connection,
             "SELECT count(*) FILTER (WHERE raised_at > clock_timestamp() - interval '24 hours') AS today,"
             " CAST(extract(epoch FROM clock_timestamp() - max(raised_at)) AS double precision) AS since_last"
-            " FROM core.alarm WHERE model_id = :model_id AND counts",
+            " FROM core.alarm WHERE model_id = :model_id AND (settled_at IS NULL OR request_id IS NOT NULL)",
             model_id=model_id,
         ).one()
         return Spent(row.today, row.since_last)

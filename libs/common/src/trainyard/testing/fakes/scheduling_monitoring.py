@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trainyard.testing.fakes.scheduling_state import Logged, State
+
+
+def _stored(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value as JSON brings it back; TypeError or ValueError for what JSON does not have."""
+    stored: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    return stored
 
 
 class MemoryAlarms(Alarms):
@@ -50,10 +57,8 @@ class MemoryAlarms(Alarms):
         if (model_id, detector, window_id) in known:
             return False
         number, now = next(self._state.numbers), self._state.clock.now()
-        alarm = Alarm(number, detector, window_id, reason, dict(numbers), now, None, held)
+        alarm = Alarm(number, detector, window_id, reason, _stored(numbers), now, None, held)
         self._state.alarms.append((model_id, alarm))
-        if held is not None:
-            self._state.held_alarms.add(number)
         return True
 
     def spent(self, model_id: int) -> Spent:
@@ -62,7 +67,7 @@ class MemoryAlarms(Alarms):
         ages = [
             (now - alarm.raised_at).total_seconds()
             for owner, alarm in self._state.alarms
-            if owner == model_id and alarm.id not in self._state.held_alarms
+            if owner == model_id and (alarm.outcome is None or alarm.request_id is not None)
         ]
         return Spent(sum(age < 86_400 for age in ages), min(ages, default=None))
 
@@ -146,22 +151,22 @@ class MemoryMonitoring(Monitoring):
 
     def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
         """Yield outputs and labels."""
-        latest = dict(self._state.labels)
+        latest = dict(self._state.feedback)
         for _, row in self._members(model_id, span):
             yield Scored(row.output, row.id in latest, latest.get(row.id))
 
     def feedback_upto(self, after: int, limit: int) -> int:
         """Return the place of the last of the next labels."""
-        return max(after, min(len(self._state.labels), after + limit))
+        return max(after, min(len(self._state.feedback), after + limit))
 
     def waiting_labels(self, limit: int) -> int:
         """Count the labels without a prediction."""
         known = {row.id for row in self._state.predictions}
-        return sum(prediction_id not in known for prediction_id, _ in self._state.labels[-limit:])
+        return sum(prediction_id not in known for prediction_id, _ in self._state.feedback[-limit:])
 
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""
-        given = {prediction_id for prediction_id, _ in self._state.labels[after:upto]}
+        given = {prediction_id for prediction_id, _ in self._state.feedback[after:upto]}
         return [
             span
             for span in self._quality_spans(model_id)
@@ -196,7 +201,7 @@ class MemoryMonitoring(Monitoring):
         key, now = (model_id, detector, span.window_id), self._state.clock.now()
         earlier = self._state.windows.get(key)
         closed_at = now if earlier is None else earlier.record.closed_at
-        record = WindowRecord(detector, span, outcome, dict(report), closed_at)
+        record = WindowRecord(detector, span, outcome, _stored(report), closed_at)
         self._state.windows[key] = Window(record, None if again_in is None else now + timedelta(seconds=again_in))
 
     def _of(self, model_id: int, version: int) -> list[tuple[int, Logged]]:

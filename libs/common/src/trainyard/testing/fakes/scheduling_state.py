@@ -141,12 +141,11 @@ class State:
     answered: dict[str, list[Answered]] = field(default_factory=dict)
     labels: list[tuple[int, str, str]] = field(default_factory=list)  # seq, model, prediction id
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
-    held_alarms: set[int] = field(default_factory=set)
     windows: dict[tuple[int, str, str], Window] = field(default_factory=dict)
     marks: dict[int, int] = field(default_factory=dict)
     references: dict[tuple[int, int], Reference] = field(default_factory=dict)
     predictions: list[Logged] = field(default_factory=list)
-    labels: list[tuple[str, Any]] = field(default_factory=list)
+    feedback: list[tuple[str, Any]] = field(default_factory=list)
 
     def model(self, model_id: int) -> Model:
         """Return a model's row, deleted or not."""
@@ -184,7 +183,7 @@ class State:
 
     def label(self, prediction_id: str, label: Any) -> None:
         """Give a label, known or not."""
-        self.labels.append((prediction_id, label))
+        self.feedback.append((prediction_id, label))
 
     def claim(self, request_id: str, *, lease_until: datetime, instance_id: str | None = None) -> None:
         """Let a trainer hold the request."""

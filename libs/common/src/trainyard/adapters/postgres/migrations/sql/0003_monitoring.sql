@@ -45,7 +45,6 @@ CREATE TABLE core.alarm (
     window_id  text NOT NULL,
     reason     text NOT NULL,
     numbers    jsonb NOT NULL,
-    counts     boolean NOT NULL DEFAULT true,                    -- false: held back, it asked for nothing
     raised_at  timestamptz NOT NULL DEFAULT now(),
     settled_at timestamptz,                                      -- answered by a request, or by the reason why not
     request_id uuid REFERENCES core.training_request (id),
@@ -54,4 +53,4 @@ CREATE TABLE core.alarm (
     FOREIGN KEY (model_id, detector, window_id) REFERENCES core.monitor_window (model_id, detector, window_id)
 );
 CREATE INDEX alarm_open ON core.alarm (model_id, id) WHERE settled_at IS NULL;
-CREATE INDEX alarm_by_time ON core.alarm (model_id, raised_at DESC) WHERE counts;
+CREATE INDEX alarm_by_model ON core.alarm (model_id, id DESC);
