@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ground import ENOUGH_ROWS, HOST, INGEST, SCHEDULER, TRAINER, clock, wait_for
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matrix import Cell
 
 #: Far above what any cell needs on an idle machine (8 s): the tests of a whole project may run beside it.
-DONE_SECONDS = 150.0
+DONE_SECONDS = 120.0
 _MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST}
 _LABELS, _FEW_ROWS = 3, 20
 _WATCHED = {"window_rows": 100, "min_rows": 50, "persistence": 1, "max_alarms_per_day": 1}
@@ -56,8 +56,7 @@ class _Run:
         self._until(lambda: not self._unsettled(), lambda: f"rest; but {self._unsettled()}")
         if drive == "labels":
             self._check_labels()
-        else:
-            self._check_versions(2 if drive == "drift" else 1)
+        self._check_versions(2 if drive == "drift" else 1)
         self._check_armed()
         return Outcome(clock.monotonic() - begun, max((r["attempt"] for r in self._yard.requests()), default=0))
 
@@ -85,24 +84,25 @@ class _Run:
 
     def _drive_labels(self) -> None:
         yard = self._yard
-        yard.make_model(min_new_rows=None)
-        yard.setup_aws()
+        self._first_version()
         yard.predict(_LABELS, age=30)
         yard.give_labels(_LABELS)
         self._start(INGEST)
-        self._start(SCHEDULER)
 
     def _drive_drift(self) -> None:
         """A first version serves rows that are nothing like those it learnt from."""
         yard = self._yard
-        yard.make_model(on_drift=True, monitoring=_WATCHED)
-        yard.add_rows()
-        self._start(SCHEDULER)
-        self._start(TRAINER)
-        self._until(lambda: yard.rows("SELECT 1 FROM core.alias"), lambda: f"a champion; {yard.figures()}")
+        self._first_version(on_drift=True, monitoring=_WATCHED)
         yard.profile_version()
         yard.add_rows(_FEW_ROWS)
         yard.predict(_WATCHED["window_rows"], age=500)
+
+    def _first_version(self, **policy: Any) -> None:
+        self._yard.make_model(**policy)
+        self._yard.add_rows()
+        self._start(SCHEDULER)
+        self._start(TRAINER)
+        self._until(lambda: self._yard.rows("SELECT 1 FROM core.alias"), lambda: f"a champion; {self._yard.figures()}")
 
     def _start(self, module: str, variables: dict[str, str] | None = None) -> None:
         armed = variables is None and _MODULES[self._cell.row.process] == module
@@ -127,8 +127,8 @@ class _Run:
 
     def _done(self) -> bool:
         drive = self._cell.row.drive
-        if drive == "labels":
-            return bool(self._yard.one("SELECT count(*) FROM core.feedback") >= _LABELS)
+        if drive == "labels" and self._yard.one("SELECT count(*) FROM core.feedback") < _LABELS:
+            return False
         return [request["state"] for request in self._yard.requests()] == ["done"] * (2 if drive == "drift" else 1)
 
     def _unsettled(self) -> list[str]:
