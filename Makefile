@@ -46,8 +46,16 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
 
+.PHONY: chaos
+chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: hours, into docs/evidence)
+	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
+
 .PHONY: verify
-verify: lint types test ## What CI runs
+verify: lint types test chaos ## What CI runs
+
+.PHONY: evidence
+evidence: ## Everything in full size, with the figures in docs/evidence (hours; goes on where it was interrupted)
+	$(MAKE) chaos FULL=1
 
 .PHONY: bench
 bench: $(STATE)/dev $(STATE)/data ## Benchmarks, each as a ratio to a peer or a limit in the same run

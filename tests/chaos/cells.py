@@ -22,7 +22,8 @@ DONE_SECONDS = 120.0
 _MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST}
 _LABELS, _FEW_ROWS = 3, 20
 _WATCHED = {"window_rows": 100, "min_rows": 50, "persistence": 1, "max_alarms_per_day": 1}
-_FLEET = {"TRAINYARD_FLEET_MAX": "1", "TRAINYARD_IDLE_SECONDS": "1"}
+#: A message is sent again only after an instance has had time to start, as in production.
+_FLEET = {"TRAINYARD_FLEET_MAX": "1", "TRAINYARD_IDLE_SECONDS": "1", "TRAINYARD_RESEND_SECONDS": "20"}
 
 
 @dataclass(frozen=True)
@@ -170,5 +171,3 @@ class _Run:
 
     def _until(self, condition: Callable[[], object], what: Callable[[], str]) -> None:
         wait_for(condition, what, seconds=DONE_SECONDS)
-
-

@@ -266,7 +266,7 @@ class Yard:
 
     def keep(self, module: str, **variables: str) -> Keeper:
         """Start a service with further ``variables`` and keep it running."""
-        name = f"{module.split('.')[0].removeprefix('trainyard_')}-{next(self._numbers)}"
+        name = f"{module.split('.', maxsplit=1)[0].removeprefix('trainyard_')}-{next(self._numbers)}"
         environment = {
             **self.environment,
             "TRAINYARD_WORK_DIR": str(self.directory / f"work-{name}"),
@@ -359,7 +359,8 @@ class Yard:
     def requests(self) -> list[dict[str, Any]]:
         """Return all requests, oldest first."""
         return self.rows(
-            "SELECT id::text, state, attempt, fence, reason, error_class, error FROM core.training_request ORDER BY created_at"
+            "SELECT id::text, state, attempt, fence, reason, error_class, error FROM core.training_request"
+            " ORDER BY created_at"
         )
 
     def depths(self) -> dict[str, int]:
@@ -407,7 +408,9 @@ class Yard:
 
         The doctor, whose look is a long one, is asked only when all else is at rest.
         """
-        problems = [f"request {r['id']} is {r['state']}" for r in self.requests() if r["state"] in ("queued", "running")]
+        problems = [
+            f"request {r['id']} is {r['state']}" for r in self.requests() if r["state"] in ("queued", "running")
+        ]
         unsent = self.one("SELECT count(*) FROM core.outbox WHERE sent_at IS NULL")
         if unsent:
             problems.append(f"{unsent} message(s) wait in the outbox")

@@ -96,4 +96,14 @@ class Cell:
         return f"{self.row.point}-{self.fault}"
 
 
-CELLS = tuple(Cell(row, fault) for row in ROWS for fault in row.faults)
+#: Labels whose taker was killed come back after a minute: those cells go first.
+CELLS = tuple(Cell(row, fault) for row in sorted(ROWS, key=lambda row: row.drive != "labels") for fault in row.faults)
+
+
+def as_markdown() -> str:
+    """Return the table as it stands in docs/reliability.md."""
+    lines = ["| Point | Process | What happens there | Faults | Left out |", "|---|---|---|---|---|"]
+    for row in ROWS:
+        left_out = "; ".join(f"{fault}: {why}" for fault, why in row.without.items())
+        lines.append(f"| {row.point} | {row.process} | {row.what} | {', '.join(row.faults)} | {left_out} |")
+    return "\n".join(lines)

@@ -17,7 +17,10 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: What is imported before the first fork; each is started as ``python -m`` would.
 HOST = "trainyard_ec2host.__main__"

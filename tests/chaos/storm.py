@@ -71,9 +71,7 @@ class Plan:
         """Draw a plan."""
         drawn = random.Random(seed)
         victims = workers + 2  # the two schedulers as well
-        struck = sorted(
-            (drawn.randrange(requests), drawn.random(), drawn.randrange(victims)) for _ in range(kills)
-        )
+        struck = sorted((drawn.randrange(requests), drawn.random(), drawn.randrange(victims)) for _ in range(kills))
         outages = tuple((drawn.uniform(5, 40), drawn.uniform(0, 2)) for _ in range(1_000))
         return cls(seed, requests, workers, tuple(Kill(*kill) for kill in struck), outages)
 

@@ -1,4 +1,4 @@
-"""A worker that stops, dies or is told to go in the middle of a training: who takes over, when, and what the first may still do."""
+"""A worker that stops, dies or is told to go in the middle of a training: who takes over, and when."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def mass_notices(ground: Ground, seed: int, notices: int, dark_seconds: float) -
     with FakeImds() as imds, ExitStack() as stack:
         child = f"{CHILD} --seconds 1"
         yard = stack.enter_context(
-            ground.yard(TRAINYARD_TRAINING_CHILD=child, TRAINYARD_SPOT_POLL_SECONDS="1", TRAINYARD_POLICY_TICK_SECONDS="60")
+            ground.yard(
+                TRAINYARD_TRAINING_CHILD=child, TRAINYARD_SPOT_POLL_SECONDS="1", TRAINYARD_POLICY_TICK_SECONDS="60"
+            )
         )
         for number in range(requests):
             yard.make_model(f"m{number}")

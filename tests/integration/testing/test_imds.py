@@ -31,9 +31,9 @@ def imds() -> Iterator[FakeImds]:
 
 
 def _ask(method: str, url: str, **headers: str) -> tuple[int, str]:
-    request = urllib.request.Request(url, method=method, headers=headers)
+    request = urllib.request.Request(url, method=method, headers=headers)  # noqa: S310 - an address of the test's own
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as e:
         return e.code, ""
@@ -79,9 +79,7 @@ def test_an_unknown_instance_gets_no_token(imds: FakeImds) -> None:
 
 @pytest.mark.parametrize("env", ["prod", "dev", ""])
 @pytest.mark.parametrize("make", [FakeImds, lambda: NastySqs("http://127.0.0.1:1"), lambda: PgProxy(1)])
-def test_tools_are_refused_outside_tests(
-    make: Callable[[], object], env: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tools_are_refused_outside_tests(make: Callable[[], object], env: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither shim nor proxy nor fake starts where TRAINYARD_ENV is not "test", however it was imported."""
     monkeypatch.setenv("TRAINYARD_ENV", env)
     with pytest.raises(ConfigError, match="TRAINYARD_ENV=test"):

@@ -13,6 +13,6 @@ def only_in_tests(tool: str) -> None:
     Raises:
         ConfigError: anywhere else.
     """
-    environ = os.environ  # noqa: TID251 - nobody hands a test tool its configuration
+    environ = os.environ
     if environ.get("TRAINYARD_ENV", "test" if "PYTEST_VERSION" in environ else "") != "test":
         raise ConfigError(f"{tool} damages what it touches; it works only where TRAINYARD_ENV=test")
