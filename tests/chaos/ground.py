@@ -71,7 +71,7 @@ SCHEDULER, TRAINER, INGEST, HOST = (
 #: A training child that does not train (50 ms); all else is the product.
 CHILD = "python -m trainyard.testing.training_child"
 BY = By("chaos", "chaos")
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS, _RESUME_SECONDS = 0.1, 30.0
 _accounts = itertools.count(100_000_000_001)
 clock = SystemClock()
 
@@ -124,10 +124,12 @@ class Keeper:
             self._paused = True
 
     def resume(self) -> None:
-        """Start what has ended meanwhile, and keep it again."""
+        """Keep it again; returns when it runs."""
         with self._changed:
             self._paused = False
             self._changed.notify_all()
+            if not self._changed.wait_for(lambda: not self.process.ended.is_set(), _RESUME_SECONDS):
+                raise TimeoutError(f"{self.module} was not started again")
 
     def wait_end(self, count: int, *, seconds: float) -> int:
         """Return the exit code of the ``count``-th end (from 1).
@@ -160,6 +162,7 @@ class Keeper:
                 if not self._wanted:
                     return
                 self.process = self._nursery.start(self.module, self._environment, self.log)
+                self._changed.notify_all()
 
 
 class Ground:

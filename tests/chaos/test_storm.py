@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 from storm import Plan, run_storm
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
