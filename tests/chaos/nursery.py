@@ -67,7 +67,7 @@ class Nursery:
         self._socket = ours
         self._asking = threading.Lock()
         self._said = threading.Condition()
-        self._started: dict[int, int] = {}
+        self._started: dict[int, Process] = {}
         self._processes: dict[int, Process] = {}
         self._number = 0
         self._ready = threading.Event()
@@ -86,7 +86,7 @@ class Nursery:
         with self._said:
             if not self._said.wait_for(lambda: number in self._started, _START_SECONDS):
                 raise TimeoutError(f"the nursery did not start {module}")
-            return self._processes[self._started.pop(number)]
+            return self._started.pop(number)
 
     def close(self) -> None:
         """End the nursery and, with it, every process that it has started."""
@@ -104,7 +104,7 @@ class Nursery:
             with self._said:
                 process = self._processes.setdefault(said["pid"], Process(said["pid"]))
                 if "number" in said:
-                    self._started[said["number"]] = said["pid"]
+                    self._started[said["number"]] = process  # it may have ended before the asker looks
                     self._said.notify_all()
                 else:
                     process.code = said["code"]
