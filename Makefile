@@ -51,11 +51,19 @@ emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws o
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
 
+.PHONY: chaos
+chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: hours, into docs/evidence)
+	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
+
 .PHONY: verify
-verify: lint types test emulators ## What CI runs
+verify: lint types test emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
+
+.PHONY: evidence
+evidence: ## Everything in full size, with the figures in docs/evidence (hours; goes on where it was interrupted)
+	$(MAKE) chaos FULL=1
 
 .PHONY: bench
 bench: $(STATE)/dev $(STATE)/data ## Benchmarks, each as a ratio to a peer or a limit in the same run

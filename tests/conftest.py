@@ -10,7 +10,13 @@ pytest.register_assert_rewrite("trainyard.testing.contracts")
 pytest_plugins = ["trainyard.testing.pytest_plugin"]
 
 _UNIT = Path(__file__).parent / "unit"
+_CHAOS = Path(__file__).parent / "chaos"
 _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave chaos to ``make chaos``: it is collected only where its folder is named."""
+    return True if collection_path == _CHAOS and not any("chaos" in word for word in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,173 @@
+"""One cell of the matrix: a yard, one piece of work, one fault at one point, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ground import ENOUGH_ROWS, HOST, INGEST, SCHEDULER, TRAINER, clock, wait_for
+
+from trainyard.testing.crashpoints import chaos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ground import Ground, Keeper, Yard
+    from matrix import Cell
+
+#: Far above what any cell needs on an idle machine (8 s): the tests of a whole project may run beside it.
+DONE_SECONDS = 120.0
+_MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST}
+_LABELS, _FEW_ROWS = 3, 20
+_WATCHED = {"window_rows": 100, "min_rows": 50, "persistence": 1, "max_alarms_per_day": 1}
+#: A message is sent again only after an instance has had time to start, as in production.
+_FLEET = {"TRAINYARD_FLEET_MAX": "1", "TRAINYARD_IDLE_SECONDS": "1", "TRAINYARD_RESEND_SECONDS": "20"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a cell that held took."""
+
+    seconds: float
+    attempts: int
+
+
+def run_cell(ground: Ground, cell: Cell) -> Outcome:
+    """Run one cell; AssertionError or TimeoutError when something does not hold."""
+    with ground.yard(**(_FLEET if cell.row.drive == "fleet" else {})) as yard:
+        return _Run(yard, cell).run()
+
+
+class _Run:
+    def __init__(self, yard: Yard, cell: Cell) -> None:
+        self._yard = yard
+        self._cell = cell
+        self._fired: Path = yard.directory / "fired"
+        self._armed: Keeper | None = None
+
+    def run(self) -> Outcome:
+        begun = clock.monotonic()
+        drive = self._cell.row.drive
+        getattr(self, f"_drive_{drive}")()
+        self._until(self._fired.exists, lambda: f"{self._cell} did not fire")
+        self._check_end()
+        self._until(self._done, lambda: f"the work done; there are {self._yard.figures()}")
+        self._until(lambda: not self._unsettled(), lambda: f"rest; but {self._unsettled()}")
+        if drive == "labels":
+            self._check_labels()
+        self._check_versions(2 if drive == "drift" else 1)
+        self._check_armed()
+        return Outcome(clock.monotonic() - begun, max((r["attempt"] for r in self._yard.requests()), default=0))
+
+    # --- how the point is reached ---
+
+    def _drive_rows(self) -> None:
+        self._yard.make_model()
+        self._yard.add_rows()
+        self._start(SCHEDULER)
+        self._start(TRAINER)
+
+    def _drive_landing(self) -> None:
+        self._yard.make_model()
+        self._yard.setup_aws()
+        self._yard.land_rows()
+        for module in (INGEST, SCHEDULER, TRAINER):
+            self._start(module)
+
+    def _drive_fleet(self) -> None:
+        self._yard.make_model()
+        self._yard.add_rows()
+        self._start(SCHEDULER)
+        # The host's trainers inherit its environment; the host itself passes no point.
+        self._start(HOST, self._order() if self._cell.row.process == "trainer" else {})
+
+    def _drive_labels(self) -> None:
+        yard = self._yard
+        self._first_version()
+        yard.predict(_LABELS, age=30)
+        yard.give_labels(_LABELS)
+        self._start(INGEST)
+
+    def _drive_drift(self) -> None:
+        """A first version serves rows that are nothing like those it learnt from."""
+        yard = self._yard
+        self._first_version(on_drift=True, monitoring=_WATCHED)
+        yard.profile_version()
+        yard.add_rows(_FEW_ROWS)
+        yard.predict(_WATCHED["window_rows"], age=500)
+
+    def _first_version(self, **policy: Any) -> None:
+        self._yard.make_model(**policy)
+        self._yard.add_rows()
+        self._start(SCHEDULER)
+        self._start(TRAINER)
+        self._until(lambda: self._yard.rows("SELECT 1 FROM core.alias"), lambda: f"a champion; {self._yard.figures()}")
+
+    def _start(self, module: str, variables: dict[str, str] | None = None) -> None:
+        armed = variables is None and _MODULES[self._cell.row.process] == module
+        keeper = self._yard.keep(module, **(self._order() if armed else variables or {}))
+        if armed:
+            self._armed = keeper
+
+    def _order(self) -> dict[str, str]:
+        return chaos(self._cell.row.point, self._cell.fault, once=self._fired)
+
+    # --- what must be true ---
+
+    def _check_end(self) -> None:
+        """The fault did to the process what it says."""
+        if self._armed is None:
+            return
+        match self._cell.fault:
+            case "kill9":
+                assert self._armed.wait_end(1, seconds=DONE_SECONDS) == -signal.SIGKILL
+            case "sigterm":
+                assert self._armed.wait_end(1, seconds=30) == 0, "SIGTERM must lead to an orderly end within 30 s"
+
+    def _done(self) -> bool:
+        drive = self._cell.row.drive
+        if drive == "labels" and self._yard.one("SELECT count(*) FROM core.feedback") < _LABELS:
+            return False
+        return [request["state"] for request in self._yard.requests()] == ["done"] * (2 if drive == "drift" else 1)
+
+    def _unsettled(self) -> list[str]:
+        problems = self._yard.settled()
+        if self._cell.row.drive == "fleet":
+            problems += [f"instance {name} is left" for name in self._yard.instances()]
+            open_launches = self._yard.one("SELECT count(*) FROM core.launch WHERE state IN ('asked', 'launched')")
+            problems += [f"{open_launches} launch(es) are open"] if open_launches else []
+        return problems
+
+    def _check_versions(self, count: int) -> None:
+        """Each request has one version, the newest is the champion, and nothing else is there."""
+        yard = self._yard
+        requests = yard.requests()
+        versions = yard.rows("SELECT request_id::text, version, fence, artifact_key FROM core.version ORDER BY version")
+        made = [(version["request_id"], version["fence"]) for version in versions]
+        assert made == [(r["id"], r["fence"]) for r in requests], "one version for a request, by its last holder"
+        assert [version["version"] for version in versions] == list(range(1, count + 1))
+        champion = yard.rows("SELECT version FROM core.alias WHERE name = 'champion'")
+        assert champion == [{"version": count}], "the alias points to the newest"
+        moves = yard.one("SELECT count(*) FROM core.deployment WHERE alias = 'champion'")
+        assert moves == count, "each was promoted once"
+        assert yard.artifacts() == sorted({version["artifact_key"] for version in versions}), "no orphan"
+        rows = ENOUGH_ROWS if count == 1 else ENOUGH_ROWS + _FEW_ROWS
+        assert yard.one("SELECT last_seq FROM core.dataset") == rows, "each row once"
+        assert yard.one("SELECT count(*) FROM core.alarm") == count - 1, "one alarm for one window"
+        if self._cell.fault == "sigterm":
+            assert {request["attempt"] for request in requests} == {1}, "a stop that was asked for costs no attempt"
+
+    def _check_labels(self) -> None:
+        """Each label is there once."""
+        labelled = self._yard.rows("SELECT prediction_id FROM core.feedback")
+        assert len(labelled) == len({row["prediction_id"] for row in labelled}) == _LABELS, "each label once"
+
+    def _check_armed(self) -> None:
+        if self._armed is not None:
+            ends = {"kill9": [-signal.SIGKILL], "sigterm": [0]}.get(self._cell.fault, [])
+            assert self._armed.codes == ends, "the process ended as the fault says, and never again"
+
+    def _until(self, condition: Callable[[], object], what: Callable[[], str]) -> None:
+        wait_for(condition, what, seconds=DONE_SECONDS)
