@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.config import Config
 
+pytestmark = pytest.mark.any_aws
+
 
 class TestMemoryBlobs(BlobStoreContract):
     """The fake."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _environments = (f"contract-{number}" for number in itertools.count(1))
 
+pytestmark = pytest.mark.any_aws
+
 
 class TestMemoryFleet(FleetContract):
     """The fake, and what only the fake can be told: that there is no capacity."""

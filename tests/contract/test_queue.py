@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.config import Config
 
+pytestmark = pytest.mark.any_aws
+
 
 class TestMemoryQueue(QueueContract):
     """The fake, on a clock that only moves when it is told to."""

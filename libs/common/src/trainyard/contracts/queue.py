@@ -13,14 +13,19 @@ MAX_BATCH = 10
 MAX_BYTES = 262_144
 MAX_WAIT_SECONDS = 20
 MAX_VISIBILITY_SECONDS = 43_200
+MAX_DELAY_SECONDS = 900
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A message to send; ``type`` travels as a message attribute, ``body`` is text."""
+    """A message to send; ``type`` travels as a message attribute, ``body`` is text.
+
+    No reader sees it before ``delay_seconds`` (0 to 900) have passed since it was accepted.
+    """
 
     type: str
     body: str
+    delay_seconds: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -63,7 +68,7 @@ class Queue(Protocol):
         """Send all messages, in batches as the service allows; return the indexes that were *not* accepted.
 
         Raises:
-            ValueError: a message is empty or larger than :data:`MAX_BYTES`; nothing was sent.
+            ValueError: a message is empty, larger than :data:`MAX_BYTES` or delayed too long; nothing was sent.
             TransientError: nothing was accepted because the service does not answer.
         """
         ...
@@ -106,6 +111,9 @@ def batches(messages: Sequence[Outgoing]) -> Iterator[list[int]]:
             raise ValueError(f"message {index} has an empty body or type, which no queue takes")
         if message.size_bytes > MAX_BYTES:
             raise ValueError(f"message {index} has {message.size_bytes} bytes; a queue takes at most {MAX_BYTES}")
+        if not 0 <= message.delay_seconds <= MAX_DELAY_SECONDS:
+            delay = message.delay_seconds
+            raise ValueError(f"message {index} has a delay of {delay} s; a queue delays 0 to {MAX_DELAY_SECONDS} s")
     group: list[int] = []
     size = 0
     for index, message in enumerate(messages):

@@ -1,4 +1,8 @@
-"""Fixtures for every test that needs AWS or Postgres; a conftest names this module in ``pytest_plugins``."""
+"""Fixtures for every test that needs AWS or Postgres; a conftest names this module in ``pytest_plugins``.
+
+A test module with ``pytestmark = pytest.mark.any_aws`` runs on each emulator that ``--aws`` names; its fixtures stay
+the same (``aws``, ``aws_clients``, ``aws_config``, ``aws_setup`` ...).
+"""
 
 from __future__ import annotations
 
@@ -10,34 +14,87 @@ import pytest
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.config import load
-from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
+from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, Emulator, emulator
 from trainyard.testing.postgres import PostgresServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trainyard.config import Config
 
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of the emulators that tests marked ``any_aws`` run on."""
+    group = parser.getgroup("trainyard")
+    group.addoption(
+        "--aws",
+        default="ministack,moto",
+        help="the AWS emulators for tests marked any_aws: some of ministack, moto, localstack (default: %(default)s)",
+    )
+    group.addoption(
+        "--localstack-python",
+        default=".state/localstack/bin/python",
+        help="the interpreter that has LocalStack, relative to the root directory (default: %(default)s)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the mark."""
+    config.addinivalue_line("markers", "any_aws: the test must hold on every AWS emulator that --aws names")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked ``any_aws`` once on each emulator; every other test gets ministack."""
+    if "aws_name" in metafunc.fixturenames and metafunc.definition.get_closest_marker("any_aws"):
+        names = metafunc.config.getoption("--aws").split(",")
+        metafunc.parametrize("aws_name", names, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsEmulator]:
+def new_emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Emulator]:
+    """Make an emulator by its name, not yet started; whoever calls it starts and stops it."""
+    python = request.config.rootpath / request.config.getoption("--localstack-python")
+    return lambda name: emulator(name, tmp_path_factory.mktemp("aws"), localstack_python=python)
+
+
+@pytest.fixture(scope="session")
+def _emulators(new_emulator: Callable[[str], Emulator]) -> Iterator[Callable[[str], Emulator]]:
+    """The session's emulators by name, each started when it is first asked for."""
+    started: dict[str, Emulator] = {}
+
+    def get(name: str) -> Emulator:
+        if name not in started:
+            started[name] = new_emulator(name)
+            started[name].start()
+        return started[name]
+
+    yield get
+    for running in started.values():
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def aws_name(request: pytest.FixtureRequest) -> str:
+    """The name of the emulator that this test runs on."""
+    return str(getattr(request, "param", "ministack"))
+
+
+@pytest.fixture(scope="session")
+def aws(aws_name: str, _emulators: Callable[[str], Emulator]) -> Emulator:
     """The session's AWS emulator; a test that kills it starts one of its own instead."""
-    emulator = AwsEmulator(tmp_path_factory.mktemp("aws"))
-    emulator.start()
-    yield emulator
-    emulator.stop()
+    return _emulators(aws_name)
 
 
 @pytest.fixture(scope="session")
-def aws_emulator(aws: AwsEmulator) -> str:
+def aws_emulator(aws: Emulator) -> str:
     """The address of the session's AWS emulator."""
     return aws.endpoint
 
 
 @pytest.fixture
-def aws_environment(aws: AwsEmulator) -> dict[str, str]:
+def aws_environment(aws: Emulator) -> dict[str, str]:
     """Settings that give this test a bucket, queues and an environment of its own; nothing of it exists yet."""
     return isolated_environment(aws)
 
@@ -49,7 +106,7 @@ def aws_config(aws_environment: dict[str, str]) -> Config:
 
 
 @pytest.fixture(scope="session")
-def aws_clients(aws: AwsEmulator) -> Iterator[AwsClients]:
+def aws_clients(aws: Emulator) -> Iterator[AwsClients]:
     """Clients of the session's emulator, whatever the bucket and the queues."""
     clients = AwsClients(load(aws.environment), access_key=ACCESS_KEY, secret_key=SECRET_KEY)
     yield clients
@@ -91,7 +148,7 @@ def database_url(postgres: PostgresServer, migrated_template: str) -> Iterator[s
     postgres.drop_database(name)
 
 
-def isolated_environment(aws: AwsEmulator) -> dict[str, str]:
+def isolated_environment(aws: Emulator) -> dict[str, str]:
     """Return settings with names that no other test of the session uses."""
     name = f"test-{next(_numbers)}"
     queues = {f"TRAINYARD_QUEUE_{q.upper()}": f"{name}-{q}" for q in ("training", "arrived", "objects", "predictions")}

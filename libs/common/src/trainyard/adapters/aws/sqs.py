@@ -122,18 +122,11 @@ class SqsQueue(Queue):
             "look at",
             lambda url: self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["CreatedTimestamp"]),
         )
-        return int(answer.get("Attributes", {}).get("CreatedTimestamp", 0))
+        return int(float(answer.get("Attributes", {}).get("CreatedTimestamp", 0)))  # moto gives fractions
 
     def _send_batch(self, messages: Sequence[Outgoing], batch: list[int]) -> list[int]:
         """Send one batch; return its indexes that SQS did not confirm (an answer of 200 may still refuse some)."""
-        entries = [
-            {
-                "Id": str(index),
-                "MessageBody": messages[index].body,
-                "MessageAttributes": {"type": {"DataType": "String", "StringValue": messages[index].type}},
-            }
-            for index in batch
-        ]
+        entries = [_entry(index, messages[index]) for index in batch]
         answer = self._call("send to", lambda url: self._client.send_message_batch(QueueUrl=url, Entries=entries))
         for failure in answer.get("Failed", []):
             log.warning(
@@ -160,6 +153,17 @@ class SqsQueue(Queue):
 
         with translated(f"{action} queue {self._name}"):
             return repaired(attempt, self._on_missing)
+
+
+def _entry(index: int, message: Outgoing) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "Id": str(index),
+        "MessageBody": message.body,
+        "MessageAttributes": {"type": {"DataType": "String", "StringValue": message.type}},
+    }
+    if message.delay_seconds:  # else the queue's own delay counts
+        entry["DelaySeconds"] = message.delay_seconds
+    return entry
 
 
 def _received(message: dict[str, Any]) -> Received:

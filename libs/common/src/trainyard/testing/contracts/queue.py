@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trainyard.contracts.queue import MAX_BYTES, Depth, Outgoing
+from trainyard.contracts.queue import MAX_BYTES, MAX_DELAY_SECONDS, Depth, Outgoing
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock
@@ -55,7 +55,26 @@ class QueueContract:
         assert queue.send([]) == []
         assert queue.depth() == Depth(0, 0, 0)
 
-    @pytest.mark.parametrize("bad", [Outgoing("T", "x" * MAX_BYTES), Outgoing("T", ""), Outgoing("", "x")])
+    def test_delayed_message_is_seen_later(self, queue: Queue, clock: Clock) -> None:
+        """A delay hides one message, not its neighbours of the same call, and is no receive."""
+        queue.send([Outgoing("T", "later", delay_seconds=1), Outgoing("T", "now")])
+        assert [message.body for message in _take(queue, limit=10)] == ["now"]
+        assert queue.depth() == Depth(visible=0, in_flight=1, delayed=1)
+        clock.sleep(1.2)
+        (late,) = _take(queue, limit=10)
+        assert (late.body, late.receive_count) == ("later", 1)
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            Outgoing("T", "x" * MAX_BYTES),
+            Outgoing("T", ""),
+            Outgoing("", "x"),
+            Outgoing("T", "x", delay_seconds=MAX_DELAY_SECONDS + 1),
+            Outgoing("T", "x", delay_seconds=-1),
+        ],
+        ids=["too large", "no body", "no type", "too late", "in the past"],
+    )
     def test_impossible_message_sends_nothing(self, queue: Queue, bad: Outgoing) -> None:
         """A message that no queue can carry is refused before its neighbours are sent."""
         with pytest.raises(ValueError, match="message 1 has"):

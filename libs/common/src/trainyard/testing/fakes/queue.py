@@ -50,7 +50,7 @@ class MemoryQueue(Queue):
         accepted = [messages[index] for batch in batches(messages) for index in batch]
         with self._lock:
             now = self._clock.monotonic()
-            self._stored += [_Stored(str(uuid.uuid4()), m.type, m.body, now) for m in accepted]
+            self._stored += [_Stored(str(uuid.uuid4()), m.type, m.body, now + m.delay_seconds) for m in accepted]
         return []
 
     def receive(self, *, limit: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
@@ -99,7 +99,8 @@ class MemoryQueue(Queue):
         with self._lock:
             now = self._clock.monotonic()
             visible = sum(message.visible_at <= now for message in self._stored)
-            return Depth(visible, len(self._stored) - visible, 0)
+            delayed = sum(message.visible_at > now and not message.receive_count for message in self._stored)
+            return Depth(visible, len(self._stored) - visible - delayed, delayed)
 
     def purge(self) -> None:
         """Forget every message, as a purge or the end of the retention time does."""
