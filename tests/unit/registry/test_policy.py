@@ -14,6 +14,16 @@ def test_defaults_are_those_of_the_api_page() -> None:
     """An empty policy is the documented default."""
     assert Policy.from_dict({}).to_dict() == {
         "min_new_rows": 1000,
+        "min_new_labels": None,
+        "min_fraction_new": None,
+        "max_age": None,
+        "min_interval": 0.0,
+        "cron": None,
+        "on_drift": False,
+        "on_quality_drop": False,
+        "priority": 0,
+        "instance_types": [],
+        "spot": None,
         "budget_seconds": 60.0,
         "families": ["linear", "trees"],
         "metric": "auto",
@@ -24,7 +34,24 @@ def test_defaults_are_those_of_the_api_page() -> None:
 
 def test_round_trip() -> None:
     """What was written is read again."""
-    policy = Policy(None, 12.5, ("neural",), "log_loss", 7, GatePolicy(10, 0.01, 2.0))
+    policy = Policy(
+        min_new_rows=None,
+        min_new_labels=3,
+        min_fraction_new=0.25,
+        max_age=86_400.0,
+        min_interval=60.0,
+        cron="0 2 * * MON-FRI",
+        on_drift=True,
+        on_quality_drop=True,
+        priority=-5,
+        instance_types=("g5.xlarge", "c7i.large"),
+        spot=False,
+        budget_seconds=12.5,
+        families=("neural",),
+        metric="log_loss",
+        seed=7,
+        gate=GatePolicy(10, 0.01, 2.0),
+    )
     assert Policy.from_dict(policy.to_dict()) == policy
     assert Policy.from_dict(policy.settings(), over=Policy(min_new_rows=5)).min_new_rows == 5
 
@@ -74,3 +101,47 @@ def test_metric_must_fit_the_task() -> None:
     assert policy_problems({"metric": "rmse"}, task="binary")
     assert not policy_problems({"metric": "rmse"}, task="regression")
     assert not policy_problems({"metric": "rmse"}, task="auto")
+
+
+def test_settings_are_what_a_run_needs() -> None:
+    """A request copies how to train, not when."""
+    settings = Policy(cron="0 2 * * *", priority=5, instance_types=("g5.xlarge",), seed=3).settings()
+    assert list(settings) == ["budget_seconds", "families", "metric", "seed", "gate"]
+    assert settings["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(90, 90.0), ("90", 90.0), ("90s", 90.0), ("1.5m", 90.0), ("24h", 86_400.0), ("7d", 604_800.0)],
+)
+def test_durations(given: object, seconds: float) -> None:
+    """Lengths of time are seconds or a number with a unit; what is kept is seconds."""
+    policy = Policy.from_dict({"max_age": given, "min_interval": given})
+    assert (policy.max_age, policy.min_interval) == (seconds, seconds)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("min_new_labels", [0, 1.5, True, "3"]),
+        ("min_fraction_new", [0, -1, float("nan"), "0.5", True]),
+        ("max_age", [0, "0s", "-1h", "1w", "", True, float("inf"), [], "99999999d"]),
+        ("min_interval", [None, -1, "later"]),
+        ("cron", ["", "* * * *", "* * * * * *", "@daily", "0 2 * * ?", 5, "0\n2 * * *"]),
+        ("on_drift", [None, 1, "true"]),
+        ("on_quality_drop", [None, 0]),
+        ("priority", [None, 101, -101, 1.0, True]),
+        ("instance_types", [None, "g5.xlarge", ["g5.xlarge"] * 2, ["G5"], [5], [f"t{n}.x" for n in range(21)]]),
+        ("spot", [0, "yes"]),
+    ],
+)
+def test_what_no_key_takes(key: str, values: list[object]) -> None:
+    """Each wrong value is one problem at its key."""
+    for value in values:
+        assert [problem.column for problem in policy_problems({key: value})] == [f"policy.{key}"], value
+
+
+def test_null_switches_a_trigger_off() -> None:
+    """Triggers and spot take null."""
+    keys = ("min_new_rows", "min_new_labels", "min_fraction_new", "max_age", "cron", "spot")
+    assert not policy_problems(dict.fromkeys(keys))

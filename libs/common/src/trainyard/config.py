@@ -7,6 +7,7 @@ Entry modules call :func:`load` with the environment; nothing else reads it. ``d
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,8 +79,16 @@ def _words(value: str) -> tuple[str, ...]:
     return words
 
 
+def _command(value: str) -> tuple[str, ...]:
+    return tuple(shlex.split(value))
+
+
 def _optional(value: str) -> str | None:
     return value or None
+
+
+def _optional_seconds(value: str) -> float | None:
+    return _seconds(value) if value else None
 
 
 def _path(value: str) -> Path:
@@ -217,7 +226,35 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_LEASE_SECONDS",
         _at_least(1),
         "60",
-        "Length of a trainer's lease on a request, in seconds; renewed at a third of it.",
+        "Length of a trainer's lease on a request, in seconds: how soon another one takes over after a crash.",
+    ),
+    Setting(
+        "beat_seconds",
+        "TRAINYARD_BEAT_SECONDS",
+        _optional_seconds,
+        "",
+        "How often a trainer renews its lease and asks whether to cancel, in seconds; empty: a third of the lease.",
+    ),
+    Setting(
+        "spot_poll_seconds",
+        "TRAINYARD_SPOT_POLL_SECONDS",
+        _seconds,
+        "5",
+        "How often a trainer asks the instance metadata service for a spot notice, in seconds.",
+    ),
+    Setting(
+        "training_memory_mb",
+        "TRAINYARD_TRAINING_MEMORY_MB",
+        _at_least(0),
+        "0",
+        "Address space a training process may take, in MB; 0: nine tenths of the machine's memory, where it is known.",
+    ),
+    Setting(
+        "training_child",
+        "TRAINYARD_TRAINING_CHILD",
+        _command,
+        "",
+        "Command of the training process, for tests; empty: the trainer's own. Refused unless TRAINYARD_ENV=test.",
     ),
     Setting(
         "idle_seconds",
@@ -297,6 +334,10 @@ class Config:
     policy_tick_seconds: float
     resend_seconds: float
     lease_seconds: int
+    beat_seconds: float | None
+    spot_poll_seconds: float
+    training_memory_mb: int
+    training_child: tuple[str, ...]
     idle_seconds: float
     fleet_max: int
     instance_types: tuple[str, ...]

@@ -7,10 +7,12 @@ it back with :meth:`Policy.from_dict`. Every key has its default here and nowher
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from trainyard.durations import seconds_of
 from trainyard.errors import Problem, ServiceError
 
 FAMILIES = ("linear", "trees", "neural")
@@ -24,6 +26,15 @@ TASKS = ("auto", *METRICS)
 _ALL_METRICS = ("auto", *dict.fromkeys(name for names in METRICS.values() for name in names))
 _MAX_ROWS = 10**12
 _MAX_BUDGET_SECONDS = 11 * 3600.0
+_MAX_AGE_SECONDS = 10 * 366 * 86_400.0
+#: A priority lies between this and its negative.
+MAX_PRIORITY = 100
+_MAX_INSTANCE_TYPES = 20
+_INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}", re.ASCII)
+#: The form only: whether the fields mean a time is checked by the scheduler, which reads them with a library.
+_CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", re.ASCII)
+#: What a run needs of a policy; the other keys say when and where to train.
+RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate")
 
 
 @dataclass(frozen=True)
@@ -44,9 +55,35 @@ class GatePolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """A whole policy. ``min_new_rows`` None: train by hand only."""
+    """A whole policy.
+
+    Any of the triggers asks for a training; without one a model trains by hand only. ``min_interval``, an open request
+    and fresh failures hold triggers back.
+
+    Attributes:
+        min_new_rows: trigger: rows that no request has used.
+        min_new_labels: trigger: predictions of this model that were labelled since the last request that counts.
+        min_fraction_new: trigger: new rows as a fraction of the rows of the last trained snapshot.
+        max_age: trigger: seconds since the last training that came to an end was asked for, if there are new rows.
+        cron: trigger: five fields, in UTC.
+        on_drift, on_quality_drop: triggers: open alarms of these detectors.
+        min_interval: seconds for which nothing fires after the last request that the policy made.
+        priority: of the requests that the policy makes; the higher is taken first.
+        instance_types: where these may run, best first; empty: as the environment's setting says.
+        spot: whether spot capacity may serve them; None: as the environment's setting says.
+    """
 
     min_new_rows: int | None = 1000
+    min_new_labels: int | None = None
+    min_fraction_new: float | None = None
+    max_age: float | None = None
+    min_interval: float = 0.0
+    cron: str | None = None
+    on_drift: bool = False
+    on_quality_drop: bool = False
+    priority: int = 0
+    instance_types: tuple[str, ...] = ()
+    spot: bool | None = None
     budget_seconds: float = 60.0
     families: tuple[str, ...] = ("linear", "trees")
     metric: str = "auto"
@@ -64,20 +101,18 @@ class Policy:
         problems = _problems(raw, task=None)
         if problems:
             raise invalid(problems)
-        values = {name: value for name, value in raw.items() if name != "gate"}
-        if "families" in values:
-            values["families"] = tuple(values["families"])
-        if "budget_seconds" in values:
-            values["budget_seconds"] = float(values["budget_seconds"])
-        return replace(base, **values, gate=replace(base.gate, **raw.get("gate", {})))
+        values = {name: _READ.get(name, _as_it_is)(value) for name, value in raw.items() if name not in _NESTED}
+        nested = {name: replace(getattr(base, name), **raw.get(name, {})) for name in _NESTED}
+        return replace(base, **values, **nested)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form of docs/api.md, with every key."""
-        return {**asdict(self), "families": list(self.families)}
+        return {**asdict(self), "families": list(self.families), "instance_types": list(self.instance_types)}
 
     def settings(self) -> dict[str, Any]:
-        """Return what a training request copies: everything but ``min_new_rows``."""
-        return {name: value for name, value in self.to_dict().items() if name != "min_new_rows"}
+        """Return what a training request copies: the keys in :data:`RUN_KEYS`."""
+        whole = self.to_dict()
+        return {name: whole[name] for name in RUN_KEYS}
 
 
 def policy_problems(raw: object, *, task: str | None = None) -> list[Problem]:
@@ -94,7 +129,8 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
     if not isinstance(raw, Mapping):
         return [_wrong("policy", "an object", raw)]
     found = _unknown("policy", raw, asdict(Policy()))
-    found += _field(raw, "policy", "min_new_rows", _whole(1, _MAX_ROWS), "a whole number from 1, or null", null=True)
+    found += _trigger_problems(raw)
+    found += _place_problems(raw)
     found += _field(
         raw,
         "policy",
@@ -102,13 +138,41 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
         _number(1.0, _MAX_BUDGET_SECONDS),
         f"a number from 1 to {_MAX_BUDGET_SECONDS:.0f}",
     )
-    found += _field(raw, "policy", "families", _are_families, f"a list of some of {', '.join(FAMILIES)}, each once")
+    found += _field(
+        raw, "policy", "families", _some_of(FAMILIES), f"a list of some of {', '.join(FAMILIES)}, each once"
+    )
     metrics = _ALL_METRICS if task in {None, "auto"} else ("auto", *METRICS[str(task)])
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
     found += _field(raw, "policy", "seed", _whole(0, 2**31 - 1), "a whole number from 0 to 2147483647")
-    if "gate" in raw:
-        found += _gate_problems(raw["gate"])
+    for name, problems in _NESTED.items():
+        if name in raw:
+            found += problems(raw[name])
     return found
+
+
+def _trigger_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Check when to train."""
+    found = []
+    for name in ("min_new_rows", "min_new_labels"):
+        found += _field(raw, "policy", name, _whole(1, _MAX_ROWS), "a whole number from 1, or null", null=True)
+    fraction = "a number from 0.0001 to 1000000, or null"
+    found += _field(raw, "policy", "min_fraction_new", _number(1e-4, 1e6), fraction, null=True)
+    length = 'seconds or a text such as "90s", "15m", "24h" or "7d", from {} to 10 years'
+    found += _field(raw, "policy", "max_age", _duration(1.0), length.format("1 s") + ", or null", null=True)
+    found += _field(raw, "policy", "min_interval", _duration(0.0), length.format("0"))
+    cron = 'five fields such as "0 2 * * *" (minute, hour, day, month, weekday; UTC), or null'
+    found += _field(raw, "policy", "cron", _is_cron, cron, null=True)
+    for name in ("on_drift", "on_quality_drop"):
+        found += _field(raw, "policy", name, _is_bool, "true or false")
+    return found
+
+
+def _place_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Check how urgently and where to train."""
+    found = _field(raw, "policy", "priority", _whole(-MAX_PRIORITY, MAX_PRIORITY), "a whole number from -100 to 100")
+    types = f"a list of at most {_MAX_INSTANCE_TYPES} instance types such as g5.xlarge, each once"
+    found += _field(raw, "policy", "instance_types", _are_instance_types, types)
+    return found + _field(raw, "policy", "spot", _is_bool, "true, false or null", null=True)
 
 
 def _gate_problems(raw: object) -> list[Problem]:
@@ -155,10 +219,55 @@ def _number(least: float, most: float) -> Any:
     return fits
 
 
-def _are_families(value: object) -> bool:
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_cron(value: object) -> bool:
+    return isinstance(value, str) and _CRON.fullmatch(value) is not None
+
+
+def _duration(least: float) -> Any:
+    def fits(value: object) -> bool:
+        seconds = seconds_of(value)
+        return seconds is not None and least <= seconds <= _MAX_AGE_SECONDS
+
+    return fits
+
+
+def _are_instance_types(value: object) -> bool:
     return (
         isinstance(value, list | tuple)
-        and len(value) > 0
-        and all(isinstance(name, str) and name in FAMILIES for name in value)
+        and len(value) <= _MAX_INSTANCE_TYPES
+        and all(isinstance(name, str) and _INSTANCE_TYPE.fullmatch(name) for name in value)
         and len(set(value)) == len(value)
     )
+
+
+def _some_of(names: tuple[str, ...]) -> Any:
+    def fits(value: object) -> bool:
+        return (
+            isinstance(value, list | tuple)
+            and len(value) > 0
+            and all(isinstance(name, str) and name in names for name in value)
+            and len(set(value)) == len(value)
+        )
+
+    return fits
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+#: How a valid value is kept, where not as it came.
+_READ: Mapping[str, Any] = {
+    "families": tuple,
+    "instance_types": tuple,
+    "budget_seconds": float,
+    "max_age": seconds_of,
+    "min_interval": seconds_of,
+    "min_fraction_new": lambda value: None if value is None else float(value),
+}
+#: Keys that are objects of their own, each with what lists its problems.
+_NESTED: Mapping[str, Any] = {"gate": _gate_problems}

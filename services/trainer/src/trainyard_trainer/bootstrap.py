@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from trainyard import logs
@@ -16,9 +18,10 @@ from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
 from trainyard.clock import SystemClock
+from trainyard.errors import ConfigError
 from trainyard.loops import on_stop_signals
 from trainyard_trainer import openmp
-from trainyard_trainer.edges import ChildProcesses, Metadata, SpotWatch, child_environment
+from trainyard_trainer.edges import CHILD, ChildProcesses, Metadata, SpotWatch, child_environment
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 from trainyard_trainer.use_cases import Trainer
 
@@ -32,6 +35,7 @@ log = logs.get(__name__)
 
 def run(config: Config) -> int:
     """Work until SIGTERM, SIGINT, a spot notice, or until there is nothing left to do; return the exit code."""
+    child_command(config)  # a setting that is refused is refused before anything starts
     stop = Stop()
     on_stop_signals(stop.request, insist=False)
     metadata = Metadata(config.imds_url)
@@ -64,9 +68,26 @@ def outside(config: Config, clients: AwsClients, engine: sa.Engine) -> Outside:
         snapshots=PostgresSnapshots(engine),
         blobs=S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure),
         fleet=Ec2Fleet(clients.ec2, config.env),
-        children=ChildProcesses(home, environment),
+        children=ChildProcesses(home, environment, child_command(config)),
         clock=SystemClock(),
     )
+
+
+def child_command(config: Config) -> tuple[str, ...]:
+    """Return the command of the training process.
+
+    Raises:
+        ConfigError: another one than the trainer's own is asked for outside a test environment, or it does not exist.
+    """
+    if not config.training_child:
+        return CHILD
+    if config.env != "test":
+        raise ConfigError("TRAINYARD_TRAINING_CHILD is set, but is taken only where TRAINYARD_ENV=test")
+    program, *arguments = config.training_child
+    path = sys.executable if program == "python" else shutil.which(program)
+    if path is None:
+        raise ConfigError(f"TRAINYARD_TRAINING_CHILD: there is no program {program}")
+    return (path, *arguments)
 
 
 def settings(config: Config, instance_id: str | None) -> TrainerSettings:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.outbox import Outbox
     from trainyard.contracts.registry import Models, Versions
     from trainyard.contracts.requests import Requests
+    from trainyard.contracts.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Records(Protocol):
     requests: Requests
     outbox: Outbox
     launches: Launches
+    workers: Workers
     keys: ApiKeys
     answers: Answers
     journal: Journal

@@ -16,6 +16,7 @@ from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
 from trainyard.adapters.postgres.sql import run
+from trainyard.adapters.postgres.workers import PostgresWorkers
 from trainyard.contracts.answers import Answers
 from trainyard.contracts.scheduling import (
     Answered,
@@ -125,6 +126,7 @@ class PostgresRecords(Records):
         self.requests = PostgresRequests(connection)
         self.outbox = PostgresOutbox(connection)
         self.launches = PostgresLaunches(connection)
+        self.workers = PostgresWorkers(connection)
         self.keys = PostgresApiKeys(connection)
         self.answers = PostgresAnswers(connection)
         self.journal = PostgresJournal(connection)

@@ -8,6 +8,7 @@ from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
 from trainyard.testing.contracts.snapshots import SnapshotsContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
+from trainyard.testing.contracts.workers import WorkersContract
 
 __all__ = [
     "BlobStoreContract",
@@ -18,4 +19,5 @@ __all__ = [
     "SchedulingContract",
     "SnapshotsContract",
     "WarehouseContract",
+    "WorkersContract",
 ]

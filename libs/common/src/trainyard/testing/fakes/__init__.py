@@ -8,8 +8,10 @@ from trainyard.testing.fakes.runs import MemoryRuns
 from trainyard.testing.fakes.scheduling import MemoryStore
 from trainyard.testing.fakes.snapshots import MemorySnapshots
 from trainyard.testing.fakes.warehouse import MemoryWarehouse
+from trainyard.testing.fakes.workers import MemoryAttendance
 
 __all__ = [
+    "MemoryAttendance",
     "MemoryBlobs",
     "MemoryFleet",
     "MemoryPredictionLog",

@@ -22,6 +22,7 @@ from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_state import LaunchRow, Message, State
+from trainyard.testing.fakes.workers import MemoryWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -234,6 +235,7 @@ class MemoryRecords(Records):
         self.requests = MemoryRequests(state)
         self.outbox = MemoryOutbox(state)
         self.launches = MemoryLaunches(state)
+        self.workers = MemoryWorkers(state)
         self.keys = MemoryApiKeys(state)
         self.answers = MemoryAnswers(state)
         self.journal = MemoryJournal(state)
@@ -252,11 +254,17 @@ class MemoryStore(Store):
     @contextmanager
     def begin(self) -> Iterator[Records]:
         """Open a transaction."""
+        with self.changing() as state:
+            yield MemoryRecords(state)
+
+    @contextmanager
+    def changing(self) -> Iterator[State]:
+        """Open a transaction of another service, which knows the tables."""
         if self.outage is not None:
             raise self.outage
         with self._lock:
             working = _copied(self.state)
-            yield MemoryRecords(working)
+            yield working
             self.state = working
 
 

@@ -79,6 +79,19 @@ class LaunchRow:
 
 
 @dataclass
+class WorkerRow:
+    """A worker's row."""
+
+    id: str
+    instance_id: str | None
+    instance_type: str | None
+    state: str
+    request_id: str | None
+    started_at: datetime
+    seen_at: datetime
+
+
+@dataclass
 class State:
     """All tables. Lists are in order of insertion."""
 
@@ -94,6 +107,7 @@ class State:
     runs: list[RunRecord] = field(default_factory=list)
     outbox: list[Message] = field(default_factory=list)
     launches: dict[str, LaunchRow] = field(default_factory=dict)
+    workers: dict[str, WorkerRow] = field(default_factory=dict)
     keys: dict[str, tuple[KeyRecord, LiveKey]] = field(default_factory=dict)
     answers: dict[tuple[str, str, str], tuple[str, int, str]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
