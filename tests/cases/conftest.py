@@ -1,4 +1,8 @@
-"""A yard of each case's own: a database, a bucket, queues, a dataset with rows and a model."""
+"""A yard of each case's own: a database, a bucket, queues, a dataset with rows and a model.
+
+The cases run on the first emulator that ``--aws`` names: ministack, unless ``pytest tests/cases --aws=moto`` or
+``--aws=localstack`` asks for another.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainyard.adapters.aws.ensure import AwsSetup
-    from trainyard.testing.emulator import AwsEmulator
+    from trainyard.testing.emulator import Emulator
     from trainyard.testing.postgres import PostgresServer
 
 #: Short, so that what waits for the end of a lease is soon seen.
 LEASE_SECONDS = 2
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the emulator."""
+    if "aws_name" in metafunc.fixturenames:
+        first = metafunc.config.getoption("--aws").split(",")[0]
+        metafunc.parametrize("aws_name", [first], indirect=True, scope="session")
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +67,7 @@ def yard(settings: dict[str, str], aws_setup: AwsSetup, tmp_path: Path) -> Itera
 
 
 @pytest.fixture
-def wire(aws: AwsEmulator) -> Iterator[Wire]:
+def wire(aws: Emulator) -> Iterator[Wire]:
     """A wire before the AWS emulator."""
     with Wire(aws.endpoint) as wire:
         yield wire

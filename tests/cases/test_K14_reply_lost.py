@@ -22,13 +22,13 @@ from trainyard_scheduler.use_cases import relay
 if TYPE_CHECKING:
     from tests.cases.yard import Yard
 
-    from trainyard.testing.emulator import AwsEmulator
+    from trainyard.testing.emulator import Emulator
 
 #: boto3 makes so many attempts before the relay hears of a failure.
 ATTEMPTS = 3
 
 
-def test_several_messages_one_training(yard: Yard, aws: AwsEmulator) -> None:
+def test_several_messages_one_training(yard: Yard, aws: Emulator) -> None:
     """The outbox keeps what was not confirmed; in the end there is one run and one version, and the queue is empty."""
     request_id = yard.ask()
     yard.execute("DELETE FROM core.outbox WHERE queue <> 'training'")

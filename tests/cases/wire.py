@@ -170,8 +170,10 @@ class _Link:
             # "100 Continue" only invites the body of the request; it is not the answer.
             invites = data.startswith(b"HTTP/1.1 100")
             if not self._carry(data, self._client, answer=not invites):
-                return
+                break
         self._close(self._client)
+        for end in (self._client, self._server):
+            end.close()
         self._wire.ended(self)
 
     def _carry(self, data: bytes, to: socket.socket, *, answer: bool) -> bool:
