@@ -6,20 +6,24 @@ The cases run on the first emulator that ``--aws`` names: ministack, unless ``py
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.cases.wire import Wire
 from tests.cases.yard import Yard
 
+from trainyard.adapters.aws.ensure import AwsSetup
+from trainyard.config import load
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
 from trainyard.testing.pgproxy import PgProxy
+from trainyard_scheduler.bootstrap import build_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.testing.emulator import Emulator
     from trainyard.testing.postgres import PostgresServer
 
@@ -67,6 +71,17 @@ def yard(settings: dict[str, str], aws_setup: AwsSetup, tmp_path: Path) -> Itera
 
 
 @pytest.fixture
+def own_fleet(settings: dict[str, str], aws_setup: AwsSetup, tmp_path: Path) -> Iterator[Yard]:
+    """The same in an environment of its own, so that no other case's instances are in its fleet."""
+    yard = Yard({**settings, "TRAINYARD_ENV": settings["TRAINYARD_BUCKET"]}, tmp_path)
+    AwsSetup(yard.clients, yard.config).ensure()
+    yard.add_rows()
+    yard.make_model()
+    yield yard
+    yard.close()
+
+
+@pytest.fixture
 def wire(aws: Emulator) -> Iterator[Wire]:
     """A wire before the AWS emulator."""
     with Wire(aws.endpoint) as wire:
@@ -84,3 +99,20 @@ def pg_proxy(postgres: PostgresServer) -> Iterator[PgProxy]:
 def proxied_database(database_url: str, postgres: PostgresServer, pg_proxy: PgProxy) -> str:
     """The case's database as it is reached through :func:`pg_proxy`."""
     return postgres.url(database_url.rpartition("/")[2], port=pg_proxy.port)
+
+
+@contextmanager
+def scheduler(yard: Yard, **settings: str) -> Iterator[None]:
+    """Run the scheduler's loops in threads; ``settings`` are variables of its environment."""
+    stop = threading.Event()
+    faults: list[str] = []
+    program = build_program(load({**yard.environment, **settings}), stop)
+    thread = threading.Thread(target=lambda: faults.extend(program.run()))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert faults == []

@@ -6,41 +6,18 @@ Seen: its reconciler misses the request and sends it again within two lengths of
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cases.conftest import LEASE_SECONDS
+from tests.cases.conftest import LEASE_SECONDS, scheduler
 
-from trainyard.config import load
 from trainyard.testing.processes import wait_until
-from trainyard_scheduler.bootstrap import build_program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.cases.yard import Yard
 
 #: Beside the two lengths of a lease: the reconciler's and the relay's own periods, and a slow machine.
 SLACK_SECONDS = 12
-
-
-@contextmanager
-def scheduler(yard: Yard, **settings: str) -> Iterator[None]:
-    """Run the scheduler's loops in threads."""
-    stop = threading.Event()
-    faults: list[str] = []
-    program = build_program(load({**yard.environment, "TRAINYARD_FLEET_MAX": "0", **settings}), stop)
-    thread = threading.Thread(target=lambda: faults.extend(program.run()))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(20)
-        assert not thread.is_alive()
-        assert faults == []
 
 
 def purge(yard: Yard) -> None:
@@ -59,7 +36,7 @@ def expire(yard: Yard) -> None:
 def test_sent_again(yard: Yard, lose: object) -> None:
     """The request is queued, its message gone; a second one comes in time, and one version out of it."""
     assert callable(lose)
-    with scheduler(yard):
+    with scheduler(yard, TRAINYARD_FLEET_MAX="0"):
         request_id = yard.ask()
         wait_until(lambda: yard.row(request_id)["send_count"] == 1, "the first message")
         lose(yard)

@@ -174,6 +174,7 @@ class Yard:
         name: str = "first",
         endpoint: str | None = None,
         database_url: str | None = None,
+        instance_id: str | None = None,
         **outside: Any,
     ) -> Trainer:
         """Return a trainer; ``endpoint`` and ``database_url`` lead it through a proxy, ``outside`` replaces parts."""
@@ -187,7 +188,7 @@ class Yard:
             self._engines.append(engine)
         parts = bootstrap.outside(config, clients, engine)
         parts = replace(parts, **{"children": InProcess(script), **outside})
-        settings = replace(bootstrap.settings(config, None), worker=name, wait_seconds=1)
+        settings = replace(bootstrap.settings(config, instance_id), worker=name, wait_seconds=1)
         return Trainer(parts, settings, Stop())
 
     def work_off(self, trainer: Trainer, *, seconds: float = 30) -> None:
