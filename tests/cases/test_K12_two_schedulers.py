@@ -31,7 +31,9 @@ def test_one_request(yard: Yard) -> None:
     evaluated = yard.rows("SELECT count(*) AS n FROM core.decision")[0]["n"]
     yard.add_rows(60, seed=9)
     wait_until(lambda: yard.rows("SELECT count(*) AS n FROM core.decision")[0]["n"] > evaluated, "another decision")
-    (request,) = yard.rows("SELECT reason, created_at > now() + interval '1 minute' AS ahead FROM core.training_request")
+    (request,) = yard.rows(
+        "SELECT reason, created_at > now() + interval '1 minute' AS ahead FROM core.training_request"
+    )
     assert request == {"reason": "min_new_rows", "ahead": False}
     (fired,) = yard.rows("SELECT at > now() + interval '1 minute' AS ahead FROM core.decision WHERE fired")
     assert fired == {"ahead": False}

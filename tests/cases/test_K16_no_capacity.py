@@ -1,16 +1,15 @@
 """EC2 has no capacity for ten minutes.
 
 Set-up: every CreateFleet is refused, spot and on-demand alike, while a request waits; instead of waiting, everything in
-the ledger is made older, two minutes at a time. Seen: the request stays queued, each launch tries spot, then on-demand, failures are
-recorded and announced, the pauses between them grow to a minute and no further, and the first launch after capacity is
-back gets an instance.
+the ledger is made older, two minutes at a time. Seen: the request stays queued, each launch tries spot, then on-demand,
+failures are recorded and announced, the pauses between them grow to a minute and no further, and the first launch after
+capacity is back gets an instance.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from tests.cases.conftest import scheduler
 
 from trainyard.adapters.aws.ec2 import Ec2Fleet
@@ -18,6 +17,7 @@ from trainyard.testing.processes import wait_until
 from trainyard_scheduler import bootstrap
 
 if TYPE_CHECKING:
+    import pytest
     from tests.cases.yard import Yard
 
 STEPS, STEP_MINUTES = 5, 2

@@ -7,7 +7,6 @@ neither settles its message nor starts anything; afterwards the copy is settled 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,8 @@ from trainyard.testing.processes import wait_until
 from trainyard_trainer import child
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cases.yard import Yard
 
     from trainyard.contracts.runs import Claim

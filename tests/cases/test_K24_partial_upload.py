@@ -50,9 +50,11 @@ def test_killed_half_way(yard: Yard, wire: Wire) -> None:
     key = artifact_key("flights", hashlib.sha256(data).hexdigest())
     file = yard.directory / "artifact"
     file.write_bytes(data)
-    cut = wire.cut_request(
-        f"PUT /{yard.config.bucket}/models/".encode(), after_bytes=len(data) // 2, then=lambda: worker.kill()
-    )
+
+    def kill() -> None:
+        worker.kill()
+
+    cut = wire.cut_request(f"PUT /{yard.config.bucket}/models/".encode(), after_bytes=len(data) // 2, then=kill)
     worker = yard.start("tests.cases.uploading_trainer", AWS_ENDPOINT_URL=wire.endpoint, KEY=key, ARTIFACT=str(file))
     assert worker.wait(30) == -signal.SIGKILL
     wait_until(lambda: cut.done == 1, "the break")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +21,8 @@ from trainyard_scheduler.use_cases.versions import roll_back
 from trainyard_trainer import child, workdir
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cases.yard import Yard
 
     from trainyard.contracts.runs import Published
@@ -84,7 +85,9 @@ def test_one_line_of_history(yard: Yard, _round: int) -> None:
     assert moves == 1
     assert sorted(heard)[: 2 - heard.count("moved")] == ["conflict"] * (2 - heard.count("moved"))
     assert version.promoted or "the alias was moved" in version.words
-    history = yard.rows("SELECT version, previous_version, seq FROM core.deployment WHERE alias = 'champion' ORDER BY id")
+    history = yard.rows(
+        "SELECT version, previous_version, seq FROM core.deployment WHERE alias = 'champion' ORDER BY id"
+    )
     assert [move["seq"] for move in history] == list(range(1, seen + 2))
     assert [move["previous_version"] for move in history] == [None, *(move["version"] for move in history[:-1])]
     (alias,) = yard.rows("SELECT version, seq FROM core.alias WHERE name = 'champion'")

@@ -11,8 +11,6 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
@@ -30,6 +28,7 @@ from trainyard_predictor.edges import spool
 from trainyard_predictor.handler import Request
 
 if TYPE_CHECKING:
+    import pytest
     from tests.cases.wire import Wire
     from tests.cases.yard import Yard
 

@@ -138,7 +138,9 @@ class Yard:
         bought = (age - 50) / 8 + 1.5 * (city == 2) + rng.normal(0, 0.7, count) > 0
         keys = range(self._next_key, self._next_key + count)
         self._next_key += count
-        lines = [f"{k},{a},{'ABC'[c]},{str(bool(b)).lower()}" for k, a, c, b in zip(keys, age, city, bought, strict=True)]
+        lines = [
+            f"{k},{a},{'ABC'[c]},{str(bool(b)).lower()}" for k, a, c, b in zip(keys, age, city, bought, strict=True)
+        ]
         body = "\n".join(["id,age,city,bought", *lines]).encode()
         kind = formats.by_name("rows.csv")
         assert kind is not None
