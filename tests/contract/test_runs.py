@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -15,6 +16,7 @@ from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.clock import ManualClock
+from trainyard.contracts.runs import Trial
 from trainyard.policy import Policy
 from trainyard.testing.contracts import RunsContract
 from trainyard.testing.fakes import MemoryRuns
@@ -30,8 +32,8 @@ class MemoryDesk:
         self._clock = ManualClock()
         self.runs = MemoryRuns(self._clock)
 
-    def request(self, model: str = "flights", upto_seq: int = 100) -> str:
-        return self.runs.add(model, upto_seq=upto_seq)
+    def request(self, model: str = "flights", upto_seq: int = 100, **more: Any) -> str:
+        return self.runs.add(model, upto_seq=upto_seq, **more)
 
     def expire(self, request_id: str) -> None:
         self.runs.requests[request_id].lease_until = self._clock.monotonic() - 1
@@ -58,6 +60,9 @@ class MemoryDesk:
     def posted(self) -> list[str]:
         return self.runs.posted
 
+    def trials(self, request_id: str) -> list[list[Trial]]:
+        return [list(run.trials.values()) for run in self.runs.requests[request_id].runs]
+
     def versions(self, model: str) -> list[int]:
         return list(self.runs.models[model].versions)
 
@@ -72,7 +77,14 @@ class PostgresDesk:
         self._engine = engine
         self.runs = PostgresRuns(engine)
 
-    def request(self, model: str = "flights", upto_seq: int = 100) -> str:
+    def request(
+        self,
+        model: str = "flights",
+        upto_seq: int = 100,
+        *,
+        priority: int = 0,
+        instance_types: tuple[str, ...] = (),
+    ) -> str:
         request_id = str(uuid.uuid4())
         model_id = self._scalar("SELECT id FROM core.model WHERE name = :name AND deleted_at IS NULL", name=model)
         if model_id is None:
@@ -87,8 +99,11 @@ class PostgresDesk:
                 dataset=dataset,
             )
         self._scalar(
-            "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by)"
-            " VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1, CAST(:settings AS jsonb), 'test') RETURNING 1",
+            "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
+            " priority, instance_types) VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1,"
+            " CAST(:settings AS jsonb), 'test', :priority, :instance_types) RETURNING 1",
+            priority=priority,
+            instance_types=list(instance_types),
             id=request_id,
             model=model_id,
             upto=upto_seq,
@@ -141,6 +156,13 @@ class PostgresDesk:
     def posted(self) -> list[str]:
         found = self._rows("SELECT body FROM core.outbox WHERE queue = 'training' AND sent_at IS NULL ORDER BY id")
         return [msgpack.unpackb(base64.b64decode(row["body"]))["request_id"] for row in found]
+
+    def trials(self, request_id: str) -> list[list[Trial]]:
+        runs = self._rows("SELECT id FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id)
+        statement = (
+            "SELECT number, family, params, metrics, seconds, chosen FROM core.trial WHERE run_id = :id ORDER BY number"
+        )
+        return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
 
     def versions(self, model: str) -> list[int]:
         found = self._rows(
@@ -202,7 +224,8 @@ class TestPostgresRuns(RunsContract):
 
         for upto, name in ((70, "a"), (90, "b")):
             job = claimed(desk, desk.request(upto_seq=upto))
-            desk.runs.publish(job.lease, new_version(name=name), compared_with=job.champion)
+            profiled = replace(new_version(name=name), profile={"v": 1})
+            desk.runs.publish(job.lease, profiled, compared_with=job.champion)
         assert [kind for kind in desk.events() if kind in ("version.published", "alias.moved")] == [
             "version.published",
             "alias.moved",
@@ -214,6 +237,7 @@ class TestPostgresRuns(RunsContract):
         (version, _) = desk._rows("SELECT * FROM core.version ORDER BY version")
         assert version["gate"]["promoted"] is True
         assert version["metrics"] == {"log_loss": 0.5}
+        assert version["profile"] == {"v": 1}
         (trial, _) = desk._rows("SELECT * FROM core.trial")
         assert (trial["family"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
 

@@ -41,6 +41,16 @@ class MemoryWorld:
         """Let the holder publish."""
         return self.store.state.finish(request_id)
 
+    def label(self, model: str, prediction_id: str) -> None:
+        """Commit a label."""
+        self.store.state.add_label(model, prediction_id)
+
+    def end(self, request_id: str, state: str) -> None:
+        """Let the request end."""
+        self.clock.advance(1)
+        self.store.state.end(request_id, state, "no")
+        self.clock.advance(1)
+
 
 @dataclass
 class PostgresWorld:
@@ -60,6 +70,14 @@ class PostgresWorld:
     def finish(self, request_id: str) -> int:
         """Let the holder publish."""
         return self.warehouse.finish(request_id)
+
+    def label(self, model: str, prediction_id: str) -> None:
+        """Commit a label."""
+        self.warehouse.label(model, prediction_id)
+
+    def end(self, request_id: str, state: str) -> None:
+        """Let the request end."""
+        self.warehouse.end(request_id, state)
 
 
 class TestMemory(SchedulingContract):

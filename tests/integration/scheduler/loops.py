@@ -53,7 +53,7 @@ def requests_of(store: PostgresStore, model: str = "late") -> list[RequestRecord
     with store.begin() as records:
         found = records.models.get(model)
         assert found is not None
-        return records.requests.page(found.id, 100, None)
+        return records.requests.page(100, None, model_id=found.id)
 
 
 def ask_for(store: PostgresStore, model: str = "late") -> RequestRecord:

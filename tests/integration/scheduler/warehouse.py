@@ -117,3 +117,27 @@ class Warehouse:
                 {"id": request_id},
             )
         return int(number)
+
+    def end(self, request_id: str, state: str) -> None:
+        """Let the request end without a version."""
+        with self._engine.begin() as connection:
+            for table, ended in (("training_request", "finished_at"), ("run", "ended_at")):
+                key = "id" if table == "training_request" else "request_id"
+                connection.execute(
+                    sa.text(f"UPDATE core.{table} SET state = :state, error = 'no', {ended} = now() WHERE {key} = :id"),
+                    {"id": request_id, "state": state},
+                )
+
+    def label(self, model: str, prediction_id: str) -> None:
+        """Log a prediction if it is new, and commit a label of it, as ingest does."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.text(
+                    "INSERT INTO core.prediction (id, model, version, inputs, output, predicted_at)"
+                    " VALUES (:id, :model, 1, '{}', '{}', now()) ON CONFLICT DO NOTHING"
+                ),
+                {"id": prediction_id, "model": model},
+            )
+            connection.execute(
+                sa.text("INSERT INTO core.feedback (prediction_id, label) VALUES (:id, 'true')"), {"id": prediction_id}
+            )

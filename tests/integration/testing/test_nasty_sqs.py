@@ -162,6 +162,16 @@ def test_refused_calls(shim: NastySqs, queue: SqsQueue, fault: str) -> None:
     assert queue.depth().total == 0
 
 
+def test_delayed_delivery(shim: NastySqs, queue: SqsQueue) -> None:
+    """A message that is delayed is there, hidden, and is delivered in the end."""
+    shim.nastiness = Nastiness(delay=1.0, delay_seconds=1)
+    assert queue.send([Outgoing("t", "late")]) == []
+    depth = queue.depth()
+    assert (depth.visible, depth.total) == (0, 1)
+    assert [message.body for message in _drain(queue, {"late"})] == ["late"]
+    assert shim.counts["delay"] == 1
+
+
 def test_delayed_delete(shim: NastySqs, queue: SqsQueue) -> None:
     """A delete that was confirmed takes effect later."""
     shim.nastiness = Nastiness(delay_delete=1.0, delete_delay_seconds=0.2)

@@ -1,4 +1,4 @@
-"""The scheduler's decisions: when to train, what to send again, who should run, who is woken."""
+"""The scheduler's decisions: what to send again, who should run, who is woken."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from trainyard.contracts.launches import Failures, Launch
 from trainyard.contracts.requests import OpenRequest
 from trainyard_scheduler.domain.fleet import FleetPlan, plan_fleet
 from trainyard_scheduler.domain.resending import resend_reason
-from trainyard_scheduler.domain.triggers import Refused, Situation, evaluate
 from trainyard_scheduler.domain.wakes import woken_by
 
-QUIET = Situation(last_seq=0, used_seq=0, open_request=None, refused=None)
 QUEUED = OpenRequest(
     id="r",
     state="queued",
@@ -33,39 +31,6 @@ ASKED = Launch("a", "asked", None, SPEC, 1.0, datetime(2026, 1, 1, tzinfo=UTC))
 LAUNCHED = Launch("b", "launched", "i-1", SPEC, 60.0, datetime(2026, 1, 1, tzinfo=UTC))
 ALIVE = Instance("i-1", "b", "c7i.large", "running")
 NONE = Failures(0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("situation", "fired", "reason"),
-    [
-        (QUIET, False, "not fired: 0 of 1,000 new rows"),
-        (replace(QUIET, last_seq=812), False, "not fired: 812 of 1,000 new rows"),
-        (replace(QUIET, last_seq=1000), True, "fired: 1,000 of 1,000 new rows"),
-        (replace(QUIET, last_seq=5000, used_seq=4001), False, "not fired: 999 of 1,000 new rows"),
-        (replace(QUIET, last_seq=5000, used_seq=4000), True, "fired: 1,000 of 1,000 new rows"),
-        (
-            replace(QUIET, last_seq=5000, open_request="r"),
-            False,
-            "not fired: a request is open already; 5,000 new rows wait",
-        ),
-        (
-            replace(QUIET, last_seq=5000, refused=Refused("failed", 5000)),
-            False,
-            "not fired: the request for these rows was failed; waiting for newer rows",
-        ),
-        (replace(QUIET, last_seq=5001, refused=Refused("failed", 5000)), True, "fired: 5,001 of 1,000 new rows"),
-    ],
-)
-def test_policy(situation: Situation, fired: bool, reason: str) -> None:
-    """It fires at the threshold, counted from the last used row, never beside an open request, never twice in vain."""
-    verdict = evaluate(1000, situation)
-    assert (verdict.fired, verdict.reason) == (fired, reason)
-    assert verdict.new_rows == situation.last_seq - situation.used_seq
-
-
-def test_policy_by_hand() -> None:
-    """Without a threshold nothing fires by itself."""
-    assert not evaluate(None, replace(QUIET, last_seq=10**9)).fired
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ def test_failed_request_is_not_repeated_in_vain(scene: Scene) -> None:
     (first,) = scene.store.state.requests
     scene.store.state.end(first, "failed")
     scene.rows(0)
+    scene.clock.advance(60)
+    scene.rows(0)
     assert len(scene.store.state.requests) == 1
     scene.rows(1)
     assert scene.reasons()[-1] == "fired: 11 of 10 new rows"

@@ -14,7 +14,7 @@ import pytest
 from trainyard.clock import SystemClock
 from trainyard.testing.processes import wait_until
 from trainyard_trainer import openmp, workdir
-from trainyard_trainer.edges import ChildProcess, ChildProcesses, child_environment
+from trainyard_trainer.children import ChildProcess, ChildProcesses, child_environment
 
 READ = "import sys; path = sys.stdin.readline().strip(); "
 
@@ -115,7 +115,7 @@ def test_a_child_gets_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_children_end_with_their_parent(tmp_path: Path) -> None:
     """kill -9 of the parent ends a child that is at work (Linux), and closes the input of one that waits."""
     script = (
-        "import sys, time; from pathlib import Path; from trainyard_trainer.edges import *\n"
+        "import sys, time; from pathlib import Path; from trainyard_trainer.children import *\n"
         f"home = Path({str(tmp_path)!r})\n"
         "command = (sys.executable, '-c', 'import sys, time; sys.stdin.readline(); time.sleep(600)')\n"
         "child = ChildProcess(command, home, child_environment(home, {})); child.begin(home)\n"

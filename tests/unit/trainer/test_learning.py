@@ -87,6 +87,7 @@ def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = No
         "snapshot": workdir.write_snapshot(directory, snapshot),
         "champion_version": None,
         "champion_note": "",
+        "trials": [],
     }
     workdir.write_json(directory, workdir.JOB, job)
     return directory
@@ -94,7 +95,7 @@ def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = No
 
 def trained(directory: Path) -> tuple[bytes, dict[str, Any]]:
     """Do the job; return artifact and report."""
-    train(directory, SystemClock(), lambda *_: None)
+    train(directory, SystemClock(), lambda *_: None, lambda _: None)
     return (directory / workdir.ARTIFACT).read_bytes(), json.loads((directory / workdir.REPORT).read_text())
 
 
@@ -142,7 +143,7 @@ def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:
             return super().monotonic()
 
     directory = prepared(tmp_path, "binary", budget_seconds=1.0)
-    train(directory, Hurried(), lambda *_: None)
+    train(directory, Hurried(), lambda *_: None, lambda _: None)
     report = json.loads((directory / workdir.REPORT).read_text())
     assert report["budget_hit"]
     assert [trial["family"] for trial in report["trials"]] == ["prior", "linear"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainyard.clock import ManualClock
+from trainyard.clock import ManualClock, SystemClock
 from trainyard.errors import TransientError
 from trainyard.messages import TrainingRequest
 from trainyard.testing.fakes import MemoryQueue, MemoryRuns
@@ -23,11 +23,13 @@ class Kept:
         self.request_id = self.runs.add()
         self.queue.send([TrainingRequest(self.request_id).outgoing()])
         (message,) = self.queue.receive(limit=1, wait_seconds=0, visibility_seconds=LEASE)
-        job = self.runs.claim(self.request_id, worker="w", instance_id=None, lease_seconds=LEASE).job
+        job = self.runs.claim(
+            self.request_id, worker="w", instance_id=None, instance_type=None, lease_seconds=LEASE
+        ).job
         assert job is not None
         self.lease = job.lease
         self.keeper = LeaseKeeper(
-            self.runs, self.queue, job.lease, message.receipt, lease_seconds=LEASE, clock=self.clock
+            self.runs, self.queue, job.lease, message.receipt, lease_seconds=LEASE, beat_seconds=20.0, clock=self.clock
         )
 
 
@@ -44,7 +46,7 @@ def test_a_long_run_keeps_lease_and_message(kept: Kept) -> None:
         kept.keeper.beat()
         assert not kept.keeper.lost
         assert kept.queue.depth().visible == 0
-        other = kept.runs.claim(kept.request_id, worker="x", instance_id=None, lease_seconds=LEASE)
+        other = kept.runs.claim(kept.request_id, worker="x", instance_id=None, instance_type=None, lease_seconds=LEASE)
         assert other.outcome == "held"
 
 
@@ -60,7 +62,7 @@ def test_the_message_is_hidden_for_one_lease_and_no_longer(kept: Kept) -> None:
 def test_a_taken_lease_is_noticed(kept: Kept) -> None:
     """When somebody else holds the request the next beat says that it is lost."""
     kept.clock.advance(LEASE + 1)
-    kept.runs.claim(kept.request_id, worker="x", instance_id=None, lease_seconds=LEASE)
+    kept.runs.claim(kept.request_id, worker="x", instance_id=None, instance_type=None, lease_seconds=LEASE)
     kept.keeper.beat()
     assert kept.keeper.lost
 
@@ -114,13 +116,12 @@ def test_wish_to_cancel_and_progress(kept: Kept) -> None:
 def test_the_thread_beats_by_itself() -> None:
     """While entered the keeper beats without being asked, and stops afterwards."""
     kept = Kept()
-    keeper = LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, clock=kept.clock)
+    keeper = LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, beat_seconds=0.1, clock=kept.clock)
     kept.runs.requests[kept.request_id].cancel_requested = True
     with keeper:
-        keeper._ended.wait(0.01)
         for _ in range(100):
             if keeper.cancelled:
                 break
-            keeper._ended.wait(0.1)
+            SystemClock().sleep(0.1)
     assert keeper.cancelled
     assert not keeper._thread.is_alive()

@@ -14,7 +14,7 @@ from trainyard.schema import Column, Schema
 from trainyard.testing.fakes import MemorySnapshots
 from trainyard_trainer import workdir
 from trainyard_trainer.bootstrap import child_command
-from trainyard_trainer.edges import CHILD
+from trainyard_trainer.children import CHILD
 from trainyard_trainer.selfcheck import verified_artifact
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ from trainyard.errors import TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.schema import Column, Schema
 from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots
-from trainyard_trainer import child as child_module
 from trainyard_trainer import workdir
+from trainyard_trainer.child import work
 from trainyard_trainer.domain import EXIT_DATA, EXIT_MEMORY
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 from trainyard_trainer.use_cases import Trainer
@@ -55,6 +55,7 @@ class FakeChild:
     clock: ManualClock
     directory: Path | None = None
     killed: bool = False
+    said: list[Mapping[str, Any]] = field(default_factory=list)
 
     def begin(self, directory: Path) -> None:
         self.directory = directory
@@ -69,6 +70,10 @@ class FakeChild:
     def progress(self) -> Mapping[str, Any] | None:
         return {"stage": "fitting", "done": 1, "total": 2}
 
+    def trials(self) -> list[Mapping[str, Any]]:
+        said, self.said = self.said, []
+        return said
+
     def kill(self) -> None:
         self.killed = True
 
@@ -81,7 +86,7 @@ class FakeChildren:
     """Makes children that follow ``script``; trains for real by default."""
 
     clock: ManualClock
-    script: Callable[[Path], int | None] = child_module.work
+    script: Callable[[Path], int | None] = work
     made: list[FakeChild] = field(default_factory=list)
     closed: bool = False
 
@@ -94,6 +99,19 @@ class FakeChildren:
 
     def close(self) -> None:
         self.closed = True
+
+
+@dataclass
+class FakePresence:
+    """Notes what the trainer says of itself."""
+
+    said: list[str] = field(default_factory=list)
+
+    def busy(self, request_id: str) -> None:
+        self.said.append(request_id)
+
+    def idle(self) -> None:
+        self.said.append("idle")
 
 
 class World:
@@ -111,12 +129,17 @@ class World:
         self.children = FakeChildren(self.clock)
         self.stop = Stop()
         self.work_dir = directory / "work"
-        self.settings = TrainerSettings("host:1", "i-1", self.work_dir, LEASE, idle_seconds=30.0)
-        self.trainer = Trainer(
-            Outside(self.queue, self.runs, self.snapshots, self.blobs, self.fleet, self.children, self.clock),
-            self.settings,
-            self.stop,
+        self.presence = FakePresence()
+        self.settings = TrainerSettings("host:1", "i-1", "c7i.large", self.work_dir, LEASE, 20.0, idle_seconds=30.0)
+        self.outside = Outside(
+            self.queue, self.runs, self.snapshots, self.blobs, self.fleet, self.children, self.presence, self.clock
         )
+        self.trainer = Trainer(self.outside, self.settings, self.stop)
+
+    def lease_for_hours(self) -> None:
+        """Let the clock of the test run ahead without a beat."""
+        self.settings = replace(self.settings, lease_seconds=43_200, beat_seconds=43_200.0)
+        self.trainer = Trainer(self.outside, self.settings, self.stop)
 
     def request(self, *, upto_seq: int = 400, **more: Any) -> str:
         """Queue a request and its message."""
@@ -196,7 +219,7 @@ def test_duplicate_of_a_settled_request_is_deleted(world: World) -> None:
 def test_duplicate_of_a_live_request_is_hidden(world: World) -> None:
     """A message of a request that somebody else holds stays, out of sight for the rest of the lease."""
     request_id = world.request()
-    world.runs.claim(request_id, worker="other", instance_id=None, lease_seconds=40)
+    world.runs.claim(request_id, worker="other", instance_id=None, instance_type=None, lease_seconds=40)
     world.trainer.step()
     assert (world.queue.depth().visible, world.queue.depth().in_flight) == (0, 1)
     world.clock.advance(39)
@@ -253,6 +276,7 @@ def test_a_child_that_dies_fails_the_request_after_three(world: World, code: int
 
 def test_a_child_that_hangs_is_killed(world: World) -> None:
     """A run that is far over its budget ends as 'timeout'."""
+    world.lease_for_hours()
     world.children.script = lambda _: None
     request_id = world.request()
     world.trainer.step()
@@ -276,14 +300,13 @@ def test_bad_data_fail_at_once(world: World) -> None:
 
 
 def test_deleted_dataset(world: World) -> None:
-    """A snapshot that cannot be read for good is a failure of the data."""
-    world.snapshots = MemorySnapshots()
+    """A request whose rows are gone for good is poison: it fails at once, and its message goes after that."""
+    world.snapshots._datasets.clear()
     request_id = world.request()
-    world.trainer._out = Outside(
-        world.queue, world.runs, world.snapshots, world.blobs, world.fleet, world.children, world.clock
-    )
     world.trainer.step()
-    assert world.row(request_id).error_class == "data"
+    row = world.row(request_id)
+    assert (row.state, row.attempt, row.error_class) == ("failed", 1, "poison")
+    assert world.queue.depth().total == 0
 
 
 def test_a_zombie_publishes_nothing(world: World) -> None:
@@ -292,8 +315,8 @@ def test_a_zombie_publishes_nothing(world: World) -> None:
 
     def stolen(directory: Path) -> int:
         world.row(request_id).lease_until = world.clock.monotonic() - 1
-        world.runs.claim(request_id, worker="other", instance_id=None, lease_seconds=LEASE)
-        return child_module.work(directory)
+        world.runs.claim(request_id, worker="other", instance_id=None, instance_type=None, lease_seconds=LEASE)
+        return work(directory)
 
     world.children.script = stolen
     world.trainer.step()
@@ -334,13 +357,13 @@ def test_an_artifact_that_does_not_predict_what_was_tested_is_refused(world: Wor
     """The parent believes its own eyes: other answers than the child's, or other bytes, are never published."""
 
     def forged(directory: Path) -> int:
-        code = child_module.work(directory)
+        code = work(directory)
         answers = np.load(directory / workdir.CHECK)
         np.save(directory / workdir.CHECK, answers + 1e-12)
         return code
 
     def broken(directory: Path) -> int:
-        code = child_module.work(directory)
+        code = work(directory)
         artifact = directory / workdir.ARTIFACT
         artifact.write_bytes(artifact.read_bytes()[:-1])
         return code
@@ -369,7 +392,7 @@ def test_artifact_is_there_already(world: World) -> None:
     kept: dict[str, bytes] = {}
 
     def spy(directory: Path) -> int:
-        code = child_module.work(directory)
+        code = work(directory)
         kept["data"] = (directory / workdir.ARTIFACT).read_bytes()
         return code
 
@@ -486,7 +509,7 @@ def test_time_rule_end_to_end(world: World, tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
     def spy(directory: Path) -> int:
-        code = child_module.work(directory)
+        code = work(directory)
         seen.append(json.loads((directory / workdir.REPORT).read_text()))
         shutil.copy(directory / workdir.CHECK_ROWS, tmp_path / "rows.npy")
         return code

@@ -161,13 +161,29 @@ class Client:
         """Yield what the policy decided and why, newest first."""
         return self._items(f"/v1/models/{_in_path(model)}/decisions")
 
-    def train(self, model: str, settings: Json | None = None) -> Json:
-        """Ask for a training now and return the request."""
-        return self._post(f"/v1/models/{_in_path(model)}/requests", {"settings": settings} if settings else {})
+    def train(
+        self,
+        model: str,
+        settings: Json | None = None,
+        *,
+        priority: int | None = None,
+        instance_types: Sequence[str] | None = None,
+        spot: bool | None = None,
+    ) -> Json:
+        """Ask for a training now and return the request; what is not given is as the model's policy says."""
+        given: Json = {"settings": settings or None, "priority": priority, "spot": spot}
+        given["instance_types"] = None if instance_types is None else list(instance_types)
+        body = {name: value for name, value in given.items() if value is not None}
+        return self._post(f"/v1/models/{_in_path(model)}/requests", body)
 
-    def requests(self, model: str) -> Iterator[Json]:
-        """Yield the model's training requests."""
-        return self._items(f"/v1/models/{_in_path(model)}/requests")
+    def requests(self, model: str | None = None, *, state: str | None = None) -> Iterator[Json]:
+        """Yield training requests, newest first, of one model or of all; with ``state`` only those in it."""
+        path = "/v1/requests" if model is None else f"/v1/models/{_in_path(model)}/requests"
+        return self._items(path, {"state": state} if state else None)
+
+    def explain(self, ident: str) -> Json:
+        """Return why a training request, or that of a run, waits, or what is being done about it."""
+        return self._get(f"/v1/requests/{_in_path(ident)}/explain")
 
     def request(self, request_id: str) -> Json:
         """Return one training request."""

@@ -10,7 +10,7 @@ import click
 
 from trainyard import config
 from trainyard.errors import ConfigError
-from trainyard_client.cli import datasets, models, operations, predictions, stack, versions
+from trainyard_client.cli import datasets, models, operations, predictions, runs, stack, versions
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import Settings
 
@@ -28,7 +28,7 @@ are in docs/cli.md.
 def make_command() -> click.Group:
     """Return the whole command; docs/cli.md is generated from it."""
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
-    for module in (stack, datasets, models, versions, predictions, operations):
+    for module in (stack, datasets, models, runs, versions, predictions, operations):
         module.add_to(root)
     return root
 

@@ -11,10 +11,11 @@
 
 Two samples of one distribution differ too, small ones much. With m and n rows and B bins the index is about
 ``(1/m + 1/n)`` times chi-square with B - 1 degrees of freedom (Yurdakul, "Statistical Properties of the Population
-Stability Index", 2018); the distance is about ``sqrt(2/pi * (1/m + 1/n)) * integral sqrt(F (1 - F))`` (del Barrio, Giné
-and Matrán, "Central limit theorems for the Wasserstein distance", 1999). What chance explains on average is taken off,
-and an effect counts only when it lies beyond the band that chance leaves once in a thousand windows, over all
-features together (Bonferroni). Bins in which a window should have fewer than 5 rows are taken as one (Cochran, 1954).
+Stability Index", 2018); the distance is about ``sqrt(2/pi * (1/m + 1/n)) * integral sqrt(F (1 - F))`` (del Barrio,
+Giné and Matrán, "Central limit theorems for the Wasserstein distance", 1999). What chance explains on average is taken
+off, and an effect counts only when it lies beyond the band that chance leaves once in a thousand windows, over all
+features together (Bonferroni). Bins in which either side should have fewer than 5 rows are taken as one (Cochran,
+1954).
 """
 
 from __future__ import annotations
@@ -176,7 +177,8 @@ def _levels_profile(type_: str, values: Array) -> dict[str, Any]:
     return {
         "missing": missing / total,
         "levels": {level: count / total for level, count in named},
-        "rest": sum(count for _, count in ranked) / total - sum(count for _, count in named) / total,
+        "rest": (sum(count for _, count in ranked) - sum(count for _, count in named)) / total,
+        "singles": sum(count == 1 for _, count in ranked) / total,
         "complete": len(named) == len(ranked),
     }
 
@@ -239,7 +241,10 @@ def _compare_one(name: str, feature: Mapping[str, Any], values: Array, z: float)
         missing = counts.pop(None, 0) / rows
         known = feature["levels"]
         seen = [float(counts.pop(level, 0)) for level in known]
-        expected = [*known.values(), feature["rest"], feature["missing"]]
+        # Rows of levels that the profile never met are as frequent as its single ones (Good, 1953).
+        unseen = feature["singles"] / max(1.0 - feature["missing"], feature["singles"], 1e-9)
+        shares = [share * (1.0 - unseen) for share in (*known.values(), feature["rest"])]
+        expected = [*shares[:-1], shares[-1] + feature["singles"], feature["missing"]]
         window = np.array([*seen, float(sum(counts.values())), missing * rows])
         new = len(counts) if feature["complete"] else None
         psi, sure, variation = _stability(np.array(expected), window, of, z)
@@ -263,7 +268,7 @@ def _stability(expected: FloatArray, window: FloatArray, of: int, z: float) -> t
         z: the band's normal quantile.
     """
     rows = window.sum()
-    rare = expected * rows < _EXPECTED_ROWS
+    rare = expected * min(rows, of) < _EXPECTED_ROWS
     reference = np.append(expected[~rare], expected[rare].sum()) * of
     counts = np.append(window[~rare], window[rare].sum())
     used = (reference > 0) | (counts > 0)
@@ -292,7 +297,9 @@ def _distance(feature: Mapping[str, Any], present: FloatArray, z: float) -> tupl
     with np.errstate(over="ignore"):
         distance = float(np.mean(np.abs(mine - sketch))) / sd
         between = np.arange(1, SKETCH) / SKETCH
-        spread = float(np.sum(np.sqrt(between * (1 - between)) * np.diff(sketch))) / sd
+        weights = np.sqrt(between * (1 - between))
+        # The greater of both: a rare far value that only one side has must not look certain.
+        spread = max(float(np.sum(weights * np.diff(side))) for side in (sketch, mine)) / sd
     if not math.isfinite(distance) or not math.isfinite(spread):
         return None, False
     chance = math.sqrt(1.0 / len(present) + 1.0 / max(of, 1.0)) * spread

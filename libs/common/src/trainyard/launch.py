@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import resource
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--user", type=int, nargs=2, metavar=("UID", "GID"), help="become this user for good")
     parser.add_argument("--keep-access", action="store_true", help="with --user: still enter any directory (Linux)")
     parser.add_argument("--nice", type=int, default=0, help="lower the priority by this much")
+    parser.add_argument("--memory", type=int, help="most bytes of address space that the program may take (Linux)")
     parser.add_argument("program", nargs="+")
     asked = parser.parse_args()
     try:
@@ -42,10 +44,19 @@ def main() -> None:
             _become(*asked.user, keep_access=asked.keep_access)
         if asked.parent is not None:
             _end_with(asked.parent, asked.signal)  # after the change of user, which would undo it
+        if asked.memory is not None:
+            _limit_memory(asked.memory)
         os.execv(asked.program[0], asked.program)  # noqa: S606 - that is what this file is for
     except OSError as e:
         sys.stderr.write(f"{asked.program[0]} cannot be started: {e}\n")
         sys.exit(CANNOT_START)
+
+
+def _limit_memory(size: int) -> None:
+    """Let allocations beyond ``size`` bytes of address space fail; a stricter limit that holds already stays."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    size = size if most == resource.RLIM_INFINITY else min(size, most)
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def _enter_namespace() -> None:

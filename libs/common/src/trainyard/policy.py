@@ -14,6 +14,7 @@ from typing import Any
 
 from trainyard.durations import seconds_of
 from trainyard.errors import Problem, ServiceError
+from trainyard.monitoring_policy import MonitoringPolicy, monitoring_problems
 
 FAMILIES = ("linear", "trees", "neural")
 #: Metric names by task; 'auto' is the first of the model's task.
@@ -89,6 +90,7 @@ class Policy:
     metric: str = "auto"
     seed: int = 0
     gate: GatePolicy = field(default_factory=GatePolicy)
+    monitoring: MonitoringPolicy = field(default_factory=MonitoringPolicy)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], *, over: Policy | None = None) -> Policy:
@@ -102,8 +104,8 @@ class Policy:
         if problems:
             raise invalid(problems)
         values = {name: _READ.get(name, _as_it_is)(value) for name, value in raw.items() if name not in _NESTED}
-        nested = {name: replace(getattr(base, name), **raw.get(name, {})) for name in _NESTED}
-        return replace(base, **values, **nested)
+        gate = replace(base.gate, **raw.get("gate", {}))
+        return replace(base, **values, gate=gate, monitoring=base.monitoring.changed(raw.get("monitoring", {})))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form of docs/api.md, with every key."""
@@ -270,4 +272,4 @@ _READ: Mapping[str, Any] = {
     "min_fraction_new": lambda value: None if value is None else float(value),
 }
 #: Keys that are objects of their own, each with what lists its problems.
-_NESTED: Mapping[str, Any] = {"gate": _gate_problems}
+_NESTED: Mapping[str, Any] = {"gate": _gate_problems, "monitoring": monitoring_problems}

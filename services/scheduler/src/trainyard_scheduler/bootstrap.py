@@ -14,7 +14,8 @@ from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
-from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.adapters.machine import ThisMachine
+from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
@@ -22,12 +23,12 @@ from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
-from trainyard.doctor import Doctor
+from trainyard.doctor import Doctor, Sources
 from trainyard.loops import Loop, patiently
 from trainyard_scheduler import web
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import keys, policies, relay
+from trainyard_scheduler.use_cases import keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.resend import Reconciler
@@ -43,6 +44,7 @@ _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
+_MONITOR_SECONDS = 1.0
 _FORGET_SECONDS = 60.0
 _LONG_POLL_SECONDS = 2
 #: Sent messages stay that long, for whoever wants to know what was sent.
@@ -67,12 +69,16 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "predictions": config.queue_predictions,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
+    fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)
+    pairs = {name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()}
+    machine = ThisMachine(config.work_dir, config.spool_dir, clock)
     services = web.Services(
         store=store,
-        fleet=Ec2Fleet(clients.ec2, config.env, on_missing=ensure),
+        fleet=fleet,
         fleet_max=config.fleet_max,
-        queues={name: (sqs(queue), sqs(dead_letter_name(queue))) for name, queue in names.items()},
-        doctor=Doctor(PostgresEvidence(engine), blobs),
+        resend_seconds=config.resend_seconds,
+        queues=pairs,
+        doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
     )
     app = make_app(
@@ -149,6 +155,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
+        loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
         loop("forget", partial(relay.forget, store, older_than_seconds=_SENT_KEPT_SECONDS), period=_FORGET_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)

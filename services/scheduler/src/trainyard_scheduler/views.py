@@ -37,10 +37,13 @@ def decision(record: Decision) -> dict[str, Any]:
     """Return a Decision."""
     return {
         "fired": record.fired,
+        "trigger": record.numbers.get("trigger"),
         "reason": record.reason,
         "numbers": dict(record.numbers),
         "request_id": record.request_id,
         "at": _time(record.at),
+        "times": record.times,
+        "last_at": _time(record.last_at),
     }
 
 
@@ -61,6 +64,8 @@ def request(record: RequestRecord) -> dict[str, Any]:
         "cancel_requested": record.cancel_requested,
         "error_class": record.error_class,
         "error": record.error,
+        "outcome": record.outcome,
+        "version": record.version,
         "created_at": _time(record.created_at),
         "started_at": _time(record.started_at),
         "finished_at": _time(record.finished_at),
@@ -80,6 +85,7 @@ def run(record: RunRecord) -> dict[str, Any]:
         "progress": dict(record.progress),
         "started_at": _time(record.started_at),
         "ended_at": _time(record.ended_at),
+        "error_class": record.error_class,
         "error": record.error,
         "trials": [dict(trial) for trial in record.trials],
         "version": record.version,

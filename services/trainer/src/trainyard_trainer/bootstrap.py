@@ -17,11 +17,13 @@ from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
+from trainyard.adapters.postgres.workers import PostgresAttendance
 from trainyard.clock import SystemClock
 from trainyard.errors import ConfigError
 from trainyard.loops import on_stop_signals
 from trainyard_trainer import openmp
-from trainyard_trainer.edges import CHILD, ChildProcesses, Metadata, SpotWatch, child_environment
+from trainyard_trainer.children import CHILD, ChildProcesses, child_environment, memory_limit
+from trainyard_trainer.edges import ExitDeadline, Metadata, SpotWatch, WorkerPresence
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 from trainyard_trainer.use_cases import Trainer
 
@@ -38,26 +40,32 @@ def run(config: Config) -> int:
     child_command(config)  # a setting that is refused is refused before anything starts
     stop = Stop()
     on_stop_signals(stop.request, insist=False)
+    deadline = ExitDeadline(stop, SystemClock())
+    deadline.start()
     metadata = Metadata(config.imds_url)
-    instance_id = config.instance_id or metadata.instance_id()
-    watch = SpotWatch(metadata, stop.request) if instance_id else None
+    own = settings(config, metadata)
+    watch = SpotWatch(metadata, stop.request, every_seconds=config.spot_poll_seconds) if own.instance_id else None
     clients = AwsClients(config)
-    engine = make_engine(config.require_database(), service="trainer", pool_size=3)
-    trainer = Trainer(outside(config, clients, engine), settings(config, instance_id), stop)
-    log.info("trainer.ready", instance=instance_id)
+    # One connection each for the work, the lease and the worker's row, and one to spare.
+    engine = make_engine(config.require_database(), service="trainer", pool_size=4)
+    presence = WorkerPresence(PostgresAttendance(engine), own, stop)
+    trainer = Trainer(outside(config, clients, engine, presence), own, stop)
+    log.info("trainer.ready", worker=own.worker, instance=own.instance_id, instance_type=own.instance_type)
     if watch is not None:
         watch.start()
     try:
-        trainer.run()
+        with presence:
+            trainer.run()
     finally:
         if watch is not None:
             watch.close()
         clients.close()
         engine.dispose()
+        deadline.close()
     return 0
 
 
-def outside(config: Config, clients: AwsClients, engine: sa.Engine) -> Outside:
+def outside(config: Config, clients: AwsClients, engine: sa.Engine, presence: WorkerPresence) -> Outside:
     """Return the real collaborators."""
     setup = AwsSetup(clients, config)
     home = config.work_dir / "child"
@@ -68,7 +76,10 @@ def outside(config: Config, clients: AwsClients, engine: sa.Engine) -> Outside:
         snapshots=PostgresSnapshots(engine),
         blobs=S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure),
         fleet=Ec2Fleet(clients.ec2, config.env),
-        children=ChildProcesses(home, environment, child_command(config)),
+        children=ChildProcesses(
+            home, environment, child_command(config), memory=memory_limit(config.training_memory_mb)
+        ),
+        presence=presence,
         clock=SystemClock(),
     )
 
@@ -90,12 +101,15 @@ def child_command(config: Config) -> tuple[str, ...]:
     return (path, *arguments)
 
 
-def settings(config: Config, instance_id: str | None) -> TrainerSettings:
-    """Return who this trainer is."""
+def settings(config: Config, metadata: Metadata) -> TrainerSettings:
+    """Return who this trainer is; what no setting says is asked of the machine."""
+    instance_id = config.instance_id or metadata.instance_id()
     return TrainerSettings(
         worker=f"{socket.gethostname()}:{os.getpid()}",
         instance_id=instance_id,
+        instance_type=metadata.instance_type() if instance_id else None,
         work_dir=config.work_dir,
         lease_seconds=config.lease_seconds,
+        beat_seconds=config.beat_seconds or config.lease_seconds / 3,
         idle_seconds=config.idle_seconds,
     )

@@ -2,7 +2,9 @@
 
 It imports everything first and says ``{"stage": "ready"}``; then it waits for one line on standard input, the path of a
 run's directory (:mod:`trainyard_trainer.workdir`), does that job and ends. Standard output carries one JSON object per
-line: ``{"stage", "done", "total"}``. The exit code says how it ended (:mod:`trainyard_trainer.domain`).
+line: ``{"stage", "done", "total"}`` on the way, and ``{"trial": {...}}`` as soon as a trial is finished
+(:class:`trainyard.contracts.runs.Trial`), so that another process can go on from there. The exit code says how it ended
+(:mod:`trainyard_trainer.domain`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trainyard.clock import SystemClock
 from trainyard_trainer import workdir
@@ -25,10 +29,22 @@ from trainyard_trainer.domain import (
 )
 from trainyard_trainer.learning.train import train
 
+if TYPE_CHECKING:
+    from trainyard.contracts.runs import Trial
+
 
 def report(stage: str, done: int = 0, total: int = 0) -> None:
     """Tell the parent how far the work is."""
-    sys.stdout.write(json.dumps({"stage": stage, "done": done, "total": total}) + "\n")
+    _say({"stage": stage, "done": done, "total": total})
+
+
+def finished(trial: Trial) -> None:
+    """Tell the parent of a finished trial."""
+    _say({"trial": asdict(trial)})
+
+
+def _say(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
@@ -42,7 +58,7 @@ def main() -> int:
 def work(directory: Path) -> int:
     """Do the job in ``directory``; the reason of a failure is left in ``error.json``."""
     try:
-        train(directory, SystemClock(), report)
+        train(directory, SystemClock(), report, finished)
     except DataError as e:
         return _failed(directory, EXIT_DATA, str(e))
     except ParityError as e:

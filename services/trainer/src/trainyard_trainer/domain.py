@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.runs import MAX_ATTEMPTS
-from trainyard.errors import TrainyardError
+from trainyard.contracts.runs import MAX_ATTEMPTS, Trial
+from trainyard.errors import ServiceError, TrainyardError
+from trainyard.policy import Policy
 
-#: How a run fails -> whether another attempt may help. They stand in ``core.run.error_class``.
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.contracts.runs import Job
+
+#: How a run fails -> whether another attempt may help. They stand in ``core.run.error_class``, where the store itself
+#: writes one more: 'lost', a run whose worker fell silent.
 ERROR_CLASSES = {
     "oom": True,  # killed for its memory, or MemoryError
     "crash": True,  # an exception or signal that nobody foresaw
-    "timeout": True,  # longer than its budget and the grace
-    "transient": True,  # something outside did not answer for as long as the lease lasted
+    "timeout": True,  # longer than its budget and the grace, or than any run may take
+    "transient": True,  # something outside did not answer for as long as patience lasted
     "data": False,  # the rows allow no model
     "parity": False,  # the exported model does not answer as the trained one does
+    "poison": False,  # the request cannot be served at all: unreadable settings, a dataset that is gone
 }
 
 #: Exit codes of the training child.
@@ -23,12 +33,18 @@ EXIT_DATA = 65
 EXIT_PARITY = 66
 EXIT_MEMORY = 67
 EXIT_CRASH = 70
+#: Exit code of a trainer that was asked to stop and had not ended in time: something outside hung.
+EXIT_OVERDUE = 75
 
 _BY_EXIT = {EXIT_DATA: "data", EXIT_PARITY: "parity", EXIT_MEMORY: "oom"}
 _SIGKILL = 9
+#: What libraries say when an allocation is refused and they end the process themselves.
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Memory allocation", "out of memory")
 
 #: What a run may take beyond its budget before it is killed: reading files, refitting, testing, writing.
 GRACE_SECONDS = 60.0
+#: What no run may exceed: SQS hides a message for at most 12 h after it was received.
+MOST_RUN_SECONDS = 11 * 3600.0
 
 
 class DataError(TrainyardError):
@@ -62,12 +78,16 @@ class StoppedError(TrainyardError):
     """This trainer has to stop (SIGTERM or a spot notice); the request goes back unharmed."""
 
 
-def class_of_exit(code: int) -> str:
+def class_of_exit(code: int, last_words: str = "") -> str:
     """Return the error class of a child that ended with ``code`` (negative: minus the signal) on its own.
 
-    Nobody but the kernel's out-of-memory killer sends SIGKILL to a child that we did not kill.
+    Nobody but the kernel's out-of-memory killer sends SIGKILL to a child that we did not kill; and a library that ends
+    the process because an allocation was refused says so in its last words.
     """
-    return "oom" if code == -_SIGKILL else _BY_EXIT.get(code, "crash")
+    if code in _BY_EXIT:
+        return _BY_EXIT[code]
+    starved = code == -_SIGKILL or any(words in last_words for words in _OUT_OF_MEMORY)
+    return "oom" if starved else "crash"
 
 
 def worth_retrying(error_class: str, attempt: int) -> bool:
@@ -76,5 +96,43 @@ def worth_retrying(error_class: str, attempt: int) -> bool:
 
 
 def deadline_seconds(budget_seconds: float) -> float:
-    """Return how long a child may live: the budget, half of it again, and the grace."""
-    return budget_seconds * 1.5 + GRACE_SECONDS
+    """Return how long a child may live: the budget, half of it again, and the grace; never longer than any run may."""
+    return min(budget_seconds * 1.5 + GRACE_SECONDS, MOST_RUN_SECONDS)
+
+
+def policy_of(job: Job) -> Policy:
+    """Return the job's settings, read.
+
+    Raises:
+        RunFailedError: ``poison``: no trainer of this release can serve them.
+    """
+    try:
+        return Policy.from_dict(job.settings)
+    except ServiceError as e:
+        wrong = "; ".join(f"{p.column}: expected {p.expected}, got {p.got}" for p in e.details)
+        raise RunFailedError("poison", f"the settings of the request cannot be served: {wrong or e.message}") from e
+
+
+def trial_of(said: Mapping[str, Any]) -> Trial | None:
+    """Return the finished trial that a child reports, or None when it is not one that could be stored."""
+    number, family, seconds = said.get("number"), said.get("family"), said.get("seconds")
+    params, metrics = said.get("params"), said.get("metrics")
+    if not isinstance(number, int) or not isinstance(family, str) or not isinstance(seconds, int | float):
+        return None
+    if not isinstance(params, dict) or not isinstance(metrics, dict):
+        return None
+    figures = [seconds, *metrics.values()]
+    if not all(isinstance(figure, int | float) and math.isfinite(figure) for figure in figures):
+        return None
+    return Trial(number, family, params, metrics, float(seconds), chosen=False)
+
+
+def idle_for_good(depth: int, suited: int, others: int) -> bool:
+    """Tell whether a trainer may leave: an empty queue alone proves nothing.
+
+    Args:
+        depth: messages in the queue, seen or not.
+        suited: open requests that this trainer could serve.
+        others: open requests that wait for other machines, each with a message that only passes by here.
+    """
+    return suited == 0 and depth <= others

@@ -1,164 +1,34 @@
-"""What the trainer touches beside queue, database and blobs: child processes, and the instance metadata service."""
+"""What the trainer touches around its work: the instance metadata service, its worker row, and its own end."""
 
 from __future__ import annotations
 
-import collections
-import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainyard import logs
-from trainyard.processes import bound
+from trainyard.errors import TransientError
+from trainyard_trainer.domain import EXIT_OVERDUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from trainyard.clock import Clock
+    from trainyard.contracts.workers import Attendance
+    from trainyard_trainer.ports import Stop, TrainerSettings
 
 log = logs.get(__name__)
 
-CHILD = (sys.executable, "-I", "-m", "trainyard_trainer.child")
-_KEPT_LINES = 40
-_MOST_LINE_CHARS = 4_000
-_END_SECONDS = 10.0
+_END_SECONDS = 5.0
 _TOKEN_SECONDS = 300
 _IMDS_TIMEOUT_SECONDS = 1.0
-
-
-def child_environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """Return all that a training child gets of the world: no credentials, no addresses.
-
-    One thread each: OpenMP threads that wait for one another spin, which costs a shared machine a factor of ten, and
-    sums over threads are not reproducible.
-    """
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(home), "TMPDIR": str(home), **threads, **more}
-
-
-class ChildProcess:
-    """One training process: started, waiting for its job on standard input."""
-
-    def __init__(self, command: Sequence[str], home: Path, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            bound(command, parent=os.getpid(), number=signal.SIGKILL),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(environment),
-            cwd=home,
-            start_new_session=True,  # Ctrl-C is the parent's to deal with
-            text=True,
-            errors="replace",
-        )
-        self._progress: dict[str, Any] | None = None
-        self._words: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
-        self._readers = [
-            self._read(self._process.stdout, self._take_progress),
-            self._read(self._process.stderr, self._words.append),
-        ]
-
-    def alive(self) -> bool:
-        """Tell whether it runs."""
-        return self._process.poll() is None
-
-    def begin(self, directory: Path) -> None:
-        """Write the path of its job; a child that has died already shows in :meth:`wait`."""
-        stdin = self._process.stdin
-        if stdin is None:
-            return
-        try:
-            stdin.write(f"{directory}\n")
-            stdin.close()
-        except BrokenPipeError:
-            log.warning("child.died_waiting", pid=self._process.pid)
-
-    def wait(self, seconds: float) -> int | None:
-        """Return the exit code, or None when it still runs after ``seconds``."""
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def progress(self) -> Mapping[str, Any] | None:
-        """Return what it last said, once."""
-        progress, self._progress = self._progress, None
-        return progress
-
-    def kill(self) -> None:
-        """End it at once, and let go of its pipes."""
-        if self.alive():
-            self._process.kill()
-        self._process.wait(_END_SECONDS)
-        for reader in self._readers:
-            reader.join(_END_SECONDS)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                _close(pipe)
-
-    def last_words(self) -> str:
-        """Return the last lines of standard error."""
-        return "".join(self._words).strip()
-
-    def _read(self, pipe: IO[str] | None, take: Callable[[str], object]) -> threading.Thread:
-        def pump() -> None:
-            for line in iter(lambda: pipe.readline(_MOST_LINE_CHARS), "") if pipe is not None else ():
-                take(line)
-
-        thread = threading.Thread(target=pump, name="child-output", daemon=True)
-        thread.start()
-        return thread
-
-    def _take_progress(self, line: str) -> None:
-        try:
-            said = json.loads(line)
-        except ValueError:
-            self._words.append(line)  # a library that talks
-            return
-        if isinstance(said, dict):
-            self._progress = {"stage": str(said.get("stage")), "done": said.get("done"), "total": said.get("total")}
-
-
-def _close(pipe: IO[str]) -> None:
-    try:
-        pipe.close()
-    except BrokenPipeError:
-        log.info("child.unread_job")
-
-
-class ChildProcesses:
-    """Keeps one child started ahead of its job, so that a job does not wait for imports."""
-
-    def __init__(self, home: Path, environment: Mapping[str, str], command: Sequence[str] = CHILD) -> None:
-        self._home = home
-        self._environment = environment
-        self._command = command
-        self._waiting: ChildProcess | None = None
-
-    def warm(self) -> None:
-        """Start one if none waits."""
-        if self._waiting is None or not self._waiting.alive():
-            self.close()
-            self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._waiting = ChildProcess(self._command, self._home, self._environment)
-
-    def take(self) -> ChildProcess:
-        """Return the one that waits, or a new one."""
-        self.warm()
-        child, self._waiting = self._waiting, None
-        if child is None:
-            raise RuntimeError("no training process could be started")
-        return child
-
-    def close(self) -> None:
-        """End the one that waits."""
-        if self._waiting is not None:
-            self._waiting.kill()
-            self._waiting = None
+#: A trainer that was asked to stop is gone within 30 s, whatever hangs.
+_MOST_STOPPING_SECONDS = 28.0
+_LOOK_SECONDS = 0.5
+_SEEN_EVERY_SECONDS = 5.0
 
 
 class Metadata:
@@ -172,6 +42,10 @@ class Metadata:
     def instance_id(self) -> str | None:
         """Return this machine's instance id, or None."""
         return self._read("latest/meta-data/instance-id")
+
+    def instance_type(self) -> str | None:
+        """Return what this machine is, or None."""
+        return self._read("latest/meta-data/instance-type")
 
     def interruption(self) -> str | None:
         """Return the spot notice (JSON text), or None while there is none."""
@@ -219,3 +93,110 @@ class SpotWatch:
                 log.warning("spot.notice", notice=notice)
                 self._notify("spot notice")
                 return
+
+
+class ExitDeadline:
+    """A thread that ends the process when the wish to stop has not been fulfilled in time.
+
+    Nothing is lost by it: the training process ends with its parent, and a request that could not be handed back is
+    taken over when its lease runs out.
+    """
+
+    def __init__(
+        self,
+        stop: Stop,
+        clock: Clock,
+        *,
+        seconds: float = _MOST_STOPPING_SECONDS,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._stop = stop
+        self._clock = clock
+        self._seconds = seconds
+        self._end = end
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="exit-deadline", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching: the process ends by itself."""
+        self._over.set()
+        self._thread.join(_END_SECONDS)
+
+    def _watch(self) -> None:
+        asked: float | None = None
+        while not self._over.wait(_LOOK_SECONDS):
+            if self._stop.reason is None:
+                continue
+            now = self._clock.monotonic()
+            asked = now if asked is None else asked
+            if now - asked >= self._seconds:
+                log.error("trainer.overdue", reason=self._stop.reason, seconds=self._seconds)
+                self._end(EXIT_OVERDUE)
+                return
+
+
+class WorkerPresence:
+    """A thread that keeps this trainer's row among the workers fresh: every few seconds, and at once after a change.
+
+    Entered, it writes; left, it notes the end. A database that is away costs freshness, nothing else.
+    """
+
+    def __init__(self, attendance: Attendance, settings: TrainerSettings, stop: Stop) -> None:
+        self._attendance = attendance
+        self._settings = settings
+        self._stop = stop
+        self._request_id: str | None = None
+        self._woken = threading.Event()
+        self._over = False
+        self._thread = threading.Thread(target=self._write_on, name="presence", daemon=True)
+
+    def __enter__(self) -> WorkerPresence:
+        """Begin to write."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write the last word."""
+        self._over = True
+        self._woken.set()
+        self._thread.join(_END_SECONDS)
+
+    def busy(self, request_id: str) -> None:
+        """Say that it works on a request."""
+        self._request_id = request_id
+        self._woken.set()
+
+    def idle(self) -> None:
+        """Say that it waits for a request."""
+        self._request_id = None
+        self._woken.set()
+
+    def _write_on(self) -> None:
+        well = True
+        while True:
+            over = self._over
+            try:
+                self._write(over=over)
+                well = True
+            except TransientError as e:
+                if well:
+                    log.warning("presence.not_written", reason=str(e))
+                well = False
+            if over:
+                return
+            self._woken.wait(_SEEN_EVERY_SECONDS)
+            self._woken.clear()
+
+    def _write(self, *, over: bool) -> None:
+        settings, request_id = self._settings, self._request_id
+        if over:
+            self._attendance.ended(settings.worker)
+            return
+        state = "stopping" if self._stop.reason else "busy" if request_id else "idle"
+        self._attendance.seen(settings.worker, settings.instance_id, settings.instance_type, state, request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,36 +16,52 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.contracts.queue import Queue
-    from trainyard.contracts.runs import Lease, Runs
+    from trainyard.contracts.runs import Lease, Runs, Trial
 
 log = logs.get(__name__)
 
-#: Longest time between two renewals: a wish to cancel is seen this soon.
-_MOST_SECONDS = 5.0
+#: Beats without success after which the work must stop: whoever claims the request next must not find us at it.
+_MISSED_BEATS = 2
+_JOIN_SECONDS = 5.0
 
 
 class LeaseKeeper:
-    """Beats while it is entered. ``lost``: stop at once, it is not ours; ``cancelled``: somebody wants it stopped.
+    """Beats while it is entered; every beat renews lease and invisibility by the same constant, counted from now.
 
-    The lease is given up when it could not be renewed for two thirds of its length: by then its end is near, and
-    whoever claims it next must not find us at work. That the queue has forgotten the message (an emulator that was
-    restarted, a stale receipt) costs nothing: the database says whose request it is.
+    While the work goes on this thread alone talks to the database, finished trials included: the thread that watches
+    the training process never waits for a database that hangs, and sees by the clock that the lease is :attr:`lost`.
+
+    That the queue has forgotten the message (an emulator that was restarted, a purge, a second delivery that made the
+    receipt stale) is no reason to stop: the database has just said whose request it is, and it is the judge. If the
+    run ends badly it leaves a fresh message behind, and if it dies the scheduler sends one.
     """
 
     def __init__(
-        self, runs: Runs, queue: Queue, lease: Lease, receipt: str, *, lease_seconds: int, clock: Clock
+        self,
+        runs: Runs,
+        queue: Queue,
+        lease: Lease,
+        receipt: str,
+        *,
+        lease_seconds: int,
+        beat_seconds: float,
+        clock: Clock,
     ) -> None:
         self._runs = runs
         self._queue = queue
         self._lease = lease
         self._receipt = receipt
         self._seconds = lease_seconds
+        self._every = beat_seconds
         self._clock = clock
-        self._renewed = self._hidden = clock.monotonic()
+        self._renewed = clock.monotonic()
+        self._refused = False
         self._progress: Mapping[str, Any] | None = None
-        self._ended = threading.Event()
+        self._trials: collections.deque[Trial] = collections.deque()
+        self._storing = threading.Lock()
+        self._woken = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._beat_on, name="lease", daemon=True)
-        self.lost = False
         self.cancelled = False
 
     def __enter__(self) -> LeaseKeeper:
@@ -55,42 +72,78 @@ class LeaseKeeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop beating."""
-        self._ended.set()
-        self._thread.join(self._seconds)
+        """Stop beating; a beat that hangs meanwhile can do no harm, its fence is refused."""
+        self._ended = True
+        self._woken.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    # --- what the run sees ---
+
+    @property
+    def lost(self) -> str:
+        """Why the work must stop at once, '' while it need not: ``zombie`` or ``lease_lost`` (see LeaseLostError)."""
+        if self._refused:
+            return "zombie"
+        return "lease_lost" if self._clock.monotonic() - self._renewed > _MISSED_BEATS * self._every else ""
+
+    @property
+    def over(self) -> bool:
+        """True when the lease has run out or been taken: from now on somebody else may claim the request."""
+        return self._refused or self._clock.monotonic() - self._renewed > self._seconds
 
     def report(self, progress: Mapping[str, Any]) -> None:
         """Give the next beat something to say about the run."""
         self._progress = progress
 
+    def keep(self, trial: Trial) -> None:
+        """Have a finished trial stored at once, or as soon as the database answers."""
+        self._trials.append(trial)
+        self._woken.set()
+
+    def store_trials(self) -> None:
+        """Store the trials that wait; those that the database does not take just now go on waiting."""
+        with self._storing:
+            try:
+                while self._trials:
+                    self._runs.keep_trial(self._lease, self._trials[0])
+                    self._trials.popleft()
+            except LeaseLostError:
+                self._refused = True
+            except TransientError as e:
+                log.warning("trial.not_stored", waiting=len(self._trials), reason=str(e))
+
+    # --- beating ---
+
     def beat(self) -> None:
-        """Renew once: the lease, and a third of its length after the last time, the message's invisibility."""
+        """Renew once: the lease, then the message's invisibility."""
         begun = self._clock.monotonic()
         progress, self._progress = self._progress, None
         try:
             self.cancelled = self._runs.beat(self._lease, lease_seconds=self._seconds, progress=progress)
             self._renewed = begun
         except LeaseLostError:
-            self.lost = True
+            self._refused = True
             return
         except TransientError as e:
+            self._progress = self._progress or progress
             log.warning("lease.not_renewed", reason=str(e))
-            self.lost = self._clock.monotonic() - self._renewed > self._seconds * 2 / 3
             return
-        if begun - self._hidden >= self._seconds / 3:
-            self._hide(begun)
-
-    def _hide(self, now: float) -> None:
         try:
             ours = self._queue.extend(self._receipt, self._seconds)  # the whole length from now, never more
         except TransientError as e:
             log.warning("message.not_hidden", reason=str(e))
             return
-        self._hidden = now
         if not ours:
             log.info("message.gone")
 
     def _beat_on(self) -> None:
-        every = min(self._seconds / 3, _MOST_SECONDS)
-        while not self.lost and not self._ended.wait(every):
-            self.beat()
+        last = self._clock.monotonic()
+        while not self._refused:
+            woken = self._woken.wait(max(0.0, self._every - (self._clock.monotonic() - last)))
+            self._woken.clear()
+            if self._ended:
+                return
+            self.store_trials()
+            if not woken or self._clock.monotonic() - last >= self._every:
+                last = self._clock.monotonic()
+                self.beat()

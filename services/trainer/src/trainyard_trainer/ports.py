@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from trainyard.clock import Clock
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrainingChild(Protocol):
-    """A process that trains (:class:`trainyard_trainer.edges.ChildProcess`)."""
+    """A process that trains (:class:`trainyard_trainer.children.ChildProcess`)."""
 
     def begin(self, directory: Path) -> None:
         """Give it its one job."""
@@ -32,8 +32,12 @@ class TrainingChild(Protocol):
         """Return what it last said about its work, if that is new."""
         ...
 
+    def trials(self) -> Sequence[Mapping[str, Any]]:
+        """Return the trials that it has reported finished since the last call, as it said them."""
+        ...
+
     def kill(self) -> None:
-        """End it at once, and wait for that."""
+        """End it and all that it has started at once, and wait for that."""
         ...
 
     def last_words(self) -> str:
@@ -42,7 +46,7 @@ class TrainingChild(Protocol):
 
 
 class Children(Protocol):
-    """Where children come from (:class:`trainyard_trainer.edges.ChildProcesses`)."""
+    """Where children come from (:class:`trainyard_trainer.children.ChildProcesses`)."""
 
     def warm(self) -> None:
         """See to it that one is started and waits for a job."""
@@ -57,8 +61,23 @@ class Children(Protocol):
         ...
 
 
+class Presence(Protocol):
+    """Who tells the others what this trainer does (:class:`trainyard_trainer.edges.WorkerPresence`)."""
+
+    def busy(self, request_id: str) -> None:
+        """It works on a request."""
+        ...
+
+    def idle(self) -> None:
+        """It waits for a request."""
+        ...
+
+
 class Stop:
-    """The wish that this trainer ends; set by a signal or a spot notice, looked at by the loop."""
+    """The wish that this trainer ends; set by a signal or a spot notice, looked at by whoever it concerns.
+
+    It is set inside signal handlers: it takes no lock and wakes nobody.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
@@ -74,8 +93,10 @@ class TrainerSettings:
 
     worker: str
     instance_id: str | None
+    instance_type: str | None
     work_dir: Path
     lease_seconds: int
+    beat_seconds: float
     idle_seconds: float
     wait_seconds: int = 2
 
@@ -90,4 +111,5 @@ class Outside:
     blobs: BlobStore
     fleet: Fleet
     children: Children
+    presence: Presence
     clock: Clock

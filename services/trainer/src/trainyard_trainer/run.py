@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
-from trainyard.alias_object import artifact_key
-from trainyard.contracts.blobs import BlobExistsError, BlobMissingError
-from trainyard.contracts.runs import LeaseLostError, NewVersion, Published, Trial
-from trainyard.crashpoints import crashpoint
-from trainyard.errors import ServiceError, TransientError
+from trainyard.contracts.blobs import BlobMissingError
+from trainyard.crashpoints import crashpoint, step
+from trainyard.errors import ServiceError
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import (
     EXIT_DONE,
     BlockedError,
-    CancelledError,
     RunFailedError,
-    StoppedError,
     class_of_exit,
     deadline_seconds,
+    policy_of,
+    trial_of,
 )
+from trainyard_trainer.guard import Guard
+from trainyard_trainer.publication import Publication
 from trainyard_trainer.selfcheck import verified_artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from trainyard.clock import Clock
-    from trainyard.contracts.runs import Job
+    from trainyard.contracts.runs import Job, Published
+    from trainyard.policy import Policy
     from trainyard.snapshot import Snapshot
     from trainyard_trainer.lease import LeaseKeeper
-    from trainyard_trainer.ports import Outside, Stop, TrainerSettings
+    from trainyard_trainer.ports import Outside, Stop, TrainerSettings, TrainingChild
 
 log = logs.get(__name__)
-_Answer = TypeVar("_Answer")
 
-_LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.2, 2.0
 _LOOK_SECONDS = 0.1
-#: How long a run insists on something outside that does not answer, while its lease lives.
-_PATIENCE_SECONDS = 600.0
-
-
-def pause(clock: Clock) -> None:
-    """Wait a moment before something outside is asked again."""
-    clock.sleep(random.uniform(_LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS))  # noqa: S311 - jitter
 
 
 class Run:
@@ -54,10 +44,11 @@ class Run:
     def __init__(self, outside: Outside, settings: TrainerSettings, stop: Stop, job: Job, keeper: LeaseKeeper) -> None:
         self._out = outside
         self._settings = settings
-        self._stop = stop
         self._job = job
         self._keeper = keeper
         self._clock = outside.clock
+        self.guard = Guard(keeper, stop, outside.clock)
+        self._publication = Publication(outside, stop, job, self.guard)
 
     def execute(self) -> Published:
         """Read, train, verify, store, publish.
@@ -68,32 +59,21 @@ class Run:
             CancelledError, StoppedError: it was asked to end; nothing is recorded yet.
             RunFailedError: there will be no version.
         """
+        policy = policy_of(self._job)
         with workdir.fresh(self._settings.work_dir) as directory:
             described = self._prepare(directory)
-            crashpoint("K20")
-            self._train(directory)
+            self._train(directory, policy)
             crashpoint("K21")
             report = workdir.read_json(directory, workdir.REPORT)
             crashpoint("K22")
             data = verified_artifact(directory, described)
             crashpoint("K23")
-            version = self._store(data, report, described)
-            return self._publish(version)
+            version = self._publication.store(data, report, described)
+            return self._publication.publish(version)
 
     def _prepare(self, directory: Path) -> dict[str, Any]:
         """Fill the run's directory; return what job.json says."""
-
-        def watch(rows: int) -> None:
-            self._keeper.report({"stage": "reading", "done": rows, "total": 0})
-            self.check()
-
-        watch(0)
-        try:
-            snapshot = self.insist(
-                lambda: self._out.snapshots.read(self._job.dataset_id, self._job.upto_seq, progress=watch)
-            )
-        except ServiceError as e:
-            raise RunFailedError("data", e.message) from e
+        snapshot = self._read()
         self._look_for_test_rows(snapshot)
         described = {
             "model": self._job.model,
@@ -106,9 +86,27 @@ class Run:
             "snapshot": workdir.write_snapshot(directory, snapshot),
             "champion_version": None if self._job.champion is None else self._job.champion.version,
             "champion_note": self._fetch_champion(directory),
+            "trials": [asdict(trial) for trial in self._job.trials],
         }
         workdir.write_json(directory, workdir.JOB, described)
         return described
+
+    def _read(self) -> Snapshot:
+        """Read the rows; a run that must end learns it between two chunks."""
+
+        def watch(rows: int) -> None:
+            self._keeper.report({"stage": "reading", "done": rows, "total": 0})
+            self.guard.check()
+
+        def read() -> Snapshot:
+            with step("K20"):
+                return self._out.snapshots.read(self._job.dataset_id, self._job.upto_seq, progress=watch)
+
+        watch(0)
+        try:
+            return self.guard.work(read)
+        except ServiceError as e:
+            raise RunFailedError("poison" if e.code == "unknown_dataset" else "data", e.message) from e
 
     def _look_for_test_rows(self, snapshot: Snapshot) -> None:
         """Refuse to train what could not be tested: under the time rule only rows that no version has seen can test."""
@@ -125,7 +123,7 @@ class Run:
             f"version {champion.version} cannot be compared with: its artifact %s; treated as if there were no champion"
         )
         try:
-            blob = self.insist(lambda: self._out.blobs.get(champion.artifact_key))
+            blob = self.guard.work(lambda: self._out.blobs.get(champion.artifact_key))
         except BlobMissingError:
             return note % "is missing"
         if hashlib.sha256(blob.data).hexdigest() != champion.sha256:
@@ -133,113 +131,38 @@ class Run:
         (directory / workdir.CHAMPION).write_bytes(blob.data)
         return ""
 
-    def _train(self, directory: Path) -> None:
-        """Let a child do the job, and end it when it must not go on."""
-        deadline = self._clock.monotonic() + deadline_seconds(float(self._job.settings["budget_seconds"]))
+    def _train(self, directory: Path, policy: Policy) -> None:
+        """Let a child do the job, and end it when it must not go on; what it has finished is stored in any case."""
+        deadline = self._clock.monotonic() + deadline_seconds(policy.budget_seconds)
         child = self._out.children.take()
         try:
             child.begin(directory)
             while (code := child.wait(_LOOK_SECONDS)) is None:
-                self.check()
-                progress = child.progress()
-                if progress is not None:
-                    self._keeper.report(progress)
+                self.guard.check()
+                self._listen(child)
                 if self._clock.monotonic() > deadline:
                     raise RunFailedError("timeout", "the run took longer than its budget and the grace allow")
         finally:
             child.kill()
+            self._listen(child)
+            self._keeper.store_trials()
         if code == EXIT_DONE:
             return
+        last_words = child.last_words()
         try:
             message = str(workdir.read_json(directory, workdir.ERROR)["message"])
         except FileNotFoundError:
-            message = f"the training process ended with {code}: {child.last_words()[-2_000:]}"
-        raise RunFailedError(class_of_exit(code), message)
+            message = f"the training process ended with {code}: {last_words[-2_000:]}"
+        raise RunFailedError(class_of_exit(code, last_words), message)
 
-    # --- storing and publishing ---
-
-    def _store(self, data: bytes, report: Mapping[str, Any], described: Mapping[str, Any]) -> NewVersion:
-        """Write the artifact under its hash; the same bytes may be there from an attempt that was cut short."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        key = artifact_key(self._job.model, sha256)
-
-        def put() -> None:
-            crashpoint("K24")
-            try:
-                self._out.blobs.put(key, data, only_if_absent=True)
-            except BlobExistsError:
-                found = self._out.blobs.get(key).data
-                if hashlib.sha256(found).hexdigest() != sha256:
-                    raise RunFailedError("crash", f"another object stands under the key {key}") from None
-
-        self.insist(put)
-        crashpoint("K25")
-        return NewVersion(
-            artifact_key=key,
-            sha256=sha256,
-            size_bytes=len(data),
-            snapshot_rows=described["rows"],
-            snapshot_hash=described["snapshot"]["sha256"],
-            holdout=report["holdout"],
-            metrics=report["metrics"],
-            gate=report["gate"],
-            passed=report["passed"],
-            trials=[Trial(**trial) for trial in report["trials"]],
-        )
-
-    def _publish(self, version: NewVersion) -> Published:
-        """Publish; when the answer is lost, look whether it happened before trying again."""
-        deadline = self._clock.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return self._out.runs.publish(self._job.lease, version, compared_with=self._job.champion)
-            except (TransientError, LeaseLostError) as failure:
-                found = self._look_up()
-                if found is not None and found.run_id == self._job.lease.run_id:
-                    return found
-                if isinstance(failure, LeaseLostError) or self._keeper.lost:
-                    raise LeaseLostError("the lease was lost before the version could be published") from failure
-                if self._clock.monotonic() > deadline:
-                    raise RunFailedError("transient", f"publishing did not work out: {failure}") from failure
-                pause(self._clock)
-
-    def _look_up(self) -> Published | None:
-        """Return what came of the request, asking for as long as a lease lasts."""
-        deadline = self._clock.monotonic() + self._settings.lease_seconds
-        while True:
-            try:
-                return self._out.runs.published(self._job.lease.request_id)
-            except TransientError as e:
-                if self._clock.monotonic() > deadline:
-                    raise LeaseLostError(f"the database did not say what came of the request: {e}") from e
-                pause(self._clock)
-
-    # --- small help ---
-
-    def check(self) -> None:
-        """Raise what ends the run early."""
-        if self._keeper.lost:
-            raise LeaseLostError("the lease could not be renewed")
-        if self._keeper.cancelled:
-            raise CancelledError("cancelled on request")
-        if self._stop.reason:
-            raise StoppedError(self._stop.reason)
-
-    def insist(self, call: Callable[[], _Answer]) -> _Answer:
-        """Call until it works, while the lease lives and patience lasts.
-
-        Raises:
-            LeaseLostError: the lease ran out first.
-            RunFailedError: ``transient``: patience ran out first.
-        """
-        deadline = self._clock.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return call()
-            except TransientError as e:
-                log.warning("run.outage", reason=str(e))
-                if self._keeper.lost:
-                    raise LeaseLostError("the lease ran out while something outside did not answer") from e
-                if self._clock.monotonic() > deadline:
-                    raise RunFailedError("transient", str(e)) from e
-            pause(self._clock)
+    def _listen(self, child: TrainingChild) -> None:
+        """Pass on what the child says: how far it is, and what it has finished."""
+        progress = child.progress()
+        if progress is not None:
+            self._keeper.report(progress)
+        for said in child.trials():
+            trial = trial_of(said)
+            if trial is None:
+                log.warning("trial.unreadable", said=str(said)[:200])
+            else:
+                self._keeper.keep(trial)

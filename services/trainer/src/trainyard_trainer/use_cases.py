@@ -1,8 +1,10 @@
-"""The worker: take a message, claim its request, run it, publish what came of it, take the next.
+"""The worker: take a message, claim a request, run it, publish what came of it, take the next.
 
-The database is the truth, a message only a pointer. What becomes of the message follows from what became of the
-request: settled, or handed back with a fresh message -> delete; held by somebody else -> hide; unreadable -> leave it,
-the queue moves it to its dead letters; we lost it -> leave it, it is not ours.
+The database is the truth, a message only a ticket: it lets a worker claim the most urgent request that suits it, be it
+another than the one that the message names. What becomes of the message follows from what became of the claim:
+settled, or handed back with a fresh message -> delete; held by somebody else -> hide; for other machines -> delete,
+a fresh one was posted; unreadable or of another environment -> leave it, the queue moves it to its dead letters;
+we lost the request -> leave it, it is not ours.
 """
 
 from __future__ import annotations
@@ -13,17 +15,25 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.contracts.runs import LeaseLostError
-from trainyard.crashpoints import crashpoint
+from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import MessageError, TransientError
 from trainyard.messages import TrainingRequest, decode
 from trainyard_trainer import workdir
-from trainyard_trainer.domain import BlockedError, CancelledError, RunFailedError, StoppedError, worth_retrying
+from trainyard_trainer.domain import (
+    BlockedError,
+    CancelledError,
+    RunFailedError,
+    StoppedError,
+    idle_for_good,
+    worth_retrying,
+)
+from trainyard_trainer.guard import pause
 from trainyard_trainer.lease import LeaseKeeper
-from trainyard_trainer.run import Run, pause
+from trainyard_trainer.run import Run
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Received
-    from trainyard.contracts.runs import Job
+    from trainyard.contracts.runs import Claim, Job
     from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 
 log = logs.get(__name__)
@@ -49,6 +59,7 @@ class Trainer:
         try:
             while not self._stop.reason:
                 try:
+                    crashpoint("K30")
                     self._out.children.warm()
                     if self.step():
                         idle_since = self._clock.monotonic()
@@ -63,64 +74,94 @@ class Trainer:
             self._out.children.close()
 
     def step(self) -> bool:
-        """Wait for a message and deal with it; return whether there was one."""
+        """Wait for a message and deal with it; return whether it concerned this worker."""
         received = self._out.queue.receive(
             limit=1, wait_seconds=self._settings.wait_seconds, visibility_seconds=self._settings.lease_seconds
         )
         for message in received:
             crashpoint("K17")
-            self.handle(message)
-        return bool(received)
+            return self.handle(message)
+        return False
 
     def nothing_left(self) -> bool:
-        """Tell whether queue and database agree that there is no work, taken or not: an empty queue proves nothing."""
-        return self._out.queue.depth().total == 0 and self._out.runs.open_requests() == 0
+        """Tell whether queue and database agree that there is no work for this worker, taken or not.
 
-    def handle(self, message: Received) -> None:
-        """Settle one message."""
+        A request that comes in between is not lost: its row keeps the fleet's desired size at one or more.
+        """
+        suited = self._out.runs.open_requests(self._settings.instance_type)
+        others = self._out.runs.open_requests() - suited
+        return idle_for_good(self._out.queue.depth().total, suited, others)
+
+    def handle(self, message: Received) -> bool:
+        """Settle one message; return whether it concerned this worker."""
         if self._stop.reason:
             self._out.queue.extend(message.receipt, 0)
-            return
+            return False
         request_id = _request_of(message)
         if request_id is None:
-            return
+            return True
         crashpoint("K18")
         settings = self._settings
-        claim = self._out.runs.claim(
-            request_id, worker=settings.worker, instance_id=settings.instance_id, lease_seconds=settings.lease_seconds
-        )
-        crashpoint("K19")
-        if claim.job is not None:
-            with logs.bound(request_id=request_id, run_id=claim.job.lease.run_id, model=claim.job.model):
-                self._serve(claim.job, message.receipt)
-        elif claim.outcome == "held":
+        with step("K19"):
+            claim = self._out.runs.claim(
+                request_id,
+                worker=settings.worker,
+                instance_id=settings.instance_id,
+                instance_type=settings.instance_type,
+                lease_seconds=settings.lease_seconds,
+            )
+        if claim.job is None:
+            return self._pass_on(claim, request_id, message.receipt)
+        lease = claim.job.lease
+        with logs.bound(request_id=lease.request_id, run_id=lease.run_id, model=claim.job.model):
+            self._serve(claim.job, message.receipt)
+        return True
+
+    def _pass_on(self, claim: Claim, request_id: str, receipt: str) -> bool:
+        """Do with a message what follows from a claim that took nothing; return whether it concerned this worker."""
+        if claim.outcome == "held":
             log.info("request.held", request_id=request_id, seconds_left=claim.seconds_left)
-            self._out.queue.extend(message.receipt, math.ceil(claim.seconds_left) + 1)
+            self._out.queue.extend(receipt, math.ceil(claim.seconds_left) + 1)
         elif claim.outcome == "settled":
             log.info("request.settled", request_id=request_id, state=claim.state)
-            self._out.queue.delete(message.receipt)
+            self._delete(receipt)
+        elif claim.outcome == "unsuited":
+            log.info("request.unsuited", request_id=request_id, instance_type=self._settings.instance_type)
+            self._delete(receipt)
+            return False
         else:
             log.warning("request.unknown", request_id=request_id)  # left: perhaps another environment's
+        return True
 
     # --- one claimed request ---
 
     def _serve(self, job: Job, receipt: str) -> None:
         """Run the job and settle it, whatever happens."""
-        log.info("run.started", attempt=job.attempt, upto_seq=job.upto_seq)
-        out, seconds = self._out, self._settings.lease_seconds
-        keeper = LeaseKeeper(out.runs, out.queue, job.lease, receipt, lease_seconds=seconds, clock=self._clock)
-        with keeper:
-            try:
-                self._settle(job, Run(out, self._settings, self._stop, job, keeper))
-            except (LeaseLostError, RunFailedError) as e:
-                # Not ours any more, or its end could not be recorded: the lease runs out, and the message comes again.
-                log.warning("run.abandoned", reason=str(e))
-                return
+        log.info("run.started", attempt=job.attempt, upto_seq=job.upto_seq, trials=len(job.trials))
+        out, settings = self._out, self._settings
+        keeper = LeaseKeeper(
+            out.runs,
+            out.queue,
+            job.lease,
+            receipt,
+            lease_seconds=settings.lease_seconds,
+            beat_seconds=settings.beat_seconds,
+            clock=self._clock,
+        )
+        out.presence.busy(job.lease.request_id)
         try:
-            out.queue.delete(receipt)
-        except TransientError as e:
-            log.warning("message.not_deleted", reason=str(e))  # it comes again and finds the request settled
-        crashpoint("K29")
+            with keeper:
+                self._settle(job, Run(out, settings, self._stop, job, keeper))
+        except LeaseLostError as e:
+            # Not ours any more: nothing was published, and the message is whoever holds the request now's.
+            log.warning("run.abandoned", code=e.code, reason=str(e))
+        except RunFailedError as e:
+            # Its end could not be recorded: the lease runs out, and the message comes again.
+            log.warning("run.abandoned", code="not_recorded", reason=str(e))
+        else:
+            self._delete(receipt)
+        finally:
+            out.presence.idle()
 
     def _settle(self, job: Job, run: Run) -> None:
         """Execute the run; record its end.
@@ -129,7 +170,7 @@ class Trainer:
             LeaseLostError: the request is somebody else's now.
             RunFailedError: the database did not take the record of its end.
         """
-        runs, lease = self._out.runs, job.lease
+        runs, lease, settle = self._out.runs, job.lease, run.guard.settle
         try:
             published = run.execute()
             log.info("version.published", version=published.version, promoted=published.promoted, why=published.words)
@@ -137,17 +178,19 @@ class Trainer:
             raise
         except CancelledError:
             log.info("run.cancelled")
-            run.insist(lambda: runs.cancel(lease))
+            settle(lambda: runs.cancel(lease))
         except BlockedError as e:
             why = str(e)
             log.info("run.blocked", reason=why)
-            run.insist(lambda: runs.block(lease, reason=why))
+            settle(lambda: runs.block(lease, reason=why))
         except StoppedError as e:
             reason = str(e)
             log.info("run.released", reason=reason)
-            run.insist(lambda: runs.release(lease, reason=reason))
+            settle(lambda: runs.release(lease, reason=reason))
         except RunFailedError as e:
             self._record_failure(job, run, e)
+        except TransientError as e:
+            self._record_failure(job, run, RunFailedError("transient", str(e)))
         except Exception as e:  # noqa: BLE001 - one request must never end the loop for all others
             log.error("run.crashed", error=e)  # noqa: TRY400 - the logger takes the exception as a field
             self._record_failure(job, run, RunFailedError("crash", f"{type(e).__name__}: {e}"))
@@ -156,18 +199,26 @@ class Trainer:
         again = worth_retrying(failure.error_class, job.attempt)
         log.warning("run.failed", error_class=failure.error_class, reason=failure.message, again=again)
         record = self._out.runs.retry if again else self._out.runs.fail
-        run.insist(lambda: record(job.lease, error_class=failure.error_class, error=failure.message))
+        run.guard.settle(lambda: record(job.lease, error_class=failure.error_class, error=failure.message))
+
+    def _delete(self, receipt: str) -> None:
+        """Delete a message whose request is settled; one that stays comes again and is deleted then."""
+        try:
+            with step("K29"):
+                self._out.queue.delete(receipt)
+        except TransientError as e:
+            log.warning("message.not_deleted", reason=str(e))
 
     def _end_instance(self) -> None:
         """Give the machine back; the process ends in any case."""
         instance_id = self._settings.instance_id
         log.info("trainer.idle", instance=instance_id)
-        crashpoint("K31")
         if instance_id is None:
             return
         for _ in range(_END_ATTEMPTS):
             try:
-                self._out.fleet.terminate([instance_id])
+                with step("K31"):
+                    self._out.fleet.terminate([instance_id])
             except TransientError as e:
                 log.warning("instance.not_ended", instance=instance_id, reason=str(e))
                 pause(self._clock)

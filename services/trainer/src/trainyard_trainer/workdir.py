@@ -1,9 +1,10 @@
 """The private directory of one run: what the parent gives the training child, and what the child leaves.
 
-``job.json`` says what to do; ``seq``, ``first_seq``, ``unit`` and one file for each column hold the snapshot as .npy
-(never pickled); ``c<i>.json`` holds the levels of a text column; ``champion.msgpack`` is the model to beat, if there is
-one. The child leaves ``artifact.msgpack``, ``report.json``, ``check.npy`` (what its model answered to the first test
-rows) and ``check_rows.npy`` (which rows those are), or ``error.json``.
+``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` and one file
+for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the levels of a text column;
+``champion.msgpack`` is the model to beat, if there is one. The child leaves ``artifact.msgpack``, ``report.json``,
+``check.npy`` (what its model answered to the first test rows) and ``check_rows.npy`` (which rows those are), or
+``error.json``.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard.durations import seconds_of
 from trainyard.errors import ConfigError
 from trainyard_client.cli import address, exits
 from trainyard_client.cli.exits import Exit
@@ -30,6 +31,7 @@ _HINTS = {
     "unknown_model": "list the models with: trainyard model list",
     "unknown_version": "list the versions with: trainyard versions {name}",
     "unknown_run": "list the runs with: trainyard runs",
+    "unknown_request": "list the training requests with: trainyard requests",
     "unknown_alias": "list the aliases with: trainyard alias list {name}",
     "unknown_key": "list the keys with: trainyard key list",
     "no_model": "a first version is in work, if trainyard runs {name} shows one; else: trainyard train {name} --wait",
@@ -38,6 +40,19 @@ _HINTS = {
     "unavailable": "repeat in a moment; see what is wrong with: trainyard status",
     "not_json": "check the address in --url or TRAINYARD_URL",
 }
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, written as ``90``, ``90s``, ``1.5m``, ``2h`` or ``7d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        seconds = seconds_of(value)
+        if seconds is None or seconds < 0:
+            self.fail(f"{value!r} is not a duration such as 90s, 5m, 1h or 7d", param, ctx)
+        return seconds
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainyard_client.cli.frame import command
-from trainyard_client.cli.models import show_gate
+from trainyard_client.cli.runs import show_gate
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:

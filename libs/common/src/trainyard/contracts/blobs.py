@@ -9,6 +9,7 @@ from trainyard.errors import TrainyardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
 
 class BlobMissingError(TrainyardError):
@@ -29,11 +30,12 @@ class Blob:
 
 @dataclass(frozen=True)
 class BlobInfo:
-    """An object without its bytes. ``size`` in bytes."""
+    """An object without its bytes. ``size`` in bytes; ``modified_at`` (UTC, aware) by the clock of the store."""
 
     key: str
     size: int
     etag: str
+    modified_at: datetime
 
 
 class BlobStore(Protocol):

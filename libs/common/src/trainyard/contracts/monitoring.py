@@ -1,4 +1,4 @@
-"""What watching a served model has found: alarms, each raised once for a window and a detector."""
+"""Watching a served model: the windows of its predictions, what they showed, and the alarms, each raised once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
 DETECTORS = ("drift", "quality")
+#: What a window showed. Suspect: an effect that has not persisted yet.
+OUTCOMES = ("steady", "suspect", "alarm", "not_enough_data")
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,67 @@ class Alarm:
     outcome: str | None
 
 
+@dataclass(frozen=True)
+class Span:
+    """The place of a window among the predictions of one version.
+
+    Attributes:
+        window_id: a function of version and place, the same for whoever cuts it.
+        number: 0, 1, 2 ... within the version.
+        cut: ``rows``: the predictions at the places ``after_seq`` < seq <= ``last_seq`` of the log;
+            ``time``: those made from ``began_at`` to before ``ended_at``.
+        rows: how many predictions it had when it was cut.
+    """
+
+    window_id: str
+    version: int
+    number: int
+    cut: str
+    after_seq: int
+    last_seq: int
+    began_at: datetime
+    ended_at: datetime
+    rows: int
+
+
+@dataclass(frozen=True)
+class WindowRecord:
+    """What a detector found in a window: one of :data:`OUTCOMES`, and the numbers behind it."""
+
+    detector: str
+    span: Span
+    outcome: str
+    report: Mapping[str, Any]
+    closed_at: datetime
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a version is held against: the profile of its fitted rows (None: made before there were any), and the
+    metrics on its hold-out.
+    """
+
+    profile: Mapping[str, Any] | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A prediction's output with its latest label; ``has_label`` tells a null label from none."""
+
+    output: Mapping[str, Any]
+    has_label: bool
+    label: Any
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The alarms of a model that asked for a training: how many in 24 hours, and seconds since the latest."""
+
+    today: int
+    since_last: float | None
+
+
 class Alarms(Protocol):
     """The alarms, inside one transaction."""
 
@@ -35,4 +98,101 @@ class Alarms(Protocol):
 
     def settle(self, ids: Sequence[int], *, outcome: str, request_id: str | None) -> None:
         """Note what came of these: a request, or the reason why there is none."""
+        ...
+
+    def add(
+        self,
+        model_id: int,
+        detector: str,
+        window_id: str,
+        *,
+        reason: str,
+        numbers: Mapping[str, Any],
+        held: str | None,
+    ) -> bool:
+        """Raise an alarm for a stored window; ``held`` settles it at once. False: the window has raised its own."""
+        ...
+
+    def spent(self, model_id: int) -> Spent:
+        """Return what the model's alarms have asked for; held ones do not count."""
+        ...
+
+    def page(self, model_id: int, limit: int) -> list[Alarm]:
+        """Return the newest alarms, newest first."""
+        ...
+
+
+class Monitoring(Protocol):
+    """The windows, inside one transaction. All times are the database's."""
+
+    def hold(self, model_id: int) -> int | None:
+        """Hold the model's watch to the end of the transaction; return the feedback looked at so far.
+
+        None: somebody else holds it at this moment.
+        """
+        ...
+
+    def advance(self, model_id: int, feedback_seq: int) -> None:
+        """Note that the feedback up to this place has been looked at."""
+        ...
+
+    def versions(self, model_id: int, limit: int) -> list[int]:
+        """Return the newest versions that an alias points to or ever pointed to, newest first."""
+        ...
+
+    def reference(self, model_id: int, version: int) -> Reference:
+        """Return what the version is held against."""
+        ...
+
+    def recent(self, model_id: int, detector: str, limit: int, *, version: int | None = None) -> list[WindowRecord]:
+        """Return the newest windows, of all versions or of one, newest first."""
+        ...
+
+    def cut_rows(self, model_id: int, version: int, last: Span | None, rows: int) -> Span | None:
+        """Return the place of the next ``rows`` predictions behind ``last``; None: there are not so many yet."""
+        ...
+
+    def cut_time(self, model_id: int, version: int, last: Span | None, seconds: float, late: float) -> Span | None:
+        """Return the next whole multiple of ``seconds`` with a prediction; None: none has been over for ``late``."""
+        ...
+
+    def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
+        """Yield the inputs of the span's predictions; of more than ``most`` an even choice."""
+        ...
+
+    def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
+        """Yield the span's predictions in the order of the log, each with its latest label."""
+        ...
+
+    def feedback_upto(self, after: int, limit: int) -> int:
+        """Return the place of the last of the next ``limit`` labels; ``after`` when there are none."""
+        ...
+
+    def waiting_labels(self, limit: int) -> int:
+        """Return how many of the newest ``limit`` labels, of all models, are of predictions not (yet) in the log."""
+        ...
+
+    def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
+        """Return the windows whose predictions got labels at the places ``after`` < seq <= ``upto``."""
+        ...
+
+    def due(self, model_id: int, limit: int) -> list[Span]:
+        """Return quality windows whose time has come to be looked at again."""
+        ...
+
+    def age(self, span: Span) -> float:
+        """Return the seconds since the span ended."""
+        ...
+
+    def put(
+        self,
+        model_id: int,
+        detector: str,
+        span: Span,
+        *,
+        outcome: str,
+        report: Mapping[str, Any],
+        again_in: float | None = None,
+    ) -> None:
+        """Store what was found, in the place of what was there; ``again_in`` seconds from now it is due again."""
         ...

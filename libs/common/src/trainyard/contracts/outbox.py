@@ -24,14 +24,18 @@ class Waiting:
 class Outbox(Protocol):
     """The outbox inside one transaction."""
 
-    def post(self, queue: str, message: Message) -> None:
-        """Add a message; it is sent after the transaction's COMMIT, at least once."""
+    def post(self, queue: str, message: Message, *, delay_seconds: int = 0) -> None:
+        """Add a message; it is sent after the transaction's COMMIT, at least once.
+
+        No reader sees it before ``delay_seconds`` (0 to 900) have passed since the queue took it.
+        """
         ...
 
-    def take(self, limit: int) -> list[Waiting]:
-        """Return the oldest waiting messages of each queue, at most ``limit`` of it, that no other transaction has.
+    def take(self, limit: int, *, hold_seconds: float) -> list[Waiting]:
+        """Return the oldest waiting messages of each queue, at most ``limit`` of it, that nobody else has taken.
 
-        They are ours until the end of this one.
+        They are ours for ``hold_seconds``: to be sent outside the transaction, then marked or given back. Whoever takes
+        them and dies loses them to the next after that time.
         """
         ...
 
@@ -39,8 +43,16 @@ class Outbox(Protocol):
         """Note that a queue has these."""
         ...
 
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Let these be taken again now: their queue did not accept them."""
+        ...
+
     def waiting(self, queue: str) -> list[Outgoing]:
         """Return what still waits for ``queue``, taken or not."""
+        ...
+
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest message has waited; 0 when none does."""
         ...
 
     def forget_sent(self, *, older_than_seconds: float) -> int:

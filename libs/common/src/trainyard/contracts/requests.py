@@ -15,11 +15,20 @@ if TYPE_CHECKING:
 OPEN_STATES = ("queued", "running")
 #: Requests whose snapshot counts as used up: their rows are not new any more.
 COUNTED_STATES = ("queued", "running", "done", "blocked_by_data")
+STATES = ("queued", "running", "done", "failed", "cancelled", "blocked_by_data")
+#: ``requested_by`` of the requests that policies make; people's carry the id of an API key.
+POLICY_ACTOR = "policy"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One evaluation of a policy, worth keeping because its answer or its numbers were new."""
+    """Evaluations of a policy in a row that gave the same answer.
+
+    Attributes:
+        numbers: those of the last one.
+        at, last_at: when the first and the last were made.
+        times: how many there were.
+    """
 
     id: int
     fired: bool
@@ -27,6 +36,51 @@ class Decision:
     numbers: Mapping[str, Any]
     request_id: str | None
     at: datetime
+    times: int
+    last_at: datetime
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The newest request that ended without using its rows up.
+
+    Attributes:
+        state: 'failed' or 'cancelled'.
+        at: when it ended.
+        in_a_row: how many ended so since the last one that did not.
+    """
+
+    state: str
+    upto_seq: int
+    at: datetime
+    in_a_row: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a model stands: what its policy is held against. All times are of the database's clock.
+
+    Attributes:
+        last_seq: the newest committed row of the dataset.
+        used_seq: the newest row of any request that was neither failed nor cancelled; 0 at first.
+        trained_rows: rows of the newest trained snapshot, None before the first version.
+        new_labels: predictions that were labelled since the last request that counts; None when it was not asked for.
+        counted_at: when the last request that ended as done or blocked was made; at first, when the model was.
+        asked_at: when the policy made its last request, whatever came of it.
+        cron_upto: cron times up to here have been answered.
+        open_request: the id of the model's newest open request.
+    """
+
+    now: datetime
+    last_seq: int
+    used_seq: int
+    trained_rows: int | None
+    new_labels: int | None
+    counted_at: datetime
+    asked_at: datetime | None
+    cron_upto: datetime
+    open_request: str | None
+    refused: Refused | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +107,9 @@ class RequestRecord:
         priority: the higher is taken first.
         instance_types: where it may run, best first; empty: wherever a trainer is.
         spot: whether spot capacity may serve it; None: as the environment's setting says.
+        error_class: of the last attempt that failed: transient, data, poison, oom, crash, timeout or lost.
+        outcome: why it is in its state, in words; of each terminal state, else of the last failed attempt, if any.
+        version: what came of it.
     """
 
     id: str
@@ -69,6 +126,8 @@ class RequestRecord:
     cancel_requested: bool
     error_class: str | None
     error: str | None
+    outcome: str | None
+    version: int | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -109,6 +168,52 @@ class OpenRequest:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """A run, as far as it explains its request; ``seconds`` is how long it took, or has taken so far."""
+
+    run_id: str
+    attempt: int
+    state: str
+    worker: str
+    error_class: str | None
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a request stands among all others; seconds by the clock of the database.
+
+    Attributes:
+        waited: since it was made.
+        ahead: waiting requests that are more urgent.
+        waiting: requests that nobody works on, this one included.
+        running: requests that somebody works on.
+        holder: who works on it, or did last.
+        lease_left: until its lease runs out, negative since it has; None without one.
+        sent_ago: since its message was last sent, None when it never was.
+        unsent: its message waits in the outbox.
+        mean_seconds: what the model's last trainings took, else those of all models; None before the first.
+        refusal, refused_ago: the last answer of the cloud that there is no capacity, if nothing was launched since.
+        attempts: its runs, oldest first.
+    """
+
+    waited: float
+    ahead: int
+    waiting: int
+    running: int
+    holder: str | None
+    lease_left: float | None
+    send_count: int
+    sent_ago: float | None
+    unsent: bool
+    mean_seconds: float | None
+    refusal: str | None
+    refused_ago: float | None
+    attempts: Sequence[Attempt]
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One attempt to serve a request; ``progress`` and ``trials`` are JSON as the trainer wrote them."""
 
@@ -122,6 +227,7 @@ class RunRecord:
     progress: Mapping[str, Any]
     started_at: datetime
     ended_at: datetime | None
+    error_class: str | None
     error: str | None
     trials: Sequence[Mapping[str, Any]]
     version: int | None
@@ -130,14 +236,22 @@ class RunRecord:
 class Requests(Protocol):
     """Decisions, requests and runs; every method belongs to the transaction of its ``Records``."""
 
-    def latest_decision(self, model_id: int) -> Decision | None:
-        """Return the newest decision."""
+    def standing(self, model_id: int, *, labels: bool) -> Standing:
+        """Return where the model stands; counting new labels costs more the more there are: only if ``labels``."""
+        ...
+
+    def cron_answered(self, model_id: int) -> None:
+        """Note that no cron time up to now is due any more."""
         ...
 
     def decide(
         self, model_id: int, *, fired: bool, reason: str, numbers: Mapping[str, Any], request_id: str | None
     ) -> None:
         """Append a decision."""
+        ...
+
+    def decide_again(self, model_id: int, *, reason: str, numbers: Mapping[str, Any]) -> bool:
+        """Count one more evaluation that did not fire if the newest decision says the same; tell whether it does."""
         ...
 
     def decisions(self, model_id: int, limit: int, before: int | None) -> list[Decision]:
@@ -160,12 +274,27 @@ class Requests(Protocol):
         """Return the request with the highest snapshot among those in ``states``."""
         ...
 
-    def page(self, model_id: int, limit: int, before: str | None) -> list[RequestRecord]:
-        """Return requests, newest first, from behind the request ``before``."""
+    def page(
+        self, limit: int, before: str | None, *, model_id: int | None = None, state: str | None = None
+    ) -> list[RequestRecord]:
+        """Return requests, newest first, from behind the request ``before``; of one model or state, or of all."""
         ...
 
-    def cancel(self, request_id: str, *, at_once: bool) -> None:
-        """Cancel at once, or ask the trainer that holds it."""
+    def page_texts(
+        self, limit: int, before: str | None, *, model_id: int | None = None, state: str | None = None
+    ) -> list[tuple[str, str]]:
+        """Return the same page as pairs of id and JSON object: the fields of the record by name, times ISO 8601 in UTC.
+
+        For long lists: no record is made, the objects are passed on as they are.
+        """
+        ...
+
+    def position(self, request_id: str) -> Position:
+        """Return where an existing request stands."""
+        ...
+
+    def cancel(self, request_id: str, *, at_once: bool, why: str) -> None:
+        """Cancel at once, and keep ``why``; or ask the trainer that holds it."""
         ...
 
     def cancel_queued(self, model_id: int) -> list[str]:
@@ -174,6 +303,18 @@ class Requests(Protocol):
 
     def open_requests(self) -> list[OpenRequest]:
         """Return all open requests, oldest first."""
+        ...
+
+    def neglected(self, *, silent_seconds: float, sent_before: float | None) -> list[OpenRequest]:
+        """Return open requests that nobody holds and whose message may be lost, oldest first.
+
+        Those that were never sent, or not within ``silent_seconds``, or not since the Unix time ``sent_before``, or not
+        since their holder's lease ran out.
+        """
+        ...
+
+    def any_open(self) -> bool:
+        """Tell whether there is an open request."""
         ...
 
     def sent(self, request_ids: Sequence[str]) -> None:

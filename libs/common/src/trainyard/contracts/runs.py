@@ -17,10 +17,20 @@ if TYPE_CHECKING:
 
 #: Attempts that a request is worth; those that were handed back uncounted do not count.
 MAX_ATTEMPTS = 3
+#: For how long a message rests that points to a request for other machines, before another worker looks at it.
+UNSUITED_SECONDS = 10
 
 
 class LeaseLostError(TrainyardError):
-    """The request is no longer held under this fence; nothing was written."""
+    """The request is no longer held; nothing was written.
+
+    ``code`` says how that is known: ``zombie`` (the database refused the fence: somebody else has the request, or it
+    is settled) or ``lease_lost`` (the holder itself could not renew the lease in time).
+    """
+
+    def __init__(self, message: str, code: str = "zombie") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,8 @@ class Job:
 
     ``known_seq`` is the highest ``upto_seq`` of all versions of the model and ``known_version`` the newest version that
     has it, both 0 when there is none. ``settings`` are those of the request row
-    (:meth:`trainyard.policy.Policy.settings`).
+    (:meth:`trainyard.policy.Policy.settings`), which nobody has checked. ``trials`` were finished by earlier runs of
+    this request on the same split of the same rows, by number.
     """
 
     lease: Lease
@@ -65,6 +76,7 @@ class Job:
     known_seq: int
     known_version: int
     trace_id: str | None
+    trials: Sequence[Trial] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,10 @@ class Claim:
     """The answer to a claim.
 
     Attributes:
-        outcome: ``claimed`` (``job`` is ours now), ``held`` (somebody else's for ``seconds_left``), ``settled``
-            (done, failed, cancelled or blocked by data, be it just now: ``state``), ``unknown`` (no such request).
+        outcome: ``claimed`` (``job`` is ours now, be it of another request than the named one), or what is true of the
+            named one when there is nothing to do for this worker: ``held`` (somebody else's for ``seconds_left``),
+            ``settled`` (done, failed, cancelled or blocked by data, be it just now: ``state``), ``unsuited`` (it waits
+            for other machines, and a fresh message was posted for it), ``unknown`` (no such request).
     """
 
     outcome: str
@@ -84,7 +98,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate inside a run. ``metrics`` are on the validation rows; ``seconds`` is what it cost."""
+    """One candidate inside a run, finished.
+
+    ``params`` hold all that it takes to fit it again (``length``: what early stopping found), ``metrics`` are on the
+    validation rows (``loss``: what the search minimises), ``seconds`` is what it cost.
+    """
 
     number: int
     family: str
@@ -96,7 +114,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """A version to be registered; its artifact is stored already. The mappings are JSON objects."""
+    """A version to be registered; its artifact is stored already. The mappings are JSON objects.
+
+    ``trials`` is the whole study, those of earlier runs included; ``profile`` sums up the rows that the version was
+    fitted on (:func:`trainyard.drift.profile_of`).
+    """
 
     artifact_key: str
     sha256: str
@@ -108,6 +130,7 @@ class NewVersion:
     gate: Mapping[str, Any]
     passed: bool
     trials: Sequence[Trial]
+    profile: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,11 +146,24 @@ class Published:
 class Runs(Protocol):
     """Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer."""
 
-    def claim(self, request_id: str, *, worker: str, instance_id: str | None, lease_seconds: float) -> Claim:
-        """Take the request if it is queued, or running with a lease that has run out (that run becomes 'lost').
+    def claim(
+        self,
+        request_id: str,
+        *,
+        worker: str,
+        instance_id: str | None,
+        instance_type: str | None,
+        lease_seconds: float,
+    ) -> Claim:
+        """Take the most urgent request that this worker can serve; a message is a ticket, not an address.
+
+        Claimable is what is queued, or running with a lease that has run out (that run becomes 'lost'). It suits when
+        it names no instance types, or the worker's, or when the worker has no type. Urgent is the highest priority,
+        then the request that the message names, then the oldest. Workers that claim at once never get the same one.
 
         A request of a deleted model, or one that was asked to be cancelled, becomes 'cancelled' instead; one that has
-        used up :data:`MAX_ATTEMPTS` becomes 'failed'.
+        used up :data:`MAX_ATTEMPTS` becomes 'failed'; and the next is looked at. A message that names no request of
+        ours is no ticket.
         """
         ...
 
@@ -135,6 +171,14 @@ class Runs(Protocol):
         """Renew the lease from now on, note the progress, and return whether cancelling was asked for.
 
         ``progress`` is ``{"stage", "done", "total", "message"}``.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def keep_trial(self, lease: Lease, trial: Trial) -> None:
+        """Store a finished trial of the run; storing it again changes nothing.
 
         Raises:
             LeaseLostError: it is not ours any more.
@@ -197,8 +241,8 @@ class Runs(Protocol):
         """Return what came of the request, or None when it has no version (yet)."""
         ...
 
-    def open_requests(self) -> int:
-        """Return how many requests of all models are queued or running."""
+    def open_requests(self, instance_type: str | None = None) -> int:
+        """Return how many requests of all models are queued or running; with a type only those that suit it."""
         ...
 
 

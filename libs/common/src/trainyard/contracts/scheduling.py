@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.answers import Answers
     from trainyard.contracts.api_keys import ApiKeys
     from trainyard.contracts.launches import Launches
-    from trainyard.contracts.monitoring import Alarms
+    from trainyard.contracts.monitoring import Alarms, Monitoring
     from trainyard.contracts.outbox import Outbox
     from trainyard.contracts.registry import Models, Versions
     from trainyard.contracts.requests import Requests
@@ -102,6 +102,7 @@ class Records(Protocol):
     journal: Journal
     predictions: ScoredLog
     alarms: Alarms
+    monitoring: Monitoring
 
 
 class Store(Protocol):

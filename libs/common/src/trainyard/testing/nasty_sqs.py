@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from trainyard.testing.guard import only_in_tests
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -35,6 +37,9 @@ class Nastiness:
     """A received message is delivered once more, even after it was deleted."""
     reorder: float = 0.0
     """A received message is kept back until a later receive; the others are shuffled."""
+    delay: float = 0.0
+    """A sent message becomes visible up to ``delay_seconds`` (whole seconds, at least 1) later."""
+    delay_seconds: int = 3
     delay_delete: float = 0.0
     """A delete is confirmed at once and done ``delete_delay_seconds`` later."""
     delete_delay_seconds: float = 0.5
@@ -70,6 +75,7 @@ class NastySqs:
     """
 
     def __init__(self, upstream: str, nastiness: Nastiness | None = None, *, seed: int = 0) -> None:
+        only_in_tests("the nasty SQS")
         self.nastiness = nastiness or Nastiness()
         self.counts: Counter[str] = Counter()
         self._upstream = urlsplit(upstream)
@@ -139,6 +145,8 @@ class NastySqs:
             case "SendMessageBatch":
                 failed = [entry for entry in asked["Entries"] if self._strikes("fail_entries")]
                 return self._sent(asked, failed, forward)
+            case "SendMessage":
+                return forward(self._delayed(asked))
             case "ReceiveMessage":
                 return self._received(asked, forward)
             case "DeleteMessage" if self._strikes("delay_delete"):
@@ -155,7 +163,7 @@ class NastySqs:
     def _sent(
         self, asked: dict[str, Any], failed: list[dict[str, Any]], forward: Callable[[Mapping[str, Any]], _Reply]
     ) -> _Reply:
-        kept = [entry for entry in asked["Entries"] if entry not in failed]
+        kept = [self._delayed(entry) for entry in asked["Entries"] if entry not in failed]
         reply = forward({**asked, "Entries": kept}) if kept else _Reply(200, _JSON, b"{}")
         if not failed or reply.status != 200:
             return reply
@@ -165,6 +173,14 @@ class NastySqs:
             for entry in failed
         ]
         return reply.with_json({**content, "Failed": [*content.get("Failed", []), *refused]})
+
+    def _delayed(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message or an entry of a batch, perhaps with a delay; one that has a longer delay keeps it."""
+        if not self._strikes("delay"):
+            return message
+        with self._lock:
+            seconds = self._random.randint(1, self.nastiness.delay_seconds)
+        return {**message, "DelaySeconds": max(seconds, int(message.get("DelaySeconds", 0)))}
 
     def _received(self, asked: dict[str, Any], forward: Callable[[Mapping[str, Any]], _Reply]) -> _Reply:
         queue, limit = asked["QueueUrl"], int(asked.get("MaxNumberOfMessages", 1))
@@ -259,6 +275,11 @@ def _server(shim: NastySqs) -> ThreadingHTTPServer:
             self.send_header("Content-Length", length)
             self.end_headers()
             self.wfile.write(reply.body)
+
+        def handle_expect_100(self) -> bool:
+            going_on = super().handle_expect_100()
+            self.wfile.flush()  # else the client waits a second for the word that it may send its body
+            return going_on
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_request  # noqa: N815 - named by the library
 

@@ -13,6 +13,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from trainyard.testing.guard import only_in_tests
 from trainyard.testing.pgwire import Frames, is_commit
 from trainyard.testing.toxics import (
     Bandwidth,
@@ -39,6 +40,7 @@ class PgProxy:
     """``with PgProxy(server.port) as proxy`` listens on ``proxy.port``; ``seed`` fixes jitter and slices."""
 
     def __init__(self, upstream_port: int, *, upstream_host: str = "127.0.0.1", seed: int = 0) -> None:
+        only_in_tests("the Postgres proxy")
         self.port = 0
         self.random = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self.commits_dropped = 0

@@ -32,10 +32,12 @@ def binaries() -> Path:
 
 
 class PostgresServer:
-    """One server; :meth:`kill` and :meth:`start` again keep the port and what was committed."""
+    """One server; :meth:`kill` and :meth:`start` again keep the port and, if ``durable``, all that was committed."""
 
-    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+    def __init__(self, directory: Path, *, port: int | None = None, durable: bool = False) -> None:
         self._directory = directory
+        # A COMMIT that was answered is with the kernel then: it outlives the process, if not the machine.
+        self._settings = (*_SETTINGS, "synchronous_commit=on") if durable else _SETTINGS
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self.port = port or free_port()
@@ -63,7 +65,7 @@ class PostgresServer:
             )
             if made.returncode:
                 raise RuntimeError(f"initdb failed: {made.stderr.strip()}")
-        settings = [*_SETTINGS, "listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories="]
+        settings = [*self._settings, "listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories="]
         options = [word for setting in settings for word in ("-c", setting)]
         with (self._directory / "postgres.log").open("ab") as log:
             command = self._command("postgres", "-D", str(data), *options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainyard.crashpoints import step
 from trainyard.errors import Problem, ServiceError
 from trainyard_ingest.domain.labels import models_named, read_labels
 
@@ -31,4 +32,6 @@ class TakeFeedback:
         if unknown:
             problems = [Problem(row, "model", "a model that exists", name) for name, row in unknown.items()]
             raise ServiceError("unknown_model", f"there is no model '{next(iter(unknown))}'", problems[:100])
-        return self._log.give(read_labels(items, schemas), key_id=key_id, trace_id=trace_id, once=once)
+        labels = read_labels(items, schemas)
+        with step("K41"):
+            return self._log.give(labels, key_id=key_id, trace_id=trace_id, once=once)

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 #: Longest pause between two sends of a request that nobody takes.
 MAX_RESEND_SECONDS = 3600.0
+#: A queue tells when it was made in whole seconds: what was sent within one of them may have gone to the old one.
+QUEUE_AGE_SLACK_SECONDS = 1.0
 
 
 def resend_reason(request: OpenRequest, *, resend_seconds: float, queue_made_at: float | None) -> str | None:
@@ -22,7 +24,7 @@ def resend_reason(request: OpenRequest, *, resend_seconds: float, queue_made_at:
         return None
     if request.sent_at is None or request.sent_ago is None:
         return "it was never sent"
-    if queue_made_at is not None and request.sent_at < queue_made_at + 1.0:
+    if queue_made_at is not None and request.sent_at < queue_made_at + QUEUE_AGE_SLACK_SECONDS:
         return "the queue was made anew since"
     if (
         request.lease_ended_ago is not None
@@ -30,5 +32,9 @@ def resend_reason(request: OpenRequest, *, resend_seconds: float, queue_made_at:
         and request.lease_ended_ago < request.sent_ago
     ):
         return "its trainer's lease ran out"
-    pause = min(resend_seconds * 2.0 ** min(max(request.send_count - 1, 0), 30), MAX_RESEND_SECONDS)
-    return "nobody took it" if request.sent_ago >= pause else None
+    return "nobody took it" if request.sent_ago >= pause_seconds(request.send_count, resend_seconds) else None
+
+
+def pause_seconds(send_count: int, resend_seconds: float) -> float:
+    """Return how long after its last send a request that nobody takes is sent again."""
+    return min(resend_seconds * 2.0 ** min(max(send_count - 1, 0), 30), MAX_RESEND_SECONDS)

@@ -11,6 +11,7 @@ _WAKES = {
     "run.": (),
     "request.": ("fleet",),
     "fleet.": (),
+    "alarm.": ("policies",),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.alias_object import is_name
 from trainyard.errors import Problem, ServiceError
 from trainyard.policy import TASKS, Policy, invalid, policy_problems
+from trainyard_scheduler.domain.cron import cron_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +51,7 @@ def put_model(records: Records, name: str, body: Mapping[str, Any], by: By) -> t
     existing = records.models.get(name, lock=True)
     task = body.get("task", "auto" if existing is None else existing.task)
     problems = _label_problems(dataset, body["label"], task) + policy_problems(body.get("policy", {}), task=task)
+    problems = problems or _cron_problems(body.get("policy", {}))
     if problems:
         raise invalid(problems)
     if existing is not None:
@@ -85,6 +87,8 @@ def _changed(records: Records, model: ModelRecord, body: Mapping[str, Any], task
     policy = Policy.from_dict(body["policy"]) if "policy" in body else model.policy
     if policy != model.policy:
         records.models.change_policy(model.id, policy)
+        if policy.cron != model.policy.cron:  # its times count from now on
+            records.requests.cron_answered(model.id)
         _record(records, "changed", model.name, {"policy": policy.to_dict()}, by)
     return model_called(records, model.name)
 
@@ -107,6 +111,15 @@ def _check_shapes(name: str, body: Mapping[str, Any]) -> None:
         problems.append(Problem(None, "task", f"one of {', '.join(TASKS)}", repr(body["task"])[:120]))
     if problems:
         raise invalid([*problems, *policy_problems(body.get("policy", {}))])
+
+
+def _cron_problems(policy: Mapping[str, Any]) -> list[Problem]:
+    """Let the library that will read the expression have the last word on it."""
+    expression = policy.get("cron")
+    if expression is None:
+        return []
+    problem = cron_problem(expression)
+    return [] if problem is None else [Problem(None, "policy.cron", f"a time that comes ({problem})", expression[:120])]
 
 
 def _label_problems(dataset: DatasetView, label: str, task: str) -> list[Problem]:

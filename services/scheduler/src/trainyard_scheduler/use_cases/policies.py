@@ -1,4 +1,8 @@
-"""Evaluating policies: when rows arrived, and at every tick so that a lost message costs no more than that."""
+"""Evaluating policies: when rows arrived, and at every tick so that a lost message costs no more than that.
+
+Every evaluation is kept: equal answers in a row are one decision that counts them. A request is made under the model's
+lock and a unique index, so two schedulers, a clock that jumps or a storm of messages make one.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,22 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.alias_object import is_name
-from trainyard.contracts.requests import COUNTED_STATES, NewRequest
-from trainyard.crashpoints import crashpoint
-from trainyard.errors import MessageError
+from trainyard.contracts.requests import POLICY_ACTOR, NewRequest
+from trainyard.crashpoints import crashpoint, step
+from trainyard.errors import MessageError, TransientError
 from trainyard.messages import DataArrived, TrainingRequest, decode
-from trainyard_scheduler.domain.triggers import Refused, Situation, Verdict, evaluate
+from trainyard_scheduler.domain.triggers import ALARM_KEYS, Verdict, evaluate
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue, Received
     from trainyard.contracts.registry import ModelRecord
+    from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records, Store
 
-POLICY_ACTOR = "policy"
 _VISIBILITY_SECONDS = 30
+_BATCH = 10
+#: A storm of messages is read so far before the policies are evaluated, once for all of them.
+_MOST_MESSAGES = 1_000
 _log = logs.get(__name__)
 
 
@@ -27,7 +34,7 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
 
     A message that cannot be read is left alone: the queue moves it to its dead letters after five receives.
     """
-    received = queue.receive(limit=10, wait_seconds=wait_seconds, visibility_seconds=_VISIBILITY_SECONDS)
+    received = _receive(queue, wait_seconds)
     datasets: dict[str, None] = {}
     readable = []
     for message in received:
@@ -42,6 +49,17 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
     for message in readable:
         queue.delete(message.receipt)
     return len(received)
+
+
+def _receive(queue: Queue, wait_seconds: int) -> list[Received]:
+    """Wait for messages; when many come, take what else is there."""
+    found = queue.receive(limit=_BATCH, wait_seconds=wait_seconds, visibility_seconds=_VISIBILITY_SECONDS)
+    more = len(found) == _BATCH
+    while more and len(found) < _MOST_MESSAGES:
+        batch = queue.receive(limit=_BATCH, wait_seconds=0, visibility_seconds=_VISIBILITY_SECONDS)
+        found += batch
+        more = len(batch) == _BATCH
+    return found
 
 
 def _dataset_in(message: Received) -> str:
@@ -60,63 +78,45 @@ def evaluate_models(store: Store, *, dataset: str | None = None) -> int:
 
 
 def evaluate_model(store: Store, name: str) -> bool:
-    """Evaluate one policy; return whether it fired.
+    """Evaluate one policy and keep the answer; return whether it fired.
 
-    The first look takes no lock; only when there is something to write is the model locked and looked at again, so
-    that of two schedulers one writes and the other then finds nothing new.
+    The first look takes no lock and counts an answer that was given before; only when there is more to write is the
+    model locked and looked at again, so that of two schedulers one writes and the other then finds nothing new.
     """
     with store.begin() as records:
         model = records.models.get(name)
-        if model is None or not _is_news(records, model, _verdict(records, model)):
+        if model is None or _said_before(records, model, _verdict(records, model)):
             return False
-    with store.begin() as records:
+    with step("K12"), store.begin() as records:
         model = records.models.get(name, lock=True)
         if model is None:
             return False
         verdict = _verdict(records, model)
-        return _is_news(records, model, verdict) and _write(records, model, verdict)
+        return not _said_before(records, model, verdict) and _write(records, model, verdict)
 
 
 def _verdict(records: Records, model: ModelRecord) -> Verdict:
-    dataset = records.models.dataset(model.dataset)
-    used = records.requests.newest(model.id, COUNTED_STATES)
-    waiting = records.requests.open_for(model.id)
-    refused = records.requests.newest(model.id, ("failed", "cancelled"))
-    situation = Situation(
-        last_seq=0 if dataset is None else dataset.last_seq,
-        used_seq=0 if used is None else used.upto_seq,
-        open_request=None if waiting is None else waiting.id,
-        refused=None if refused is None else Refused(refused.state, refused.upto_seq),
-    )
-    return evaluate(model.policy.min_new_rows, situation)
+    standing = records.requests.standing(model.id, labels=model.policy.min_new_labels is not None)
+    alarms = records.alarms.open(model.id)
+    crashpoint("K10")
+    verdict = evaluate(model.policy, standing, alarms)
+    crashpoint("K11")
+    return verdict
 
 
-def _is_news(records: Records, model: ModelRecord, verdict: Verdict) -> bool:
-    latest = records.requests.latest_decision(model.id)
-    said = None if latest is None else (latest.fired, latest.reason, dict(latest.numbers))
-    return verdict.fired or said != (verdict.fired, verdict.reason, dict(verdict.numbers))
+def _said_before(records: Records, model: ModelRecord, verdict: Verdict) -> bool:
+    """Count the verdict if it says what the last one said and changes nothing else; tell whether it does."""
+    if verdict.settles:
+        return False
+    return records.requests.decide_again(model.id, reason=verdict.reason, numbers=verdict.numbers)
 
 
 def _write(records: Records, model: ModelRecord, verdict: Verdict) -> bool:
-    request = None
-    if verdict.fired:
-        request = records.requests.add(
-            NewRequest(
-                model_id=model.id,
-                reason="min_new_rows",
-                upto_seq=verdict.numbers["upto_seq"],
-                new_rows=verdict.new_rows,
-                settings=model.policy.settings(),
-                requested_by=POLICY_ACTOR,
-                trace_id=None,
-            )
-        )
-        if request is None:  # another road asked for the same snapshot a moment ago
-            return False
-        records.outbox.post("training", TrainingRequest(request.id))
-        payload = {"model": model.name, "reason": "min_new_rows", "upto_seq": request.upto_seq}
-        records.journal.announce("request.created", f"request/{request.id}", payload)
-        _log.info("policy.fired", model=model.name, request=request.id, new_rows=verdict.new_rows)
+    request = _request(records, model, verdict) if verdict.trigger is not None else None
+    for ident, outcome in verdict.unserved.items():
+        records.alarms.settle([ident], outcome=outcome, request_id=None)
+    if verdict.cron_answered:
+        records.requests.cron_answered(model.id)
     records.requests.decide(
         model.id,
         fired=verdict.fired,
@@ -124,5 +124,37 @@ def _write(records: Records, model: ModelRecord, verdict: Verdict) -> bool:
         numbers=verdict.numbers,
         request_id=None if request is None else request.id,
     )
-    crashpoint("K12")
     return verdict.fired
+
+
+def _request(records: Records, model: ModelRecord, verdict: Verdict) -> RequestRecord:
+    """Make the request that a verdict asks for, and let it answer the alarms behind it.
+
+    Raises:
+        TransientError: another road asked for the same snapshot a moment ago.
+    """
+    request = records.requests.add(
+        NewRequest(
+            model_id=model.id,
+            reason=str(verdict.trigger),
+            upto_seq=verdict.numbers["upto_seq"],
+            new_rows=verdict.new_rows,
+            settings=model.policy.settings(),
+            requested_by=POLICY_ACTOR,
+            trace_id=None,
+            priority=model.policy.priority,
+            instance_types=model.policy.instance_types,
+            spot=model.policy.spot,
+        )
+    )
+    if request is None:
+        raise TransientError(f"another request for the same rows of {model.name} was made just now")
+    records.outbox.post("training", TrainingRequest(request.id))
+    if verdict.served:
+        records.alarms.settle(verdict.served, outcome="training was requested", request_id=request.id)
+    if verdict.trigger in ALARM_KEYS.values():
+        crashpoint("K46")
+    payload = {"model": model.name, "reason": request.reason, "upto_seq": request.upto_seq}
+    records.journal.announce("request.created", f"request/{request.id}", payload)
+    _log.info("policy.fired", model=model.name, request=request.id, trigger=verdict.trigger, new_rows=verdict.new_rows)
+    return request

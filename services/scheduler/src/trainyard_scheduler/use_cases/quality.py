@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainyard import metrics
+from trainyard.contracts.monitoring import DETECTORS
+from trainyard.durations import in_words
 from trainyard.model import class_name
+from trainyard_scheduler.domain.scoring import scores_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from trainyard.contracts.scheduling import Answered
+    from trainyard.contracts.monitoring import Alarm, WindowRecord
+    from trainyard.contracts.registry import ModelRecord
+    from trainyard.contracts.scheduling import Answered, Records
 
 #: The newest predictions that one answer looks at.
 MOST_PREDICTIONS = 200_000
+#: Watched windows and alarms that one answer shows, and the newest labels that it counts the waiting ones of.
+_SHOWN = 20
+_MOST_LABELS = 10_000
 
 
 @dataclass
@@ -39,8 +47,10 @@ class _Window:
             self.labels.append(answered.label)
 
 
-def quality(answered: Iterable[Answered], *, since: datetime) -> list[dict[str, Any]]:
+def quality(answered: Iterable[Answered], *, since: datetime, confidence: float = 0.99) -> list[dict[str, Any]]:
     """Return one window for each version, newest version first, with the metrics of its labelled predictions.
+
+    ``intervals`` has the confidence interval of each metric that has one.
 
     Predictions from before ``since``, when the model was made, are those of a deleted model of the same name.
 
@@ -61,9 +71,70 @@ def quality(answered: Iterable[Answered], *, since: datetime) -> list[dict[str, 
             "from": window.began.isoformat(),
             "upto": window.ended.isoformat(),
             "metrics": _metrics(window),
+            "intervals": _intervals(window, confidence),
         }
         for version, window in sorted(windows.items(), reverse=True)
     ]
+
+
+def watched(records: Records, model: ModelRecord, windows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what watching the model has found so far, newest first, and what is missing to find more.
+
+    Args:
+        windows: of :func:`quality`.
+    """
+    room = records.monitoring
+    drift, live = (room.recent(model.id, detector, _SHOWN) for detector in DETECTORS)
+    return {
+        "drift": [_closed(one) for one in drift],
+        "live": [_closed(one) for one in live],
+        "alarms": [_alarm(one) for one in records.alarms.page(model.id, _SHOWN)],
+        "waiting_labels": room.waiting_labels(_MOST_LABELS),
+        "missing": _missing(records, model, windows, watched=bool(drift)),
+    }
+
+
+def _missing(records: Records, model: ModelRecord, windows: Sequence[Mapping[str, Any]], *, watched: bool) -> list[str]:
+    """Say what it takes to see drift and live quality."""
+    settings = model.policy.monitoring
+    if model.champion is None:
+        return ["no version serves yet: what is watched are the predictions of versions that do"]
+    found = []
+    if not watched and settings.window is None:
+        answered = next((one["predictions"] for one in windows if one["version"] == model.champion), 0)
+        found.append(f"no window is full: {answered:,} of {settings.window_rows:,} predictions of the champion")
+    elif not watched and settings.window is not None:
+        found.append(f"no window of {in_words(settings.window)} with predictions is over")
+    if records.monitoring.reference(model.id, model.champion).profile is None:
+        found.append("the champion was made without a profile of its rows: drift is seen from the next version on")
+    if not any(one["labels"] for one in windows):
+        found.append("no label has come for any prediction: quality needs feedback")
+    return found
+
+
+def _closed(window: WindowRecord) -> dict[str, Any]:
+    span = window.span
+    return {
+        "window": span.window_id,
+        "version": span.version,
+        "number": span.number,
+        "rows": span.rows,
+        "from": span.began_at.isoformat(),
+        "upto": span.ended_at.isoformat(),
+        "outcome": window.outcome,
+        **window.report,
+    }
+
+
+def _alarm(alarm: Alarm) -> dict[str, Any]:
+    return {**asdict(alarm), "raised_at": alarm.raised_at.isoformat()}
+
+
+def _intervals(window: _Window, confidence: float) -> dict[str, Any]:
+    scores = scores_of(window.outputs, window.labels)
+    return (
+        {} if scores is None else {name: asdict(one) for name, one in scores.intervals(confidence=confidence).items()}
+    )
 
 
 def _metrics(window: _Window) -> dict[str, float]:

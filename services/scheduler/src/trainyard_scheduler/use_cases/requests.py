@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.requests import COUNTED_STATES, NewRequest
+from trainyard.contracts.requests import NewRequest
 from trainyard.errors import Problem, ServiceError
 from trainyard.messages import TrainingRequest
-from trainyard.policy import Policy, invalid, policy_problems
+from trainyard.policy import RUN_KEYS, Policy, invalid, policy_problems
 from trainyard_scheduler.use_cases.models import model_called
 
 if TYPE_CHECKING:
@@ -19,40 +20,49 @@ if TYPE_CHECKING:
     from trainyard_scheduler.use_cases.answers import By
 
 
-def ask(records: Records, model_name: str, settings: object, by: By) -> tuple[bool, RequestRecord]:
+#: What a request may be given besides its settings; what it lacks comes from the policy.
+PLACE_KEYS = ("priority", "instance_types", "spot")
+_NO_PLACE: Mapping[str, Any] = MappingProxyType({})
+
+
+def ask(
+    records: Records, model_name: str, settings: object, by: By, *, place: Mapping[str, Any] = _NO_PLACE
+) -> tuple[bool, RequestRecord]:
     """Ask for a training on all rows there are; return whether the request is new, and the request.
 
-    A request that is open for the same rows is returned instead of a second one. ``settings`` replace those of the
-    model's policy, key by key.
+    A request that is open for the same rows is returned instead of a second one. ``settings`` and ``place`` (some of
+    :data:`PLACE_KEYS`) replace those of the model's policy, key by key.
 
     Raises:
         ServiceError: ``unknown_model``, ``invalid_model`` with every problem of the settings, or ``conflict`` while
             the dataset has no rows.
     """
     model = model_called(records, model_name, lock=True)
-    wanted = _settings(settings, model.policy, model.task)
-    dataset = records.models.dataset(model.dataset)
-    if dataset is None or dataset.last_seq == 0:
+    wanted = _wanted(settings, place, model.policy, model.task)
+    standing = records.requests.standing(model.id, labels=False)
+    if standing.last_seq == 0:
         raise ServiceError("conflict", f"dataset {model.dataset!r} has no rows yet: send some, then ask again")
-    waiting = records.requests.open_for(model.id, dataset.last_seq)
+    waiting = records.requests.open_for(model.id, standing.last_seq)
     if waiting is not None:
         return False, waiting
-    used = records.requests.newest(model.id, COUNTED_STATES)
     request = records.requests.add(
         NewRequest(
             model_id=model.id,
             reason="by_hand",
-            upto_seq=dataset.last_seq,
-            new_rows=max(dataset.last_seq - (0 if used is None else used.upto_seq), 0),
-            settings=wanted,
+            upto_seq=standing.last_seq,
+            new_rows=max(standing.last_seq - standing.used_seq, 0),
+            settings=wanted.settings(),
             requested_by=by.key_id,
             trace_id=by.trace_id,
+            priority=wanted.priority,
+            instance_types=wanted.instance_types,
+            spot=wanted.spot,
         )
     )
     if request is None:
         raise ServiceError("conflict", "another request for the same rows was made just now; ask again")
     records.outbox.post("training", TrainingRequest(request.id))
-    details = {"model": model.name, "reason": "by_hand", "upto_seq": request.upto_seq}
+    details = {"model": model.name, "reason": "by_hand", "upto_seq": request.upto_seq, "priority": request.priority}
     records.journal.announce("request.created", f"request/{request.id}", details)
     records.journal.audit(actor=by.key_id, action="request.create", subject=f"request/{request.id}", details=details)
     return True, request
@@ -83,10 +93,12 @@ def cancel(records: Records, request_id: str, by: By) -> RequestRecord:
         return request
     if not request.open:
         raise ServiceError("conflict", f"the request has ended already: it is {request.state!r}")
-    held = any(found.id == request.id and found.lease_live for found in records.requests.open_requests())
+    lease_left = records.requests.position(request.id).lease_left
+    held = request.state == "running" and lease_left is not None and lease_left >= 0
     if held and request.cancel_requested:
         return request
-    records.requests.cancel(request.id, at_once=not held)
+    why = "cancelled on request, while no trainer held it"
+    records.requests.cancel(request.id, at_once=not held, why=why)
     subject = f"request/{request.id}"
     details = {"model": request.model, "at_once": not held}
     records.journal.announce("request.cancelled", subject, details)
@@ -102,10 +114,16 @@ def is_uuid(text: str) -> bool:
         return False
 
 
-def _settings(given: object, policy: Policy, task: str) -> Mapping[str, Any]:
-    problems = policy_problems(given, task=task)
-    if isinstance(given, dict) and "min_new_rows" in given:
-        problems.append(Problem(None, "settings.min_new_rows", "a key of the policy only", "a setting of one request"))
-    if problems or not isinstance(given, dict):
+def _wanted(settings: object, place: Mapping[str, Any], policy: Policy, task: str) -> Policy:
+    """Return the policy with what this one request wants otherwise."""
+    problems = [*policy_problems(settings, task=task), *policy_problems(place)]
+    if isinstance(settings, dict):
+        known = set(Policy().to_dict()) - set(RUN_KEYS)
+        problems += [
+            Problem(None, f"settings.{name}", f"one of the keys {', '.join(RUN_KEYS)}", "a key of the policy only")
+            for name in settings
+            if name in known
+        ]
+    if problems or not isinstance(settings, dict):
         raise invalid(problems)
-    return Policy.from_dict(given, over=policy).settings()
+    return Policy.from_dict({**settings, **place}, over=policy)

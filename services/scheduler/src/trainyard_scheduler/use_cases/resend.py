@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.messages import TrainingRequest
-from trainyard_scheduler.domain.resending import resend_reason
+from trainyard_scheduler.domain.resending import QUEUE_AGE_SLACK_SECONDS, resend_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainyard.contracts.scheduling import Store
+    from trainyard.contracts.scheduling import Records, Store
 
 _log = logs.get(__name__)
 
@@ -20,6 +20,7 @@ class Reconciler:
     """Posts open requests to the outbox again when their message is lost, or may be.
 
     Args:
+        resend_seconds: first pause after a send that nobody took; it doubles with each send, up to an hour.
         queue_made_at: Unix time at which the training queue was made. It changes when an emulator that forgets was
             restarted; then everything that was sent before is sent again, whoever made the queue anew.
     """
@@ -37,20 +38,28 @@ class Reconciler:
             TransientError: the database or the queue service does not answer.
         """
         with self._store.begin() as records:
-            idle = not records.requests.open_requests()
-        if idle:
-            return 0
+            if not records.requests.any_open():
+                return 0
         made_at = self._queue_made_at()
         news = None if made_at == self._seen_queue else made_at
-        posted = 0
         with self._store.begin() as records:
-            waiting = {outgoing.body for outgoing in records.outbox.waiting("training")}
-            for request in records.requests.open_requests():
-                reason = resend_reason(request, resend_seconds=self._resend_seconds, queue_made_at=news)
-                message = TrainingRequest(request.id)
-                if reason is not None and message.outgoing().body not in waiting:
-                    records.outbox.post("training", message)
-                    posted += 1
-                    _log.info("request.sent_again", request=request.id, reason=reason, sends=request.send_count)
+            posted = self._post_again(records, news)
         self._seen_queue = made_at
+        return posted
+
+    def _post_again(self, records: Records, queue_made_at: float | None) -> int:
+        """Post what was neglected, unless its message waits in the outbox already."""
+        neglected = records.requests.neglected(
+            silent_seconds=self._resend_seconds,
+            sent_before=None if queue_made_at is None else queue_made_at + QUEUE_AGE_SLACK_SECONDS,
+        )
+        waiting = {outgoing.body for outgoing in records.outbox.waiting("training")} if neglected else set()
+        posted = 0
+        for request in neglected:
+            reason = resend_reason(request, resend_seconds=self._resend_seconds, queue_made_at=queue_made_at)
+            message = TrainingRequest(request.id)
+            if reason is not None and message.outgoing().body not in waiting:
+                records.outbox.post("training", message)
+                posted += 1
+                _log.info("request.sent_again", request=request.id, reason=reason, sends=request.send_count)
         return posted

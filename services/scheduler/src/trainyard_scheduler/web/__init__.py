@@ -17,7 +17,7 @@ def routes(services: Services) -> list[Route]:
     """Return every route of the scheduler."""
     return [
         *models.routes(services.store),
-        *requests.routes(services.store),
+        *requests.routes(services.store, fleet_max=services.fleet_max, resend_seconds=services.resend_seconds),
         *versions.routes(services.store),
         *keys.routes(services.store),
         *status.routes(services),

@@ -95,6 +95,14 @@ def optional_object(*, optional: Sequence[str]) -> dict[str, Any]:
     return read_object(optional=optional) if read_body().strip() else {}
 
 
+def flag_argument(name: str) -> bool:
+    """Return the query parameter ``name``, 'true' or 'false', false when it is not given; raises ``ServiceError``."""
+    value = request.args.get(name, "false")
+    if value not in {"true", "false"}:
+        raise bad_request(f"{name} must be true or false")
+    return value == "true"
+
+
 def reason_of(body: Mapping[str, Any]) -> str:
     """Return the reason that the body gives, empty when it gives none; raises ``ServiceError``."""
     reason = body.get("reason", "")

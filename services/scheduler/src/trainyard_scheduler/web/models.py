@@ -61,7 +61,9 @@ def routes(store: Store) -> list[Route]:
         with store.begin() as records:
             model = models.model_called(records, name)
             answered = records.predictions.answered(name, most=quality.MOST_PREDICTIONS)
-            return 200, {"windows": quality.quality(answered, since=model.created_at)}
+            confidence = model.policy.monitoring.confidence
+            windows = quality.quality(answered, since=model.created_at, confidence=confidence)
+            return 200, {"windows": windows, **quality.watched(records, model, windows)}
 
     one = "/v1/models/<name>"
     return [
@@ -70,5 +72,5 @@ def routes(store: Store) -> list[Route]:
         Route("PUT", one, put, "operate", "Create a model or change its policy", body=_MODEL),
         Route("DELETE", one, delete, "admin", "Delete a model; its records stay"),
         Route("GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first"),
-        Route("GET", f"{one}/quality", live_quality, "read", "Live metrics of each version"),
+        Route("GET", f"{one}/quality", live_quality, "read", "Live metrics, drift and alarms"),
     ]

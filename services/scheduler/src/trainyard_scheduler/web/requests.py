@@ -4,38 +4,60 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import request
+from flask import Response, request
 
 from trainyard.adapters.web import Route, page_arguments
+from trainyard.contracts.requests import STATES
 from trainyard.errors import ServiceError
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, requests
 from trainyard_scheduler.use_cases.answers import Outcome
-from trainyard_scheduler.web.common import asker, changed, optional_object, page, uuid_cursor
+from trainyard_scheduler.use_cases.explain import explained
+from trainyard_scheduler.web.common import asker, bad_request, changed, optional_object, page, uuid_cursor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainyard.contracts.scheduling import Records, Store
 
-_SETTINGS = {"type": "object", "additionalProperties": False, "properties": {"settings": {"type": "object"}}}
+_BODY = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "settings": {"type": "object"},
+        "priority": {"type": "integer", "minimum": -100, "maximum": 100},
+        "instance_types": {"type": "array", "items": {"type": "string"}},
+        "spot": {"type": ["boolean", "null"]},
+    },
+}
+#: Requests are listed in longer pages than other things: a backlog is looked at as a whole.
+_MOST_LISTED = 10_000
 
 
-def routes(store: Store) -> list[Route]:
+def routes(store: Store, *, fleet_max: int, resend_seconds: float) -> list[Route]:
     def ask(name: str) -> Any:
-        settings = optional_object(optional=("settings",)).get("settings", {})
+        body = optional_object(optional=("settings", *requests.PLACE_KEYS))
+        settings = body.pop("settings", {})
 
         def change(records: Records) -> Outcome:
-            created, record = requests.ask(records, name, settings, asker())
+            created, record = requests.ask(records, name, settings, asker(), place=body)
             return Outcome(201 if created else 200, views.request(record))
 
         return changed(store, change)
 
-    def listed(name: str) -> Any:
-        limit, cursor = page_arguments()
-        before = uuid_cursor(cursor)
+    def listed(name: str | None = None) -> Any:
+        limit, cursor = page_arguments(most=_MOST_LISTED)
+        before, state = uuid_cursor(cursor), request.args.get("state")
+        if state is not None and state not in STATES:
+            raise bad_request(f"state is one of {', '.join(STATES)}")
         with store.begin() as records:
-            model = models.model_called(records, name)
-            found = records.requests.page(model.id, limit + 1, before)
-        return 200, page(found, limit, views.request, lambda record: record.id)
+            model_id = None if name is None else models.model_called(records, name).id
+            found = records.requests.page_texts(limit + 1, before, model_id=model_id, state=state)
+        return _page_of_texts(found, limit)
+
+    def explain(request_id: str) -> Any:
+        with store.begin() as records:
+            return 200, explained(records, request_id, fleet_max=fleet_max, resend_seconds=resend_seconds)
 
     def shown(request_id: str) -> Any:
         with store.begin() as records:
@@ -65,10 +87,20 @@ def routes(store: Store) -> list[Route]:
 
     of_model, one = "/v1/models/<name>/requests", "/v1/requests/<request_id>"
     return [
-        Route("POST", of_model, ask, "operate", "Train now on all rows there are", body=_SETTINGS),
-        Route("GET", of_model, listed, "read", "Training requests, newest first"),
+        Route("POST", of_model, ask, "operate", "Train now on all rows there are", body=_BODY),
+        Route("GET", of_model, listed, "read", "A model's training requests, newest first; ?state= restricts"),
+        Route("GET", "/v1/requests", listed, "read", "All training requests, newest first; ?state= restricts"),
         Route("GET", one, shown, "read", "One training request"),
+        Route("GET", f"{one}/explain", explain, "read", "Why a request (or the request of a run) waits"),
         Route("POST", f"{one}/cancel", cancel, "operate", "Cancel a training request"),
         Route("GET", "/v1/runs", runs, "read", "Runs, newest first; ?model= restricts"),
         Route("GET", "/v1/runs/<run_id>", run, "read", "One run with its trials"),
     ]
+
+
+def _page_of_texts(found: Sequence[tuple[str, str]], limit: int) -> Response:
+    """Answer with objects that are JSON already, of which one more than ``limit`` was asked for."""
+    shown = found[:limit]
+    cursor = f'"{shown[-1][0]}"' if len(found) > limit else "null"
+    body = f'{{"items": [{", ".join(text for _, text in shown)}], "next_cursor": {cursor}}}'
+    return Response(body, mimetype="application/json")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
 from trainyard.adapters.web import Route, page_arguments
+from trainyard.doctor import EVERYTHING, Limits
 from trainyard_scheduler import views
-from trainyard_scheduler.web.common import number_cursor, page
+from trainyard_scheduler.web.common import flag_argument, number_cursor, page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ class Services:
     store: Store
     fleet: Fleet
     fleet_max: int
+    resend_seconds: float
     queues: Mapping[str, tuple[Queue, Queue]]
     doctor: Doctor
     events: EventStreams
@@ -64,8 +66,8 @@ def routes(services: Services) -> list[Route]:
         return 200, page(found, limit, views.audit, lambda record: record.id)
 
     def doctor() -> Any:
-        report = services.doctor.examine()
-        return 200, {"healthy": report.healthy, "checks": [asdict(check) for check in report.checks]}
+        everything = flag_argument("everything")
+        return 200, services.doctor.examine(EVERYTHING if everything else Limits()).as_dict()
 
     def events() -> Any:
         after = number_cursor(request.headers.get("Last-Event-ID"))

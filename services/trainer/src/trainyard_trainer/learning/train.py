@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from trainyard.contracts.runs import Trial
+from trainyard.drift import profile_of
 from trainyard.gate import judge
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, encode, with_golden
@@ -19,7 +21,7 @@ from trainyard_trainer.domain import DataError
 from trainyard_trainer.learning import champion
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.candidates import prior_of
-from trainyard_trainer.learning.search import Known, Search
+from trainyard_trainer.learning.search import Known, Search, Study
 from trainyard_trainer.learning.table import model_schema, table_of
 from trainyard_trainer.learning.target import define
 
@@ -44,17 +46,27 @@ _GOLDEN_ROWS = 8
 _CHECK_ROWS = 256
 
 
-def train(directory: Path, clock: Clock, progress: Callable[[str, int, int], None]) -> None:
+def train(
+    directory: Path,
+    clock: Clock,
+    progress: Callable[[str, int, int], None],
+    finished: Callable[[Trial], None],
+) -> None:
     """Do the job in ``directory`` and leave artifact, report and check rows there.
+
+    The search goes on from the trials that earlier runs of the request have finished (``job.json``), with what they
+    have left of the budget. ``finished`` is called with each new trial.
 
     Raises:
         DataError: the rows allow no model.
         ParityError: the exported model does not answer as the trained one.
     """
     job = workdir.read_json(directory, workdir.JOB)
-    budget = Budget(clock, float(job["settings"]["budget_seconds"]))
+    earlier = tuple(Trial(**trial) for trial in job["trials"])
+    spent = sum(trial.seconds for trial in earlier)
+    budget = Budget(clock, float(job["settings"]["budget_seconds"]) - spent)
     training = Training(job, workdir.read_snapshot(directory, job["snapshot"]))
-    found = training.search(budget, clock, progress)
+    found = training.search(budget, clock, progress, Study(earlier, finished))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
     model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None)
@@ -69,6 +81,7 @@ def train(directory: Path, clock: Clock, progress: Callable[[str, int, int], Non
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
         "budget_hit": budget.hit,
+        "profile": training.profile(),
     }
     workdir.write_json(directory, workdir.REPORT, report)
 
@@ -107,7 +120,7 @@ class Training:
         label = snapshot.schema.column(job["label"])
         self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
 
-    def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None]) -> Found:
+    def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None], study: Study) -> Found:
         """Find the best model on the fit part."""
         search = Search(
             lambda pipeline: self._model(pipeline, []),
@@ -119,6 +132,7 @@ class Training:
             budget=budget,
             clock=clock,
             progress=progress,
+            study=study,
         )
         return search.run(
             self._known(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS),
@@ -147,6 +161,11 @@ class Training:
         model = replace(model, metrics=report.metrics.get("challenger", {}))
         model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
         return model, Tested(report, rows, answers)
+
+    def profile(self) -> dict[str, Any]:
+        """Return what the rows look like that the version was fitted on: later rows are held against it."""
+        fitted = self._table.take(np.flatnonzero(self.split.fit & self.target.learnable))
+        return profile_of(fitted.schema.features, fitted.columns)
 
     def _champion(self, champion_file: bytes | None, table: Table) -> tuple[FloatArray | None, str]:
         """Return the champion's answers, or None and why there are none."""

@@ -97,7 +97,7 @@ class S3Blobs(BlobStore):
             with translated(f"list s3://{self._bucket}/{prefix}"):
                 page = self._list_page(prefix, token)
             for item in page.get("Contents", []):
-                yield BlobInfo(item["Key"], int(item["Size"]), _bare(item["ETag"]))
+                yield BlobInfo(item["Key"], int(item["Size"]), _bare(item["ETag"]), item["LastModified"])
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

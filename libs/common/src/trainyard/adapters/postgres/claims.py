@@ -1,4 +1,4 @@
-"""Claiming a training request in Postgres: under its row lock, by the clock of the database."""
+"""Claiming a training request in Postgres: under a row lock that rivals skip, by the clock of the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from trainyard.adapters.postgres import journal
 from trainyard.adapters.postgres.sql import run
 from trainyard.contracts.registry import CHAMPION
-from trainyard.contracts.runs import MAX_ATTEMPTS, Champion, Claim, Job, Lease
+from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease, Trial
+from trainyard.messages import TrainingRequest
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -16,37 +17,77 @@ if TYPE_CHECKING:
 #: Errors and their texts are for people; a child's last words may be long.
 MAX_ERROR_CHARS = 4_000
 
-_REQUEST = """
-    SELECT r.state, r.attempt, r.fence, r.upto_seq, r.settings, r.trace_id, r.cancel_requested, r.error,
-           r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false) AS live,
-           CAST(extract(epoch FROM r.lease_until - clock_timestamp()) AS float8) AS seconds_left,
+#: Requests that one claim settles on its way to one that it can take; the rest is left to the next claim.
+_MOST_SETTLED = 20
+
+_CLAIMABLE = """(r.state = 'queued' OR (r.state = 'running' AND coalesce(r.lease_until < clock_timestamp(), true)))"""
+_SUITED = "(CAST(:type AS text) IS NULL OR r.instance_types = '{}' OR :type = ANY(r.instance_types))"
+# The row that is locked is the row that is taken: a rival skips it and sees the next one.
+_SELECT = f"""
+    SELECT CAST(r.id AS text) AS id, r.attempt, r.upto_seq, r.settings, r.trace_id, r.cancel_requested, r.error,
            m.id AS model_id, m.name AS model, m.label, m.task, m.deleted_at IS NOT NULL AS model_deleted,
            d.id AS dataset_id, d.name AS dataset
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id JOIN core.dataset d ON d.id = m.dataset_id
-    WHERE r.id = CAST(:id AS uuid) FOR NO KEY UPDATE OF r"""
+    WHERE {_CLAIMABLE} AND {_SUITED}"""  # noqa: S608 - of constants
+_LOCK = "FOR NO KEY UPDATE OF r SKIP LOCKED"
+_NAMED_IF_URGENT = f"""{_SELECT} AND r.id = CAST(:named AS uuid) AND r.priority >= (
+    SELECT max(r.priority) FROM core.training_request r WHERE {_CLAIMABLE} AND {_SUITED}) {_LOCK}"""  # noqa: S608
+_MOST_URGENT = f"{_SELECT} ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1 {_LOCK}"
+_NAMED = f"""
+    SELECT r.state, {_SUITED} AS suited,
+           CAST(extract(epoch FROM r.lease_until - clock_timestamp()) AS float8) AS seconds_left
+    FROM core.training_request r WHERE r.id = CAST(:named AS uuid)"""  # noqa: S608 - of constants
 
 
 def claim(
-    connection: sa.Connection, request_id: str, *, worker: str, instance_id: str | None, lease_seconds: float
+    connection: sa.Connection,
+    request_id: str,
+    *,
+    worker: str,
+    instance_id: str | None,
+    instance_type: str | None,
+    lease_seconds: float,
 ) -> Claim:
-    """Look at the request under its row lock, and take it if it can be taken."""
-    row = run(connection, _REQUEST, id=request_id).one_or_none()
-    if row is None:
+    """Take the most urgent request that suits; without one, say what is true of the named one."""
+    if run(connection, _NAMED, named=request_id, type=instance_type).one_or_none() is None:
         return Claim("unknown")
+    for _ in range(_MOST_SETTLED):
+        row = run(connection, _NAMED_IF_URGENT, named=request_id, type=instance_type).one_or_none()
+        row = row or run(connection, _MOST_URGENT, type=instance_type).one_or_none()
+        if row is None:
+            break
+        _close_lost_run(connection, row.id)
+        if not _settled(connection, row):
+            place = {"worker": worker, "instance_id": instance_id, "instance_type": instance_type}
+            job = _take(connection, row, place, lease_seconds=lease_seconds)
+            return Claim("claimed", job, "running")
+    return _named(connection, request_id, instance_type)
+
+
+def _named(connection: sa.Connection, request_id: str, instance_type: str | None) -> Claim:
+    """Return what is true of the request that the message names, which this worker could not have."""
+    row = run(connection, _NAMED, named=request_id, type=instance_type).one()
     if row.state not in ("queued", "running"):
         return Claim("settled", state=row.state)
-    if row.live:
-        return Claim("held", state=row.state, seconds_left=max(0.0, row.seconds_left))
-    _close_lost_run(connection, request_id)
+    if row.state == "queued" and not row.suited:
+        journal.post(connection, "training", TrainingRequest(request_id), delay_seconds=UNSUITED_SECONDS)
+        return Claim("unsuited", state=row.state)
+    # Held; or somebody has its row locked at this moment, and will have taken or settled it in the next.
+    return Claim("held", state=row.state, seconds_left=max(0.0, row.seconds_left or 0.0))
+
+
+def _settled(connection: sa.Connection, row: Any) -> bool:
+    """End a request that must not be trained (any more); return whether it was one."""
     if row.model_deleted or row.cancel_requested:
         why = "the model was deleted" if row.model_deleted else "cancelled on request"
-        return _settle(connection, request_id, row.model, state="cancelled", error_class=None, why=why)
+        _settle(connection, row.id, row.model, state="cancelled", error_class=None, why=why)
+        return True
     if row.attempt >= MAX_ATTEMPTS:
         last = f"; the last one said: {row.error}" if row.error else ""
         why = f"{row.attempt} attempts ended without a result, the last without a word from its worker{last}"
-        return _settle(connection, request_id, row.model, state="failed", error_class="lost", why=why)
-    lease = _take(connection, request_id, row, worker=worker, instance_id=instance_id, lease_seconds=lease_seconds)
-    return Claim("claimed", _job(connection, lease, row), "running")
+        _settle(connection, row.id, row.model, state="failed", error_class="lost", why=why)
+        return True
+    return False
 
 
 def _close_lost_run(connection: sa.Connection, request_id: str) -> None:
@@ -60,7 +101,7 @@ def _close_lost_run(connection: sa.Connection, request_id: str) -> None:
 
 def _settle(
     connection: sa.Connection, request_id: str, model: str, *, state: str, error_class: str | None, why: str
-) -> Claim:
+) -> None:
     """End a request that nobody holds."""
     run(
         connection,
@@ -72,58 +113,49 @@ def _settle(
         error=why[:MAX_ERROR_CHARS],
     )
     journal.announce(connection, f"request.{state}", f"model/{model}", {"request_id": request_id, "error": why[:500]})
-    return Claim("settled", state=state)
 
 
-def _take(
-    connection: sa.Connection,
-    request_id: str,
-    row: Any,
-    *,
-    worker: str,
-    instance_id: str | None,
-    lease_seconds: float,
-) -> Lease:
-    taken = run(
-        connection,
-        "UPDATE core.training_request SET state = 'running', attempt = attempt + 1, fence = fence + 1,"
-        " holder = :worker, lease_until = clock_timestamp() + make_interval(secs => :lease),"
-        " started_at = coalesce(started_at, clock_timestamp())"
-        " WHERE id = CAST(:id AS uuid)"
-        " AND (state = 'queued' OR (state = 'running' AND coalesce(lease_until < clock_timestamp(), true)))"
-        " RETURNING fence, attempt",
-        id=request_id,
-        worker=worker,
-        lease=lease_seconds,
-    ).one()
-    lease = Lease(request_id, str(uuid.uuid4()), taken.fence)
-    run(
-        connection,
-        "INSERT INTO core.run (id, request_id, attempt, fence, worker, instance_id, progress)"
-        " VALUES (CAST(:run AS uuid), CAST(:id AS uuid), :attempt, :fence, :worker, :instance_id,"
-        ' \'{"stage": "claimed"}\')',
-        run=lease.run_id,
-        id=request_id,
-        attempt=taken.attempt,
-        fence=taken.fence,
-        worker=worker,
-        instance_id=instance_id,
-    )
-    payload = {"request_id": request_id, "run_id": lease.run_id, "attempt": taken.attempt, "worker": worker}
-    journal.announce(connection, "run.started", f"model/{row.model}", payload)
-    return lease
-
-
-def _job(connection: sa.Connection, lease: Lease, row: Any) -> Job:
+def _take(connection: sa.Connection, row: Any, place: dict[str, str | None], *, lease_seconds: float) -> Job:
+    """Give the locked request to the worker: lease, fence, and a run at ``place``."""
     known = run(
         connection,
         "SELECT upto_seq, version FROM core.version WHERE model_id = :model_id"
         " ORDER BY upto_seq DESC, version DESC LIMIT 1",
         model_id=row.model_id,
     ).one_or_none()
+    taken = run(
+        connection,
+        "UPDATE core.training_request SET state = 'running', attempt = attempt + 1, fence = fence + 1,"
+        " holder = :worker, lease_until = clock_timestamp() + make_interval(secs => :lease),"
+        " started_at = coalesce(started_at, clock_timestamp()) WHERE id = CAST(:id AS uuid) RETURNING fence, attempt",
+        id=row.id,
+        worker=place["worker"],
+        lease=lease_seconds,
+    ).one()
+    lease = Lease(row.id, str(uuid.uuid4()), taken.fence)
+    known_seq = 0 if known is None else known.upto_seq
+    run(
+        connection,
+        "INSERT INTO core.run (id, request_id, attempt, fence, worker, instance_id, instance_type, known_seq, progress)"
+        " VALUES (CAST(:run AS uuid), CAST(:id AS uuid), :attempt, :fence, :worker, :instance_id, :instance_type,"
+        ' :known_seq, \'{"stage": "claimed"}\')',
+        run=lease.run_id,
+        id=row.id,
+        attempt=taken.attempt,
+        fence=taken.fence,
+        known_seq=known_seq,
+        **place,
+    )
+    payload = {
+        "request_id": row.id,
+        "run_id": lease.run_id,
+        "attempt": taken.attempt,
+        "worker": place["worker"],
+    }
+    journal.announce(connection, "run.started", f"model/{row.model}", payload)
     return Job(
         lease=lease,
-        attempt=row.attempt + 1,
+        attempt=taken.attempt,
         model_id=row.model_id,
         model=row.model,
         dataset_id=row.dataset_id,
@@ -133,10 +165,24 @@ def _job(connection: sa.Connection, lease: Lease, row: Any) -> Job:
         upto_seq=row.upto_seq,
         settings=row.settings,
         champion=champion(connection, row.model_id),
-        known_seq=0 if known is None else known.upto_seq,
+        known_seq=known_seq,
         known_version=0 if known is None else known.version,
         trace_id=row.trace_id,
+        trials=_trials(connection, row.id, known_seq),
     )
+
+
+def _trials(connection: sa.Connection, request_id: str, known_seq: int) -> list[Trial]:
+    """Return what earlier runs of the request have finished on the same split of its rows."""
+    found = run(
+        connection,
+        "SELECT DISTINCT ON (t.number) t.number, t.family, t.params, t.metrics, t.seconds FROM core.trial t"
+        " JOIN core.run u ON u.id = t.run_id WHERE u.request_id = CAST(:id AS uuid) AND u.known_seq = :known_seq"
+        " ORDER BY t.number, u.fence DESC",
+        id=request_id,
+        known_seq=known_seq,
+    )
+    return [Trial(row.number, row.family, row.params, row.metrics, row.seconds, chosen=False) for row in found]
 
 
 def champion(connection: sa.Connection, model_id: int) -> Champion | None:

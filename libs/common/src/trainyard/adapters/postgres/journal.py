@@ -17,12 +17,17 @@ _AUDIT_LOCK = 7_214_880_332
 _GENESIS = bytes(32)
 
 
-def post(connection: sa.Connection, queue: str, message: Message) -> None:
-    """Put ``message`` into the outbox for ``queue`` ('training', 'arrived' or 'predictions')."""
+def post(connection: sa.Connection, queue: str, message: Message, *, delay_seconds: int = 0) -> None:
+    """Put ``message`` into the outbox for ``queue`` ('training', 'arrived' or 'predictions').
+
+    No reader sees it before ``delay_seconds`` (0 to 900) have passed since the queue took it.
+    """
     outgoing = message.outgoing()
     connection.execute(
-        sa.text("INSERT INTO core.outbox (queue, type, body) VALUES (:queue, :type, :body)"),
-        {"queue": queue, "type": outgoing.type, "body": outgoing.body},
+        sa.text(
+            "INSERT INTO core.outbox (queue, type, body, delay_seconds) VALUES (:queue, :type, :body, :delay_seconds)"
+        ),
+        {"queue": queue, "type": outgoing.type, "body": outgoing.body, "delay_seconds": delay_seconds},
     )
     connection.execute(sa.text("SELECT pg_notify(:channel, 'outbox')"), {"channel": CHANNEL})
 

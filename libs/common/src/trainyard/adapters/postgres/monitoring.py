@@ -1,16 +1,64 @@
-"""Alarms in Postgres."""
+"""Windows and alarms in Postgres."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trainyard.adapters.postgres.sql import run
-from trainyard.contracts.monitoring import Alarm, Alarms
+import sqlalchemy as sa
+
+from trainyard.adapters.postgres.sql import as_json, run
+from trainyard.contracts.monitoring import (
+    Alarm,
+    Alarms,
+    Monitoring,
+    Reference,
+    Scored,
+    Span,
+    Spent,
+    WindowRecord,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import sqlalchemy as sa
+_FETCH = 2_000
+_ALARM = (
+    "SELECT id, detector, window_id, reason, numbers, raised_at, request_id::text, outcome FROM core.alarm"
+    " WHERE model_id = :model_id"
+)
+_WINDOW = """
+    SELECT w.window_id, w.version, w.number, w.cut, w.after_seq, w.last_seq, w.began_at, w.ended_at, w.rows,
+           w.detector, w.outcome, w.report, w.closed_at
+    FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = :detector"""
+_NEXT_ROWS = """
+    SELECT max(seq) AS last_seq, min(predicted_at) AS began, max(predicted_at) AS ended, count(*) AS rows
+    FROM (SELECT seq, predicted_at FROM core.model_prediction
+          WHERE model_id = :model_id AND version = :version AND seq > :after ORDER BY seq LIMIT :rows) next"""
+_NEXT_TIME = """
+    SELECT to_timestamp(place * :seconds) AS began, to_timestamp((place + 1) * :seconds) AS ended
+    FROM (SELECT floor(extract(epoch FROM min(predicted_at)) / :seconds) AS place FROM core.model_prediction
+          WHERE model_id = :model_id AND version = :version
+          AND predicted_at >= coalesce(CAST(:behind AS timestamptz), '-infinity')) next
+    WHERE to_timestamp((place + 1) * :seconds) <= clock_timestamp() - make_interval(secs => :late)"""
+_IN_TIME = """
+    SELECT min(seq) AS first_seq, max(seq) AS last_seq, count(*) AS rows FROM core.model_prediction
+    WHERE model_id = :model_id AND version = :version AND predicted_at >= :began AND predicted_at < :ended"""
+# The predictions of a span. The cut is a constant to the planner, so it follows the index that fits.
+_MEMBERS = """
+    SELECT seq, id, inputs, output FROM core.model_prediction WHERE model_id = :model_id AND version = :version
+    AND (:cut = 'rows' AND seq > :after_seq AND seq <= :last_seq
+         OR :cut = 'time' AND predicted_at >= :began_at AND predicted_at < :ended_at)"""
+_GIVEN = """
+    WITH given AS MATERIALIZED (
+        SELECT DISTINCT p.version, p.seq, p.predicted_at
+        FROM core.feedback f JOIN core.model_prediction p ON p.id = f.prediction_id
+        WHERE p.model_id = :model_id AND f.seq > :after AND f.seq <= :upto)"""
+_LABELLED = """
+    AND EXISTS (
+        SELECT FROM given p WHERE p.version = w.version
+        AND CASE w.cut WHEN 'rows' THEN p.seq > w.after_seq AND p.seq <= w.last_seq
+            ELSE p.predicted_at >= w.began_at AND p.predicted_at < w.ended_at END)
+    ORDER BY w.version, w.number"""
 
 
 class PostgresAlarms(Alarms):
@@ -21,12 +69,7 @@ class PostgresAlarms(Alarms):
 
     def open(self, model_id: int) -> list[Alarm]:
         """Return the open alarms."""
-        found = run(
-            self._connection,
-            "SELECT id, detector, window_id, reason, numbers, raised_at, request_id::text, outcome FROM core.alarm"
-            " WHERE model_id = :model_id AND settled_at IS NULL ORDER BY id",
-            model_id=model_id,
-        )
+        found = run(self._connection, f"{_ALARM} AND settled_at IS NULL ORDER BY id", model_id=model_id)
         return [Alarm(**row) for row in found.mappings()]
 
     def settle(self, ids: Sequence[int], *, outcome: str, request_id: str | None) -> None:
@@ -39,3 +82,237 @@ class PostgresAlarms(Alarms):
             outcome=outcome,
             request_id=request_id,
         )
+
+    def add(
+        self,
+        model_id: int,
+        detector: str,
+        window_id: str,
+        *,
+        reason: str,
+        numbers: Mapping[str, Any],
+        held: str | None,
+    ) -> bool:
+        """Insert the alarm, once."""
+        found = run(
+            self._connection,
+            "INSERT INTO core.alarm (model_id, detector, window_id, reason, numbers, counts, raised_at, settled_at,"
+            " outcome) VALUES (:model_id, :detector, :window_id, :reason, CAST(:numbers AS jsonb), :counts,"
+            " clock_timestamp(), CASE WHEN :counts THEN NULL ELSE clock_timestamp() END, :held)"
+            " ON CONFLICT (model_id, window_id, detector) DO NOTHING RETURNING id",
+            model_id=model_id,
+            detector=detector,
+            window_id=window_id,
+            reason=reason,
+            numbers=as_json(numbers),
+            counts=held is None,
+            held=held,
+        )
+        return found.one_or_none() is not None
+
+    def spent(self, model_id: int) -> Spent:
+        """Count the alarms that asked for a training."""
+        row = run(
+            self._connection,
+            "SELECT count(*) FILTER (WHERE raised_at > clock_timestamp() - interval '24 hours') AS today,"
+            " CAST(extract(epoch FROM clock_timestamp() - max(raised_at)) AS double precision) AS since_last"
+            " FROM core.alarm WHERE model_id = :model_id AND counts",
+            model_id=model_id,
+        ).one()
+        return Spent(row.today, row.since_last)
+
+    def page(self, model_id: int, limit: int) -> list[Alarm]:
+        """Return the newest alarms."""
+        found = run(self._connection, f"{_ALARM} ORDER BY id DESC LIMIT :limit", model_id=model_id, limit=limit)
+        return [Alarm(**row) for row in found.mappings()]
+
+
+class PostgresMonitoring(Monitoring):
+    """``core.monitor_window`` and ``core.monitor_mark`` over ``core.prediction`` and ``core.feedback``."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def hold(self, model_id: int) -> int | None:
+        """Lock the mark, or leave it to whoever has."""
+        run(
+            self._connection,
+            "INSERT INTO core.monitor_mark (model_id) SELECT :model_id"
+            " WHERE NOT EXISTS (SELECT FROM core.monitor_mark WHERE model_id = :model_id) ON CONFLICT DO NOTHING",
+            model_id=model_id,
+        )
+        held: int | None = run(
+            self._connection,
+            "SELECT feedback_seq FROM core.monitor_mark WHERE model_id = :model_id FOR UPDATE SKIP LOCKED",
+            model_id=model_id,
+        ).scalar_one_or_none()
+        return held
+
+    def advance(self, model_id: int, feedback_seq: int) -> None:
+        """Move the mark on."""
+        run(
+            self._connection,
+            "UPDATE core.monitor_mark SET feedback_seq = greatest(feedback_seq, :seq) WHERE model_id = :model_id",
+            model_id=model_id,
+            seq=feedback_seq,
+        )
+
+    def versions(self, model_id: int, limit: int) -> list[int]:
+        """Return the versions that serve or served."""
+        found = run(
+            self._connection,
+            "SELECT version FROM (SELECT version FROM core.deployment WHERE model_id = :model_id"
+            " AND version IS NOT NULL UNION SELECT version FROM core.alias WHERE model_id = :model_id) served"
+            " ORDER BY version DESC LIMIT :limit",
+            model_id=model_id,
+            limit=limit,
+        )
+        return list(found.scalars())
+
+    def reference(self, model_id: int, version: int) -> Reference:
+        """Return profile and metrics of the version."""
+        row = run(
+            self._connection,
+            "SELECT profile, metrics FROM core.version WHERE model_id = :model_id AND version = :version",
+            model_id=model_id,
+            version=version,
+        ).one()
+        return Reference(row.profile, row.metrics)
+
+    def recent(self, model_id: int, detector: str, limit: int, *, version: int | None = None) -> list[WindowRecord]:
+        """Return the newest windows."""
+        narrowed = (
+            "ORDER BY w.closed_at DESC, w.number DESC"
+            if version is None
+            else "AND w.version = :version ORDER BY w.number DESC"
+        )
+        values: dict[str, Any] = {} if version is None else {"version": version}
+        return self._windows(f"{narrowed} LIMIT :limit", model_id, detector, limit=limit, **values)
+
+    def cut_rows(self, model_id: int, version: int, last: Span | None, rows: int) -> Span | None:
+        """Look for a full window behind the last one."""
+        after = 0 if last is None else last.last_seq
+        row = run(self._connection, _NEXT_ROWS, model_id=model_id, version=version, after=after, rows=rows).one()
+        if row.rows < rows:
+            return None
+        number = 0 if last is None else last.number + 1
+        ident = f"v{version}-after-{after}"
+        return Span(ident, version, number, "rows", after, row.last_seq, row.began, row.ended, rows)
+
+    def cut_time(self, model_id: int, version: int, last: Span | None, seconds: float, late: float) -> Span | None:
+        """Look for the first prediction that no window has, and for the multiple that it lies in."""
+        of = {"model_id": model_id, "version": version}
+        behind = None if last is None else last.ended_at
+        place = run(self._connection, _NEXT_TIME, **of, seconds=seconds, behind=behind, late=late).one_or_none()
+        if place is None:
+            return None
+        row = run(self._connection, _IN_TIME, **of, began=place.began, ended=place.ended).one()
+        number = 0 if last is None else last.number + 1
+        ident = f"v{version}-{seconds:g}s-{place.began.timestamp():.0f}"
+        bounds = (row.first_seq - 1, row.last_seq, place.began, place.ended)
+        return Span(ident, version, number, "time", *bounds, row.rows)
+
+    def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
+        """Stream the inputs; of a long window every second, third ... prediction by its number."""
+        every = -(-span.rows // most)
+        for row in self._members(f"{_MEMBERS} AND seq % :every = 0 ORDER BY seq", model_id, span, every=every):
+            yield row.inputs
+
+    def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
+        """Stream outputs and labels."""
+        statement = f"""
+            WITH those AS ({_MEMBERS})
+            SELECT those.output, f.label IS NOT NULL, f.label FROM those
+            LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = those.id
+                               ORDER BY seq DESC LIMIT 1) f ON true
+            ORDER BY those.seq"""  # noqa: S608 - put together of constants
+        for row in self._members(statement, model_id, span):
+            yield Scored(*row)
+
+    def feedback_upto(self, after: int, limit: int) -> int:
+        """Return the place of the last of the next labels."""
+        upto: int = run(
+            self._connection,
+            "SELECT coalesce(max(seq), :after) FROM (SELECT seq FROM core.feedback WHERE seq > :after"
+            " ORDER BY seq LIMIT :limit) next",
+            after=after,
+            limit=limit,
+        ).scalar_one()
+        return upto
+
+    def waiting_labels(self, limit: int) -> int:
+        """Count the labels without a prediction."""
+        waiting: int = run(
+            self._connection,
+            "SELECT count(*) FROM (SELECT prediction_id FROM core.feedback ORDER BY seq DESC LIMIT :limit) newest"
+            " WHERE prediction_id IS NOT NULL"
+            " AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = newest.prediction_id)",
+            limit=limit,
+        ).scalar_one()
+        return waiting
+
+    def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
+        """Return the windows that the labels fall into."""
+        found = self._windows(_LABELLED, model_id, "quality", before=_GIVEN, after=after, upto=upto)
+        return [window.span for window in found]
+
+    def due(self, model_id: int, limit: int) -> list[Span]:
+        """Return windows that wait no longer."""
+        waiting = "AND w.due_at <= clock_timestamp() ORDER BY w.due_at LIMIT :limit"
+        return [window.span for window in self._windows(waiting, model_id, "quality", limit=limit)]
+
+    def age(self, span: Span) -> float:
+        """Return the seconds since the span ended."""
+        seconds: float = run(
+            self._connection,
+            "SELECT CAST(extract(epoch FROM clock_timestamp() - :ended_at) AS double precision)",
+            ended_at=span.ended_at,
+        ).scalar_one()
+        return seconds
+
+    def put(
+        self,
+        model_id: int,
+        detector: str,
+        span: Span,
+        *,
+        outcome: str,
+        report: Mapping[str, Any],
+        again_in: float | None = None,
+    ) -> None:
+        """Insert or replace the window's row; when it was closed stays."""
+        run(
+            self._connection,
+            "INSERT INTO core.monitor_window (model_id, detector, window_id, version, number, cut, after_seq, last_seq,"
+            " began_at, ended_at, rows, outcome, report, closed_at, due_at)"
+            " VALUES (:model_id, :detector, :window_id, :version, :number, :cut, :after_seq, :last_seq, :began_at,"
+            " :ended_at, :rows, :outcome, CAST(:report AS jsonb), clock_timestamp(),"
+            " clock_timestamp() + make_interval(secs => CAST(:again_in AS double precision)))"
+            " ON CONFLICT (model_id, detector, window_id) DO UPDATE"
+            " SET outcome = excluded.outcome, report = excluded.report, due_at = excluded.due_at",
+            model_id=model_id,
+            detector=detector,
+            outcome=outcome,
+            report=as_json(report),
+            again_in=again_in,
+            **vars(span),
+        )
+
+    def _windows(
+        self, which: str, model_id: int, detector: str, *, before: str = "", **values: Any
+    ) -> list[WindowRecord]:
+        found = run(self._connection, f"{before}{_WINDOW} {which}", model_id=model_id, detector=detector, **values)
+        return [_window(row._asdict()) for row in found]
+
+    def _members(self, statement: str, model_id: int, span: Span, **values: Any) -> Iterator[Any]:
+        """Stream what a statement over the span's predictions finds."""
+        yield from self._connection.execute(
+            sa.text(statement),
+            {"model_id": model_id, **vars(span), **values},
+            execution_options={"yield_per": _FETCH},
+        )
+
+
+def _window(row: dict[str, Any]) -> WindowRecord:
+    own = {name: row.pop(name) for name in ("detector", "outcome", "report", "closed_at")}
+    return WindowRecord(span=Span(**row), **own)

@@ -5,42 +5,28 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from trainyard.adapters.postgres import requests_sql as sql
 from trainyard.adapters.postgres.sql import as_json, run
 from trainyard.contracts.requests import (
+    COUNTED_STATES,
+    POLICY_ACTOR,
+    Attempt,
     Decision,
     NewRequest,
     OpenRequest,
+    Position,
+    Refused,
     RequestRecord,
     Requests,
     RunRecord,
+    Standing,
 )
+from trainyard.messages import TrainingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
-
-_DECISION = "SELECT id, fired, reason, numbers, request_id::text, at FROM core.decision WHERE model_id = :model_id"
-_REQUEST = """
-    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows, r.settings,
-           r.priority, r.instance_types, r.spot, r.attempt,
-           r.cancel_requested, r.error_class, r.error, r.created_at, r.started_at, r.finished_at
-    FROM core.training_request r JOIN core.model m ON m.id = r.model_id"""
-_RUN = """
-    SELECT u.id::text, u.request_id::text, m.name AS model, u.attempt, u.state, u.worker, u.instance_id, u.progress,
-           u.started_at, u.ended_at, u.error, v.version
-    FROM core.run u JOIN core.training_request r ON r.id = u.request_id JOIN core.model m ON m.id = r.model_id
-    LEFT JOIN core.version v ON v.run_id = u.id"""
-
-_REQUESTS_BEHIND = """
-    WHERE r.model_id = :model_id AND (CAST(:before AS uuid) IS NULL OR (r.created_at, r.id) <
-          (SELECT b.created_at, b.id FROM core.training_request b WHERE b.id = CAST(:before AS uuid)))
-    ORDER BY r.created_at DESC, r.id DESC LIMIT :limit"""
-_RUNS_BEHIND = """
-    WHERE m.deleted_at IS NULL AND (CAST(:model AS text) IS NULL OR m.name = :model)
-          AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <
-               (SELECT b.started_at, b.id FROM core.run b WHERE b.id = CAST(:before AS uuid)))
-    ORDER BY u.started_at DESC, u.id DESC LIMIT :limit"""
 
 
 class PostgresRequests(Requests):
@@ -49,9 +35,27 @@ class PostgresRequests(Requests):
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def latest_decision(self, model_id: int) -> Decision | None:
-        """Return the newest decision."""
-        return next(iter(self.decisions(model_id, 1, None)), None)
+    def standing(self, model_id: int, *, labels: bool) -> Standing:
+        """Look at everything a policy may ask about, in one statement (two with labels)."""
+        counted = list(COUNTED_STATES)
+        row = dict(
+            run(self._connection, sql.STANDING, model_id=model_id, counted=counted, policy=POLICY_ACTOR)
+            .mappings()
+            .one()
+        )
+        new_labels: int | None = None
+        if labels:
+            new_labels = run(self._connection, sql.NEW_LABELS, model_id=model_id, counted=counted).scalar_one()
+        state, upto, at, in_a_row = (row.pop(f) for f in ("refused_state", "refused_seq", "refused_at", "in_a_row"))
+        refused = None if state is None else Refused(state, upto, at, in_a_row)
+        return Standing(**row, new_labels=new_labels, refused=refused)
+
+    def cron_answered(self, model_id: int) -> None:
+        """Move the mark to now."""
+        run(
+            self._connection, "UPDATE core.model SET cron_upto = clock_timestamp() WHERE id = :model_id",
+            model_id=model_id,
+        )  # fmt: skip
 
     def decide(
         self, model_id: int, *, fired: bool, reason: str, numbers: Mapping[str, Any], request_id: str | None
@@ -68,11 +72,24 @@ class PostgresRequests(Requests):
             request_id=request_id,
         )
 
+    def decide_again(self, model_id: int, *, reason: str, numbers: Mapping[str, Any]) -> bool:
+        """Count it on the newest row, if that says the same."""
+        again = run(
+            self._connection,
+            "UPDATE core.decision SET times = times + 1, last_at = clock_timestamp(), numbers = CAST(:numbers AS jsonb)"
+            " WHERE id = (SELECT max(id) FROM core.decision WHERE model_id = :model_id)"
+            " AND NOT fired AND reason = :reason",
+            model_id=model_id,
+            reason=reason,
+            numbers=as_json(numbers),
+        )
+        return bool(again.rowcount)
+
     def decisions(self, model_id: int, limit: int, before: int | None) -> list[Decision]:
         """Return decisions, newest first."""
         found = run(
             self._connection,
-            f"{_DECISION} AND (CAST(:before AS bigint) IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit",
+            f"{sql.DECISION} AND (CAST(:before AS bigint) IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit",
             model_id=model_id,
             before=before,
             limit=limit,
@@ -85,8 +102,9 @@ class PostgresRequests(Requests):
         added = run(
             self._connection,
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
-            " trace_id, priority, instance_types, spot) VALUES (CAST(:id AS uuid), :model_id, :reason, :upto_seq,"
-            " :new_rows, CAST(:settings AS jsonb), :requested_by, :trace_id, :priority, :instance_types, :spot)"
+            " trace_id, priority, instance_types, spot, label_seq) VALUES (CAST(:id AS uuid), :model_id, :reason,"
+            " :upto_seq, :new_rows, CAST(:settings AS jsonb), :requested_by, :trace_id, :priority, :instance_types,"
+            " :spot, (SELECT coalesce(max(seq), 0) FROM core.feedback))"
             " ON CONFLICT (model_id, upto_seq) WHERE state IN ('queued', 'running') DO NOTHING",
             id=ident,
             model_id=request.model_id,
@@ -105,12 +123,12 @@ class PostgresRequests(Requests):
     def get(self, request_id: str, *, lock: bool = False) -> RequestRecord | None:
         """Return the request."""
         held = " FOR NO KEY UPDATE OF r" if lock else ""
-        return self._one(f"{_REQUEST} WHERE r.id = CAST(:id AS uuid){held}", id=request_id)
+        return self._one(f"{sql.REQUEST} WHERE r.id = CAST(:id AS uuid){held}", id=request_id)
 
     def open_for(self, model_id: int, upto_seq: int | None = None) -> RequestRecord | None:
         """Return the newest open request, or that of a snapshot."""
         return self._one(
-            _REQUEST + " WHERE r.model_id = :model_id AND r.state IN ('queued', 'running')"
+            sql.REQUEST + " WHERE r.model_id = :model_id AND r.state IN ('queued', 'running')"
             " AND (CAST(:upto_seq AS bigint) IS NULL OR r.upto_seq = :upto_seq)"
             " ORDER BY r.created_at DESC, r.id DESC LIMIT 1",
             model_id=model_id,
@@ -120,33 +138,59 @@ class PostgresRequests(Requests):
     def newest(self, model_id: int, states: Sequence[str]) -> RequestRecord | None:
         """Return the request with the highest snapshot."""
         return self._one(
-            _REQUEST + " WHERE r.model_id = :model_id AND r.state = ANY(:states)"
+            sql.REQUEST + " WHERE r.model_id = :model_id AND r.state = ANY(:states)"
             " ORDER BY r.upto_seq DESC, r.created_at DESC LIMIT 1",
             model_id=model_id,
             states=list(states),
         )
 
-    def page(self, model_id: int, limit: int, before: str | None) -> list[RequestRecord]:
+    def page(
+        self, limit: int, before: str | None, *, model_id: int | None = None, state: str | None = None
+    ) -> list[RequestRecord]:
         """Return requests, newest first."""
         found = run(
-            self._connection,
-            f"{_REQUEST} {_REQUESTS_BEHIND}",
-            model_id=model_id,
-            before=before,
-            limit=limit,
-        )
+            self._connection, sql.PAGE,
+            model_id=model_id, state=state, before=before, limit=limit,
+        )  # fmt: skip
         return [RequestRecord(**row) for row in found.mappings()]
 
-    def cancel(self, request_id: str, *, at_once: bool) -> None:
+    def page_texts(
+        self, limit: int, before: str | None, *, model_id: int | None = None, state: str | None = None
+    ) -> list[tuple[str, str]]:
+        """Let Postgres write the JSON: ten thousand records cost several times that in Python."""
+        found = run(
+            self._connection, sql.PAGE_TEXTS,
+            model_id=model_id, state=state, before=before, limit=limit,
+        )  # fmt: skip
+        return [(row.id, row.text) for row in found]
+
+    def position(self, request_id: str) -> Position:
+        """Look at the request among all."""
+        body = TrainingRequest(request_id).outgoing().body
+        row = run(self._connection, sql.POSITION, id=request_id, body=body).mappings().one()
+        runs = run(
+            self._connection,
+            "SELECT id::text AS run_id, attempt, state, worker, error_class, error,"
+            " CAST(extract(epoch FROM coalesce(ended_at, clock_timestamp()) - started_at) AS float8) AS seconds"
+            " FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence",
+            id=request_id,
+        )
+        return Position(**row, attempts=tuple(Attempt(**found) for found in runs.mappings()))
+
+    def cancel(self, request_id: str, *, at_once: bool, why: str) -> None:
         """Cancel, or ask the holder to."""
         run(
             self._connection,
             "UPDATE core.training_request SET cancel_requested = true,"
             " state = CASE WHEN :at_once THEN 'cancelled' ELSE state END,"
-            " finished_at = CASE WHEN :at_once THEN now() END"
+            " error = CASE WHEN :at_once THEN :why ELSE error END,"
+            " holder = CASE WHEN :at_once THEN NULL ELSE holder END,"
+            " lease_until = CASE WHEN :at_once THEN NULL ELSE lease_until END,"
+            " finished_at = CASE WHEN :at_once THEN clock_timestamp() END"
             " WHERE id = CAST(:id AS uuid) AND state IN ('queued', 'running')",
             id=request_id,
             at_once=at_once,
+            why=why,
         )
         if at_once:
             self._close_runs([request_id])
@@ -158,6 +202,7 @@ class PostgresRequests(Requests):
             """
             UPDATE core.training_request r SET cancel_requested = true,
                    finished_at = CASE WHEN u.unheld THEN now() END,
+                   error = CASE WHEN u.unheld THEN 'cancelled: the model was deleted' ELSE r.error END,
                    state = CASE WHEN u.unheld THEN 'cancelled' ELSE r.state END
             FROM (SELECT id, state = 'queued' OR coalesce(lease_until, '-infinity') < clock_timestamp() AS unheld
                   FROM core.training_request WHERE model_id = :model_id AND state IN ('queued', 'running')
@@ -170,20 +215,31 @@ class PostgresRequests(Requests):
 
     def open_requests(self) -> list[OpenRequest]:
         """Return all open requests, oldest first; ages by the clock of the database."""
+        found = run(self._connection, f"{sql.OPEN} ORDER BY r.created_at, r.id")
+        return [OpenRequest(**row) for row in found.mappings()]
+
+    def neglected(self, *, silent_seconds: float, sent_before: float | None) -> list[OpenRequest]:
+        """Return those whose message may be lost."""
         found = run(
             self._connection,
-            """
-            SELECT r.id::text, r.state, u.instance_id, r.send_count,
-                   r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false) AS lease_live,
-                   CAST(extract(epoch FROM clock_timestamp() - r.last_sent_at) AS float8) AS sent_ago,
-                   CAST(extract(epoch FROM r.last_sent_at) AS float8) AS sent_at,
-                   CAST(extract(epoch FROM clock_timestamp() - r.lease_until) AS float8) AS lease_ended_ago,
-                   CAST(extract(epoch FROM clock_timestamp() - r.created_at) AS float8) AS waited,
-                   r.priority, r.instance_types, r.spot
-            FROM core.training_request r LEFT JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
-            WHERE r.state IN ('queued', 'running') ORDER BY r.created_at, r.id""",
+            f"""{sql.OPEN} AND NOT (r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false))
+                AND (r.last_sent_at IS NULL
+                     OR r.last_sent_at <= clock_timestamp() - make_interval(secs => :silent)
+                     OR extract(epoch FROM r.last_sent_at) < CAST(:before AS float8)
+                     OR (r.state = 'running' AND r.lease_until > r.last_sent_at))
+                ORDER BY r.created_at, r.id""",
+            silent=silent_seconds,
+            before=sent_before,
         )
         return [OpenRequest(**row) for row in found.mappings()]
+
+    def any_open(self) -> bool:
+        """Ask the index."""
+        found: bool = run(
+            self._connection,
+            "SELECT EXISTS (SELECT FROM core.training_request WHERE state IN ('queued', 'running'))",
+        ).scalar_one()
+        return found
 
     def sent(self, request_ids: Sequence[str]) -> None:
         """Note a send of each."""
@@ -198,7 +254,7 @@ class PostgresRequests(Requests):
         """Return runs, newest first."""
         found = run(
             self._connection,
-            f"{_RUN} {_RUNS_BEHIND}",
+            f"{sql.RUN} {sql.RUNS_BEHIND}",
             model=model,
             before=before,
             limit=limit,
@@ -207,7 +263,7 @@ class PostgresRequests(Requests):
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return one run with its trials."""
-        row = run(self._connection, f"{_RUN} WHERE u.id = CAST(:id AS uuid)", id=run_id).mappings().one_or_none()
+        row = run(self._connection, f"{sql.RUN} WHERE u.id = CAST(:id AS uuid)", id=run_id).mappings().one_or_none()
         if row is None:
             return None
         trials = run(

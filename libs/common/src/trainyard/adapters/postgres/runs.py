@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from trainyard.contracts.runs import Champion, NewVersion
+    from trainyard.contracts.runs import Champion, NewVersion, Trial
 
 
 class PostgresRuns(Runs):
@@ -32,11 +32,24 @@ class PostgresRuns(Runs):
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def claim(self, request_id: str, *, worker: str, instance_id: str | None, lease_seconds: float) -> Claim:
-        """Look at the request under its row lock, and take it if it can be taken."""
+    def claim(
+        self,
+        request_id: str,
+        *,
+        worker: str,
+        instance_id: str | None,
+        instance_type: str | None,
+        lease_seconds: float,
+    ) -> Claim:
+        """Lock the most urgent request that no rival has locked, and take it."""
         with transaction(self._engine) as connection:
             return claims.claim(
-                connection, request_id, worker=worker, instance_id=instance_id, lease_seconds=lease_seconds
+                connection,
+                request_id,
+                worker=worker,
+                instance_id=instance_id,
+                instance_type=instance_type,
+                lease_seconds=lease_seconds,
             )
 
     # --- while it runs, and its ends without a version ---
@@ -62,6 +75,12 @@ class PostgresRuns(Runs):
                     progress=as_json(progress),
                 )
             return bool(cancel)
+
+    def keep_trial(self, lease: Lease, trial: Trial) -> None:
+        """Write the trial if the fence still is ours."""
+        with transaction(self._engine) as connection:
+            if not self._write_trial(connection, lease, trial):
+                raise _lost(lease)
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted, and post a fresh message."""
@@ -148,7 +167,7 @@ class PostgresRuns(Runs):
             current = champion(connection, model.id)
             promoted, words = promotion(version, compared_with, current, deleted=model.deleted_at is not None)
             number = self._insert_version(connection, lease, model.id, version, promoted=promoted, words=words)
-            self._insert_trials(connection, lease, version)
+            self._write_study(connection, lease, version)
             self._end_run(connection, lease, "done", None, None)
             crashpoint("K26")
             subject = f"model/{model.name}"
@@ -195,14 +214,15 @@ class PostgresRuns(Runs):
         number = run(
             connection,
             "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
-            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed)"
+            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile)"
             # Whoever reads version objects and logged predictions knows models by their names only: a model made
             # again under the name of a deleted one goes on where that one ended.
             " SELECT :model_id, 1 + coalesce((SELECT max(v.version) FROM core.version v"
             "  JOIN core.model m ON m.id = v.model_id"
             "  WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0),"
             " r.id, CAST(:run AS uuid), :fence, :artifact_key, :sha256, :size_bytes, r.upto_seq, :snapshot_rows,"
-            " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed"
+            " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed,"
+            " CAST(:profile AS jsonb)"
             " FROM core.training_request r WHERE r.id = CAST(:id AS uuid)"
             " ON CONFLICT (request_id) DO NOTHING RETURNING version",
             model_id=model_id,
@@ -218,22 +238,16 @@ class PostgresRuns(Runs):
             metrics=as_json(version.metrics),
             gate=as_json({**version.gate, "promoted": promoted, "promotion": words}),
             passed=version.passed,
+            profile=None if version.profile is None else as_json(version.profile),
         ).scalar_one_or_none()
         if number is None:  # cannot be while request and version end in one transaction; a zombie all the same
             raise _lost(lease)
         return int(number)
 
-    def _insert_trials(self, connection: sa.Connection, lease: Lease, version: NewVersion) -> None:
+    def _write_study(self, connection: sa.Connection, lease: Lease, version: NewVersion) -> None:
+        """Give the publishing run the whole study, trials of earlier runs included."""
         for trial in version.trials:
-            values = asdict(trial)
-            run(
-                connection,
-                "INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen) VALUES"
-                " (CAST(:run AS uuid), :number, :family, CAST(:params AS jsonb), CAST(:metrics AS jsonb), :seconds,"
-                " :chosen)",
-                run=lease.run_id,
-                **{**values, "params": as_json(trial.params), "metrics": as_json(trial.metrics)},
-            )
+            self._write_trial(connection, lease, trial, state="done")
         run(
             connection,
             "UPDATE core.run SET snapshot_rows = :rows, progress = CAST(:progress AS jsonb)"
@@ -242,6 +256,22 @@ class PostgresRuns(Runs):
             rows=version.snapshot_rows,
             progress=json.dumps({"stage": "published"}),
         )
+
+    def _write_trial(self, connection: sa.Connection, lease: Lease, trial: Trial, *, state: str = "running") -> bool:
+        """Write one trial of the run; False: the request is not held under this fence."""
+        written = run(
+            connection,
+            "INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen)"
+            " SELECT CAST(:run AS uuid), :number, :family, CAST(:params AS jsonb), CAST(:metrics AS jsonb), :seconds,"
+            " :chosen FROM core.training_request WHERE id = CAST(:id AS uuid) AND fence = :fence AND state = :state"
+            " ON CONFLICT (run_id, number) DO UPDATE SET chosen = excluded.chosen",
+            run=lease.run_id,
+            id=lease.request_id,
+            fence=lease.fence,
+            state=state,
+            **{**asdict(trial), "params": as_json(trial.params), "metrics": as_json(trial.metrics)},
+        )
+        return bool(written.rowcount)
 
     def published(self, request_id: str) -> Published | None:
         """Read the version of the request."""
@@ -255,10 +285,15 @@ class PostgresRuns(Runs):
             return None
         return Published(row.version, row.run_id, bool(row.gate["promoted"]), row.gate["promotion"])
 
-    def open_requests(self) -> int:
+    def open_requests(self, instance_type: str | None = None) -> int:
         """Count."""
         with transaction(self._engine) as connection:
-            found = run(connection, "SELECT count(*) FROM core.training_request WHERE state IN ('queued', 'running')")
+            found = run(
+                connection,
+                "SELECT count(*) FROM core.training_request WHERE state IN ('queued', 'running')"
+                " AND (CAST(:type AS text) IS NULL OR instance_types = '{}' OR :type = ANY(instance_types))",
+                type=instance_type,
+            )
             return int(found.scalar_one())
 
 

@@ -11,7 +11,7 @@ from trainyard.adapters.postgres import idempotency, journal
 from trainyard.adapters.postgres.api_keys import PostgresApiKeys
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.launches import PostgresLaunches
-from trainyard.adapters.postgres.monitoring import PostgresAlarms
+from trainyard.adapters.postgres.monitoring import PostgresAlarms, PostgresMonitoring
 from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
@@ -132,6 +132,7 @@ class PostgresRecords(Records):
         self.journal = PostgresJournal(connection)
         self.predictions = PostgresScoredLog(connection)
         self.alarms = PostgresAlarms(connection)
+        self.monitoring = PostgresMonitoring(connection)
 
 
 class PostgresStore(Store):

@@ -2,6 +2,7 @@
 
 from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
+from trainyard.testing.contracts.monitoring import MonitoringContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
 from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
@@ -13,6 +14,7 @@ from trainyard.testing.contracts.workers import WorkersContract
 __all__ = [
     "BlobStoreContract",
     "FleetContract",
+    "MonitoringContract",
     "PredictionLogContract",
     "QueueContract",
     "RunsContract",

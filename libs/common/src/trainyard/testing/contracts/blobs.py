@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from trainyard.contracts.blobs import BlobExistsError, BlobInfo, BlobMissingError
+from trainyard.clock import SystemClock
+from trainyard.contracts.blobs import BlobExistsError, BlobMissingError
 
 if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
@@ -102,10 +104,13 @@ class BlobStoreContract:
             blobs.open(_KEY, etag=etag)
 
     def test_list_in_key_order(self, blobs: BlobStore) -> None:
-        """Listing gives the objects under the prefix by key, with size and etag, and nothing else."""
+        """Listing gives the objects under the prefix by key, with size, etag and time, and nothing else."""
         etags = {key: blobs.put(key, key.encode()) for key in ("a/2", "a/10", "a/é", "b/1", "a/z z")}
-        expected = [BlobInfo(key, len(key.encode()), etags[key]) for key in ("a/10", "a/2", "a/z z", "a/é")]
-        assert list(blobs.list("a/")) == expected
+        expected = [(key, len(key.encode()), etags[key]) for key in ("a/10", "a/2", "a/z z", "a/é")]
+        found = list(blobs.list("a/"))
+        assert [(info.key, info.size, info.etag) for info in found] == expected
+        now = SystemClock().now()
+        assert all(timedelta(minutes=-5) < now - info.modified_at < timedelta(minutes=5) for info in found)
         assert list(blobs.list("nowhere/")) == []
         assert len(list(blobs.list(""))) == 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -20,7 +21,14 @@ class RunsDesk(Protocol):
 
     runs: Runs
 
-    def request(self, model: str = "flights", upto_seq: int = 100) -> str:
+    def request(
+        self,
+        model: str = "flights",
+        upto_seq: int = 100,
+        *,
+        priority: int = 0,
+        instance_types: tuple[str, ...] = (),
+    ) -> str:
         """Queue a request; return its id."""
         ...
 
@@ -56,6 +64,10 @@ class RunsDesk(Protocol):
         """Return the requests that have a message waiting to be sent."""
         ...
 
+    def trials(self, request_id: str) -> list[list[Trial]]:
+        """Return the stored trials of each of the request's runs, oldest run first."""
+        ...
+
     def versions(self, model: str) -> list[int]:
         """Return the numbers of the model's versions."""
         ...
@@ -81,9 +93,16 @@ def new_version(*, passed: bool = True, name: str = "a") -> NewVersion:
     )
 
 
-def claim(desk: RunsDesk, request_id: str) -> Claim:
+def claim(desk: RunsDesk, request_id: str, instance_type: str | None = "c7i.large") -> Claim:
     """Claim as some worker."""
-    return desk.runs.claim(request_id, worker="w:1", instance_id="i-1", lease_seconds=_LEASE)
+    return desk.runs.claim(
+        request_id, worker="w:1", instance_id="i-1", instance_type=instance_type, lease_seconds=_LEASE
+    )
+
+
+def trial(number: int, loss: float = 0.5) -> Trial:
+    """Return a finished trial."""
+    return Trial(number, "trees", {"num_leaves": 31, "length": 7}, {"loss": loss}, 0.25, chosen=False)
 
 
 def claimed(desk: RunsDesk, request_id: str) -> Job:
@@ -110,6 +129,112 @@ class RunsContract:
     def test_unknown_request(self, desk: RunsDesk) -> None:
         """A request that does not exist is said to be unknown."""
         assert claim(desk, "00000000-0000-4000-8000-000000000000").outcome == "unknown"
+
+    # --- which one ---
+
+    def test_the_most_urgent_is_taken(self, desk: RunsDesk) -> None:
+        """A message is a ticket: whatever it names, the highest priority goes first, then what it names, then age."""
+        first, second = desk.request(upto_seq=1), desk.request(upto_seq=2)
+        low, high = desk.request(upto_seq=3, priority=-5), desk.request(upto_seq=4, priority=9)
+        taken = [claimed(desk, low).lease.request_id for _ in range(2)]
+        assert taken == [high, first]
+        third = desk.request(upto_seq=5)
+        assert [claimed(desk, third).lease.request_id for _ in range(3)] == [third, second, low]
+        assert claim(desk, low).outcome == "held"
+
+    def test_as_many_tickets_as_requests(self, desk: RunsDesk) -> None:
+        """However tickets and requests are mixed up, each ticket takes one and every request is taken."""
+        ids = [desk.request(upto_seq=n, priority=n % 3) for n in range(6)]
+        assert {claimed(desk, ident).lease.request_id for ident in ids} == set(ids)
+
+    def test_workers_at_once_take_different_requests(self, desk: RunsDesk) -> None:
+        """Tickets of four requests, used at the same moment: no two workers get one request, and none is left over."""
+        ids = [desk.request(upto_seq=n) for n in range(4)]
+        waiting = list(ids)
+        taken: list[str] = []
+        for _ in range(20):
+            with ThreadPoolExecutor(4) as pool:
+                answers = list(zip(waiting, pool.map(lambda ident: claim(desk, ident), waiting), strict=True))
+            taken += [answer.job.lease.request_id for _, answer in answers if answer.job is not None]
+            waiting = [ident for ident, answer in answers if answer.job is None]  # hidden for a moment, then again
+            if not waiting:
+                break
+        assert sorted(taken) == sorted(ids)
+        assert [desk.run_states(ident) for ident in ids] == [["running"]] * 4
+
+    def test_a_request_for_other_machines_is_left_to_them(self, desk: RunsDesk) -> None:
+        """What does not suit is not claimed, whatever its priority, and its ticket is replaced by a fresh one."""
+        gpu = desk.request(upto_seq=1, priority=9, instance_types=("g5.xlarge", "g6.xlarge"))
+        other = desk.request(upto_seq=2)
+        assert claimed(desk, gpu).lease.request_id == other
+        assert desk.posted() == []
+        assert claim(desk, gpu).outcome == "unsuited"
+        assert desk.posted() == [gpu]
+        assert claim(desk, other).outcome == "held"
+        job = claim(desk, other, "g6.xlarge").job
+        assert job is not None
+        assert job.lease.request_id == gpu
+        assert claim(desk, gpu).outcome == "held"
+
+    def test_a_worker_without_a_type_suits_everything(self, desk: RunsDesk) -> None:
+        """A process that is on no instance serves what comes."""
+        gpu = desk.request(instance_types=("g5.xlarge",))
+        assert claim(desk, gpu, None).outcome == "claimed"
+
+    def test_what_must_not_be_trained_is_settled_on_the_way(self, desk: RunsDesk) -> None:
+        """A cancelled request in front is ended, and the ticket still takes the one behind it."""
+        gone = desk.request("deleted", priority=5)
+        desk.delete_model("deleted")
+        request_id = desk.request()
+        assert claimed(desk, request_id).lease.request_id == request_id
+        assert desk.row(gone)["state"] == "cancelled"
+        assert claim(desk, gone).outcome == "settled"
+
+    def test_a_message_of_another_environment_is_no_ticket(self, desk: RunsDesk) -> None:
+        """It takes nothing, because it would be deleted for it."""
+        desk.request()
+        assert claim(desk, "00000000-0000-4000-8000-000000000000").outcome == "unknown"
+
+    # --- the study ---
+
+    def test_trials_outlive_their_run(self, desk: RunsDesk) -> None:
+        """What a run has finished is there for the next run of the request, once each, and for nobody else."""
+        request_id = desk.request()
+        job = claimed(desk, request_id)
+        assert list(job.trials) == []
+        for _ in range(2):
+            desk.runs.keep_trial(job.lease, trial(1))
+        desk.runs.keep_trial(job.lease, trial(2, 0.125))
+        desk.runs.release(job.lease, reason="spot notice")
+        again = claimed(desk, request_id)
+        assert list(again.trials) == [trial(1), trial(2, 0.125)]
+        desk.runs.keep_trial(again.lease, trial(3))
+        assert desk.trials(request_id) == [[trial(1), trial(2, 0.125)], [trial(3)]]
+        assert list(claimed(desk, desk.request(upto_seq=7)).trials) == []
+
+    def test_the_published_run_has_the_whole_study(self, desk: RunsDesk) -> None:
+        """The version's run shows every trial, those of earlier runs included, and which ones were chosen."""
+        request_id = desk.request()
+        job = claimed(desk, request_id)
+        desk.runs.keep_trial(job.lease, trial(1))
+        desk.runs.release(job.lease, reason="spot notice")
+        job = claimed(desk, request_id)
+        desk.runs.keep_trial(job.lease, trial(2))
+        study = [trial(1), replace(trial(2), chosen=True)]
+        desk.runs.publish(job.lease, replace(new_version(), trials=study), compared_with=None)
+        assert desk.trials(request_id) == [[trial(1)], study]
+
+    def test_trials_of_another_split_are_not_taken_over(self, desk: RunsDesk) -> None:
+        """When a version was published meanwhile the rows may be split elsewhere, and figures cannot be compared."""
+        waiting = desk.request(upto_seq=90)
+        job = claimed(desk, waiting)
+        desk.runs.keep_trial(job.lease, trial(1))
+        desk.runs.release(job.lease, reason="spot notice")
+        other = claimed(desk, desk.request(upto_seq=70, priority=1))
+        desk.runs.publish(other.lease, new_version(), compared_with=None)
+        assert list(claimed(desk, waiting).trials) == []
+
+    # --- leases ---
 
     def test_live_lease_is_respected(self, desk: RunsDesk) -> None:
         """A second claim learns for how long the first one holds, and changes nothing."""
@@ -138,6 +263,7 @@ class RunsContract:
         assert desk.run_states(request_id) == ["lost", "running"]
         for write in (
             lambda: desk.runs.beat(zombie.lease, lease_seconds=_LEASE),
+            lambda: desk.runs.keep_trial(zombie.lease, trial(1)),
             lambda: desk.runs.release(zombie.lease, reason="?"),
             lambda: desk.runs.retry(zombie.lease, error_class="crash", error="?"),
             lambda: desk.runs.fail(zombie.lease, error_class="crash", error="?"),
@@ -145,9 +271,11 @@ class RunsContract:
             lambda: desk.runs.cancel(zombie.lease),
             lambda: desk.runs.publish(zombie.lease, new_version(), compared_with=None),
         ):
-            with pytest.raises(LeaseLostError):
+            with pytest.raises(LeaseLostError) as lost:
                 write()
+            assert lost.value.code == "zombie"
         assert desk.row(request_id)["state"] == "running"
+        assert desk.trials(request_id) == [[], []]
         assert desk.versions("flights") == []
 
     def test_a_beat_keeps_the_lease(self, desk: RunsDesk) -> None:
@@ -340,6 +468,13 @@ class RunsContract:
         ]
         assert numbers == [2, 3]
         assert desk.aliases("flights")["champion"][0] == 3
+
+    def test_open_requests_that_suit(self, desk: RunsDesk) -> None:
+        """A worker can ask for what concerns it."""
+        desk.request(upto_seq=1)
+        desk.request(upto_seq=2, instance_types=("g5.xlarge",))
+        counts = [desk.runs.open_requests(kind) for kind in (None, "c7i.large", "g5.xlarge")]
+        assert counts == [2, 1, 2]
 
     def test_open_requests(self, desk: RunsDesk) -> None:
         """Queued and running requests count as open, others do not."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from trainyard.auth import make_key, parse_key
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.contracts.requests import COUNTED_STATES, NewRequest
+from trainyard.contracts.requests import COUNTED_STATES, POLICY_ACTOR, NewRequest
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.policy import Policy
@@ -41,6 +44,14 @@ class World(Protocol):
         """Let the holder publish a version; return its number."""
         ...
 
+    def label(self, model: str, prediction_id: str) -> None:
+        """Log the prediction if it is new, and commit a label of it."""
+        ...
+
+    def end(self, request_id: str, state: str) -> None:
+        """Let the request end as failed, or as blocked by data."""
+        ...
+
 
 def add_model(records: Records, name: str = "late") -> int:
     """Create a model; return its id."""
@@ -52,14 +63,16 @@ def add_model(records: Records, name: str = "late") -> int:
     return model.id
 
 
-def new_request(model_id: int, upto_seq: int = 5) -> NewRequest:
+def new_request(model_id: int, upto_seq: int = 5, *, by: str = "test", priority: int = 0) -> NewRequest:
     """Return a request to be inserted."""
-    return NewRequest(model_id, "by_hand", upto_seq, 5, Policy().settings(), "test", "trace")
+    return NewRequest(model_id, "by_hand", upto_seq, 5, Policy().settings(), by, "trace", priority)
 
 
-def add_request(records: Records, model_id: int, upto_seq: int = 5) -> RequestRecord:
+def add_request(
+    records: Records, model_id: int, upto_seq: int = 5, *, by: str = "test", priority: int = 0
+) -> RequestRecord:
     """Insert a request."""
-    request = records.requests.add(new_request(model_id, upto_seq))
+    request = records.requests.add(new_request(model_id, upto_seq, by=by, priority=priority))
     assert request is not None
     return request
 
@@ -104,26 +117,201 @@ class SchedulingContract:
             assert records.requests.open_for(model, 5) == first
             assert records.requests.open_for(model, 7) is None
             assert records.requests.newest(model, COUNTED_STATES) == second
-            records.requests.cancel(first.id, at_once=True)
+            records.requests.cancel(first.id, at_once=True, why="enough")
             cancelled = records.requests.get(first.id, lock=True)
             assert cancelled is not None
-            assert (cancelled.state, cancelled.finished_at is not None) == ("cancelled", True)
+            assert (cancelled.state, cancelled.outcome, cancelled.finished_at is not None) == (
+                "cancelled",
+                "enough",
+                True,
+            )
             assert records.requests.newest(model, ("cancelled",)) == cancelled
             assert records.requests.add(new_request(model)) is not None
 
     def test_request_pages(self, world: World) -> None:
-        """Pages run from the newest to the oldest without gap or repeat."""
+        """Pages run from the newest to the oldest without gap or repeat, of a model, of a state or of all."""
         with world.store.begin() as records:
-            model = add_model(records)
+            model, other = add_model(records), add_model(records, "early")
         made = []
         for upto in range(1, 6):
             with world.store.begin() as records:
                 made.append(add_request(records, model, upto).id)
+        with world.store.begin() as records:
+            foreign = add_request(records, other).id
+            records.requests.cancel(made[0], at_once=True, why="enough")
         seen: list[str] = []
         with world.store.begin() as records:
-            while page := records.requests.page(model, 2, seen[-1] if seen else None):
+            while page := records.requests.page(2, seen[-1] if seen else None, model_id=model):
                 seen += [request.id for request in page]
+            assert [r.id for r in records.requests.page(9, None)] == [foreign, *seen]
+            assert [r.id for r in records.requests.page(9, None, state="cancelled")] == made[:1]
+            assert [r.id for r in records.requests.page(9, seen[2], model_id=model, state="queued")] == seen[3:4]
         assert seen == made[::-1]
+
+    def test_pages_as_texts(self, world: World) -> None:
+        """The JSON of a page holds what its records do, field by field."""
+        with world.store.begin() as records:
+            model = add_model(records)
+        ids = [_request_of(world, model, upto, priority=upto) for upto in (1, 2, 3)]
+        world.claim(ids[1])
+        world.finish(ids[1])
+        world.claim(ids[2])
+        world.end(ids[2], "failed")
+        with world.store.begin() as records:
+            found = records.requests.page(9, None, model_id=model)
+            texts = records.requests.page_texts(9, None, model_id=model)
+            assert [ident for ident, _ in texts] == [record.id for record in found]
+            for record, (_, text) in zip(found, texts, strict=True):
+                fields = json.loads(text)
+                times = {name: fields.pop(name) for name in ("created_at", "started_at", "finished_at")}
+                expected = asdict(record)
+                assert fields == {name: value for name, value in expected.items() if name not in times}
+                for name, value in times.items():
+                    assert (None if value is None else datetime.fromisoformat(value)) == expected[name]
+            shown = {record.state: (record.outcome, record.version) for record in found}
+            assert shown["done"] == ("version 1 came of it", 1)
+            assert shown["queued"] == (None, None)
+            assert records.requests.page_texts(9, found[0].id, model_id=model, state="queued")[0][0] == ids[0]
+
+    def test_standing(self, world: World) -> None:
+        """A model's standing is counted from its requests: which use rows up, which count, which were refused."""
+        with world.store.begin() as records:
+            model = add_model(records)
+            fresh = records.requests.standing(model, labels=False)
+            found = records.models.get("late")
+            assert found is not None
+            assert (fresh.last_seq, fresh.used_seq, fresh.trained_rows, fresh.new_labels) == (0, 0, None, None)
+            assert (fresh.open_request, fresh.refused, fresh.asked_at) == (None, None, None)
+            assert (fresh.counted_at, fresh.cron_upto) == (found.created_at, found.created_at)
+        last = world.add_rows(10)
+        with world.store.begin() as records:
+            request = add_request(records, model, 4, by=POLICY_ACTOR)
+        with world.store.begin() as records:
+            now = records.requests.standing(model, labels=False)
+            assert (now.last_seq, now.used_seq, now.open_request) == (last, 4, request.id)
+            assert now.asked_at == request.created_at
+            assert now.now >= request.created_at
+        world.claim(request.id)
+        world.finish(request.id)
+        with world.store.begin() as records:
+            done = records.requests.standing(model, labels=False)
+            assert (done.open_request, done.trained_rows, done.counted_at) == (None, 4, request.created_at)
+
+    def test_standing_after_failures(self, world: World) -> None:
+        """Failed and cancelled requests in a row are counted until one ends well; their rows are new again."""
+        with world.store.begin() as records:
+            model = add_model(records)
+        for upto, state in ((5, "failed"), (6, "cancelled")):
+            with world.store.begin() as records:
+                request = add_request(records, model, upto)
+            world.claim(request.id)
+            world.end(request.id, state)
+        with world.store.begin() as records:
+            standing = records.requests.standing(model, labels=False)
+            refused, ended = standing.refused, records.requests.get(request.id)
+            assert refused is not None
+            assert ended is not None
+            assert (refused.state, refused.upto_seq, refused.at, refused.in_a_row) == (
+                "cancelled",
+                6,
+                ended.finished_at,
+                2,
+            )
+            assert standing.used_seq == 0
+            request = add_request(records, model, 7)
+        world.claim(request.id)
+        world.end(request.id, "blocked_by_data")
+        with world.store.begin() as records:
+            standing = records.requests.standing(model, labels=False)
+            assert standing.refused is not None
+            assert standing.refused.in_a_row == (0 if standing.counted_at == request.created_at else -1)
+            assert standing.used_seq == 7
+
+    def test_new_labels(self, world: World) -> None:
+        """Distinct labelled predictions of the model are counted, since the last request that counts."""
+        with world.store.begin() as records:
+            model = add_model(records)
+        for name, ident in (("late", "p1"), ("late", "p1"), ("late", "p2"), ("other", "p3")):
+            world.label(name, ident)
+        with world.store.begin() as records:
+            assert records.requests.standing(model, labels=True).new_labels == 2
+            request = add_request(records, model)
+            assert records.requests.standing(model, labels=True).new_labels == 0
+        world.label("late", "p1")
+        with world.store.begin() as records:
+            assert records.requests.standing(model, labels=True).new_labels == 1
+            records.requests.cancel(request.id, at_once=True, why="enough")
+            assert records.requests.standing(model, labels=True).new_labels == 2
+
+    def test_cron_is_answered(self, world: World) -> None:
+        """The mark moves to now, for this model only."""
+        with world.store.begin() as records:
+            model, other = add_model(records), add_model(records, "early")
+        world.claim(_request_of(world, model))  # time passes
+        with world.store.begin() as records:
+            before = records.requests.standing(model, labels=False)
+            records.requests.cron_answered(model)
+        with world.store.begin() as records:
+            after = records.requests.standing(model, labels=False)
+            assert before.cron_upto < after.cron_upto <= after.now
+            assert records.requests.standing(other, labels=False).cron_upto == before.cron_upto
+
+    def test_position(self, world: World) -> None:
+        """A request's place is by priority, then by age; lease, sends, attempts and their mean time are told."""
+        with world.store.begin() as records:
+            model = add_model(records)
+        ids = []
+        for upto, priority in ((1, 0), (2, 5), (3, 0), (4, 0)):
+            with world.store.begin() as records:
+                ids.append(add_request(records, model, upto, priority=priority).id)
+            world.claim(_request_of(world, model, 50 + upto, priority=-100))  # time passes
+        with world.store.begin() as records:
+            records.outbox.post("training", TrainingRequest(ids[0]))
+            records.requests.sent(ids[1:2])
+        with world.store.begin() as records:
+            assert [records.requests.position(ident).ahead for ident in ids] == [1, 0, 2, 3]
+            first, second = (records.requests.position(ident) for ident in ids[:2])
+            assert (first.waiting, first.running, first.holder, first.lease_left) == (4, 4, None, None)
+            assert (first.unsent, first.send_count, first.sent_ago) == (True, 0, None)
+            assert (second.unsent, second.send_count, second.sent_ago is not None) == (False, 1, True)
+            assert (first.mean_seconds, first.refusal, first.attempts) == (None, None, ())
+            assert first.waited >= second.waited >= 0
+        world.claim(ids[0])
+        world.claim(ids[2], lease_seconds=-5)
+        world.finish(ids[0])
+        with world.store.begin() as records:
+            refused = records.launches.ask(_SPEC)
+            records.launches.failed(refused, "no capacity")
+            done, lost = records.requests.position(ids[0]), records.requests.position(ids[2])
+            assert [attempt.state for attempt in done.attempts] == ["done"]
+            assert done.mean_seconds == pytest.approx(done.attempts[0].seconds)
+            assert (lost.holder, lost.refusal) == ("test", "no capacity")
+            assert lost.lease_left is not None
+            assert lost.lease_left <= -5
+            assert lost.refused_ago is not None
+
+    def test_neglected_requests(self, world: World) -> None:
+        """Whose message may be lost is found: never sent, silent for long, sent to an older queue, lease run out."""
+        with world.store.begin() as records:
+            model = add_model(records)
+            assert not records.requests.any_open()
+            ids = [add_request(records, model, upto).id for upto in range(1, 5)]
+            assert records.requests.any_open()
+            records.requests.sent(ids[1:])
+        world.claim(ids[2])
+        with world.store.begin() as records:
+            look = records.requests.neglected
+            assert [r.id for r in look(silent_seconds=3600, sent_before=None)] == ids[:1]
+            assert {r.id for r in look(silent_seconds=0, sent_before=None)} == {ids[0], ids[1], ids[3]}
+            assert {r.id for r in look(silent_seconds=3600, sent_before=4e9)} == {ids[0], ids[1], ids[3]}
+            assert [r.id for r in look(silent_seconds=3600, sent_before=0.0)] == ids[:1]
+        world.claim(ids[3], lease_seconds=-5)
+        with world.store.begin() as records:
+            records.requests.sent(ids[:1])
+            assert [r.id for r in records.requests.neglected(silent_seconds=3600, sent_before=None)] == []
+        world.claim(ids[3], lease_seconds=0)
+        with world.store.begin() as records:
+            assert [r.id for r in records.requests.neglected(silent_seconds=3600, sent_before=None)] == ids[3:]
 
     def test_open_requests(self, world: World) -> None:
         """Whoever holds a lease is seen with its instance; sends are counted; ended requests are not listed."""
@@ -145,28 +333,36 @@ class SchedulingContract:
             assert lost.lease_ended_ago is not None
             assert lost.lease_ended_ago >= 5
             assert set(records.requests.cancel_queued(model)) == set(ids[:3])
-            states = [record.state for record in records.requests.page(model, 9, None)]
+            states = [record.state for record in records.requests.page(9, None, model_id=model)]
             assert sorted(states) == ["cancelled", "cancelled", "done", "running"]
 
     def test_decisions(self, world: World) -> None:
-        """Decisions keep their numbers, newest first."""
+        """Decisions keep their numbers, newest first; equal ones in a row are counted, with the numbers of the last."""
         with world.store.begin() as records:
-            model = add_model(records)
-            assert records.requests.latest_decision(model) is None
+            model, other = add_model(records), add_model(records, "early")
+            room = records.requests
+            assert room.decisions(model, 9, None) == []
+            assert not room.decide_again(model, reason="1", numbers={})
             request = add_request(records, model)
             for number in range(3):
-                records.requests.decide(
-                    model, fired=number == 2, reason=f"{number}", numbers={"n": number}, request_id=request.id
-                )
-            newest = records.requests.latest_decision(model)
-            assert newest is not None
-            assert (newest.fired, newest.reason, dict(newest.numbers), newest.request_id) == (
+                room.decide(model, fired=number == 2, reason=f"{number}", numbers={"n": number}, request_id=request.id)
+            newest = room.decisions(model, 1, None)[0]
+            assert (newest.fired, newest.reason, dict(newest.numbers), newest.request_id, newest.times) == (
                 True,
                 "2",
                 {"n": 2},
                 request.id,
+                1,
             )
-            assert [d.reason for d in records.requests.decisions(model, 9, newest.id)] == ["1", "0"]
+            assert [d.reason for d in room.decisions(model, 9, newest.id)] == ["1", "0"]
+            assert not room.decide_again(model, reason="2", numbers={})  # what fired is never the same again
+            room.decide(model, fired=False, reason="3", numbers={"n": 3}, request_id=None)
+            room.decide(other, fired=False, reason="x", numbers={}, request_id=None)
+            assert not room.decide_again(model, reason="4", numbers={})
+            assert room.decide_again(model, reason="3", numbers={"n": 4})
+            again = room.decisions(model, 1, None)[0]
+            assert (again.reason, dict(again.numbers), again.times) == ("3", {"n": 4}, 2)
+            assert again.last_at >= again.at
 
     def test_runs_and_versions(self, world: World) -> None:
         """A finished request shows its run and its version."""
@@ -229,18 +425,37 @@ class SchedulingContract:
             assert [d.version for d in versions.deployments(model, 9, None)] == [None, 2, 1]
 
     def test_outbox(self, world: World) -> None:
-        """Messages come in order, until they are marked."""
+        """Messages come in order to whoever takes them first, until they are marked or given back."""
         with world.store.begin() as records:
+            assert records.outbox.oldest_seconds() == 0
             records.outbox.post("training", TrainingRequest("a"))
-            records.outbox.post("arrived", DataArrived("flights", "b", 1))
+            records.outbox.post("arrived", DataArrived("flights", "b", 1), delay_seconds=5)
         with world.store.begin() as records:
-            first, second = records.outbox.take(5)
+            first, second = records.outbox.take(5, hold_seconds=60)
             assert (first.queue, first.outgoing) == ("training", TrainingRequest("a").outgoing())
+            assert (second.queue, second.outgoing.delay_seconds) == ("arrived", 5)
+            assert records.outbox.oldest_seconds() >= 0
+        with world.store.begin() as records:
+            assert records.outbox.take(5, hold_seconds=60) == []
             records.outbox.mark_sent([first.id])
-            assert records.outbox.take(5) == [second]
+            records.outbox.give_back([second.id])
+            assert records.outbox.take(5, hold_seconds=-1) == [second]
+            assert records.outbox.take(5, hold_seconds=60) == [second]
             assert records.outbox.waiting("training") == []
             assert records.outbox.waiting("arrived") == [second.outgoing]
             assert records.outbox.forget_sent(older_than_seconds=3600) == 0
+            records.outbox.mark_sent([second.id])
+            assert records.outbox.oldest_seconds() == 0
+
+    def test_outbox_limit(self, world: World) -> None:
+        """The limit holds for each queue on its own: a long one does not keep another from moving."""
+        with world.store.begin() as records:
+            for name in "abc":
+                records.outbox.post("training", TrainingRequest(name))
+            records.outbox.post("arrived", DataArrived("flights", "b", 1))
+        with world.store.begin() as records:
+            queues = [message.queue for message in records.outbox.take(2, hold_seconds=60)]
+            assert queues == ["training", "training", "arrived"]
 
     def test_launches(self, world: World) -> None:
         """A launch goes from asked to launched to ended; failures count until one succeeds."""
@@ -315,8 +530,13 @@ class SchedulingContract:
             _change_and_fail(world)
         with world.store.begin() as records:
             assert records.models.names() == []
-            assert records.outbox.take(1) == []
+            assert records.outbox.take(1, hold_seconds=60) == []
             assert records.journal.last_event() == 0
+
+
+def _request_of(world: World, model: int, upto_seq: int = 5, *, priority: int = 0) -> str:
+    with world.store.begin() as records:
+        return add_request(records, model, upto_seq, priority=priority).id
 
 
 def _change_and_fail(world: World) -> None:

@@ -7,21 +7,27 @@ import io
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
+from trainyard.clock import SystemClock
 from trainyard.contracts.blobs import Blob, BlobExistsError, BlobInfo, BlobMissingError, BlobStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
+
+    from trainyard.clock import Clock
 
 
 class MemoryBlobs(BlobStore):
-    """Objects by key; the etag is the MD5 of the bytes, as on S3.
+    """Objects by key; the etag is the MD5 of the bytes, as on S3, the time of a write that of ``clock``.
 
     ``outage`` is raised by every call while it is set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._objects: dict[str, bytes] = {}
+        self._modified: dict[str, datetime] = {}
         self.outage: Exception | None = None
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> str:
@@ -31,6 +37,7 @@ class MemoryBlobs(BlobStore):
             if only_if_absent and key in self._objects:
                 raise BlobExistsError(f"{key} exists")
             self._objects[key] = bytes(data)
+            self._modified[key] = self._clock.now()
         return _etag(data)
 
     def get(self, key: str) -> Blob:
@@ -57,9 +64,9 @@ class MemoryBlobs(BlobStore):
         """Yield the objects under ``prefix``, by the UTF-8 bytes of their keys."""
         self._answer()
         with self._lock:
-            found = [(key, data) for key, data in self._objects.items() if key.startswith(prefix)]
-        for key, data in sorted(found, key=lambda item: item[0].encode()):
-            yield BlobInfo(key, len(data), _etag(data))
+            found = [(key, data, self._modified[key]) for key, data in self._objects.items() if key.startswith(prefix)]
+        for key, data, modified_at in sorted(found, key=lambda item: item[0].encode()):
+            yield BlobInfo(key, len(data), _etag(data), modified_at)
 
     def delete(self, key: str) -> None:
         """Remove the object, if there is one."""

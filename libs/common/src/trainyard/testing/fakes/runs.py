@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainyard.clock import Clock
-    from trainyard.contracts.runs import NewVersion
+    from trainyard.contracts.runs import NewVersion, Trial
 
 
 @dataclass
@@ -50,10 +50,13 @@ class MemoryRun:
     fence: int
     worker: str
     instance_id: str | None
+    instance_type: str | None = None
     state: str = "running"
     error_class: str | None = None
     error: str | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
+    known_seq: int = 0
+    trials: dict[int, Trial] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,6 +67,8 @@ class MemoryRequest:
     model: MemoryModel
     upto_seq: int
     settings: Mapping[str, Any]
+    priority: int = 0
+    instance_types: tuple[str, ...] = ()
     state: str = "queued"
     attempt: int = 0
     fence: int = 0
@@ -92,7 +97,14 @@ class MemoryRuns(Runs):
         self.lose_answer: Exception | None = None
 
     def add(
-        self, model: str = "flights", *, upto_seq: int = 100, settings: Mapping[str, Any] | None = None, **more: Any
+        self,
+        model: str = "flights",
+        *,
+        upto_seq: int = 100,
+        settings: Mapping[str, Any] | None = None,
+        priority: int = 0,
+        instance_types: tuple[str, ...] = (),
+        **more: Any,
     ) -> str:
         """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
         with self._lock:
@@ -102,35 +114,57 @@ class MemoryRuns(Runs):
                 found = self.models[model] = MemoryModel(number, model, **more)
             request_id = str(uuid.uuid4())
             given = Policy().settings() | dict(settings or {})
-            self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given)
+            self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given, priority, instance_types)
             return request_id
 
-    def claim(self, request_id: str, *, worker: str, instance_id: str | None, lease_seconds: float) -> Claim:
-        """Take the request if it can be taken."""
+    def claim(
+        self,
+        request_id: str,
+        *,
+        worker: str,
+        instance_id: str | None,
+        instance_type: str | None,
+        lease_seconds: float,
+    ) -> Claim:
+        """Take the most urgent request that suits."""
         with self._lock:
             self._answer()
-            request = self.requests.get(request_id)
-            if request is None:
+            named = self.requests.get(request_id)
+            if named is None:
                 return Claim("unknown")
-            if request.state not in ("queued", "running"):
-                return Claim("settled", state=request.state)
-            left = request.lease_until - self._clock.monotonic()
-            if request.state == "running" and left >= 0:
-                return Claim("held", state="running", seconds_left=left)
-            for run in request.runs:
-                if run.state == "running":
-                    run.state, run.error_class = "lost", "lost"
-            if request.model.deleted or request.cancel_requested:
-                request.state = "cancelled"
-                return Claim("settled", state="cancelled")
-            if request.attempt >= MAX_ATTEMPTS:
-                request.state, request.error_class, request.error = "failed", "lost", "its workers fell silent"
-                return Claim("settled", state="failed")
-            request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
-            request.lease_until = self._clock.monotonic() + lease_seconds
-            run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id)
-            request.runs.append(run)
-            return Claim("claimed", self._job(request, run), "running")
+            suited = [request for request in self.requests.values() if _suits(request, instance_type)]
+            for request in sorted(suited, key=lambda r: (-r.priority, r is not named)):
+                if self._claimable(request) and not self._settle(request):
+                    request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
+                    request.lease_until = self._clock.monotonic() + lease_seconds
+                    run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id, instance_type)
+                    run.known_seq = request.model.known_seq
+                    request.runs.append(run)
+                    return Claim("claimed", self._job(request, run), "running")
+            if named.state not in ("queued", "running"):
+                return Claim("settled", state=named.state)
+            if named.state == "queued":
+                self.posted.append(request_id)
+                return Claim("unsuited", state="queued")
+            left = named.lease_until - self._clock.monotonic()
+            return Claim("held", state="running", seconds_left=max(0.0, left))
+
+    def _claimable(self, request: MemoryRequest) -> bool:
+        ran_out = request.lease_until < self._clock.monotonic()
+        return request.state == "queued" or (request.state == "running" and ran_out)
+
+    def _settle(self, request: MemoryRequest) -> bool:
+        """Close a lost run; end what must not be trained, and return whether that was so."""
+        for run in request.runs:
+            if run.state == "running":
+                run.state, run.error_class = "lost", "lost"
+        if request.model.deleted or request.cancel_requested:
+            request.state = "cancelled"
+        elif request.attempt >= MAX_ATTEMPTS:
+            request.state, request.error_class, request.error = "failed", "lost", "its workers fell silent"
+        else:
+            return False
+        return True
 
     def beat(self, lease: Lease, *, lease_seconds: float, progress: Mapping[str, Any] | None = None) -> bool:
         """Move the end of the lease."""
@@ -140,6 +174,12 @@ class MemoryRuns(Runs):
             if progress is not None:
                 run.progress = dict(progress)
             return request.cancel_requested
+
+    def keep_trial(self, lease: Lease, trial: Trial) -> None:
+        """Add the trial to the run."""
+        with self._lock:
+            _, run = self._held(lease)
+            run.trials.setdefault(trial.number, trial)
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted."""
@@ -181,6 +221,7 @@ class MemoryRuns(Runs):
             number = self._numbers[model.name] = 1 + self._numbers.get(model.name, 0)
             promoted, words = promotion(version, compared_with, _champion(model), deleted=model.deleted)
             model.versions[number] = version
+            run.trials = {trial.number: trial for trial in version.trials}
             if request.upto_seq >= model.known_seq:
                 model.known_seq, model.known_version = request.upto_seq, number
             if promoted:
@@ -200,11 +241,12 @@ class MemoryRuns(Runs):
             self._answer()
             return self.requests[request_id].published
 
-    def open_requests(self) -> int:
+    def open_requests(self, instance_type: str | None = None) -> int:
         """Count."""
         with self._lock:
             self._answer()
-            return sum(request.state in ("queued", "running") for request in self.requests.values())
+            suited = (request for request in self.requests.values() if _suits(request, instance_type))
+            return sum(request.state in ("queued", "running") for request in suited)
 
     def point(self, model: MemoryModel, alias: str, version: int) -> None:
         """Move an alias."""
@@ -243,7 +285,17 @@ class MemoryRuns(Runs):
             known_seq=model.known_seq,
             known_version=model.known_version,
             trace_id=None,
+            trials=_study(request, model.known_seq),
         )
+
+
+def _study(request: MemoryRequest, known_seq: int) -> list[Trial]:
+    found = {n: t for run in request.runs if run.known_seq == known_seq for n, t in run.trials.items()}
+    return [found[number] for number in sorted(found)]
+
+
+def _suits(request: MemoryRequest, instance_type: str | None) -> bool:
+    return instance_type is None or not request.instance_types or instance_type in request.instance_types
 
 
 def _champion(model: MemoryModel) -> Champion | None:

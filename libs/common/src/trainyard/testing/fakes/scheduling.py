@@ -15,10 +15,9 @@ from trainyard.contracts.answers import Answers
 from trainyard.contracts.api_keys import ApiKeys, KeyRecord
 from trainyard.contracts.launches import Failures, Launch, Launches
 from trainyard.contracts.outbox import Outbox, Waiting
-from trainyard.contracts.queue import Outgoing
 from trainyard.contracts.scheduling import Answered, AuditEntry, Event, Journal, Records, ScoredLog, Store
 from trainyard.errors import ServiceError
-from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms
+from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_state import LaunchRow, Message, State
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.fleet import LaunchSpec
     from trainyard.contracts.idempotency import Repeatable
+    from trainyard.contracts.queue import Outgoing
 
 
 class MemoryOutbox(Outbox):
@@ -40,15 +40,22 @@ class MemoryOutbox(Outbox):
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def post(self, queue: str, message: messages.Message) -> None:
+    def post(self, queue: str, message: messages.Message, *, delay_seconds: int = 0) -> None:
         """Add a message."""
-        outgoing = message.outgoing()
-        self._state.outbox.append(Message(next(self._state.numbers), queue, outgoing.type, outgoing.body))
+        outgoing = replace(message.outgoing(), delay_seconds=delay_seconds)
+        now = self._state.clock.now()
+        self._state.outbox.append(Message(next(self._state.numbers), queue, outgoing, now))
 
-    def take(self, limit: int) -> list[Waiting]:
+    def take(self, limit: int, *, hold_seconds: float) -> list[Waiting]:
         """Return the oldest waiting messages."""
-        waiting = [message for message in self._state.outbox if message.sent_at is None][:limit]
-        return [Waiting(message.id, message.queue, Outgoing(message.type, message.body)) for message in waiting]
+        now = self._state.clock.now()
+        taken = []
+        for queue in dict.fromkeys(message.queue for message in self._state.outbox):
+            free = [m for m in self._state.outbox if m.queue == queue and m.sent_at is None]
+            taken += [m for m in free if m.taken_until is None or m.taken_until < now][:limit]
+        for message in taken:
+            message.taken_until = now + timedelta(seconds=hold_seconds)
+        return [Waiting(m.id, m.queue, m.outgoing) for m in sorted(taken, key=lambda m: m.id)]
 
     def mark_sent(self, ids: Sequence[int]) -> None:
         """Note that these were sent."""
@@ -56,9 +63,20 @@ class MemoryOutbox(Outbox):
             if message.id in ids:
                 message.sent_at = self._state.clock.now()
 
+    def give_back(self, ids: Sequence[int]) -> None:
+        """Let these be taken again."""
+        for message in self._state.outbox:
+            if message.id in ids:
+                message.taken_until = None
+
     def waiting(self, queue: str) -> list[Outgoing]:
         """Return what waits."""
-        return [Outgoing(m.type, m.body) for m in self._state.outbox if m.sent_at is None and m.queue == queue]
+        return [m.outgoing for m in self._state.outbox if m.sent_at is None and m.queue == queue]
+
+    def oldest_seconds(self) -> float:
+        """Return the age of the oldest."""
+        now = self._state.clock.now()
+        return max(((now - m.created_at).total_seconds() for m in self._state.outbox if m.sent_at is None), default=0.0)
 
     def forget_sent(self, *, older_than_seconds: float) -> int:
         """Remove old sent messages."""
@@ -241,6 +259,7 @@ class MemoryRecords(Records):
         self.journal = MemoryJournal(state)
         self.predictions = MemoryScoredLog(state)
         self.alarms = MemoryAlarms(state)
+        self.monitoring = MemoryMonitoring(state)
 
 
 class MemoryStore(Store):

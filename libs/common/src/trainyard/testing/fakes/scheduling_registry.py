@@ -58,7 +58,8 @@ class MemoryModels(Models):
         if name in self.names():
             return False
         number = next(self._state.numbers)
-        self._state.models.append(Model(number, name, dataset_id, label, task, policy, self._state.clock.now()))
+        now = self._state.clock.now()
+        self._state.models.append(Model(number, name, dataset_id, label, task, policy, now, now))
         return True
 
     def change_policy(self, model_id: int, policy: Policy) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.fleet import LaunchSpec
-    from trainyard.contracts.monitoring import Alarm
+    from trainyard.contracts.monitoring import Alarm, Reference, WindowRecord
+    from trainyard.contracts.queue import Outgoing
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
     from trainyard.contracts.requests import Decision
     from trainyard.contracts.scheduling import Answered, AuditEntry, Event
@@ -36,6 +37,8 @@ class Request:
     instance_id: str | None = None
     sent_at: datetime | None = None
     send_count: int = 0
+    requested_by: str = "test"
+    label_seq: int = 0
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Model:
     task: str
     policy: Policy
     created_at: datetime
+    cron_upto: datetime
     deleted: bool = False
 
 
@@ -58,9 +62,10 @@ class Message:
 
     id: int
     queue: str
-    type: str
-    body: str
+    outgoing: Outgoing
+    created_at: datetime
     sent_at: datetime | None = None
+    taken_until: datetime | None = None
 
 
 @dataclass
@@ -91,6 +96,27 @@ class WorkerRow:
     seen_at: datetime
 
 
+@dataclass(frozen=True)
+class Logged:
+    """A logged prediction; its place in the log is its index plus 1."""
+
+    id: str
+    model: str
+    version: int
+    inputs: Mapping[str, Any]
+    output: Mapping[str, Any]
+    predicted_at: datetime
+    logged_at: datetime
+
+
+@dataclass(frozen=True)
+class Window:
+    """A watched window's row."""
+
+    record: WindowRecord
+    due_at: datetime | None
+
+
 @dataclass
 class State:
     """All tables. Lists are in order of insertion."""
@@ -113,7 +139,14 @@ class State:
     events: list[Event] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     answered: dict[str, list[Answered]] = field(default_factory=dict)
+    labels: list[tuple[int, str, str]] = field(default_factory=list)  # seq, model, prediction id
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
+    held_alarms: set[int] = field(default_factory=set)
+    windows: dict[tuple[int, str, str], Window] = field(default_factory=dict)
+    marks: dict[int, int] = field(default_factory=dict)
+    references: dict[tuple[int, int], Reference] = field(default_factory=dict)
+    predictions: list[Logged] = field(default_factory=list)
+    labels: list[tuple[str, Any]] = field(default_factory=list)
 
     def model(self, model_id: int) -> Model:
         """Return a model's row, deleted or not."""
@@ -133,6 +166,26 @@ class State:
         self.datasets[dataset.id] = grown
         return grown.last_seq
 
+    def log(
+        self,
+        model: str,
+        version: int,
+        inputs: Mapping[str, Any],
+        output: Mapping[str, Any],
+        *,
+        ident: str | None = None,
+        at: datetime | None = None,
+    ) -> str:
+        """Log a prediction; return its id."""
+        now = self.clock.now()
+        row = Logged(ident or f"p{len(self.predictions) + 1}", model, version, inputs, output, at or now, now)
+        self.predictions.append(row)
+        return row.id
+
+    def label(self, prediction_id: str, label: Any) -> None:
+        """Give a label, known or not."""
+        self.labels.append((prediction_id, label))
+
     def claim(self, request_id: str, *, lease_until: datetime, instance_id: str | None = None) -> None:
         """Let a trainer hold the request."""
         request, now = self.requests[request_id], self.clock.now()
@@ -151,25 +204,37 @@ class State:
             progress={},
             started_at=now,
             ended_at=None,
+            error_class=None,
             error=None,
             trials=(),
             version=None,
         )
         self.runs.append(run)
 
-    def end(self, request_id: str, state: str) -> None:
-        """Let the request end."""
-        request = self.requests[request_id]
-        request.record = replace(request.record, state=state, finished_at=self.clock.now())
+    def end(self, request_id: str, state: str, why: str | None = None) -> None:
+        """Let the request end; a run that nobody ended otherwise is lost."""
+        request, now = self.requests[request_id], self.clock.now()
+        request.record = replace(request.record, state=state, error=why, outcome=why, finished_at=now)
+        self.runs[:] = [
+            replace(run, state="lost", error_class="lost", error="its lease ran out", ended_at=now)
+            if run.request_id == request_id and run.state == "running"
+            else run
+            for run in self.runs
+        ]
+
+    def add_label(self, model: str, prediction_id: str) -> None:
+        """Commit a label of a logged prediction."""
+        self.labels.append((next(self.numbers), model, prediction_id))
 
     def finish(self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10) -> int:
         """Let the holder publish a version; return its number."""
         request = self.requests[request_id]
         record = request.record
-        self.end(request_id, "done")
         number = 1 + sum(model_id == request.model_id for model_id, _ in self.versions)
-        run = next(run for run in self.runs if run.request_id == request_id)
+        run = next(run for run in self.runs if run.request_id == request_id and run.state == "running")
         self.runs[self.runs.index(run)] = replace(run, state="done", ended_at=self.clock.now(), version=number)
+        self.end(request_id, "done")
+        request.record = replace(request.record, outcome=f"version {number} came of it", version=number)
         version = VersionRecord(
             model=record.model,
             version=number,

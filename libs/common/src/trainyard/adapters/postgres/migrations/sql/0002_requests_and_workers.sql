@@ -4,11 +4,13 @@ ALTER TABLE core.training_request
     ADD COLUMN instance_types text[] NOT NULL DEFAULT '{}',      -- where it may run, best first; empty: anywhere
     ADD COLUMN spot boolean,                                     -- null: as the environment's setting says
     ADD COLUMN label_seq bigint NOT NULL DEFAULT 0;              -- the newest feedback when it was made
+CREATE INDEX request_by_age ON core.training_request (created_at DESC, id DESC);
 CREATE INDEX request_urgency ON core.training_request (priority DESC, created_at, id)
     WHERE state IN ('queued', 'running');
 
 ALTER TABLE core.run
     ADD COLUMN instance_type text,
+    ADD COLUMN known_seq bigint NOT NULL DEFAULT 0,              -- what its split goes by: the newest row any version saw
     ADD COLUMN cost_usd double precision;                        -- null until it ended, or where no price is known
 -- A trial is stored as soon as it is over: the next run of the request goes on from there.
 CREATE INDEX run_by_request ON core.run (request_id, fence);
@@ -36,3 +38,12 @@ CREATE INDEX worker_by_instance ON core.worker (instance_id, seen_at DESC);
 ALTER TABLE core.decision
     ADD COLUMN times bigint NOT NULL DEFAULT 1,
     ADD COLUMN last_at timestamptz NOT NULL DEFAULT now();
+
+-- Cron times up to here have been answered; the times that a policy missed are one.
+ALTER TABLE core.model ADD COLUMN cron_upto timestamptz NOT NULL DEFAULT now();
+
+-- A relay takes messages for some seconds, sends them without a transaction, and marks them.
+ALTER TABLE core.outbox
+    ADD COLUMN taken_until timestamptz,                          -- null: nobody sends it just now
+    ADD COLUMN delay_seconds integer NOT NULL DEFAULT 0 CHECK (delay_seconds BETWEEN 0 AND 900);
+CREATE INDEX outbox_sent ON core.outbox (sent_at) WHERE sent_at IS NOT NULL;

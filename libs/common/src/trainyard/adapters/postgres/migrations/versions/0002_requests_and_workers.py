@@ -16,12 +16,15 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away; only tests do this."""
     op.execute("DROP TABLE core.worker")
+    op.execute("DROP INDEX core.outbox_sent, core.request_by_age")
+    op.execute("ALTER TABLE core.outbox DROP COLUMN taken_until, DROP COLUMN delay_seconds")
+    op.execute("ALTER TABLE core.model DROP COLUMN cron_upto")
     op.execute("ALTER TABLE core.decision DROP COLUMN times, DROP COLUMN last_at")
     op.execute("DROP INDEX core.launch_by_time, core.run_by_request")
     op.execute(
         "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour, DROP COLUMN reason"
     )
-    op.execute("ALTER TABLE core.run DROP COLUMN instance_type, DROP COLUMN cost_usd")
+    op.execute("ALTER TABLE core.run DROP COLUMN instance_type, DROP COLUMN known_seq, DROP COLUMN cost_usd")
     op.execute(
         "ALTER TABLE core.training_request DROP COLUMN priority, DROP COLUMN instance_types, DROP COLUMN spot,"
         " DROP COLUMN label_seq"

@@ -15,5 +15,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away; only tests do this."""
-    op.execute("DROP TABLE core.alarm, core.monitor_window")
+    op.execute("DROP VIEW core.model_prediction")
+    op.execute("DROP TABLE core.alarm, core.monitor_window, core.monitor_mark")
+    op.execute("DROP INDEX core.prediction_by_version, core.prediction_by_time")
     op.execute("ALTER TABLE core.version DROP COLUMN profile")

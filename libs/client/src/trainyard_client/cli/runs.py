@@ -1,0 +1,178 @@
+"""`trainyard train`, `requests`, `runs`, `run …`: from a model to a version, and why that takes so long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainyard.contracts.requests import STATES
+from trainyard_client.cli.exits import Exit
+from trainyard_client.cli.frame import Duration, command
+from trainyard_client.errors import ApiError
+
+if TYPE_CHECKING:
+    from trainyard_client.cli.output import Output
+    from trainyard_client.client import Client
+
+    Json = dict[str, Any]
+
+
+def add_to(root: click.Group) -> None:
+    """Add the commands of this module."""
+    group = click.Group("run", help="One attempt to train a version.")
+    root.add_command(group)
+    _add_train_command(root)
+    _add_requests_command(root)
+    _add_run_commands(root, group)
+
+
+def _add_requests_command(root: click.Group) -> None:
+    @click.argument("name", required=False)
+    @click.option("--state", type=click.Choice(STATES), help="Only requests in this state.")
+    def requests(output: Output, client: Client, name: str | None, state: str | None) -> None:
+        """List the training requests, of all models or of the model NAME, newest first."""
+        found = list(client.requests(name, state=state))
+        if not output.data(found):
+            columns = ("id", "model", "state", "priority", "reason", "new_rows", "attempt", "error_class", "created_at",
+                       "outcome")  # fmt: skip
+            output.table(found, columns, empty="no training requests" + (f" are {state}" if state else " yet"))
+
+    command(root, "requests", example="trainyard requests late --state queued")(requests)
+
+
+def _add_train_command(root: click.Group) -> None:
+    @click.argument("name")
+    @click.option("--wait", is_flag=True, help="Stay until it has ended and say what came out.")
+    @click.option("--timeout", type=Duration(), default="30m", show_default=True, help="Longest wait with --wait.")
+    @click.option("--priority", type=int, help="-100 to 100; the higher is taken first. By default the policy's.")
+    @click.option("--instance-type", "instance_types", multiple=True, help="Where to train, best first; repeatable.")
+    @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
+    def train(
+        output: Output, client: Client, *, name: str, wait: bool, timeout: float, priority: int | None,
+        instance_types: tuple[str, ...], spot: bool | None,
+    ) -> Exit | None:  # fmt: skip
+        """Train a version of the model NAME now, whatever its policy says."""
+        request = client.train(name, priority=priority, instance_types=instance_types or None, spot=spot)
+        if not wait:
+            if not output.data(request):
+                ident = request["id"]
+                output.say(f"request {ident} is {request['state']}; see why with: trainyard run explain {ident}")
+            return None
+        request = wait_with_progress(output, client, request["id"], timeout)
+        version = next((v for v in client.versions(name) if v["request_id"] == request["id"]), None)
+        if not output.data({"request": request, "version": version}):
+            _show_outcome(output, request, version)
+        return Exit.OK if request["state"] == "done" else Exit.FAILED
+
+    command(root, "train", example="trainyard train late --wait")(train)
+
+
+def wait_with_progress(output: Output, client: Client, request_id: str, seconds: float) -> Json:
+    """Wait for a training request's end under a progress bar that shows its run; return the request."""
+    with output.progress() as progress:
+        task = progress.add_task("queued", total=None)
+
+        def show(request: Json, run: Json | None) -> None:
+            at = (run or {}).get("progress") or {}
+            said = at.get("message") or at.get("stage") or request["state"]
+            progress.update(task, description=str(said)[:60], completed=at.get("done") or 0, total=at.get("total"))
+
+        return client.wait(request_id, seconds=seconds, on_progress=show)
+
+
+def _show_outcome(output: Output, request: Json, version: Json | None) -> None:
+    if version is None:
+        output.say(
+            f"request {request['id']} is {request['state']}: {request.get('error') or 'no version came of it'}"
+        )
+        return
+    verdict = "passed the gate" if version["passed"] else "did not pass the gate"
+    output.say(f"version {version['version']} of {version['model']} {verdict}")
+    show_gate(output, version)
+
+
+def show_gate(output: Output, version: Json) -> None:
+    """Print the checks of a version's gate report, value beside threshold."""
+    columns = ("name", "value", "threshold", "passed", "words")
+    output.table(version["gate"].get("checks", []), columns, empty="no gate report")
+
+
+def _add_run_commands(root: click.Group, group: click.Group) -> None:
+    @click.argument("name", required=False)
+    def runs(output: Output, client: Client, name: str | None) -> None:
+        """List the runs, of all models or of the model NAME, newest first."""
+        found = list(client.runs(name))
+        if not output.data(found):
+            columns = ("id", "model", "attempt", "state", "version", "started_at", "ended_at", "error_class", "error")
+            output.table(found, columns, empty="no runs yet")
+
+    @click.argument("run_id", metavar="ID")
+    def show(output: Output, client: Client, run_id: str) -> None:
+        """Show the run ID with its trials."""
+        run = client.run(run_id)
+        if not output.data(run):
+            names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
+                     "started_at", "ended_at", "error_class", "error")  # fmt: skip
+            output.fields(run, names)
+            output.table(
+                run["trials"], ("number", "family", "params", "metrics", "seconds", "chosen"), empty="no trials yet"
+            )
+
+    @click.argument("run_id", metavar="ID")
+    def cancel(output: Output, client: Client, run_id: str) -> None:
+        """Cancel the training that the run (or training request) ID belongs to."""
+        request = client.cancel(_request_of(client, run_id))
+        if not output.data(request):
+            output.say(f"request {request['id']} is {request['state']}; a running trainer stops within seconds")
+
+    @click.argument("ident", metavar="ID")
+    def explain(output: Output, client: Client, ident: str) -> None:
+        """Say why the training request ID (or that of the run ID) waits, or what is being done about it."""
+        found = client.explain(ident)
+        if not output.data(found):
+            _show_explanation(output, found)
+
+    command(group, "explain", example="trainyard run explain 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(explain)
+    command(root, "runs", example="trainyard runs late")(runs)
+    command(group, "show", example="trainyard run show 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(show)
+    command(group, "cancel", example="trainyard run cancel 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(cancel)
+
+
+def _request_of(client: Client, ident: str) -> str:
+    try:
+        return str(client.run(ident)["request_id"])
+    except ApiError as e:
+        if e.status != 404:
+            raise
+        return ident  # not a run: a request that no trainer has taken yet
+
+
+def _show_explanation(output: Output, found: Json) -> None:
+    """Print the sentence, what to do, and the facts behind them."""
+    output.say(found["sentence"])
+    if found["to_do"]:
+        output.say(f"next: {found['to_do']}")
+    facts = {
+        **found,
+        "request": found["request_id"],
+        "waited": f"{found['waited_seconds']:.0f} s",
+        "expected_wait": _seconds(found["expected_wait_seconds"]),
+        "queue": _facts(found["queue"]),
+        "message": _facts(found["message"]),
+        "lease": _facts(found["lease"]),
+        "fleet": _facts(found["fleet"]),
+    }
+    names = ("request", "model", "state", "code", "blocked_by", "priority", "instance_types", "waited",
+             "expected_wait", "queue", "message", "lease", "fleet")  # fmt: skip
+    output.fields(facts, names)
+    columns = ("attempt", "state", "worker", "seconds", "error_class", "error")
+    output.table(found["attempts"], columns, empty="no attempts yet")
+
+
+def _facts(facts: Json) -> Json:
+    return {name.replace("_", " "): value for name, value in facts.items() if value is not None}
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f} s"

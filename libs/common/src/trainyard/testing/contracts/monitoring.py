@@ -1,0 +1,218 @@
+"""What the rooms of watching do in every store. The class needs a fixture ``watched`` (:class:`WatchedWorld`)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trainyard.contracts.monitoring import Reference, Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.contracts.monitoring import Span
+    from trainyard.contracts.scheduling import Records, Store
+
+#: A whole hour long ago.
+HOUR = datetime(2026, 3, 1, 12, tzinfo=UTC)
+REFERENCE = Reference({"v": 1, "rows": 3, "features": {}}, {"roc_auc": 0.8})
+
+
+class WatchedWorld(Protocol):
+    """A store with a model of which version 1 is the champion, and what the other services do to it."""
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        ...
+
+    @property
+    def model_id(self) -> int:
+        """The model."""
+        ...
+
+    def refer(self, reference: Reference) -> None:
+        """Give version 1 this profile and these metrics."""
+        ...
+
+    def log(
+        self, ident: str, *, version: int = 1, at: datetime = HOUR, inputs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Log a prediction of the model; its output is ``{"prediction": ident}``."""
+        ...
+
+    def label(self, ident: str, label: Any) -> None:
+        """Give the label of a prediction."""
+        ...
+
+
+def _cut(records: Records, world: WatchedWorld, rows: int, last: Span | None = None) -> Span:
+    span = records.monitoring.cut_rows(world.model_id, 1, last, rows)
+    assert span is not None
+    return span
+
+
+class MonitoringContract:
+    """Windows by count and by time, labels in any order, alarms once."""
+
+    def test_versions_and_reference(self, watched: WatchedWorld) -> None:
+        """The champion is watched, and held against what its training left."""
+        with watched.store.begin() as records:
+            assert records.monitoring.versions(watched.model_id, 5) == [1]
+            assert records.monitoring.versions(watched.model_id, 0) == []
+            assert records.monitoring.reference(watched.model_id, 1).profile is None
+        watched.refer(REFERENCE)
+        with watched.store.begin() as records:
+            assert records.monitoring.reference(watched.model_id, 1) == REFERENCE
+
+    def test_windows_by_count(self, watched: WatchedWorld) -> None:
+        """Every so many predictions of a version, in the order of the log, are a window; the rest waits."""
+        for number in range(5):
+            watched.log(f"p{number}", at=HOUR + timedelta(minutes=5 - number), inputs={"x": number})
+            watched.log(f"other{number}", version=2)
+        with watched.store.begin() as records:
+            room = records.monitoring
+            first = _cut(records, watched, 2)
+            assert (first.window_id, first.number, first.rows, first.cut) == ("v1-after-0", 0, 2, "rows")
+            assert (first.began_at, first.ended_at) == (HOUR + timedelta(minutes=4), HOUR + timedelta(minutes=5))
+            second = _cut(records, watched, 2, first)
+            assert (second.number, second.after_seq) == (1, first.last_seq)
+            assert room.cut_rows(watched.model_id, 1, second, 2) is None
+            assert [row["x"] for row in room.inputs(watched.model_id, second, 10)] == [2, 3]
+            assert len(list(room.inputs(watched.model_id, second, 1))) <= 1
+            assert room.age(first) > 0
+
+    def test_windows_by_time(self, watched: WatchedWorld) -> None:
+        """Whole multiples of the length with a prediction in them are windows, by the prediction's time."""
+        for ident, minutes in [("a", 90), ("b", 10), ("c", 59), ("d", 60), ("e", 200)]:
+            watched.log(ident, at=HOUR + timedelta(minutes=minutes), inputs={"x": ident})
+        with watched.store.begin() as records:
+            room, spans = records.monitoring, []
+            last = None
+            while (last := room.cut_time(watched.model_id, 1, last, 3600.0, 60.0)) is not None:
+                spans.append(last)
+            assert [(span.number, span.began_at, span.rows) for span in spans] == [
+                (0, HOUR, 2),
+                (1, HOUR + timedelta(hours=1), 2),
+                (2, HOUR + timedelta(hours=3), 1),
+            ]
+            assert spans[0].ended_at == spans[1].began_at
+            assert [row["x"] for row in room.inputs(watched.model_id, spans[1], 10)] == ["a", "d"]
+            assert spans[0].window_id == f"v1-3600s-{HOUR.timestamp():.0f}"
+            assert room.cut_time(watched.model_id, 1, None, 3600.0, 1e9) is None
+            assert room.cut_time(watched.model_id, 7, None, 3600.0, 60.0) is None
+
+    def test_labels(self, watched: WatchedWorld) -> None:
+        """A prediction has its latest label, also one that came before it; labels of windows are found by place."""
+        watched.label("p1", label=False)
+        watched.label("nowhere", label=True)
+        for number in range(4):
+            watched.log(f"p{number}")
+        watched.label("p0", "no")
+        watched.label("p0", "yes")
+        with watched.store.begin() as records:
+            room = records.monitoring
+            first = _cut(records, watched, 2)
+            second = _cut(records, watched, 2, first)
+            for span in (first, second):
+                room.put(watched.model_id, "drift", span, outcome="steady", report={})
+                room.put(watched.model_id, "quality", span, outcome="steady", report={})
+            scored = [
+                (one.output["prediction"], one.has_label, one.label) for one in room.scored(watched.model_id, first)
+            ]
+            assert scored == [("p0", True, "yes"), ("p1", True, False)]
+            assert [one.has_label for one in room.scored(watched.model_id, second)] == [False, False]
+            assert room.waiting_labels(10) == 1
+            assert room.waiting_labels(2) == 0
+            seen = room.feedback_upto(0, 1)
+            assert 0 < seen < room.feedback_upto(0, 10)
+            upto = room.feedback_upto(seen, 10)
+            assert room.feedback_upto(upto, 10) == upto
+            assert room.labelled(watched.model_id, 0, upto) == [first]
+            assert room.labelled(watched.model_id, upto, upto) == []
+        watched.label("p3", label=True)
+        with watched.store.begin() as records:
+            assert records.monitoring.labelled(watched.model_id, upto, upto + 1_000) == [second]
+
+    def test_labels_of_windows_by_time(self, watched: WatchedWorld) -> None:
+        """A window by time has the labels of its predictions, also of one that was logged after it was cut."""
+        watched.log("a")
+        with watched.store.begin() as records:
+            span = records.monitoring.cut_time(watched.model_id, 1, None, 3600.0, 60.0)
+            assert span is not None
+            records.monitoring.put(watched.model_id, "quality", span, outcome="not_enough_data", report={})
+        watched.log("late", at=HOUR + timedelta(minutes=1))
+        watched.label("late", label=True)
+        with watched.store.begin() as records:
+            room = records.monitoring
+            assert room.labelled(watched.model_id, 0, room.feedback_upto(0, 10)) == [span]
+            assert [one.label for one in room.scored(watched.model_id, span)] == [None, True]
+
+    def test_mark(self, watched: WatchedWorld) -> None:
+        """The mark starts at nothing, moves on and never back."""
+        with watched.store.begin() as records:
+            assert records.monitoring.hold(watched.model_id) == 0
+            records.monitoring.advance(watched.model_id, 7)
+            records.monitoring.advance(watched.model_id, 5)
+        with watched.store.begin() as records:
+            assert records.monitoring.hold(watched.model_id) == 7
+
+    def test_put(self, watched: WatchedWorld) -> None:
+        """A window is stored once and replaced; the newest come first; what is due again is found."""
+        for number in range(3):
+            watched.log(f"p{number}")
+        with watched.store.begin() as records:
+            room = records.monitoring
+            last, spans = None, []
+            for _ in range(3):
+                last = _cut(records, watched, 1, last)
+                spans.append(last)
+                room.put(watched.model_id, "quality", last, outcome="not_enough_data", report={"n": 1}, again_in=-1.0)
+            assert room.due(watched.model_id, 2) == spans[:2]
+            room.put(watched.model_id, "quality", spans[0], outcome="steady", report={"n": 2})
+            room.put(watched.model_id, "quality", spans[1], outcome="steady", report={"n": 2}, again_in=60.0)
+            assert room.due(watched.model_id, 5) == spans[2:]
+        with watched.store.begin() as records:
+            found = records.monitoring.recent(watched.model_id, "quality", 5, version=1)
+            assert [one.span for one in found] == spans[::-1]
+            assert [(one.outcome, one.report) for one in found[1:]] == [("steady", {"n": 2})] * 2
+            assert records.monitoring.recent(watched.model_id, "quality", 2) == found[:2]
+            assert records.monitoring.recent(watched.model_id, "drift", 5) == []
+            assert records.monitoring.recent(watched.model_id, "quality", 5, version=2) == []
+
+    def test_alarms(self, watched: WatchedWorld) -> None:
+        """A window raises one alarm for each detector; a held one is settled at once and spends nothing."""
+        watched.log("p0")
+        watched.log("p1")
+        with watched.store.begin() as records:
+            alarms = records.alarms
+            assert alarms.spent(watched.model_id) == Spent(0, None)
+            first = _cut(records, watched, 1)
+            second = _cut(records, watched, 1, first)
+            for span in (first, second):
+                for detector in ("drift", "quality"):
+                    records.monitoring.put(watched.model_id, detector, span, outcome="alarm", report={})
+
+            def add(span: Span, detector: str, held: str | None = None) -> bool:
+                return alarms.add(
+                    watched.model_id, detector, span.window_id, reason="far", numbers={"psi": 1.5}, held=held
+                )
+
+            assert add(first, "drift")
+            assert not add(first, "drift")
+            assert add(first, "quality", "not raised: twice a day is enough")
+            assert add(second, "drift")
+        with watched.store.begin() as records:
+            alarms = records.alarms
+            spent = alarms.spent(watched.model_id)
+            assert spent.today == 2
+            assert spent.since_last is not None
+            assert 0 <= spent.since_last < 3600
+            newest, held, oldest = alarms.page(watched.model_id, 5)
+            assert (oldest.detector, oldest.window_id, oldest.reason) == ("drift", first.window_id, "far")
+            assert (oldest.numbers, oldest.outcome, oldest.request_id) == ({"psi": 1.5}, None, None)
+            assert held.outcome == "not raised: twice a day is enough"
+            assert alarms.open(watched.model_id) == [oldest, newest]
+            alarms.settle([oldest.id, held.id], outcome="told", request_id=None)
+            assert [one.id for one in alarms.open(watched.model_id)] == [newest.id]
+            assert [one.outcome for one in alarms.page(watched.model_id, 2)] == [None, held.outcome]

@@ -1,0 +1,199 @@
+"""Training processes: started ahead of their job, shut off from the world, and ended with all that they started."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import IO, TYPE_CHECKING, Any
+
+from trainyard import logs
+from trainyard.processes import bound, signal_group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+log = logs.get(__name__)
+
+CHILD = (sys.executable, "-I", "-m", "trainyard_trainer.child")
+_KEPT_LINES = 40
+_MOST_LINE_CHARS = 4_000
+_END_SECONDS = 10.0
+#: Share of the machine's memory that a training process gets unless a setting says otherwise: the trainer beside it
+#: must live to tell what happened.
+_MEMORY_SHARE = 0.9
+
+
+def child_environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """Return all that a training child gets of the world: no credentials, no addresses.
+
+    One thread each: OpenMP threads that wait for one another spin, which costs a shared machine a factor of ten, and
+    sums over threads are not reproducible.
+    """
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
+    return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(home), "TMPDIR": str(home), **threads, **more}
+
+
+def memory_limit(megabytes: int) -> int | None:
+    """Return how many bytes of address space a training process gets, None where no limit can be set.
+
+    Args:
+        megabytes: the setting; 0: most of the machine's memory.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    if megabytes:
+        return megabytes * 1_000_000
+    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _MEMORY_SHARE)
+
+
+class ChildProcess:
+    """One training process: started, waiting for its job on standard input.
+
+    ``memory`` is the address space that it may take, in bytes: an allocation beyond it fails inside the child, long
+    before the kernel looks for a process to kill.
+    """
+
+    def __init__(
+        self, command: Sequence[str], home: Path, environment: Mapping[str, str], memory: int | None = None
+    ) -> None:
+        limits = () if memory is None else ("--memory", str(memory))
+        self._process = subprocess.Popen(
+            bound(command, parent=os.getpid(), number=signal.SIGKILL, options=limits),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(environment),
+            cwd=home,
+            start_new_session=True,  # Ctrl-C is the parent's to deal with; and what it starts ends with its group
+            text=True,
+            errors="replace",
+        )
+        self._progress: dict[str, Any] | None = None
+        self._trials: collections.deque[dict[str, Any]] = collections.deque()
+        self._words: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        self._readers = [
+            self._read(self._process.stdout, self._hear),
+            self._read(self._process.stderr, self._words.append),
+        ]
+
+    def alive(self) -> bool:
+        """Tell whether it runs."""
+        return self._process.poll() is None
+
+    def begin(self, directory: Path) -> None:
+        """Write the path of its job; a child that has died already shows in :meth:`wait`."""
+        stdin = self._process.stdin
+        if stdin is None:
+            return
+        try:
+            stdin.write(f"{directory}\n")
+            stdin.close()
+        except BrokenPipeError:
+            log.warning("child.died_waiting", pid=self._process.pid)
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the exit code, or None when it still runs after ``seconds``."""
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        signal_group(self._process.pid, signal.SIGKILL)  # what it may have left running
+        return code
+
+    def progress(self) -> Mapping[str, Any] | None:
+        """Return what it last said, once."""
+        progress, self._progress = self._progress, None
+        return progress
+
+    def trials(self) -> Sequence[Mapping[str, Any]]:
+        """Return the finished trials that it has reported, once."""
+        return [self._trials.popleft() for _ in range(len(self._trials))]
+
+    def kill(self) -> None:
+        """End its whole process group at once, read what it has still said, and let go of its pipes."""
+        if self.alive():
+            signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait(_END_SECONDS)
+        for reader in self._readers:
+            reader.join(_END_SECONDS)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                _close(pipe)
+
+    def last_words(self) -> str:
+        """Return the last lines of standard error."""
+        return "".join(self._words).strip()
+
+    def _read(self, pipe: IO[str] | None, take: Callable[[str], object]) -> threading.Thread:
+        def pump() -> None:
+            for line in iter(lambda: pipe.readline(_MOST_LINE_CHARS), "") if pipe is not None else ():
+                take(line)
+
+        thread = threading.Thread(target=pump, name="child-output", daemon=True)
+        thread.start()
+        return thread
+
+    def _hear(self, line: str) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            self._words.append(line)  # a library that talks
+            return
+        if not isinstance(said, dict):
+            return
+        if isinstance(said.get("trial"), dict):
+            self._trials.append(said["trial"])
+        else:
+            self._progress = {"stage": str(said.get("stage")), "done": said.get("done"), "total": said.get("total")}
+
+
+def _close(pipe: IO[str]) -> None:
+    try:
+        pipe.close()
+    except BrokenPipeError:
+        log.info("child.unread_job")
+
+
+class ChildProcesses:
+    """Keeps one child started ahead of its job, so that a job does not wait for imports."""
+
+    def __init__(
+        self,
+        home: Path,
+        environment: Mapping[str, str],
+        command: Sequence[str] = CHILD,
+        *,
+        memory: int | None = None,
+    ) -> None:
+        self._home = home
+        self._environment = environment
+        self._command = command
+        self._memory = memory
+        self._waiting: ChildProcess | None = None
+
+    def warm(self) -> None:
+        """Start one if none waits."""
+        if self._waiting is None or not self._waiting.alive():
+            self.close()
+            self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._waiting = ChildProcess(self._command, self._home, self._environment, self._memory)
+
+    def take(self) -> ChildProcess:
+        """Return the one that waits, or a new one."""
+        self.warm()
+        child, self._waiting = self._waiting, None
+        if child is None:
+            raise RuntimeError("no training process could be started")
+        return child
+
+    def close(self) -> None:
+        """End the one that waits."""
+        if self._waiting is not None:
+            self._waiting.kill()
+            self._waiting = None

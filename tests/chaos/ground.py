@@ -1,0 +1,370 @@
+"""What chaos happens on: a real Postgres, a real AWS emulator, real services; and a yard of its own for each scenario.
+
+A *yard* is one database, one AWS account (the emulator keeps accounts apart by the access key) and the processes that
+work there, each under a keeper that starts it again whenever it ends, as a supervisor does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import threading
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from nursery import Nursery
+
+from trainyard.adapters.aws.clients import AwsClients
+from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name, queue_names
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.adapters.postgres.doctor import PostgresEvidence
+from trainyard.adapters.postgres.engine import make_engine, transaction
+from trainyard.adapters.postgres.migrate import migrate
+from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.adapters.postgres.warehouse import PostgresWarehouse
+from trainyard.clock import SystemClock
+from trainyard.config import load
+from trainyard.contracts.warehouse import Intake, Rows
+from trainyard.doctor import Doctor
+from trainyard.errors import TransientError
+from trainyard.schema import Column, Schema
+from trainyard.testing.emulator import AwsEmulator
+from trainyard.testing.postgres import PostgresServer
+from trainyard.testing.processes import free_port
+from trainyard_scheduler.use_cases.answers import By
+from trainyard_scheduler.use_cases.models import put_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from nursery import Process
+
+DATASET, MODEL = "shoppers", "buyers"
+SCHEMA = Schema(
+    [
+        Column("id", "int", role="key", nullable=False),
+        Column("age", "int"),
+        Column("bought", "bool", role="label"),
+    ]
+)
+#: Rows that a policy waits for.
+ENOUGH_ROWS = 100
+POLICY = {"min_new_rows": ENOUGH_ROWS, "budget_seconds": 5, "families": ["linear"], "gate": {"min_rows": 10}}
+SCHEDULER, TRAINER, INGEST, HOST = (
+    "trainyard_scheduler.main",
+    "trainyard_trainer.main",
+    "trainyard_ingest.main",
+    "trainyard_ec2host.__main__",
+)
+#: A training child that does not train (50 ms); all else is the product.
+CHILD = "python -m trainyard.testing.training_child"
+BY = By("chaos", "chaos")
+_PAUSE_SECONDS = 0.1
+_accounts = itertools.count(100_000_000_001)
+clock = SystemClock()
+
+
+def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], *, seconds: float) -> Any:
+    """Return the first truthy value of ``condition()``; an outage while it is asked is no answer.
+
+    Raises:
+        TimeoutError: there was none within ``seconds``; says ``what``.
+    """
+    deadline = clock.monotonic() + seconds
+    while True:
+        try:
+            if value := condition():
+                return value
+        except TransientError:
+            pass
+        if clock.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
+        clock.sleep(_PAUSE_SECONDS)
+
+
+class Keeper:
+    """Keeps one process running: started again 0.1 s after every end, until ``release``."""
+
+    def __init__(self, nursery: Nursery, module: str, environment: Mapping[str, str], log: Path) -> None:
+        self.module = module
+        self.log = log
+        self.codes: list[int] = []
+        self._nursery = nursery
+        self._environment = dict(environment)
+        self._changed = threading.Condition()
+        self._wanted = True
+        self._paused = False
+        self.process: Process = nursery.start(module, self._environment, log)
+        self._thread = threading.Thread(target=self._keep, name=f"keeper {module}", daemon=True)
+        self._thread.start()
+
+    def kill(self) -> None:
+        """kill -9 of the process that runs now."""
+        self.process.send(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send any signal to the process that runs now."""
+        self.process.send(number)
+
+    def hold(self) -> None:
+        """Start nothing again until :meth:`resume`."""
+        with self._changed:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Start what has ended meanwhile, and keep it again."""
+        with self._changed:
+            self._paused = False
+            self._changed.notify_all()
+
+    def wait_end(self, count: int, *, seconds: float) -> int:
+        """Return the exit code of the ``count``-th end (from 1).
+
+        Raises:
+            TimeoutError: there was none within ``seconds``.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.codes) >= count, seconds):
+                raise TimeoutError(f"{self.module} did not end within {seconds:g} s; log: {self.log}")
+            return self.codes[count - 1]
+
+    def release(self) -> None:
+        """Stop keeping and kill what runs."""
+        with self._changed:
+            self._wanted = False
+            self._changed.notify_all()
+        self.process.send(signal.SIGCONT)
+        self.kill()
+        self._thread.join(20)
+
+    def _keep(self) -> None:
+        while True:
+            self.process.ended.wait()
+            with self._changed:
+                self.codes.append(self.process.code if self.process.code is not None else 1)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: not self._wanted, _PAUSE_SECONDS)
+                self._changed.wait_for(lambda: not (self._wanted and self._paused))
+                if not self._wanted:
+                    return
+                self.process = self._nursery.start(self.module, self._environment, self.log)
+
+
+class Ground:
+    """Postgres, the emulator and the nursery; ``with Ground(directory) as ground``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.postgres = PostgresServer(directory / "postgres", durable=True)
+        self.aws = AwsEmulator(directory / "aws")
+        self._numbers = itertools.count(1)
+        self._making = threading.Lock()
+
+    def __enter__(self) -> Ground:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.postgres.start()
+        self.aws.start()
+        self.nursery = Nursery(self.directory / "nursery.log")
+        self._template = self._make_template()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.nursery.close()
+        self.aws.kill()
+        self.postgres.kill()
+
+    def _make_template(self) -> str:
+        """Make the database that every yard's is a copy of: migrated, with one dataset."""
+        name = self.postgres.create_database()
+        migrate(self.postgres.url(name))
+        engine = make_engine(self.postgres.url(name), service="chaos")
+        PostgresWarehouse(engine, clock).create(DATASET, SCHEMA, actor="chaos")
+        engine.dispose()
+        return name
+
+    @contextmanager
+    def yard(self, *, aws_endpoint: str | None = None, **settings: str) -> Iterator[Yard]:
+        """Yield a new yard; ``settings`` are variables of every process in it; all is killed and dropped at the end.
+
+        A failure in the block carries the requests and the end of every log with it.
+        """
+        with self._making:  # a template can be copied by one at a time
+            database = self.postgres.create_database(template=self._template)
+        directory = self.directory / f"yard-{next(self._numbers)}"
+        directory.mkdir()
+        environment = {
+            **self.aws.environment,
+            **({"AWS_ENDPOINT_URL": aws_endpoint} if aws_endpoint else {}),
+            "PATH": "/usr/bin:/bin",
+            "AWS_ACCESS_KEY_ID": str(next(_accounts)),
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1",  # nobody is there: this is no instance
+            "TRAINYARD_ENV": "test",
+            "TRAINYARD_DATABASE_URL": self.postgres.url(database),
+            "TRAINYARD_BUCKET": f"yard-{uuid.uuid4()}",
+            "TRAINYARD_LEASE_SECONDS": "3",
+            "TRAINYARD_RESEND_SECONDS": "4",
+            "TRAINYARD_POLICY_TICK_SECONDS": "1",
+            "TRAINYARD_LANDING_SWEEP_SECONDS": "2",
+            "TRAINYARD_IDLE_SECONDS": "3600",
+            "TRAINYARD_FLEET_MAX": "0",
+            "TRAINYARD_TRAINING_CHILD": CHILD,
+            "TRAINYARD_DATA_DIR": str(directory / "data"),
+            "TRAINYARD_IMDS_PORT": str(free_port()),
+            **settings,
+        }
+        yard = Yard(self.nursery, environment, directory, self.aws.endpoint)
+        try:
+            yield yard
+        except (AssertionError, TimeoutError) as e:
+            e.add_note(f"{yard.figures()}\n{yard.logs()}")
+            raise
+        finally:
+            yard.close()
+            self.postgres.drop_database(database)
+
+
+class Yard:
+    """One database, one account, one bucket, and what runs there."""
+
+    def __init__(self, nursery: Nursery, environment: dict[str, str], directory: Path, aws_endpoint: str) -> None:
+        self.environment = environment
+        self.directory = directory
+        self._nursery = nursery
+        self._numbers = itertools.count(1)
+        self._next_row = 1
+        self._keepers: list[Keeper] = []
+        # The test itself looks at the truth, past every shim.
+        self.config = load({**environment, "AWS_ENDPOINT_URL": aws_endpoint})
+        account = environment["AWS_ACCESS_KEY_ID"]
+        self.clients = AwsClients(self.config, access_key=account, secret_key="x")
+        self.engine = make_engine(self.config.require_database(), service="chaos", pool_size=4)
+        self.store = PostgresStore(self.engine)
+        self.warehouse = PostgresWarehouse(self.engine, clock)
+        self.blobs = S3Blobs(self.clients.s3, self.config.bucket)
+        self.queue = SqsQueue(self.clients.sqs, self.config.queue_training)
+
+    # --- processes ---
+
+    def setup_aws(self) -> None:
+        """Make bucket, queues and template now, where no scheduler has done it yet."""
+        AwsSetup(self.clients, self.config).ensure()
+
+    def keep(self, module: str, **variables: str) -> Keeper:
+        """Start a service with further ``variables`` and keep it running."""
+        name = f"{module.split('.')[0].removeprefix('trainyard_')}-{next(self._numbers)}"
+        environment = {
+            **self.environment,
+            "TRAINYARD_WORK_DIR": str(self.directory / f"work-{name}"),
+            **variables,
+        }
+        keeper = Keeper(self._nursery, module, environment, self.directory / f"{name}.log")
+        self._keepers.append(keeper)
+        return keeper
+
+    def _has(self, module: str) -> bool:
+        return any(keeper.module == module for keeper in self._keepers)
+
+    def close(self) -> None:
+        """Kill every process of the yard and let go of everything."""
+        for keeper in self._keepers:
+            keeper.release()
+        self.clients.close()
+        self.engine.dispose()
+
+    def logs(self, most: int = 3_000) -> str:
+        """Return the end of every log."""
+        found = [f"--- {path.name}\n{path.read_text()[-most:]}" for path in sorted(self.directory.glob("*.log"))]
+        return "\n".join(found)
+
+    # --- work ---
+
+    def make_model(self, name: str = MODEL, **policy: Any) -> None:
+        """Create a model of the dataset."""
+        with self.store.begin() as records:
+            body = {"dataset": DATASET, "label": "bought", "policy": {**POLICY, **policy}}
+            put_model(records, name, body, BY)
+
+    def add_rows(self, count: int = ENOUGH_ROWS) -> None:
+        """Commit a batch as ingest does, its message included."""
+        first, self._next_row = self._next_row, self._next_row + count
+        cells = [[str(first + i), str(18 + i % 60), "t" if i % 3 else "f"] for i in range(count)]
+        fingerprint = f"rows:{first}"
+        intake = Intake("http", "chaos", fingerprint, fingerprint)
+        dataset = self.warehouse.dataset(DATASET)
+        self.warehouse.load(dataset, Rows(("id", "age", "bought"), "\\N", iter([cells])), lambda: intake)
+
+    def land_rows(self, count: int = ENOUGH_ROWS) -> None:
+        """Drop a CSV file into ``landing/``, as a stranger does."""
+        first, self._next_row = self._next_row, self._next_row + count
+        lines = ["id,age,bought", *(f"{first + i},{18 + i % 60},{str(i % 3 > 0).lower()}" for i in range(count))]
+        self.blobs.put(f"landing/{DATASET}/{first}.csv", "\n".join(lines).encode())
+
+    # --- the truth ---
+
+    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        with transaction(self.engine) as connection:
+            return [dict(row) for row in connection.execute(sa.text(statement), values).mappings()]
+
+    def one(self, statement: str, **values: Any) -> Any:
+        """Return the one value of a query."""
+        return next(iter(self.rows(statement, **values)[0].values()))
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests, oldest first."""
+        return self.rows(
+            "SELECT id::text, state, attempt, fence, reason, error_class, error FROM core.training_request ORDER BY created_at"
+        )
+
+    def depths(self) -> dict[str, int]:
+        """Return how many messages each queue holds, visible or not, dead letters too; those with none are left out.
+
+        Of the queue of objects only what is visible counts, and only where ingest runs: S3 announces each bucket's
+        first use to it, and what a killed ingest had taken stays hidden for 15 min while the sweep does the work.
+        """
+        found = {}
+        for name in queue_names(self.config):
+            for queue in (name, dead_letter_name(name)):
+                depth = SqsQueue(self.clients.sqs, queue).depth()
+                count = depth.total if name != self.config.queue_objects else depth.visible * self._has(INGEST)
+                if count:
+                    found[queue] = count
+        return found
+
+    def artifacts(self) -> list[str]:
+        """Return the keys of all artifacts, referenced or not."""
+        pages = self.clients.s3.get_paginator("list_objects_v2").paginate(Bucket=self.config.bucket, Prefix="models/")
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return [key for key in keys if key.endswith(".msgpack") and len(key.rsplit("/", 1)[-1]) == 64 + len(".msgpack")]
+
+    def instances(self) -> list[str]:
+        """Return the instances that are not over."""
+        found = self.clients.ec2.describe_instances()["Reservations"]
+        over = {"terminated", "shutting-down"}
+        return [i["InstanceId"] for r in found for i in r["Instances"] if i["State"]["Name"] not in over]
+
+    def doctor_says(self) -> list[str]:
+        """Return what the doctor finds wrong, one sentence each."""
+        report = Doctor(PostgresEvidence(self.engine), self.blobs).examine()
+        return [f"{check.id}: {problem}" for check in report.checks for problem in check.problems]
+
+    def settled(self) -> list[str]:
+        """Return everything that keeps the yard from rest: empty when nothing waits, runs or lies about."""
+        problems = [f"request {r['id']} is {r['state']}" for r in self.requests() if r["state"] in ("queued", "running")]
+        unsent = self.one("SELECT count(*) FROM core.outbox WHERE sent_at IS NULL")
+        if unsent:
+            problems.append(f"{unsent} message(s) wait in the outbox")
+        problems += [f"{count} message(s) in {queue}" for queue, count in self.depths().items()]
+        runs = self.rows("SELECT id::text FROM core.run WHERE state = 'running'")
+        problems += [f"run {run['id']} is running" for run in runs]
+        problems += [f"left behind: {path}" for path in self.directory.glob("work-*/run-*")]
+        return problems + self.doctor_says()
+
+    def figures(self) -> str:
+        """Return the requests as text, for a failure's message."""
+        return json.dumps(self.requests(), default=str)

@@ -1,0 +1,87 @@
+"""The matrix: every named point of the code (``crashpoint("K19")``, ``step("K25")``) and what may go wrong there.
+
+A row says which process passes the point, what has happened when it does, and how a test gets it there. Each row is
+run with every fault: ``kill9`` and ``sigterm`` strike the process at the point; ``error`` is a failure of whatever is
+asked there, before it takes effect; ``lost`` is the same after it took effect. A fault that makes no sense at a point
+is left out, with the reason. ``test_points.py`` holds the table against the source, both ways.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FAULTS = ("kill9", "sigterm", "error", "lost")
+NOTHING_ASKED = "nothing outside is asked here: there is no reply to lose"
+
+SCHEDULER, TRAINER, INGEST = "scheduler", "trainer", "ingest"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One point.
+
+    Attributes:
+        drive: how the point is reached: ``rows`` (rows are committed, a policy fires, a trainer serves the request),
+            ``landing`` (the rows come as a file on S3), ``fleet`` (as ``rows``, with instances that the scheduler
+            launches), ``drift`` (predictions and labels of a shifted month raise an alarm).
+        without: faults that are left out, with the reason.
+    """
+
+    point: str
+    process: str
+    what: str
+    drive: str = "rows"
+    without: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The faults that are run."""
+        return tuple(fault for fault in FAULTS if fault not in self.without)
+
+
+_LOCAL = {"lost": NOTHING_ASKED}
+
+ROWS = (
+    Row("K3", INGEST, "a piece of the source is read", "landing", _LOCAL),
+    Row("K4", INGEST, "all rows are staged by COPY", "landing", _LOCAL),
+    Row("K5", INGEST, "rows have their numbers and stand in the table", "landing", _LOCAL),
+    Row("K6", INGEST, "the ledger has the batch", "landing", _LOCAL),
+    Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _LOCAL),
+    Row("K8", INGEST, "the batch is committed", "landing", _LOCAL),
+    Row("K12", SCHEDULER, "the request and its message are written, not yet committed", "rows", _LOCAL),
+    Row("K14", SCHEDULER, "the relay has sent messages and not yet noted it", "rows", _LOCAL),
+    Row("K16", SCHEDULER, "a launch stands in the ledger; EC2 is about to be asked", "fleet", _LOCAL),
+    Row("K16b", SCHEDULER, "EC2 has launched; the ledger does not say so yet", "fleet", _LOCAL),
+    Row("K17", TRAINER, "a message is received", "rows", _LOCAL),
+    Row("K18", TRAINER, "the message is read", "rows", _LOCAL),
+    Row("K19", TRAINER, "the request is claimed", "rows", _LOCAL),
+    Row("K20", TRAINER, "the snapshot is read", "rows", _LOCAL),
+    Row("K21", TRAINER, "the child has trained", "rows", _LOCAL),
+    Row("K22", TRAINER, "the child's report is read", "rows", _LOCAL),
+    Row("K23", TRAINER, "the artifact is loaded and predicts as it did", "rows", _LOCAL),
+    Row("K24", TRAINER, "the artifact is about to be stored", "rows", _LOCAL),
+    Row("K25", TRAINER, "the artifact is stored", "rows", _LOCAL),
+    Row("K26", TRAINER, "version, trials and the request's end are written, not yet committed", "rows", _LOCAL),
+    Row("K27", TRAINER, "the alias is moved, not yet committed", "rows", _LOCAL),
+    Row("K28", TRAINER, "the version is committed", "rows", _LOCAL),
+    Row("K29", TRAINER, "the message is deleted", "rows", _LOCAL),
+    Row("K31", TRAINER, "a trainer without work is about to end its instance", "fleet", _LOCAL),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one fault."""
+
+    row: Row
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.row.point}-{self.fault}"
+
+
+CELLS = tuple(Cell(row, fault) for row in ROWS for fault in row.faults)
