@@ -14,57 +14,29 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cases.yard import MODEL
 
-from trainyard.clock import SystemClock
-from trainyard_trainer.edges import ChildProcesses, child_environment
+from trainyard_trainer import domain
+from trainyard_trainer.children import ChildProcesses, child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.cases.yard import Yard
 
-    from trainyard_trainer.edges import ChildProcess
 
 CHILD = Path(__file__).with_name("dying_child.py")
-#: Far beyond every deadline of a run with a small budget.
-LONG_SECONDS = 1_000.0
-
-
-class Patience(SystemClock):
-    """A clock that can be set forward, so that nobody has to wait for a deadline."""
-
-    ahead = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
-
-
-class Children(ChildProcesses):
-    """Real processes; ``on_take`` is called when a run has got its own."""
-
-    on_take: Callable[[], None]
-
-    def take(self) -> ChildProcess:
-        child = super().take()
-        self.on_take()
-        return child
+#: Of a run of the dying model; the healthy one has more time than it needs, even on a slow machine.
+BUDGET_SECONDS = 1.0
 
 
 @pytest.mark.parametrize("reason", ["oom", "crash", "timeout"])
-def test_three_attempts(yard: Yard, reason: str) -> None:
+def test_three_attempts(yard: Yard, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     """The reason stands at each run and at the request; nothing of it is left on the queue."""
-    yard.make_model("healthy")
+    monkeypatch.setattr(domain, "GRACE_SECONDS", 0.0)  # so that nobody has to wait a minute for a child that hangs
+    yard.make_model("healthy", budget_seconds=20.0)
+    yard.make_model(budget_seconds=BUDGET_SECONDS if reason == "timeout" else 20.0)
     dying = yard.request()
     healthy = yard.request("healthy")
-    clock = Patience()
     home = yard.directory / "child"
-    children = Children(home, child_environment(home, {}), (sys.executable, str(CHILD), reason, MODEL))
-
-    def let_time_pass() -> None:
-        if reason == "timeout" and yard.row(dying)["state"] == "running":
-            clock.ahead += LONG_SECONDS
-
-    children.on_take = let_time_pass
-    yard.work_off(yard.trainer(children=children, clock=clock), seconds=60)
+    children = ChildProcesses(home, child_environment(home, {}), (sys.executable, str(CHILD), reason, MODEL))
+    yard.work_off(yard.trainer(children=children), seconds=60)
     children.close()
     assert [(run["state"], run["error_class"]) for run in yard.runs(dying)] == [("failed", reason)] * 3
     row = yard.row(dying)

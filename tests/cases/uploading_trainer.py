@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 
 from trainyard.adapters.aws.clients import AwsClients
-from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.config import load
-from trainyard_trainer import bootstrap
 
 if __name__ == "__main__":
     config = load(os.environ)
-    outside = bootstrap.outside(config, AwsClients(config), make_engine(config.require_database(), service="trainer"))
-    outside.blobs.put(os.environ["KEY"], Path(os.environ["ARTIFACT"]).read_bytes(), only_if_absent=True)
+    blobs = S3Blobs(AwsClients(config).s3, config.bucket)
+    blobs.put(os.environ["KEY"], Path(os.environ["ARTIFACT"]).read_bytes(), only_if_absent=True)

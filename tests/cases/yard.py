@@ -24,6 +24,7 @@ from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
+from trainyard.adapters.postgres.workers import PostgresAttendance
 from trainyard.clock import SystemClock
 from trainyard.config import load
 from trainyard.schema import Column, Schema
@@ -37,11 +38,12 @@ from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
 from trainyard_trainer import bootstrap
 from trainyard_trainer import child as child_module
+from trainyard_trainer.edges import Metadata, WorkerPresence
 from trainyard_trainer.ports import Stop
 from trainyard_trainer.use_cases import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 BY = By("test", "trace")
 DATASET, MODEL = "shoppers", "buys"
@@ -93,6 +95,9 @@ class _Call:
 
     def progress(self) -> Mapping[str, Any] | None:
         return None
+
+    def trials(self) -> Sequence[Mapping[str, Any]]:
+        return []
 
     def kill(self) -> None:
         """It has ended."""
@@ -186,12 +191,13 @@ class Yard:
             clients = AwsClients(config, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
             self._others.append(clients)
         if database_url is not None:
-            engine = make_engine(database_url, service="trainer", pool_size=3)
+            engine = make_engine(database_url, service="trainer", pool_size=4)
             self._engines.append(engine)
-        parts = bootstrap.outside(config, clients, engine)
-        parts = replace(parts, **{"children": InProcess(script), **outside})
-        settings = replace(bootstrap.settings(config, instance_id), worker=name, wait_seconds=1)
-        return Trainer(parts, settings, Stop())
+        config = replace(config, instance_id=instance_id)
+        settings = replace(bootstrap.settings(config, Metadata(config.imds_url)), worker=name, wait_seconds=1)
+        stop = Stop()
+        parts = bootstrap.outside(config, clients, engine, WorkerPresence(PostgresAttendance(engine), settings, stop))
+        return Trainer(replace(parts, **{"children": InProcess(script), **outside}), settings, stop)
 
     def work_off(self, trainer: Trainer, *, seconds: float = 30) -> None:
         """Let the trainer work, the relay beside it, until queue and database agree that nothing is left."""
