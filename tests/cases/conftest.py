@@ -1,13 +1,14 @@
 """A yard of each case's own: a database, a bucket, queues, a dataset with rows and a model.
 
-The cases run on the first emulator that ``--aws`` names: ministack, unless ``pytest tests/cases --aws=moto`` or
-``--aws=localstack`` asks for another.
+The cases take longer than other tests, so they run on ministack alone where it is among the emulators that ``--aws``
+names, and on each of the others when it is not: ``pytest tests/cases --aws=moto,localstack``.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from trainyard_scheduler.bootstrap import build_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from trainyard.testing.emulator import Emulator
     from trainyard.testing.postgres import PostgresServer
@@ -32,10 +32,18 @@ LEASE_SECONDS = 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose the emulator."""
+    """Choose the emulators."""
     if "aws_name" in metafunc.fixturenames:
-        first = metafunc.config.getoption("--aws").split(",")[0]
-        metafunc.parametrize("aws_name", [first], indirect=True, scope="session")
+        names = metafunc.config.getoption("--aws").split(",")
+        chosen = ["ministack"] if "ministack" in names else names
+        metafunc.parametrize("aws_name", chosen, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let ``-m any_aws`` find the cases."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.any_aws)
 
 
 @pytest.fixture(autouse=True)
