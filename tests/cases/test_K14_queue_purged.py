@@ -42,7 +42,7 @@ def test_sent_again(yard: Yard, lose: object) -> None:
         lose(yard)
         assert yard.queue.depth().total == 0
         wait_until(lambda: yard.queue.depth().visible > 0, "the second", seconds=2 * LEASE_SECONDS + SLACK_SECONDS)
-        assert yard.row(request_id)["send_count"] == 2
+        wait_until(lambda: yard.row(request_id)["send_count"] == 2, "the record of it")
         trainer = yard.trainer()
         trainer.step()
         assert yard.row(request_id)["state"] == "done"
