@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from tests.cases.yard import DATASET
+from tests.cases.yard import DATASET, UNHURRIED
 
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.postgres.engine import make_engine
@@ -59,7 +59,7 @@ def test_publication(yard: Yard, pg_proxy: PgProxy, proxied_database: str) -> No
             return etag
 
     blobs = StoredJustNow(yard.clients.s3, yard.config.bucket)
-    trainer = yard.trainer(database_url=proxied_database, blobs=blobs)
+    trainer = yard.trainer(database_url=proxied_database, blobs=blobs, lease_seconds=UNHURRIED)
     yard.work_off(trainer)
     assert pg_proxy.commits_dropped == 1
     assert [run["state"] for run in yard.runs(request_id)] == ["done"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from tests.cases.yard import UNHURRIED
+
 from trainyard.testing.processes import wait_until
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def test_one_request(yard: Yard) -> None:
     assert request == {"reason": "min_new_rows", "ahead": False}
     (fired,) = yard.rows("SELECT at > now() + interval '1 minute' AS ahead FROM core.decision WHERE fired")
     assert fired == {"ahead": False}
-    yard.work_off(yard.trainer())
+    yard.work_off(yard.trainer(lease_seconds=UNHURRIED))
     assert len(yard.versions()) == 1
     for process in processes:
         process.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cases.conftest import LEASE_SECONDS, scheduler
+from tests.cases.yard import UNHURRIED
 
 from trainyard.clock import SystemClock
 from trainyard.testing.processes import wait_until
@@ -48,7 +49,7 @@ def test_sent_again(yard: Yard, lose: object) -> None:
         assert yard.queue.depth().total == 0
         wait_until(lambda: yard.queue.depth().visible > 0, "the second", seconds=2 * LEASE_SECONDS + SLACK_SECONDS)
         wait_until(lambda: yard.row(request_id)["send_count"] == 2, "the record of it")
-        trainer = yard.trainer()
+        trainer = yard.trainer(lease_seconds=UNHURRIED)
         trainer.step()
         assert yard.row(request_id)["state"] == "done"
     yard.work_off(trainer)

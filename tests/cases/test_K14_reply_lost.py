@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cases.yard import UNHURRIED
 
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.sqs import SqsQueue
@@ -43,7 +44,7 @@ def test_several_messages_one_training(yard: Yard, aws: Emulator) -> None:
         relay.relay(yard.store, queues)
         clients.close()
     assert yard.queue.depth().visible == ATTEMPTS + 1
-    yard.work_off(yard.trainer())
+    yard.work_off(yard.trainer(lease_seconds=UNHURRIED))
     assert [run["state"] for run in yard.runs(request_id)] == ["done"]
     assert len(yard.versions()) == len(yard.artifacts()) == 1
     assert yard.queue.depth().total == 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.cases.conftest import scheduler
+from tests.cases.yard import UNHURRIED
 
 from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.testing.processes import wait_until
@@ -84,5 +85,5 @@ def test_ten_minutes(own_fleet: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
         market.empty = False
         let_time_pass(yard)
         wait_until(lambda: yard.rows("SELECT 1 FROM core.launch WHERE state = 'launched'"), "an instance")
-    yard.work_off(yard.trainer())
+    yard.work_off(yard.trainer(lease_seconds=UNHURRIED))
     assert yard.row(request_id)["state"] == "done"

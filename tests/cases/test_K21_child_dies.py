@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cases.yard import MODEL
+from tests.cases.yard import MODEL, UNHURRIED
 
 from trainyard_trainer import domain
 from trainyard_trainer.children import ChildProcesses, child_environment
@@ -36,7 +36,7 @@ def test_three_attempts(yard: Yard, monkeypatch: pytest.MonkeyPatch, reason: str
     healthy = yard.request("healthy")
     home = yard.directory / "child"
     children = ChildProcesses(home, child_environment(home, {}), (sys.executable, str(CHILD), reason, MODEL))
-    yard.work_off(yard.trainer(children=children), seconds=60)
+    yard.work_off(yard.trainer(children=children, lease_seconds=UNHURRIED), seconds=60)
     children.close()
     assert [(run["state"], run["error_class"]) for run in yard.runs(dying)] == [("failed", reason)] * 3
     row = yard.row(dying)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cases.yard import UNHURRIED
 
 if TYPE_CHECKING:
     from tests.cases.wire import Wire
@@ -24,7 +25,7 @@ def test_taken_for_a_success(yard: Yard, wire: Wire, times: int) -> None:
     """One object, one version, one run."""
     request_id = yard.request()
     cut = wire.cut_answer(f"PUT /{yard.config.bucket}/models/".encode(), times=times)
-    yard.work_off(yard.trainer(endpoint=wire.endpoint))
+    yard.work_off(yard.trainer(endpoint=wire.endpoint, lease_seconds=UNHURRIED))
     assert cut.done == times
     assert [run["state"] for run in yard.runs(request_id)] == ["done"]
     (version,) = yard.versions()

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cases.yard import BY, MODEL
+from tests.cases.yard import BY, MODEL, UNHURRIED
 
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.errors import ServiceError
@@ -51,7 +51,7 @@ def test_one_line_of_history(yard: Yard, _round: int) -> None:
     for seed in (1, 2):
         yard.add_rows(20, seed=seed)
         yard.request()
-        yard.work_off(yard.trainer(train_a_better_one))
+        yard.work_off(yard.trainer(train_a_better_one, lease_seconds=UNHURRIED))
     seen = champion_seq(yard)
     barrier = threading.Barrier(3)
     published: list[Published] = []
@@ -75,7 +75,7 @@ def test_one_line_of_history(yard: Yard, _round: int) -> None:
 
     yard.add_rows(20, seed=3)
     yard.request()
-    worker = yard.trainer(train_a_better_one, runs=AtOnce(yard.engine))
+    worker = yard.trainer(train_a_better_one, runs=AtOnce(yard.engine), lease_seconds=UNHURRIED)
     with ThreadPoolExecutor(2) as operators:
         answers = [operators.submit(operate, name) for name in ("first operator", "second operator")]
         worker.step()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.cases.conftest import scheduler
+from tests.cases.yard import UNHURRIED
 
 from trainyard.adapters.aws.ec2 import Ec2Fleet
 from trainyard.adapters.postgres.runs import PostgresRuns
@@ -44,12 +45,12 @@ def test_picked_up(own_fleet: Yard) -> None:
         early = yard.ask()
         wait_until(lambda: len(alive()) == 1, "the first instance")
         (first,) = alive()
-        leaving = yard.trainer(runs=AskedTooLate(yard.engine), instance_id=first)
+        leaving = yard.trainer(runs=AskedTooLate(yard.engine), instance_id=first, lease_seconds=UNHURRIED)
         leaving.run()
         assert yard.row(early)["state"] == "done"
         assert first not in alive()
         wait_until(lambda: len(alive()) == 1, "another instance", seconds=PICKED_UP_SECONDS)
         (second,) = alive()
-        yard.trainer(name="second", instance_id=second).run()
+        yard.trainer(name="second", instance_id=second, lease_seconds=UNHURRIED).run()
     assert yard.row(late[0])["state"] == "done"
     assert [run["instance_id"] for run in yard.runs(early) + yard.runs(late[0])] == [first, second]

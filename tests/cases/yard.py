@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 BY = By("test", "trace")
+UNHURRIED = 30
 DATASET, MODEL = "shoppers", "buys"
 ROOT = Path(__file__).parents[2]
 SCHEMA = Schema(
@@ -182,9 +183,13 @@ class Yard:
         endpoint: str | None = None,
         database_url: str | None = None,
         instance_id: str | None = None,
+        lease_seconds: int | None = None,
         **outside: Any,
     ) -> Trainer:
-        """Return a trainer; ``endpoint`` and ``database_url`` lead it through a proxy, ``outside`` replaces parts."""
+        """Return a trainer; ``endpoint`` and ``database_url`` lead it through a proxy, ``outside`` replaces parts.
+
+        ``lease_seconds``: UNHURRIED where the case is not about the lease, so that a slow machine loses none.
+        """
         clients, engine, config = self.clients, self.engine, self.config
         if endpoint is not None:
             config = load({**self.environment, "AWS_ENDPOINT_URL": endpoint})
@@ -193,7 +198,7 @@ class Yard:
         if database_url is not None:
             engine = make_engine(database_url, service="trainer", pool_size=4)
             self._engines.append(engine)
-        config = replace(config, instance_id=instance_id)
+        config = replace(config, instance_id=instance_id, lease_seconds=lease_seconds or config.lease_seconds)
         settings = replace(bootstrap.settings(config, Metadata(config.imds_url)), worker=name, wait_seconds=1)
         stop = Stop()
         parts = bootstrap.outside(config, clients, engine, WorkerPresence(PostgresAttendance(engine), settings, stop))
