@@ -16,9 +16,7 @@ from trainyard.clock import SystemClock
 from trainyard.contracts.warehouse import Intake, Rows
 from trainyard.errors import ServiceError, TransientError
 from trainyard.schema import Column, Schema
-from trainyard.testing.pgproxy import PgProxy
 from trainyard.testing.postgres import PostgresServer
-from trainyard.testing.toxics import DropCommitReply
 
 ROWS = "/v1/datasets/shop/rows"
 CSV = {"Content_Type": "text/csv"}
@@ -202,21 +200,6 @@ def test_a_failure_leaves_nothing(service, point):
         crashpoints.arm({})
     assert service.call("POST", ROWS, BODY, **CSV).status_code == 201
     assert _left_behind(service) == (3, 1, 1, 0, 3)
-
-
-def test_lost_reply_to_commit(postgres, database_url):
-    """When the answer to COMMIT is lost, the ledger tells that the batch is stored: once, and the caller hears so."""
-    schema = Schema([Column("id", "int")])
-    with PgProxy(postgres.port) as proxy:
-        engine = make_engine(postgres.url(database_url.rpartition("/")[2], port=proxy.port), service="test")
-        warehouse = PostgresWarehouse(engine, SystemClock())
-        dataset, _ = warehouse.create("shop", schema, actor="k")
-        with proxy.toxic(DropCommitReply()):
-            stored = warehouse.load(dataset, Rows(("id",), "", iter([[("1",)]])), lambda: Intake("http", "k", "f", "b"))
-        assert proxy.commits_dropped == 1
-        assert (stored.new, stored.batch.rows) == (True, 1)
-        assert warehouse.batches(dataset, limit=5) == [stored.batch]
-        engine.dispose()
 
 
 def test_dataset_deleted_while_rows_arrive(service):

@@ -565,7 +565,6 @@ def test_looking_works_for_people_and_for_programs(api, trainyard, line):
             "/v1/queues/dlq/redrive",
             {"queue": "training", "moved": 1, "kept": 0, "left": 0, "background": False},
         ),
-        ("rollback buys", "POST", "/v1/models/buys/rollback", {"name": "champion", "version": 1}),
         ("train buys", "POST", "/v1/models/buys/requests", (201, {"id": "r", "state": "queued"})),
     ],
 )
@@ -575,6 +574,14 @@ def test_doing_works_for_people_and_for_programs(api, trainyard, line, method, p
     assert trainyard(*line.split()).out.strip()
     assert trainyard(*line.split(), "--json").json is not None
     assert api.paths() == [f"{method} {path}"] * 2
+
+
+def test_rollback_only_from_what_was_seen(api, trainyard):
+    """The champion's seq goes with the request, so that of two rollbacks at once the second is refused."""
+    api.on("GET", "/v1/models/buys/aliases/champion", {"name": "champion", "version": 2, "seq": 7})
+    api.on("POST", "/v1/models/buys/rollback", {"name": "champion", "version": 1})
+    assert "version 1" in trainyard("rollback", "buys", "--reason", "worse").out
+    assert api.asked[-1].json == {"expected_seq": 7, "reason": "worse"}
 
 
 def test_run_cancel_takes_a_run_or_a_request(api, trainyard):

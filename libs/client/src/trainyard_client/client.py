@@ -253,9 +253,12 @@ class Client:
             body["reason"] = reason
         return self._put(f"/v1/models/{_in_path(model)}/aliases/{_in_path(alias)}", body)
 
-    def rollback(self, model: str, reason: str | None = None) -> Json:
-        """Make the previous champion champion again."""
-        return self._post(f"/v1/models/{_in_path(model)}/rollback", {"reason": reason} if reason else {})
+    def rollback(self, model: str, reason: str | None = None, *, expected_seq: int | None = None) -> Json:
+        """Make the previous champion champion again; with ``expected_seq`` only if nobody has moved it since."""
+        body: Json = {} if expected_seq is None else {"expected_seq": expected_seq}
+        if reason:
+            body["reason"] = reason
+        return self._post(f"/v1/models/{_in_path(model)}/rollback", body)
 
     def deployments(self, model: str, at: str | None = None) -> Iterator[Json]:
         """Yield who served when, newest first; with ``at`` only what served at that time."""

@@ -53,7 +53,7 @@ def _add_version_commands(root: click.Group) -> None:
     @click.option("--reason", help="Written into the history.")
     def rollback(output: Output, client: Client, name: str, reason: str | None) -> None:
         """Make the previous champion of the model NAME champion again."""
-        alias = client.rollback(name, reason)
+        alias = client.rollback(name, reason, expected_seq=_seen(client, name, _CHAMPION))
         if not output.data(alias):
             output.say(f"{name}: champion is version {alias['version']} again")
 
@@ -94,12 +94,16 @@ def _add_alias_commands(group: click.Group) -> None:
 
 def _move(output: Output, client: Client, name: str, alias: str, *, version: int, reason: str | None) -> None:
     """Move an alias from where it was seen; if somebody moves it meanwhile, the service refuses."""
+    moved = client.set_alias(name, alias, version, expected_seq=_seen(client, name, alias), reason=reason)
+    if not output.data(moved):
+        output.say(f"{name}: {alias} is version {moved['version']}")
+
+
+def _seen(client: Client, name: str, alias: str) -> int | None:
+    """Return the alias's ``seq``, None when there is no such alias."""
     try:
-        expected = client.alias(name, alias)["seq"]
+        return int(client.alias(name, alias)["seq"])
     except ApiError as e:
         if e.code != "unknown_alias":
             raise
-        expected = None
-    moved = client.set_alias(name, alias, version, expected_seq=expected, reason=reason)
-    if not output.data(moved):
-        output.say(f"{name}: {alias} is version {moved['version']}")
+        return None

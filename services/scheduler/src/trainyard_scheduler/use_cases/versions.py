@@ -83,11 +83,16 @@ def remove_alias(records: Records, model_name: str, alias: str, by: By) -> None:
     records.journal.audit(actor=by.key_id, action="alias.remove", subject=subject, details=details)
 
 
-def roll_back(records: Records, model_name: str, reason: str, by: By) -> AliasRecord:
+def roll_back(
+    records: Records, model_name: str, reason: str, by: By, *, expected_seq: int | None = None
+) -> AliasRecord:
     """Move the champion back to ``previous``, which then points at the one that was left.
 
+    A second rollback undoes the first, so whoever decides on what they saw gives its ``expected_seq``.
+
     Raises:
-        ServiceError: ``unknown_model``, ``no_model`` without a champion, ``conflict`` without a previous version.
+        ServiceError: ``unknown_model``, ``no_model`` without a champion, ``conflict`` without a previous version, or
+            when the champion's ``seq`` is not ``expected_seq``.
     """
     model = model_called(records, model_name, lock=True)
     champion = records.versions.alias(model.id, CHAMPION, lock=True)
@@ -105,4 +110,5 @@ def roll_back(records: Records, model_name: str, reason: str, by: By) -> AliasRe
         version=previous.version,
         actor=by.key_id,
         reason=f"rollback: {reason}" if reason else "rollback",
+        expected_seq=expected_seq,
     )

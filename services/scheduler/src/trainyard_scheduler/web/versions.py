@@ -26,7 +26,7 @@ from trainyard_scheduler.web.common import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trainyard.contracts.scheduling import Store
+    from trainyard.contracts.scheduling import Records, Store
 
 _ALIAS = {
     "type": "object",
@@ -81,10 +81,14 @@ def routes(store: Store) -> list[Route]:
         return Response(status=204)
 
     def roll_back(name: str) -> Any:
-        reason = reason_of(optional_object(optional=("reason",)))
-        return changed(
-            store, lambda records: Outcome(200, views.alias(versions.roll_back(records, name, reason, asker())))
-        )
+        body = optional_object(optional=("expected_seq", "reason"))
+        expected_seq, reason = _whole(body, "expected_seq", 0), reason_of(body)
+
+        def change(records: Records) -> Outcome:
+            moved = versions.roll_back(records, name, reason, asker(), expected_seq=expected_seq)
+            return Outcome(200, views.alias(moved))
+
+        return changed(store, change)
 
     def deployments(name: str) -> Any:
         limit, cursor = page_arguments()
