@@ -15,7 +15,8 @@ from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.use_cases import costs
 from trainyard_scheduler.use_cases.answers import By
-from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks, why_no_capacity
+from trainyard_scheduler.use_cases.explain import explained
+from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
 
@@ -207,16 +208,15 @@ def test_no_capacity(scene: Scene) -> None:
     assert all("InsufficientInstanceCapacity" in str(row.error) for row in scene.store.state.launches.values())
     assert set(scene.events()) == {"fleet.no_capacity"}
     with scene.store.begin() as records:
-        (request,) = records.requests.open_requests()
-        hold = why_no_capacity(records, request, RULES)
-    assert request.id == ident
-    assert hold is not None
-    assert (hold.kind, hold.failures, hold.seconds_ago, hold.next_try_seconds) == ("capacity", 3, 2.0, 6.0)
+        told = explained(records, ident, rules=RULES, resend_seconds=120.0)["fleet"]
+    assert (told["refusals"], told["last_refusal_seconds_ago"], told["next_launch_seconds"]) == (3, 2.0, 6.0)
+    assert "InsufficientInstanceCapacity" in told["last_refusal"]
     scene.fleet.no_capacity = set()
     scene.clock.advance(60)
     assert scene.keeper.step() == 1
     with scene.store.begin() as records:
-        assert why_no_capacity(records, request, RULES) is None
+        told = explained(records, ident, rules=RULES, resend_seconds=120.0)["fleet"]
+    assert (told["refusals"], told["last_refusal"]) == (0, None)
 
 
 def test_refusal_is_no_hot_loop(scene: Scene) -> None:

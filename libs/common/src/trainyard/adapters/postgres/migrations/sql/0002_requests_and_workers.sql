@@ -64,4 +64,3 @@ ALTER TABLE core.model ADD COLUMN cron_upto timestamptz NOT NULL DEFAULT now();
 ALTER TABLE core.outbox
     ADD COLUMN taken_until timestamptz,                          -- null: nobody sends it just now
     ADD COLUMN delay_seconds integer NOT NULL DEFAULT 0 CHECK (delay_seconds BETWEEN 0 AND 900);
-CREATE INDEX outbox_sent ON core.outbox (sent_at) WHERE sent_at IS NOT NULL;

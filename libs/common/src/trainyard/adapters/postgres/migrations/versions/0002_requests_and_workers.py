@@ -15,14 +15,18 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away; only tests do this."""
-    op.execute("DROP TABLE core.worker")
-    op.execute("DROP INDEX core.outbox_sent, core.request_by_age")
+    op.execute("DROP TABLE core.worker, core.fleet_notice")
+    op.execute(
+        "DROP INDEX core.request_by_age, core.request_urgency, core.run_by_request, core.run_by_end,"
+        " core.run_uncosted, core.launch_by_time, core.launch_by_instance, core.launch_by_end, core.outbox_sent,"
+        " core.idempotency_by_time"
+    )
     op.execute("ALTER TABLE core.outbox DROP COLUMN taken_until, DROP COLUMN delay_seconds")
     op.execute("ALTER TABLE core.model DROP COLUMN cron_upto")
     op.execute("ALTER TABLE core.decision DROP COLUMN times, DROP COLUMN last_at")
-    op.execute("DROP INDEX core.launch_by_time, core.run_by_request, core.outbox_sent, core.idempotency_by_time")
     op.execute(
-        "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour, DROP COLUMN reason"
+        "ALTER TABLE core.launch DROP COLUMN zone, DROP COLUMN market, DROP COLUMN usd_per_hour,"
+        " DROP COLUMN on_demand, DROP COLUMN claimed_until, DROP COLUMN error_kind, DROP COLUMN reason"
     )
     op.execute("ALTER TABLE core.run DROP COLUMN instance_type, DROP COLUMN known_seq, DROP COLUMN cost_usd")
     op.execute(
