@@ -20,7 +20,7 @@ import pytest
 
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.clock import SystemClock
-from trainyard.config import load
+from trainyard.config import load, redact_url
 from trainyard.processes import ProcessId, alive, bound, identify
 from trainyard.testing.processes import end, free_port, wait_until
 from trainyard_embedded import identity, probes
@@ -148,7 +148,10 @@ def test_a_second_up_carries_on(stack: Stack) -> None:
     live = stack.children()
     status = stack.command("status", "--json")
     assert status.returncode == 0
-    assert json.loads(status.stdout)["ready"] == ready
+    shown = json.loads(status.stdout)["ready"]
+    password = Path(shown.pop("database_password_file")).read_text(encoding="utf-8").strip()
+    assert password in ready["database_url"]
+    assert shown == {**ready, "database_url": redact_url(ready["database_url"])}
     assert json.loads(status.stdout)["processes"] == {name: child.pid for name, child in live.items()}
     assert ready["url"] in stack.command("status").stdout
     assert stack.command("down").returncode == 0

@@ -309,7 +309,7 @@ def test_idle_instances_end_after_three_looks(scene: Scene) -> None:
     scene.keeper.step()
     (instance,) = scene.alive()
     with scene.store.begin() as records:
-        records.requests.cancel(ident, at_once=True)
+        records.requests.cancel(ident, at_once=True, why="on request")
     for look in range(3):
         assert scene.alive() == [instance]
         scene.clock.advance(30)
@@ -327,7 +327,7 @@ def test_looks_begin_anew(scene: Scene, disturbance: str) -> None:
     scene.keeper.step()
     (instance,) = scene.alive()
     with scene.store.begin() as records:
-        records.requests.cancel(ident, at_once=True)
+        records.requests.cancel(ident, at_once=True, why="on request")
     for look in range(5):
         scene.clock.advance(30)
         disturbed = look == 2
@@ -338,7 +338,7 @@ def test_looks_begin_anew(scene: Scene, disturbance: str) -> None:
         scene.keeper.step()
         if other is not None:
             with scene.store.begin() as records:
-                records.requests.cancel(other, at_once=True)
+                records.requests.cancel(other, at_once=True, why="on request")
     assert scene.alive() == [instance]
 
 

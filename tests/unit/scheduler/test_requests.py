@@ -9,6 +9,7 @@ import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import LaunchSpec
+from trainyard.contracts.launches import CAPACITY
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import ServiceError, TransientError
 from trainyard.messages import DataArrived, TrainingRequest
@@ -16,6 +17,7 @@ from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_state import Message
+from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.use_cases import relay
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.explain import explained
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
 SPEC = LaunchSpec(("c7i.large",), spot=True)
+RULES = Rules(SPEC, fleet_max=2)
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 
@@ -60,7 +63,7 @@ class Scene:
     def explain(self, ident: str) -> Mapping[str, Any]:
         """Explain, with at most two instances."""
         with self.store.begin() as records:
-            return explained(records, ident, fleet_max=2, resend_seconds=120.0)
+            return explained(records, ident, rules=RULES, resend_seconds=120.0)
 
     def claim(self, ident: str, seconds: float = 60) -> None:
         """Let a trainer hold it."""
@@ -208,6 +211,7 @@ def test_explanation_has_the_facts(scene: Scene) -> None:
         "last_refusal": None,
         "last_refusal_seconds_ago": None,
         "next_launch_seconds": None,
+        "cap": None,
     }
     scene.claim(request.id)
     (run,) = scene.store.state.runs
@@ -228,10 +232,10 @@ def test_the_cloud_s_last_word_is_told(scene: Scene) -> None:
     """A refusal is shown in the cloud's words, with its age and the next try."""
     _, request = scene.ask()
     scene.relay()
-    with scene.store.begin() as records:
-        for word in ("first", "no capacity in eu-north-1"):
-            records.launches.failed(records.launches.ask(SPEC), word)
-    scene.clock.advance(1)
+    for word in ("first", "no capacity in eu-north-1"):
+        with scene.store.begin() as records:
+            records.launches.failed(records.launches.ask(SPEC, "a request waits"), CAPACITY, word)
+        scene.clock.advance(1)
     found = scene.explain(request.id)
     assert found["code"] == "waiting_capacity"
     assert (found["fleet"]["last_refusal"], found["fleet"]["last_refusal_seconds_ago"]) == (
@@ -377,17 +381,6 @@ def test_a_message_that_nobody_can_read_is_sent_nevertheless(scene: Scene) -> No
     scene.store.state.outbox.append(Message(1, "training", Outgoing("TrainingRequest", "rubbish"), now))
     assert scene.relay() == 1
     assert scene.queues["training"].depth().visible == 1
-
-
-def test_forget(scene: Scene) -> None:
-    """Only what was sent that long ago is removed."""
-    scene.ask()
-    scene.relay()
-    relay.forget(scene.store, older_than_seconds=10)
-    assert len(scene.store.state.outbox) == 1
-    scene.clock.advance(11)
-    relay.forget(scene.store, older_than_seconds=10)
-    assert scene.store.state.outbox == []
 
 
 # --- the reconciler ---

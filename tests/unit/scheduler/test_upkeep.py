@@ -71,7 +71,7 @@ def test_each_kind_has_its_own_time(house: House) -> None:
     house.events(3)
     with house.store.begin() as records:
         records.outbox.post("training", TrainingRequest("a"))
-        records.outbox.mark_sent([message.id for message in records.outbox.take(9)])
+        records.outbox.mark_sent([message.id for message in records.outbox.take(9, hold_seconds=60)])
     MemoryAttendance(house.store).seen("h:1", None, None, "idle", None)
     keeps = [Keep("events", 2.0, newest=1), Keep("messages", 1.0)]
     house.clock.advance(1.0 * DAY)
