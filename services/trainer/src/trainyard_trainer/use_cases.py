@@ -91,8 +91,7 @@ class Trainer:
         A request that comes in between is not lost: its row keeps the fleet's desired size at one or more.
         """
         suited = self._out.runs.open_requests(self._settings.instance_type)
-        others = self._out.runs.open_requests() - suited
-        return idle_for_good(self._out.queue.depth().total, suited, others)
+        return idle_for_good(self._out.queue.depth().total, suited, self._out.runs.open_requests())
 
     def handle(self, message: Received) -> bool:
         """Settle one message; return whether it concerned this worker."""
