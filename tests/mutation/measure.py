@@ -22,6 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = ROOT / ".state" / "mutation"
 SERVICES = ("trainer", "scheduler")
+#: The unit tests of a service that are about its domain and use cases, where they are not all: every change is tried on
+#: each test that reaches it, so those that train real models or start processes would take hours and notice nothing.
+TESTS = {"trainer": ("test_domain.py", "test_ends.py", "test_loop.py", "test_tickets.py", "test_worker.py")}
 LEAST_SCORE = 0.85
 #: What mutmut calls a change that was noticed: a failing test, or a test that did not end.
 NOTICED = ("killed", "timeout", "suspicious", "segfault")
@@ -104,13 +107,19 @@ def staged(service: str) -> Path:
                 "[tool.mutmut]",
                 'source_paths = ["src"]',
                 f'only_mutate = ["{package}/domain*", "{package}/use_cases*"]',
-                f'pytest_add_cli_args_test_selection = ["tests/unit/{service}"]',
+                f"pytest_add_cli_args_test_selection = {json.dumps(selected(service))}",
                 "",
             )
         ),
         encoding="utf-8",
     )
     return stage
+
+
+def selected(service: str) -> list[str]:
+    """Return the paths of the tests that count."""
+    room = f"tests/unit/{service}"
+    return [f"{room}/{name}" for name in TESTS.get(service, ())] or [room]
 
 
 def coverage(service: str, stage: Path) -> dict[str, int]:
@@ -121,7 +130,7 @@ def coverage(service: str, stage: Path) -> dict[str, int]:
     )
     sources = [f"--cov={package}.{room}" for room in ("domain", "use_cases")]
     reports = ("json:coverage.json", "term-missing:skip-covered")
-    command = [str(BIN / "python"), "-m", "pytest", f"tests/unit/{service}", "-p", "no:cacheprovider", "--cov-branch"]
+    command = [str(BIN / "python"), "-m", "pytest", *selected(service), "-p", "no:cacheprovider", "--cov-branch"]
     command += ["--cov-config=.coveragerc", *sources, *(f"--cov-report={report}" for report in reports)]
     subprocess.run(command, cwd=stage, check=True)
     totals: dict[str, int] = json.loads((stage / "coverage.json").read_text(encoding="utf-8"))["totals"]

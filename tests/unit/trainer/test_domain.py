@@ -66,7 +66,7 @@ def test_exit_codes_are_a_contract() -> None:
     """Children of tests, and whoever watches a trainer, rely on the numbers."""
     codes = (EXIT_DONE, EXIT_DATA, EXIT_PARITY, EXIT_MEMORY, EXIT_CRASH, EXIT_OVERDUE)
     assert codes == (0, 65, 66, 67, 70, 75)
-    assert class_of_exit(EXIT_CRASH) == "crash"
+    assert class_of_exit(EXIT_CRASH, "") == "crash"
 
 
 def test_what_is_worth_another_attempt() -> None:
@@ -113,6 +113,14 @@ def test_settings_that_nobody_can_serve_are_poison(settings: Any, words: str) ->
     assert str(failed.value).startswith("poison: the settings of the request cannot be served: ")
 
 
+def test_every_problem_of_the_settings_is_told_apart() -> None:
+    """Two problems are two sentences, divided by a semicolon."""
+    with pytest.raises(RunFailedError) as failed:
+        policy_of(job({"budget_seconds": "long", "quantum": True}))
+    told = failed.value.message.partition("cannot be served: ")[2].split("; ")
+    assert sorted(words.partition(": expected ")[0] for words in told) == ["policy.budget_seconds", "policy.quantum"]
+
+
 def test_a_reported_trial() -> None:
     """What the child says of a finished trial is taken as it is, but never as chosen already."""
     said = asdict(replace(TRIAL, chosen=True))
@@ -133,17 +141,17 @@ def test_nonsense_is_no_trial(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("depth", "suited", "others", "may_leave"),
+    ("depth", "suited", "all_open", "may_leave"),
     [
         (0, 0, 0, True),
-        (0, 1, 0, False),
+        (0, 1, 1, False),
         (1, 0, 0, False),
         (1, 0, 1, True),
         (2, 0, 1, False),
         (0, 0, 3, True),
-        (1, 1, 1, False),
+        (1, 1, 2, False),
     ],
 )
-def test_who_may_leave(depth: int, suited: int, others: int, may_leave: bool) -> None:
+def test_who_may_leave(depth: int, suited: int, all_open: int, may_leave: bool) -> None:
     """Only without an open request that suits, and without a message beyond those that wait for other machines."""
-    assert idle_for_good(depth, suited, others) is may_leave
+    assert idle_for_good(depth, suited, all_open) is may_leave

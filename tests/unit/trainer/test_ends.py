@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trainyard.clock import SystemClock
+from trainyard.clock import ManualClock, SystemClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.runs import MAX_ATTEMPTS
 from trainyard.errors import TransientError
@@ -67,13 +67,17 @@ def test_no_beat_for_two_beats_kills_the_child(world: World, said: Callable[[str
 def test_a_zombie_is_named(world: World, said: Callable[[str], list[dict[str, Any]]]) -> None:
     """When the database refuses the fence the line says so: somebody else has the request."""
     request_id = world.request()
+    world.children.clock = ManualClock()  # the lease gets no older while its thread stores the trial
+    real = SystemClock()
+    deadline = real.monotonic() + 20
 
-    def taken(_: Path) -> None:
+    def taken(_: Path) -> int | None:
         world.row(request_id).fence += 1
-        world.runs.posted.clear()
         world.children.made[0].said.append(
             {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0}
         )
+        real.sleep(0.005)
+        return None if real.monotonic() < deadline else 0
 
     world.children.script = taken
     world.trainer.step()

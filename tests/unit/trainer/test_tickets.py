@@ -102,6 +102,31 @@ def test_unreadable(world: World, said: Callable[[str], list[dict[str, Any]]]) -
     assert world.queue.depth().in_flight == 1
 
 
+def test_an_unreadable_message_is_a_dead_letter_soon(world: World) -> None:
+    """It comes back every 5 s instead of once a lease: five receives, and 25 s after the first it is dead."""
+    world.queue.send([replace(TrainingRequest("x").outgoing(), type="Nonsense")])
+    for _ in range(5):
+        world.trainer.step()
+        world.clock.advance(4.9)
+        assert world.queue.depth().visible == 0
+        world.clock.advance(0.1)
+        assert world.queue.depth().visible == 1
+    assert world.clock.monotonic() == pytest.approx(25)
+    assert not world.trainer.step()
+    assert (world.queue.depth().total, world.dead_letters.depth().total) == (0, 1)
+
+
+def test_a_ticket_of_another_machine_takes_what_suits(world: World) -> None:
+    """The named request keeps a ticket: a fresh one is posted, and the old one is used up by what was taken."""
+    world.children.script = no_model
+    named = world.request(instance_types=("g5.xlarge",))
+    taken = world.runs.add(upto_seq=7)
+    assert world.trainer.step()
+    assert (world.row(named).state, world.row(taken).state) == ("queued", "failed")
+    assert world.runs.posted == [named]
+    assert world.queue.depth().total == 0
+
+
 def test_a_message_of_another_kind_is_not_read_as_a_request(
     world: World, said: Callable[[str], list[dict[str, Any]]]
 ) -> None:

@@ -218,7 +218,7 @@ def test_stopped_before_the_claim(world: World) -> None:
     """A message that arrives together with the wish to stop is given back at once, untouched."""
     request_id = world.request()
     world.stop.request("SIGTERM")
-    world.trainer.step()
+    assert not world.trainer.step()
     assert world.queue.depth().visible == 1
     assert world.row(request_id).attempt == 0
 

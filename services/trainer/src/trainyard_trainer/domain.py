@@ -78,7 +78,7 @@ class StoppedError(TrainyardError):
     """This trainer has to stop (SIGTERM or a spot notice); the request goes back unharmed."""
 
 
-def class_of_exit(code: int, last_words: str = "") -> str:
+def class_of_exit(code: int, last_words: str) -> str:
     """Return the error class of a child that ended with ``code`` (negative: minus the signal) on its own.
 
     Nobody but the kernel's out-of-memory killer sends SIGKILL to a child that we did not kill; and a library that ends
@@ -127,12 +127,13 @@ def trial_of(said: Mapping[str, Any]) -> Trial | None:
     return Trial(number, family, params, metrics, float(seconds), chosen=False)
 
 
-def idle_for_good(depth: int, suited: int, others: int) -> bool:
+def idle_for_good(depth: int, suited: int, all_open: int) -> bool:
     """Tell whether a trainer may leave: an empty queue alone proves nothing.
 
     Args:
         depth: messages in the queue, seen or not.
         suited: open requests that this trainer could serve.
-        others: open requests that wait for other machines, each with a message that only passes by here.
+        all_open: open requests; without one that suits all wait for other machines, each with a message that only
+            passes by here.
     """
-    return suited == 0 and depth <= others
+    return suited == 0 and depth <= all_open

@@ -3,8 +3,8 @@
 The database is the truth, a message only a ticket: it lets a worker claim the most urgent request that suits it, be it
 another than the one that the message names. What becomes of the message follows from what became of the claim:
 settled, or handed back with a fresh message -> delete; held by somebody else -> hide; for other machines -> delete,
-a fresh one was posted; unreadable or of another environment -> leave it, the queue moves it to its dead letters;
-we lost the request -> leave it, it is not ours.
+a fresh one was posted; unreadable -> give it back in a moment, of another environment -> leave it: the queue moves both
+to its dead letters; we lost the request -> leave it, it is not ours.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _END_ATTEMPTS = 3
+#: When an unreadable message is seen again: soon, because nothing but its dead-letter queue can follow.
+_UNREADABLE_AGAIN_SECONDS = 5
 
 
 class Trainer:
@@ -89,8 +91,7 @@ class Trainer:
         A request that comes in between is not lost: its row keeps the fleet's desired size at one or more.
         """
         suited = self._out.runs.open_requests(self._settings.instance_type)
-        others = self._out.runs.open_requests() - suited
-        return idle_for_good(self._out.queue.depth().total, suited, others)
+        return idle_for_good(self._out.queue.depth().total, suited, self._out.runs.open_requests())
 
     def handle(self, message: Received) -> bool:
         """Settle one message; return whether it concerned this worker."""
@@ -99,6 +100,7 @@ class Trainer:
             return False
         request_id = _request_of(message)
         if request_id is None:
+            self._out.queue.extend(message.receipt, _UNREADABLE_AGAIN_SECONDS)
             return True
         crashpoint("K18")
         settings = self._settings

@@ -164,6 +164,9 @@ class Runs(Protocol):
         A request of a deleted model, or one that was asked to be cancelled, becomes 'cancelled' instead; one that has
         used up :data:`MAX_ATTEMPTS` becomes 'failed'; and the next is looked at. A message that names no request of
         ours is no ticket.
+
+        When the named request is queued for other machines a fresh message is posted for it in the same transaction,
+        whatever is taken, to be seen :data:`UNSUITED_SECONDS` later: no request is left without a ticket.
         """
         ...
 

@@ -39,7 +39,7 @@ _AND_URGENT = f"""AND r.id = CAST(:named AS uuid) AND r.priority >= (
 _NAMED_IF_URGENT = _TAKE % _AND_URGENT
 _MOST_URGENT = _TAKE % "ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1"
 _NAMED = f"""
-    SELECT r.state, {_SUITED} AS suited,
+    SELECT CAST(r.id AS text) AS id, r.state, {_SUITED} AS suited,
            CAST(extract(epoch FROM r.lease_until - clock_timestamp()) AS float8) AS seconds_left
     FROM core.training_request r WHERE r.id = CAST(:named AS uuid)"""  # noqa: S608 - of constants
 
@@ -53,7 +53,10 @@ def claim(
     instance_type: str | None,
     lease_seconds: float,
 ) -> Claim:
-    """Take the most urgent request that suits; without one, say what is true of the named one."""
+    """Take the most urgent request that suits; without one, say what is true of the named one.
+
+    When the named one waits for other machines its message is used up here either way, so a fresh one is posted.
+    """
     if run(connection, _NAMED, named=request_id, type=instance_type).one_or_none() is None:
         return Claim("unknown")
     for _ in range(_MOST_SETTLED):
@@ -65,6 +68,8 @@ def claim(
         if not _settled(connection, row):
             place = {"worker": worker, "instance_id": instance_id, "instance_type": instance_type}
             job = _take(connection, row, place, lease_seconds=lease_seconds)
+            if row.id != request_id:
+                _post_if_unsuited(connection, run(connection, _NAMED, named=request_id, type=instance_type).one())
             return Claim("claimed", job, "running")
     return _named(connection, request_id, instance_type)
 
@@ -74,11 +79,18 @@ def _named(connection: sa.Connection, request_id: str, instance_type: str | None
     row = run(connection, _NAMED, named=request_id, type=instance_type).one()
     if row.state not in ("queued", "running"):
         return Claim("settled", state=row.state)
-    if row.state == "queued" and not row.suited:
-        journal.post(connection, "training", TrainingRequest(request_id), delay_seconds=UNSUITED_SECONDS)
+    if _post_if_unsuited(connection, row):
         return Claim("unsuited", state=row.state)
     # Held; or somebody has its row locked at this moment, and will have taken or settled it in the next.
     return Claim("held", state=row.state, seconds_left=max(0.0, row.seconds_left or 0.0))
+
+
+def _post_if_unsuited(connection: sa.Connection, named: Any) -> bool:
+    """Post a fresh message for the named request if it waits for other machines; return whether it does."""
+    if named.state != "queued" or named.suited:
+        return False
+    journal.post(connection, "training", TrainingRequest(named.id), delay_seconds=UNSUITED_SECONDS)
+    return True
 
 
 def _settled(connection: sa.Connection, row: Any) -> bool:

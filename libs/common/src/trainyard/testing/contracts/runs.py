@@ -163,18 +163,29 @@ class RunsContract:
         assert [desk.run_states(ident) for ident in ids] == [["running"]] * 4
 
     def test_a_request_for_other_machines_is_left_to_them(self, desk: RunsDesk) -> None:
-        """What does not suit is not claimed, whatever its priority, and its ticket is replaced by a fresh one."""
+        """What does not suit is not claimed, whatever its priority; its ticket is replaced whatever that one took."""
         gpu = desk.request(upto_seq=1, priority=9, instance_types=("g5.xlarge", "g6.xlarge"))
         other = desk.request(upto_seq=2)
         assert claimed(desk, gpu).lease.request_id == other
-        assert desk.posted() == []
-        assert claim(desk, gpu).outcome == "unsuited"
         assert desk.posted() == [gpu]
+        assert claim(desk, gpu).outcome == "unsuited"
+        assert desk.posted() == [gpu, gpu]
         assert claim(desk, other).outcome == "held"
         job = claim(desk, other, "g6.xlarge").job
         assert job is not None
         assert job.lease.request_id == gpu
         assert claim(desk, gpu).outcome == "held"
+
+    def test_a_ticket_that_takes_another_leaves_none_behind(self, desk: RunsDesk) -> None:
+        """Only a named request that waits for other machines gets a fresh message, not one that suits or is settled."""
+        named, urgent = desk.request(upto_seq=1), desk.request(upto_seq=2, priority=9)
+        assert claimed(desk, named).lease.request_id == urgent
+        gpu, next_one = desk.request(upto_seq=3, instance_types=("g5.xlarge",)), desk.request(upto_seq=4)
+        assert claimed(desk, urgent).lease.request_id == named
+        assert desk.posted() == []
+        assert claim(desk, gpu, "g5.xlarge").outcome == "claimed"
+        assert claimed(desk, gpu).lease.request_id == next_one
+        assert desk.posted() == []
 
     def test_a_worker_without_a_type_suits_everything(self, desk: RunsDesk) -> None:
         """A process that is on no instance serves what comes."""

@@ -140,14 +140,21 @@ class MemoryRuns(Runs):
                     run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id, instance_type)
                     run.known_seq = request.model.known_seq
                     request.runs.append(run)
+                    self._post_if_unsuited(named, instance_type)
                     return Claim("claimed", self._job(request, run), "running")
             if named.state not in ("queued", "running"):
                 return Claim("settled", state=named.state)
-            if named.state == "queued":
-                self.posted.append(request_id)
+            if self._post_if_unsuited(named, instance_type):
                 return Claim("unsuited", state="queued")
             left = named.lease_until - self._clock.monotonic()
             return Claim("held", state="running", seconds_left=max(0.0, left))
+
+    def _post_if_unsuited(self, named: MemoryRequest, instance_type: str | None) -> bool:
+        """Post a fresh message for the named request if it waits for other machines; return whether it does."""
+        if named.state != "queued" or _suits(named, instance_type):
+            return False
+        self.posted.append(named.id)
+        return True
 
     def _claimable(self, request: MemoryRequest) -> bool:
         ran_out = request.lease_until < self._clock.monotonic()
