@@ -32,7 +32,7 @@ from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import costs, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases import costs, drain, keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.forget import Keep, forget
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
@@ -49,6 +49,7 @@ _KEYS_EVERY_SECONDS = 2.0
 #: A lost wake-up costs at most this; all of them are far below what they guarantee (aliases and keys: 2 s).
 _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
+_DRAIN_SECONDS = 10.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
 _MONITOR_SECONDS = 1.0
@@ -168,6 +169,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         ),
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
+        loop("drain", partial(drain.drain, store, queues["training"]), period=_DRAIN_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop(
