@@ -234,9 +234,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "resend_seconds",
         "TRAINYARD_RESEND_SECONDS",
-        _seconds,
-        "120",
-        "After how long an untouched queued request is sent again the first time, in seconds; doubles each time.",
+        _optional_seconds,
+        "",
+        "After how long an untouched queued request is sent again the first time, in seconds; doubles each time; empty:"
+        " two leases.",
     ),
     Setting(
         "lease_seconds",
@@ -503,7 +504,7 @@ class Config:
     alias_check_seconds: float
     landing_sweep_seconds: float
     policy_tick_seconds: float
-    resend_seconds: float
+    resend_seconds: float | None
     lease_seconds: int
     beat_seconds: float | None
     spot_poll_seconds: float
@@ -541,6 +542,11 @@ class Config:
     url: str | None
     api_key: str | None
     demo_seed: int
+
+    @property
+    def first_resend_seconds(self) -> float:
+        """After how long a request that nobody took is sent again the first time: as set, else two leases."""
+        return 2.0 * self.lease_seconds if self.resend_seconds is None else self.resend_seconds
 
     def require_database(self) -> str:
         """Return the database URL.

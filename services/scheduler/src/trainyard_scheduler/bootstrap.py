@@ -89,7 +89,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         store=store,
         fleet=fleet,
         fleet_rules=fleet_rules(config),
-        resend_seconds=config.resend_seconds,
+        resend_seconds=config.first_resend_seconds,
         queues={name: Pair(*both) for name, both in pairs.items()},
         doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
@@ -148,7 +148,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
     publisher = Publisher(store, blobs)
     reconciler = Reconciler(
         store,
-        resend_seconds=config.resend_seconds,
+        resend_seconds=config.first_resend_seconds,
         queue_made_at=partial(setup.queue_made_at, config.queue_training),
     )
     keeper = FleetKeeper(
