@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.unit.doctor.scene import ALIAS, ARTIFACT, KEY, LAUNCH, SHA256, Scene
