@@ -465,6 +465,14 @@ SETTINGS: tuple[Setting, ...] = (
         "1",
         "How long trainers stay in the list after their last word, in days.",
     ),
+    Setting(
+        "keep_windows_days",
+        "TRAINYARD_KEEP_WINDOWS_DAYS",
+        _days,
+        "90",
+        "How long watched windows, and alarms since they were settled, stay, in days; each version's newest stay in any"
+        " case.",
+    ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
     Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
@@ -539,6 +547,7 @@ class Config:
     keep_decisions_days: float
     keep_launches_days: float
     keep_workers_days: float
+    keep_windows_days: float
     url: str | None
     api_key: str | None
     demo_seed: int

@@ -172,11 +172,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("drain", partial(drain.drain, store, queues["training"]), period=_DRAIN_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
-        loop(
-            "forget",
-            partial(forget, store, _keeps(config), workers_days=config.keep_workers_days),
-            period=_FORGET_SECONDS,
-        ),
+        loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
         loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
         loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
@@ -191,6 +187,10 @@ def _keeps(config: Config) -> list[Keep]:
         Keep("answers", config.keep_answers_days),
         Keep("decisions", config.keep_decisions_days, _DECISIONS_KEPT),
         Keep("launches", config.keep_launches_days),
+        Keep("workers", config.keep_workers_days),
+        # In this order: a window stays as long as an alarm refers to it.
+        Keep("alarms", config.keep_windows_days),
+        Keep("windows", config.keep_windows_days),
     ]
 
 
