@@ -31,8 +31,8 @@ def test_picked_up(own_fleet: Yard) -> None:
     class AskedTooLate(PostgresRuns):
         """The records; right after the look that found nothing open, somebody asks for a training."""
 
-        def open_requests(self, instance_type: str | None = None) -> int:
-            found = super().open_requests(instance_type)
+        def open_requests(self, instance_type: str | None = None, instance_id: str | None = None) -> int:
+            found = super().open_requests(instance_type, instance_id)
             if found == 0 and not late:
                 yard.add_rows(30, seed=5)
                 late.append(yard.ask())

@@ -13,9 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.launches import PostgresLaunches
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.clock import ManualClock
+from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.runs import Trial
 from trainyard.policy import Policy
 from trainyard.testing.contracts import RunsContract
@@ -34,6 +36,10 @@ class MemoryDesk:
 
     def request(self, model: str = "flights", upto_seq: int = 100, **more: Any) -> str:
         return self.runs.add(model, upto_seq=upto_seq, **more)
+
+    def launched(self, instance_id: str, market: str) -> None:
+        if market == "spot":
+            self.runs.spot_instances.add(instance_id)
 
     def expire(self, request_id: str) -> None:
         self.runs.requests[request_id].lease_until = self._clock.monotonic() - 1
@@ -84,6 +90,7 @@ class PostgresDesk:
         *,
         priority: int = 0,
         instance_types: tuple[str, ...] = (),
+        spot: bool | None = None,
     ) -> str:
         request_id = str(uuid.uuid4())
         model_id = self._scalar("SELECT id FROM core.model WHERE name = :name AND deleted_at IS NULL", name=model)
@@ -100,8 +107,9 @@ class PostgresDesk:
             )
         self._scalar(
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
-            " priority, instance_types) VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1,"
-            " CAST(:settings AS jsonb), 'test', :priority, :instance_types) RETURNING 1",
+            " priority, instance_types, spot) VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1,"
+            " CAST(:settings AS jsonb), 'test', :priority, :instance_types, CAST(:spot AS boolean)) RETURNING 1",
+            spot=spot,
             priority=priority,
             instance_types=list(instance_types),
             id=request_id,
@@ -110,6 +118,13 @@ class PostgresDesk:
             settings=json.dumps(Policy().settings()),
         )
         return request_id
+
+    def launched(self, instance_id: str, market: str) -> None:
+        with self._engine.begin() as connection:
+            launches = PostgresLaunches(connection)
+            ident = launches.ask(LaunchSpec(("c7i.large",), spot=True), "a request waits")
+            instance = Instance(instance_id, ident, "c7i.large", "running", "us-east-1a", market)
+            launches.launched(ident, instance, None)
 
     def expire(self, request_id: str) -> None:
         self._scalar(

@@ -61,3 +61,11 @@ def test_a_plain_address_of_postgres_means_our_driver():
     for rest in ("://u:p%40@h:5/d?sslmode=require", ":///d?host=/var/run/postgresql"):
         loaded = config.load({"TRAINYARD_DATABASE_URL": f"postgresql{rest}"})
         assert loaded.database_url == f"postgresql+psycopg2{rest}"
+
+
+def test_the_first_resend_follows_the_lease():
+    """Unset it is two leases, so that a message is not sent again while its first reader may still work."""
+    assert config.load({}).first_resend_seconds == 120.0
+    assert config.load({"TRAINYARD_LEASE_SECONDS": "300"}).first_resend_seconds == 600.0
+    given = {"TRAINYARD_LEASE_SECONDS": "300", "TRAINYARD_RESEND_SECONDS": "7.5"}
+    assert config.load(given).first_resend_seconds == 7.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.unit.doctor.scene import ALIAS, ARTIFACT, KEY, LAUNCH, SHA256, Scene
@@ -230,7 +231,7 @@ def test_outbox_and_dead_letters(scene: Scene) -> None:
     check = scene.examine()["I5"]
     assert check.problems == [
         "3 messages wait in the outbox, the oldest for 130 s",
-        "queue training has 2 dead letters: 2 training_request",
+        "queue training has 2 dead letters: 2 training_request, first sent 0 s ago",
     ]
     assert "trainyard queue redrive" in check.mend
     scene.dead.receive(limit=2, wait_seconds=0, visibility_seconds=60)
@@ -247,7 +248,25 @@ def test_letter_without_type(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(scene.dead, "receive", bare)
     for _ in range(2):
-        assert scene.problems()["I5"] == ["queue training has 1 dead letter: 1 without a type"]
+        assert scene.problems()["I5"] == ["queue training has 1 dead letter: 1 without a type, first sent 0 s ago"]
+
+
+def test_ages_of_dead_letters(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The youngest and the oldest, by the clock of the database; a service that keeps no time is no obstacle."""
+    scene.dead.send([MESSAGE])
+    scene.clock.advance(7_110)
+    scene.dead.send([MESSAGE])
+    scene.clock.advance(90)
+    scene.database.time += timedelta(seconds=7_200)
+    said = "queue training has 2 dead letters: 2 training_request"
+    assert scene.problems()["I5"] == [f"{said}, first sent 1.5 min to 2 h ago"]
+    receive = scene.dead.receive
+
+    def timeless(**how: int) -> list[Received]:
+        return [replace(letter, sent_at=None) for letter in receive(**how)]
+
+    monkeypatch.setattr(scene.dead, "receive", timeless)
+    assert scene.problems()["I5"] == [said]
 
 
 def test_no_queues(scene: Scene) -> None:

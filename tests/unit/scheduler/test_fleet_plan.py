@@ -175,6 +175,24 @@ def test_launches_are_for_whom_they_are_wanted() -> None:
     assert planned([held, WANTS_GPU]).pools[0].spec == GPU
 
 
+@pytest.mark.parametrize(
+    ("spot", "market", "new"),
+    [(False, "spot", 1), (False, "on-demand", 0), (False, None, 0), (None, "spot", 0), (True, "spot", 0)],
+)
+def test_what_refuses_spot_gets_other_capacity(spot: bool | None, market: str | None, new: int) -> None:
+    """A free spot instance is of no use to a request that refuses it; both the ledger and EC2 know the market."""
+    wanted = [replace(QUEUED, spot=spot)]
+    for told, listed in ((market, None), (None, market)):
+        launches, instances = [replace(LAUNCHED, market=told)], [replace(ALIVE, market=listed)]
+        assert len(planned(wanted, launches, instances, [IDLE]).new) == new
+
+
+@pytest.mark.parametrize(("spec", "new"), [(SPEC, 1), (replace(SPEC, spot=False), 0)])
+def test_what_was_asked_for_as_spot_may_become_it(spec: LaunchSpec, new: int) -> None:
+    """Nobody knows yet what a launch becomes: a request that refuses spot counts on those alone that cannot be."""
+    assert len(planned([replace(QUEUED, spot=False)], [replace(ASKED, spec=spec)]).new) == new
+
+
 def test_pool_of_a_request() -> None:
     """What a request does not say, the environment's settings say."""
     assert pool_of(QUEUED, SPEC) == SPEC

@@ -180,14 +180,27 @@ def test_an_alarm_waits_for_an_open_request() -> None:
     assert scene.outcome(alarm) == ("training was requested", scene.requests[-1].id)
 
 
-@pytest.mark.parametrize(("on_drift", "words"), [(True, "there are no new rows"), (False, "on_drift is off")])
-def test_an_alarm_that_cannot_be_served(on_drift: bool, words: str) -> None:
+def test_an_alarm_waits_for_rows() -> None:
+    """Raised while there is nothing new to learn from, it stays open; the first rows start a training."""
+    scene = Scene(min_new_rows=10, on_drift=True)
+    early, alarm = scene.alarm(), scene.alarm()
+    assert not scene.rows(0)
+    assert not scene.rows(0)
+    assert "superseded" in str(scene.outcome(early)[0])
+    assert scene.outcome(alarm) == (None, None)
+    assert "waiting for new rows" in scene.decisions()[-1][0]
+    assert scene.rows(1)
+    assert scene.requests[-1].reason == "on_drift"
+    assert scene.outcome(alarm) == ("training was requested", scene.requests[-1].id)
+
+
+def test_an_alarm_that_nobody_listens_to() -> None:
     """It is settled at once, with the reason and without a request."""
-    scene = Scene(min_new_rows=10, on_drift=on_drift)
+    scene = Scene(min_new_rows=10, on_drift=False)
     alarm = scene.alarm()
     assert not scene.rows(0)
     outcome, request = scene.outcome(alarm)
-    assert words in str(outcome)
+    assert "on_drift is off" in str(outcome)
     assert request is None
     scene.rows(0)
     assert scene.decisions()[-1][0].startswith("not fired: 0 of 10 new rows")

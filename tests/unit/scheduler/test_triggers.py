@@ -197,17 +197,14 @@ def test_missed_cron_times_are_one() -> None:
     ],
 )
 def test_cron_and_alarms_under_a_hold(changes: dict[str, object], code: str, answered: bool) -> None:
-    """What waits for time to pass stays due; what would wait in vain is answered with the reason."""
+    """What waits for time to pass stays due; where only rows help, the cron time is over and the alarm waits."""
     policy = Policy(min_new_rows=None, cron="0 12 * * *", on_drift=True, min_interval=60.0)
     verdict = evaluate(policy, replace(SOME, **changes), [DRIFT])  # type: ignore[arg-type]
     assert not verdict.fired
     assert verdict.numbers["held_by"] == code
     assert verdict.cron_answered is answered
     assert verdict.settles is answered
-    assert list(verdict.unserved) == ([7] if answered else [])
-    assert (verdict.served, verdict.trigger) == ((), None)
-    if answered:
-        assert verdict.unserved[7] == f"no request: {verdict.reason.removeprefix('not fired: ')}"
+    assert (verdict.served, verdict.unserved, verdict.trigger) == ((), {}, None)
 
 
 def test_a_hold_answers_no_cron_time_that_was_not_due() -> None:
@@ -282,6 +279,36 @@ def test_alarms_that_nobody_listens_to() -> None:
         assert verdict.settles
     held = evaluate(replace(NONE, min_new_rows=5), replace(SOME, open_request="r"), [DRIFT])
     assert dict(held.unserved) == off
+
+
+@pytest.mark.parametrize("standing", [QUIET, replace(SOME, refused=replace(FAILED, upto_seq=5))])
+def test_alarms_wait_for_rows(standing: Standing) -> None:
+    """Without rows to learn from the newest alarm of each detector waits; those before it are settled as superseded."""
+    policy = replace(NONE, on_drift=True, on_quality_drop=True)
+    later = replace(DRIFT, id=9, window_id="v3/13")
+    verdict = evaluate(policy, standing, [DRIFT, DROP, later])
+    assert not verdict.fired
+    assert "waiting for new" in verdict.reason
+    words = "no request: superseded by the alarm in v3/13, which waits for new rows"
+    assert (dict(verdict.unserved), verdict.served, verdict.settles) == ({7: words}, (), True)
+    waiting = evaluate(policy, standing, [DROP, later])
+    assert (dict(waiting.unserved), waiting.settles) == ({}, False)
+    fired = evaluate(policy, replace(standing, last_seq=6), [DROP, later])
+    assert (fired.trigger, fired.served) == ("on_drift", (8, 9))
+
+
+def test_alarms_that_wait_say_so() -> None:
+    """The decision says what is waited for, and for which windows."""
+    verdict = evaluate(replace(NONE, on_drift=True), QUIET, [DRIFT])
+    assert verdict.reason == "not fired: waiting for new rows, though drift alarm in v3/12"
+    assert verdict.numbers["held_by"] == "no_new_rows"
+
+
+def test_alarms_that_wait_for_time_supersede_nothing() -> None:
+    """Behind an open request all of them wait: its rows may be all that there are, or not."""
+    later = replace(DRIFT, id=9, window_id="v3/13")
+    verdict = evaluate(replace(NONE, on_drift=True), replace(SOME, open_request="r"), [DRIFT, later])
+    assert (dict(verdict.unserved), verdict.settles) == ({}, False)
 
 
 def test_alarms_are_served_by_any_trigger() -> None:

@@ -73,15 +73,15 @@ def test_each_kind_has_its_own_time(house: House) -> None:
         records.outbox.post("training", TrainingRequest("a"))
         records.outbox.mark_sent([message.id for message in records.outbox.take(9, hold_seconds=60)])
     MemoryAttendance(house.store).seen("h:1", None, None, "idle", None)
-    keeps = [Keep("events", 2.0, newest=1), Keep("messages", 1.0)]
+    keeps = [Keep("events", 2.0, newest=1), Keep("messages", 1.0), Keep("workers", 1.0)]
     house.clock.advance(1.0 * DAY)
-    assert forget(house.store, keeps, workers_days=1.0) == 0
+    assert forget(house.store, keeps) == 0
     house.clock.advance(1.0)
-    assert forget(house.store, keeps, workers_days=1.0) == 2
+    assert forget(house.store, keeps) == 2
     assert house.store.state.outbox == []
     assert house.store.state.workers == {}
     house.clock.advance(1.0 * DAY)
-    assert forget(house.store, keeps, workers_days=1.0) == 2
+    assert forget(house.store, keeps) == 2
     assert len(house.store.state.events) == 1
 
 
@@ -101,8 +101,8 @@ def test_batches(house: House, monkeypatch: pytest.MonkeyPatch, rows: int, gone:
         return begin()
 
     monkeypatch.setattr(house.store, "begin", counted)
-    assert forget(house.store, [Keep("events", 0.5)], workers_days=1.0) == gone
-    assert opened == transactions + 1  # one more for the workers
+    assert forget(house.store, [Keep("events", 0.5)]) == gone
+    assert opened == transactions
 
 
 def test_default_bounds() -> None:

@@ -130,6 +130,7 @@ class Story:
         plan, narrator, user = self._plan, self._narrator, self._user
         title = f"{name_of(plan.drift_month)}, long flights only"
         narrator.chapter(title)
+        before = user.newest_alarm()
         user.client.create_model(MODEL, DATASET, LABEL, policy=plan.drift_policy)
         narrator.step("the policy is changed: no number of new rows starts a training any more, drift does")
         flights = [
@@ -143,7 +144,6 @@ class Story:
             f"{len(known):,} real flights of at least {plan.drift_miles:,} miles arrived, chosen by hand so that what "
             "comes in is unlike what was learnt (a season that it may not know comes on top): nothing is asked for"
         )
-        before = user.newest_alarm()
         asked = self._ask(asked_for)
         served_by = ", ".join(map(str, asked.versions)) if asked else "none yet"
         request = training.request_for_drift(user, batch, before=before, patience=plan.patience["alarm"])

@@ -234,9 +234,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "resend_seconds",
         "TRAINYARD_RESEND_SECONDS",
-        _seconds,
-        "120",
-        "After how long an untouched queued request is sent again the first time, in seconds; doubles each time.",
+        _optional_seconds,
+        "",
+        "After how long an untouched queued request is sent again the first time, in seconds; doubles each time; empty:"
+        " two leases.",
     ),
     Setting(
         "lease_seconds",
@@ -464,6 +465,14 @@ SETTINGS: tuple[Setting, ...] = (
         "1",
         "How long trainers stay in the list after their last word, in days.",
     ),
+    Setting(
+        "keep_windows_days",
+        "TRAINYARD_KEEP_WINDOWS_DAYS",
+        _days,
+        "90",
+        "How long watched windows, and alarms since they were settled, stay, in days; each version's newest stay in any"
+        " case.",
+    ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
     Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
@@ -503,7 +512,7 @@ class Config:
     alias_check_seconds: float
     landing_sweep_seconds: float
     policy_tick_seconds: float
-    resend_seconds: float
+    resend_seconds: float | None
     lease_seconds: int
     beat_seconds: float | None
     spot_poll_seconds: float
@@ -538,9 +547,15 @@ class Config:
     keep_decisions_days: float
     keep_launches_days: float
     keep_workers_days: float
+    keep_windows_days: float
     url: str | None
     api_key: str | None
     demo_seed: int
+
+    @property
+    def first_resend_seconds(self) -> float:
+        """After how long a request that nobody took is sent again the first time: as set, else two leases."""
+        return 2.0 * self.lease_seconds if self.resend_seconds is None else self.resend_seconds
 
     def require_database(self) -> str:
         """Return the database URL.

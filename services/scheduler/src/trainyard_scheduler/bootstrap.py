@@ -32,7 +32,7 @@ from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import costs, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases import costs, drain, keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.forget import Keep, forget
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
@@ -49,6 +49,7 @@ _KEYS_EVERY_SECONDS = 2.0
 #: A lost wake-up costs at most this; all of them are far below what they guarantee (aliases and keys: 2 s).
 _RELAY_SECONDS = 1.0
 _RECONCILE_SECONDS = 1.0
+_DRAIN_SECONDS = 10.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
 _MONITOR_SECONDS = 1.0
@@ -88,7 +89,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         store=store,
         fleet=fleet,
         fleet_rules=fleet_rules(config),
-        resend_seconds=config.resend_seconds,
+        resend_seconds=config.first_resend_seconds,
         queues={name: Pair(*both) for name, both in pairs.items()},
         doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
@@ -147,7 +148,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
     publisher = Publisher(store, blobs)
     reconciler = Reconciler(
         store,
-        resend_seconds=config.resend_seconds,
+        resend_seconds=config.first_resend_seconds,
         queue_made_at=partial(setup.queue_made_at, config.queue_training),
     )
     keeper = FleetKeeper(
@@ -168,13 +169,10 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         ),
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
+        loop("drain", partial(drain.drain, store, queues["training"]), period=_DRAIN_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
-        loop(
-            "forget",
-            partial(forget, store, _keeps(config), workers_days=config.keep_workers_days),
-            period=_FORGET_SECONDS,
-        ),
+        loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
         loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
         loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
@@ -189,6 +187,10 @@ def _keeps(config: Config) -> list[Keep]:
         Keep("answers", config.keep_answers_days),
         Keep("decisions", config.keep_decisions_days, _DECISIONS_KEPT),
         Keep("launches", config.keep_launches_days),
+        Keep("workers", config.keep_workers_days),
+        # In this order: a window stays as long as an alarm refers to it.
+        Keep("alarms", config.keep_windows_days),
+        Keep("windows", config.keep_windows_days),
     ]
 
 

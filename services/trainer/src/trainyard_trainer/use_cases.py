@@ -90,7 +90,7 @@ class Trainer:
 
         A request that comes in between is not lost: its row keeps the fleet's desired size at one or more.
         """
-        suited = self._out.runs.open_requests(self._settings.instance_type)
+        suited = self._out.runs.open_requests(self._settings.instance_type, self._settings.instance_id)
         return idle_for_good(self._out.queue.depth().total, suited, self._out.runs.open_requests())
 
     def handle(self, message: Received) -> bool:

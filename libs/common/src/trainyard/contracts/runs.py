@@ -158,7 +158,8 @@ class Runs(Protocol):
         """Take the most urgent request that this worker can serve; a message is a ticket, not an address.
 
         Claimable is what is queued, or running with a lease that has run out (that run becomes 'lost'). It suits when
-        it names no instance types, or the worker's, or when the worker has no type. Urgent is the highest priority,
+        it names no instance types, or the worker's, or when the worker has no type; and when it may be served by spot
+        capacity, or the worker's instance was not launched as such. Urgent is the highest priority,
         then the request that the message names, then the oldest. Workers that claim at once never get the same one.
 
         A request of a deleted model, or one that was asked to be cancelled, becomes 'cancelled' instead; one that has
@@ -244,8 +245,8 @@ class Runs(Protocol):
         """Return what came of the request, or None when it has no version (yet)."""
         ...
 
-    def open_requests(self, instance_type: str | None = None) -> int:
-        """Return how many requests of all models are queued or running; with a type only those that suit it."""
+    def open_requests(self, instance_type: str | None = None, instance_id: str | None = None) -> int:
+        """Return how many requests are queued or running; with a type or an instance only those that suit it."""
         ...
 
 

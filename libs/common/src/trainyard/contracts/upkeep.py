@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 #: What is forgotten: 'events' (the stream), 'messages' (of the outbox, sent), 'answers' (to POSTs with an
-#: Idempotency-Key), 'decisions' (of policies), 'launches' (that are over).
-KINDS = ("events", "messages", "answers", "decisions", "launches")
+#: Idempotency-Key), 'decisions' (of policies), 'launches' (that are over), 'workers' (since their last word), 'alarms'
+#: (that were settled) and 'windows' (that no alarm refers to). Of each version and detector the newest window stays,
+#: with its alarm: the next one is cut behind it.
+KINDS = ("events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows")
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,3 @@ class Workers(Protocol):
     def all(self, seen_within_seconds: float) -> list[WorkerRecord]:
         """Return the workers whose last word is at most that old, ended ones included, by their first word."""
         ...
-
-    def forget(self, silent_for_seconds: float) -> int:
-        """Remove workers whose last word is older than that; return how many."""
-        ...

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from trainyard.durations import in_words
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from trainyard.contracts.queue import Depth, Queue, Received
     from trainyard.doctor.evidence import Database, Traffic
@@ -32,8 +34,8 @@ _MEND_DEAD = (
     " `trainyard queue redrive`."
 )
 _MEND_TICKETS = (
-    "Messages of requests that have ended do no harm: the next trainer removes them (`trainyard train MODEL` starts"
-    " one), and after four days SQS does."
+    "Messages of requests that have ended do no harm; trainyard_scheduler.main removes them within seconds while no"
+    " request is open, so see that it runs and that SQS answers it."
 )
 _MEND_UNREAD = "Is its reader running? Its log says why it does not take the messages."
 
@@ -60,9 +62,19 @@ def queues_agree(
     for name, (_, dead_letters) in queues.items():
         dead = dead_letters.depth().total
         if dead:
-            kinds = Counter(letter.type or "without a type" for letter in _peek(dead_letters))
-            said = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "hidden just now"
+            said = _letters(_peek(dead_letters), database.now().timestamp()) or "hidden just now"
             findings.problem(f"queue {name} has {dead:,} dead letter{'s' * (dead > 1)}: {said}", _MEND_DEAD)
+
+
+def _letters(letters: Sequence[Received], now: float) -> str:
+    """Return how many there are of each type, and how long ago they were first sent; ``now`` as a Unix time."""
+    kinds = Counter(letter.type or "without a type" for letter in letters)
+    said = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    ages = sorted(now - letter.sent_at for letter in letters if letter.sent_at is not None)
+    if ages:
+        youngest, oldest = in_words(ages[0]), in_words(ages[-1])
+        said += f", first sent {oldest if youngest == oldest else f'{youngest} to {oldest}'} ago"
+    return said
 
 
 def _peek(dead_letters: Queue) -> list[Received]:

@@ -206,10 +206,11 @@ def daily_cap(usage: Usage, rules: Rules) -> Cap | None:
 
 @dataclass(frozen=True)
 class _Want:
-    """A pool before anything is given to it. ``types``: what it insists on, empty: nothing."""
+    """A pool before anything is given to it. ``types``: what it insists on, empty: nothing; ``firm``: not on spot."""
 
     spec: LaunchSpec
     types: tuple[str, ...]
+    firm: bool
     open: int
     busy: int
     desired: int
@@ -240,6 +241,7 @@ def _want(pool: LaunchSpec, members: Sequence[OpenRequest], times: Sequence[Trai
     return _Want(
         spec=spec_for(pool, longest, rules),
         types=pool.instance_types if any(request.instance_types for request in members) else (),
+        firm=any(request.spot is False for request in members),
         open=len(members),
         busy=busy,
         desired=desired,
@@ -261,11 +263,11 @@ def _mean(pool: LaunchSpec, times: Sequence[TrainingTime], spec: LaunchSpec) -> 
 
 
 def _share_out(wanted: Sequence[_Want], seats: Sequence[Seat]) -> dict[LaunchSpec, list[Seat]]:
-    """Give each available seat to one pool at most; those that insist on a type come first."""
+    """Give each available seat to one pool at most; those that insist on a type or a market come first."""
     left = list(seats)
     given: dict[LaunchSpec, list[Seat]] = {}
-    for want in sorted(wanted, key=lambda w: not w.types):
-        mine = [seat for seat in left if seat.suits(want.types)][: max(want.desired - want.busy, 0)]
+    for want in sorted(wanted, key=lambda w: not (w.types or w.firm)):
+        mine = [seat for seat in left if seat.suits(want.types, firm=want.firm)][: max(want.desired - want.busy, 0)]
         given[want.spec] = mine
         left = [seat for seat in left if seat not in mine]
     return given

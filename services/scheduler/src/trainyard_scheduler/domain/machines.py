@@ -40,6 +40,7 @@ class Seat:
             (not in the ledger).
         worker: its trainer's last word.
         excess: why it must be ended, empty when it may live.
+        spot: it is spot capacity, or was asked for as such first and nobody knows yet what it became.
     """
 
     launch_id: str
@@ -48,9 +49,12 @@ class Seat:
     duty: str
     worker: WorkerRecord | None = None
     excess: str = ""
+    spot: bool = False
 
-    def suits(self, types: Sequence[str]) -> bool:
-        """Tell whether a request that names these types, or none, may run here."""
+    def suits(self, types: Sequence[str], *, firm: bool) -> bool:
+        """Tell whether a request that names these types, or none, may run here; ``firm``: it refuses spot capacity."""
+        if firm and self.spot:
+            return False
         return not types or not self.instance_types.isdisjoint(types)
 
 
@@ -92,9 +96,12 @@ def call_the_roll(
             # Who keeps a lease is alive, whatever else is not heard.
             duty, excess = ("busy", "") if found.instance_id in leased else _duty(launch, word, patience)
             kinds = frozenset({found.instance_type})
-            seats.append(Seat(launch.id, found.instance_id, kinds, duty, word, excess))
+            spot = (launch.market or found.market) == "spot"
+            seats.append(Seat(launch.id, found.instance_id, kinds, duty, word, excess, spot))
         elif launch.state == "asked" or (launch.instance_id not in states and launch.age <= LISTING_LAG_SECONDS):
-            seats.append(Seat(launch.id, None, frozenset(launch.spec.instance_types), "coming"))
+            kinds = frozenset(launch.spec.instance_types)
+            spot = launch.spec.spot if launch.market is None else launch.market == "spot"
+            seats.append(Seat(launch.id, None, kinds, "coming", spot=spot))
         elif launch.instance_id in states:
             ended.append((launch.id, f"EC2 calls it {states[launch.instance_id]}"))
         else:

@@ -73,11 +73,13 @@ class _Trigger:
 
 @dataclass(frozen=True)
 class _Hold:
-    """What keeps met triggers back. ``over``: waiting is in vain, so alarms and cron times are done with."""
+    """What keeps met triggers back. ``for_rows``: until rows come, so a cron time that was due is done with; of the
+    alarms of each detector the newest waits.
+    """
 
     code: str
     words: str
-    over: bool = False
+    for_rows: bool = False
     until: datetime | None = None
 
 
@@ -104,15 +106,15 @@ def evaluate(policy: Policy, now: Standing, alarms: Sequence[Alarm] = ()) -> Ver
     words = "; ".join(trigger.words for trigger in met or triggers)
     if not met and now.open_request is None:
         return Verdict(False, f"not fired: {words}", numbers, unserved=unheard)
-    hold = _hold(policy, now, new_rows, words)
+    hold = _hold(policy, now, new_rows, words, alarm=bool(heard))
     if hold is not None:
         numbers["held_by"] = hold.code
         if hold.until is not None:
             numbers["held_until"] = _time(hold.until)
-        in_vain = {alarm.id: f"no request: {hold.words}" for alarm in heard} if hold.over else {}
-        cron_over = hold.over and any(trigger.key == "cron" for trigger in met)
+        superseded = _superseded(heard) if hold.for_rows else {}
+        cron_over = hold.for_rows and any(trigger.key == "cron" for trigger in met)
         said = f"not fired: {hold.words}"
-        return Verdict(False, said, numbers, unserved={**unheard, **in_vain}, cron_answered=cron_over)
+        return Verdict(False, said, numbers, unserved={**unheard, **superseded}, cron_answered=cron_over)
     return Verdict(
         fired=True,
         reason=f"fired: {words}",
@@ -124,15 +126,26 @@ def evaluate(policy: Policy, now: Standing, alarms: Sequence[Alarm] = ()) -> Ver
     )
 
 
-def _hold(policy: Policy, now: Standing, new_rows: int, words: str) -> _Hold | None:
+def _superseded(alarms: Sequence[Alarm]) -> dict[int, str]:
+    """Return the alarms, oldest first, behind which a newer one of the same detector waits for rows."""
+    newest = {alarm.detector: alarm for alarm in alarms}
+    return {
+        alarm.id: f"no request: superseded by the alarm in {newest[alarm.detector].window_id}, which waits for new rows"
+        for alarm in alarms
+        if alarm is not newest[alarm.detector]
+    }
+
+
+def _hold(policy: Policy, now: Standing, new_rows: int, words: str, *, alarm: bool) -> _Hold | None:
     if now.open_request is not None:
         return _Hold("open_request", f"a request is open already; {_waiting(new_rows)}")
     if new_rows == 0:
-        return _Hold("no_new_rows", f"there are no new rows to learn from, though {words}", over=True)
+        said = "waiting for new rows" if alarm else "there are no new rows to learn from"
+        return _Hold("no_new_rows", f"{said}, though {words}", for_rows=True)
     if now.refused is not None:
         if now.refused.upto_seq >= now.last_seq:
             said = f"the request for these rows was {now.refused.state}; waiting for newer rows"
-            return _Hold("refused", said, over=True)
+            return _Hold("refused", said, for_rows=True)
         pause = min(RETRY_SECONDS * 2.0 ** min(now.refused.in_a_row - 1, 30), MAX_RETRY_SECONDS)
         until = now.refused.at + timedelta(seconds=pause)
         if now.refused.in_a_row and now.now < until:

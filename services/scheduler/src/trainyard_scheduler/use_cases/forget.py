@@ -29,10 +29,8 @@ class Keep:
     newest: int = 0
 
 
-def forget(store: Store, keeps: Sequence[Keep], *, workers_days: float) -> int:
+def forget(store: Store, keeps: Sequence[Keep]) -> int:
     """Remove what is older than ``keeps`` says, in batches, each in a transaction of its own; return how many rows.
-
-    Workers are forgotten ``workers_days`` after their last word.
 
     Raises:
         TransientError: the database does not answer; what was removed so far is gone.
@@ -43,8 +41,6 @@ def forget(store: Store, keeps: Sequence[Keep], *, workers_days: float) -> int:
         if gone:
             _log.info("records.forgotten", kind=keep.kind, rows=gone)
         total += gone
-    with store.begin() as records:
-        total += records.workers.forget(workers_days * _DAY_SECONDS)
     return total
 
 

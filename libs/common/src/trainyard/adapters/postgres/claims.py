@@ -23,23 +23,27 @@ _MOST_SETTLED = 20
 # Said twice so that the planner sees the index of open requests behind it.
 _CLAIMABLE = """r.state IN ('queued', 'running')
     AND (r.state = 'queued' OR coalesce(r.lease_until < clock_timestamp(), true))"""
-_SUITED = "(CAST(:type AS text) IS NULL OR r.instance_types = '{}' OR :type = ANY(r.instance_types))"
+#: Whether a request may be served by an instance, both as ``r`` and as ``:type`` and ``:instance``. The market of an
+#: instance is in the ledger of launches; what is on no instance, or was launched by others, suits whoever refuses spot.
+SUITED = """(CAST(:type AS text) IS NULL OR r.instance_types = '{}' OR :type = ANY(r.instance_types))
+    AND (r.spot IS DISTINCT FROM false OR NOT EXISTS (
+        SELECT FROM core.launch l WHERE l.instance_id = CAST(:instance AS text) AND l.market = 'spot'))"""
 # The row that is locked is the row that is taken: a rival skips it and sees the next one. Names are looked up for it
 # alone, behind the lock.
 _TAKE = f"""
     WITH taken AS MATERIALIZED (
-        SELECT r.* FROM core.training_request r WHERE {_CLAIMABLE} AND {_SUITED} %s FOR NO KEY UPDATE SKIP LOCKED)
+        SELECT r.* FROM core.training_request r WHERE {_CLAIMABLE} AND {SUITED} %s FOR NO KEY UPDATE SKIP LOCKED)
     SELECT CAST(r.id AS text) AS id, r.attempt, r.upto_seq, r.settings, r.trace_id, r.cancel_requested, r.error,
            m.id AS model_id, m.name AS model, m.label, m.task, m.deleted_at IS NOT NULL AS model_deleted,
            d.id AS dataset_id, d.name AS dataset
     FROM taken r JOIN core.model m ON m.id = r.model_id JOIN core.dataset d ON d.id = m.dataset_id"""  # noqa: S608
 _AND_URGENT = f"""AND r.id = CAST(:named AS uuid) AND r.priority >= (
-    SELECT r.priority FROM core.training_request r WHERE {_CLAIMABLE} AND {_SUITED}
+    SELECT r.priority FROM core.training_request r WHERE {_CLAIMABLE} AND {SUITED}
     ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1)"""  # noqa: S608 - of constants
 _NAMED_IF_URGENT = _TAKE % _AND_URGENT
 _MOST_URGENT = _TAKE % "ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1"
 _NAMED = f"""
-    SELECT CAST(r.id AS text) AS id, r.state, {_SUITED} AS suited,
+    SELECT CAST(r.id AS text) AS id, r.state, ({SUITED}) AS suited,
            CAST(extract(epoch FROM r.lease_until - clock_timestamp()) AS float8) AS seconds_left
     FROM core.training_request r WHERE r.id = CAST(:named AS uuid)"""  # noqa: S608 - of constants
 
@@ -57,26 +61,27 @@ def claim(
 
     When the named one waits for other machines its message is used up here either way, so a fresh one is posted.
     """
-    if run(connection, _NAMED, named=request_id, type=instance_type).one_or_none() is None:
+    place = {"type": instance_type, "instance": instance_id}
+    if run(connection, _NAMED, named=request_id, **place).one_or_none() is None:
         return Claim("unknown")
     for _ in range(_MOST_SETTLED):
-        row = run(connection, _NAMED_IF_URGENT, named=request_id, type=instance_type).one_or_none()
-        row = row or run(connection, _MOST_URGENT, type=instance_type).one_or_none()
+        row = run(connection, _NAMED_IF_URGENT, named=request_id, **place).one_or_none()
+        row = row or run(connection, _MOST_URGENT, **place).one_or_none()
         if row is None:
             break
         _close_lost_run(connection, row.id)
         if not _settled(connection, row):
-            place = {"worker": worker, "instance_id": instance_id, "instance_type": instance_type}
-            job = _take(connection, row, place, lease_seconds=lease_seconds)
+            by = {"worker": worker, "instance_id": instance_id, "instance_type": instance_type}
+            job = _take(connection, row, by, lease_seconds=lease_seconds)
             if row.id != request_id:
-                _post_if_unsuited(connection, run(connection, _NAMED, named=request_id, type=instance_type).one())
+                _post_if_unsuited(connection, run(connection, _NAMED, named=request_id, **place).one())
             return Claim("claimed", job, "running")
-    return _named(connection, request_id, instance_type)
+    return _named(connection, request_id, place)
 
 
-def _named(connection: sa.Connection, request_id: str, instance_type: str | None) -> Claim:
+def _named(connection: sa.Connection, request_id: str, place: dict[str, str | None]) -> Claim:
     """Return what is true of the request that the message names, which this worker could not have."""
-    row = run(connection, _NAMED, named=request_id, type=instance_type).one()
+    row = run(connection, _NAMED, named=request_id, **place).one()
     if row.state not in ("queued", "running"):
         return Claim("settled", state=row.state)
     if _post_if_unsuited(connection, row):

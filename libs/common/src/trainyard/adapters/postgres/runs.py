@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres import claims, journal
-from trainyard.adapters.postgres.claims import MAX_ERROR_CHARS, champion
+from trainyard.adapters.postgres.claims import MAX_ERROR_CHARS, SUITED, champion
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.registry import PostgresVersions
 from trainyard.adapters.postgres.scheduling import PostgresJournal
@@ -285,14 +285,14 @@ class PostgresRuns(Runs):
             return None
         return Published(row.version, row.run_id, bool(row.gate["promoted"]), row.gate["promotion"])
 
-    def open_requests(self, instance_type: str | None = None) -> int:
+    def open_requests(self, instance_type: str | None = None, instance_id: str | None = None) -> int:
         """Count."""
         with transaction(self._engine) as connection:
             found = run(
                 connection,
-                "SELECT count(*) FROM core.training_request WHERE state IN ('queued', 'running')"
-                " AND (CAST(:type AS text) IS NULL OR instance_types = '{}' OR :type = ANY(instance_types))",
+                f"SELECT count(*) FROM core.training_request r WHERE r.state IN ('queued', 'running') AND {SUITED}",  # noqa: S608
                 type=instance_type,
+                instance=instance_id,
             )
             return int(found.scalar_one())
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+_HAS_A_NEWER = """EXISTS (
+                SELECT FROM core.monitor_window n WHERE n.model_id = w.model_id AND n.detector = w.detector
+                AND n.version = w.version AND n.number > w.number)"""
 _FORGET = {
     # Ids of events rise with time, more or less: the oldest by id are looked at, no more of them than may go.
     "events": """
@@ -42,6 +45,22 @@ _FORGET = {
                    AND created_at < clock_timestamp() - make_interval(secs => :seconds)
                    AND ended_at < clock_timestamp() - make_interval(secs => :seconds)
             ORDER BY created_at LIMIT :limit)""",
+    "workers": """
+        DELETE FROM core.worker WHERE id IN (
+            SELECT id FROM core.worker WHERE seen_at < clock_timestamp() - make_interval(secs => :seconds)
+            ORDER BY seen_at LIMIT :limit)""",
+    "alarms": f"""
+        DELETE FROM core.alarm WHERE id IN (
+            SELECT a.id FROM core.alarm a JOIN core.monitor_window w USING (model_id, detector, window_id)
+            WHERE a.settled_at < clock_timestamp() - make_interval(secs => :seconds) AND {_HAS_A_NEWER}
+            ORDER BY a.settled_at LIMIT :limit)""",  # noqa: S608 - of constants
+    "windows": f"""
+        DELETE FROM core.monitor_window WHERE (model_id, detector, window_id) IN (
+            SELECT w.model_id, w.detector, w.window_id FROM core.monitor_window w
+            WHERE w.closed_at < clock_timestamp() - make_interval(secs => :seconds) AND {_HAS_A_NEWER}
+                  AND NOT EXISTS (SELECT FROM core.alarm a WHERE a.model_id = w.model_id
+                                  AND a.window_id = w.window_id AND a.detector = w.detector)
+            ORDER BY w.closed_at LIMIT :limit)""",  # noqa: S608 - of constants
 }
 
 

@@ -70,11 +70,3 @@ class PostgresWorkers(Workers):
             seconds=seen_within_seconds,
         )
         return [WorkerRecord(**row) for row in found.mappings()]
-
-    def forget(self, silent_for_seconds: float) -> int:
-        """Delete old rows."""
-        return run(
-            self._connection,
-            "DELETE FROM core.worker WHERE seen_at < clock_timestamp() - make_interval(secs => :seconds)",
-            seconds=silent_for_seconds,
-        ).rowcount

@@ -216,3 +216,36 @@ class MonitoringContract:
             alarms.settle([oldest.id, held.id], outcome="told", request_id=None)
             assert [one.id for one in alarms.open(watched.model_id)] == [newest.id]
             assert [one.outcome for one in alarms.page(watched.model_id, 2)] == [None, held.outcome]
+
+    def test_what_is_forgotten(self, watched: WatchedWorld) -> None:
+        """Settled alarms go, then windows that no alarm refers to; the newest window stays, and its alarm with it."""
+        for number in range(6):
+            watched.log(f"p{number}")
+        spans: list[Span] = []
+        with watched.store.begin() as records:
+            for _ in range(3):
+                spans.append(_cut(records, watched, 2, spans[-1] if spans else None))
+                for detector in ("drift", "quality"):
+                    records.monitoring.put(watched.model_id, detector, spans[-1], outcome="alarm", report={})
+            for span, held in zip(spans, ("no", None, "no"), strict=True):
+                records.alarms.add(watched.model_id, "drift", span.window_id, reason="far", numbers={}, held=held)
+        with watched.store.begin() as records:
+            assert [_forget(records, kind, 86_400.0) for kind in ("alarms", "windows")] == [0, 0]
+            assert _forget(records, "windows", limit=1) == 1
+            assert _forget(records, "windows") == 1  # the two of quality; alarms hold those of drift
+            assert _forget(records, "alarms") == 1
+            assert _forget(records, "windows") == 1
+            alarms = records.alarms.page(watched.model_id, 9)
+            assert [alarm.window_id for alarm in alarms] == [spans[2].window_id, spans[1].window_id]
+            records.alarms.settle([alarms[1].id], outcome="told", request_id=None)
+        with watched.store.begin() as records:
+            assert [_forget(records, kind) for kind in ("alarms", "windows")] == [1, 1]
+            assert [_forget(records, kind) for kind in ("alarms", "windows")] == [0, 0]
+            for detector in ("drift", "quality"):
+                left = records.monitoring.recent(watched.model_id, detector, 9)
+                assert [window.span.number for window in left] == [2]
+
+
+def _forget(records: Records, kind: str, older_than_seconds: float = -1.0, limit: int = 9) -> int:
+    """Forget records of a kind; everything is older than what is still to come."""
+    return records.upkeep.forget(kind, older_than_seconds=older_than_seconds, keep_newest=0, limit=limit)

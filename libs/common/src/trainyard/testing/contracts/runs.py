@@ -28,8 +28,13 @@ class RunsDesk(Protocol):
         *,
         priority: int = 0,
         instance_types: tuple[str, ...] = (),
+        spot: bool | None = None,
     ) -> str:
         """Queue a request; return its id."""
+        ...
+
+    def launched(self, instance_id: str, market: str) -> None:
+        """Note that the scheduler launched this instance, of c7i.large, on that market."""
         ...
 
     def expire(self, request_id: str) -> None:
@@ -93,10 +98,12 @@ def new_version(*, passed: bool = True, name: str = "a") -> NewVersion:
     )
 
 
-def claim(desk: RunsDesk, request_id: str, instance_type: str | None = "c7i.large") -> Claim:
+def claim(
+    desk: RunsDesk, request_id: str, instance_type: str | None = "c7i.large", instance_id: str | None = "i-1"
+) -> Claim:
     """Claim as some worker."""
     return desk.runs.claim(
-        request_id, worker="w:1", instance_id="i-1", instance_type=instance_type, lease_seconds=_LEASE
+        request_id, worker="w:1", instance_id=instance_id, instance_type=instance_type, lease_seconds=_LEASE
     )
 
 
@@ -186,6 +193,29 @@ class RunsContract:
         assert claim(desk, gpu, "g5.xlarge").outcome == "claimed"
         assert claimed(desk, gpu).lease.request_id == next_one
         assert desk.posted() == []
+
+    def test_what_refuses_spot_is_not_served_by_it(self, desk: RunsDesk) -> None:
+        """Whatever its priority it is left to other capacity; a request that does not care is taken from both."""
+        desk.launched("i-spot", "spot")
+        desk.launched("i-firm", "on-demand")
+        firm = desk.request(upto_seq=1, priority=9, spot=False)
+        assert (desk.runs.open_requests("c7i.large", "i-spot"), desk.runs.open_requests("c7i.large", "i-firm")) == (
+            0,
+            1,
+        )
+        assert claim(desk, firm, "c7i.large", "i-spot").outcome == "unsuited"
+        assert desk.posted() == [firm]
+        for number, spot in enumerate((True, None), start=2):
+            other = desk.request(upto_seq=number, spot=spot)
+            job = claim(desk, firm, "c7i.large", "i-spot").job
+            assert job is not None
+            assert job.lease.request_id == other
+        assert claim(desk, firm, "c7i.large", "i-firm").outcome == "claimed"
+
+    def test_a_worker_on_no_instance_of_ours_is_no_spot_capacity(self, desk: RunsDesk) -> None:
+        """A process on somebody's machine, or an instance that the ledger does not know, serves what refuses spot."""
+        for number, instance in enumerate((None, "i-unknown")):
+            assert claim(desk, desk.request(upto_seq=number, spot=False), None, instance).outcome == "claimed"
 
     def test_a_worker_without_a_type_suits_everything(self, desk: RunsDesk) -> None:
         """A process that is on no instance serves what comes."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainyard.contracts.scheduling import Store
+    from trainyard.contracts.scheduling import Records, Store
     from trainyard.contracts.workers import Attendance, WorkerRecord
 
 _LATELY = 3_600.0
@@ -80,9 +80,13 @@ class WorkersContract:
         attendance.seen("host:2", "i-2", "c7i.large", "idle", None)
         assert [worker.id for worker in _all(store)] == ["host:1", "host:2"]
         with store.begin() as records:
-            assert records.workers.forget(_LATELY) == 0
+            assert _forget(records, _LATELY) == 0
         later()
         attendance.seen("host:2", "i-2", "c7i.large", "idle", None)
         with store.begin() as records:
-            assert records.workers.forget(0.04) == 1
+            assert _forget(records, 0.04) == 1
         assert [worker.id for worker in _all(store)] == ["host:2"]
+
+
+def _forget(records: Records, silent_for_seconds: float) -> int:
+    return records.upkeep.forget("workers", older_than_seconds=silent_for_seconds, keep_newest=0, limit=9)

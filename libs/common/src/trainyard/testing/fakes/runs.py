@@ -69,6 +69,7 @@ class MemoryRequest:
     settings: Mapping[str, Any]
     priority: int = 0
     instance_types: tuple[str, ...] = ()
+    spot: bool | None = None
     state: str = "queued"
     attempt: int = 0
     fence: int = 0
@@ -81,7 +82,8 @@ class MemoryRequest:
 
 
 class MemoryRuns(Runs):
-    """The database's clock is ``clock``. ``posted`` lists the requests that got a new message.
+    """The database's clock is ``clock``. ``posted`` lists the requests that got a new message, ``spot_instances``
+    the ids of instances that were launched as spot capacity.
 
     ``outage`` is raised by every call while it is set; ``lose_answer`` once, after the next publication is done.
     """
@@ -93,6 +95,7 @@ class MemoryRuns(Runs):
         self._numbers: dict[str, int] = {}
         self.requests: dict[str, MemoryRequest] = {}
         self.posted: list[str] = []
+        self.spot_instances: set[str] = set()
         self.outage: Exception | None = None
         self.lose_answer: Exception | None = None
 
@@ -104,6 +107,7 @@ class MemoryRuns(Runs):
         settings: Mapping[str, Any] | None = None,
         priority: int = 0,
         instance_types: tuple[str, ...] = (),
+        spot: bool | None = None,
         **more: Any,
     ) -> str:
         """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
@@ -114,7 +118,8 @@ class MemoryRuns(Runs):
                 found = self.models[model] = MemoryModel(number, model, **more)
             request_id = str(uuid.uuid4())
             given = Policy().settings() | dict(settings or {})
-            self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given, priority, instance_types)
+            place = (priority, instance_types, spot)
+            self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given, *place)
             return request_id
 
     def claim(
@@ -132,7 +137,7 @@ class MemoryRuns(Runs):
             named = self.requests.get(request_id)
             if named is None:
                 return Claim("unknown")
-            suited = [request for request in self.requests.values() if _suits(request, instance_type)]
+            suited = [request for request in self.requests.values() if self._suits(request, instance_type, instance_id)]
             for request in sorted(suited, key=lambda r: (-r.priority, r is not named)):
                 if self._claimable(request) and not self._settle(request):
                     request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
@@ -140,21 +145,26 @@ class MemoryRuns(Runs):
                     run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id, instance_type)
                     run.known_seq = request.model.known_seq
                     request.runs.append(run)
-                    self._post_if_unsuited(named, instance_type)
+                    self._post_if_unsuited(named, instance_type, instance_id)
                     return Claim("claimed", self._job(request, run), "running")
             if named.state not in ("queued", "running"):
                 return Claim("settled", state=named.state)
-            if self._post_if_unsuited(named, instance_type):
+            if self._post_if_unsuited(named, instance_type, instance_id):
                 return Claim("unsuited", state="queued")
             left = named.lease_until - self._clock.monotonic()
             return Claim("held", state="running", seconds_left=max(0.0, left))
 
-    def _post_if_unsuited(self, named: MemoryRequest, instance_type: str | None) -> bool:
+    def _post_if_unsuited(self, named: MemoryRequest, instance_type: str | None, instance_id: str | None) -> bool:
         """Post a fresh message for the named request if it waits for other machines; return whether it does."""
-        if named.state != "queued" or _suits(named, instance_type):
+        if named.state != "queued" or self._suits(named, instance_type, instance_id):
             return False
         self.posted.append(named.id)
         return True
+
+    def _suits(self, request: MemoryRequest, instance_type: str | None, instance_id: str | None) -> bool:
+        if request.spot is False and instance_id in self.spot_instances:
+            return False
+        return instance_type is None or not request.instance_types or instance_type in request.instance_types
 
     def _claimable(self, request: MemoryRequest) -> bool:
         ran_out = request.lease_until < self._clock.monotonic()
@@ -248,11 +258,11 @@ class MemoryRuns(Runs):
             self._answer()
             return self.requests[request_id].published
 
-    def open_requests(self, instance_type: str | None = None) -> int:
+    def open_requests(self, instance_type: str | None = None, instance_id: str | None = None) -> int:
         """Count."""
         with self._lock:
             self._answer()
-            suited = (request for request in self.requests.values() if _suits(request, instance_type))
+            suited = (request for request in self.requests.values() if self._suits(request, instance_type, instance_id))
             return sum(request.state in ("queued", "running") for request in suited)
 
     def point(self, model: MemoryModel, alias: str, version: int) -> None:
@@ -299,10 +309,6 @@ class MemoryRuns(Runs):
 def _study(request: MemoryRequest, known_seq: int) -> list[Trial]:
     found = {n: t for run in request.runs if run.known_seq == known_seq for n, t in run.trials.items()}
     return [found[number] for number in sorted(found)]
-
-
-def _suits(request: MemoryRequest, instance_type: str | None) -> bool:
-    return instance_type is None or not request.instance_types or instance_type in request.instance_types
 
 
 def _champion(model: MemoryModel) -> Champion | None:

@@ -35,6 +35,8 @@ class MemoryAlarms(Alarms):
 
     def settle(self, ids: Sequence[int], *, outcome: str, request_id: str | None) -> None:
         """Note what came of them."""
+        for ident in ids:
+            self._state.settled_at.setdefault(ident, self._state.clock.now())
         self._state.alarms[:] = [
             (owner, replace(alarm, outcome=outcome, request_id=request_id))
             if alarm.id in ids and alarm.outcome is None
@@ -59,6 +61,8 @@ class MemoryAlarms(Alarms):
         number, now = next(self._state.numbers), self._state.clock.now()
         alarm = Alarm(number, detector, window_id, reason, _stored(numbers), now, None, held)
         self._state.alarms.append((model_id, alarm))
+        if held is not None:
+            self._state.settled_at[number] = now
         return True
 
     def spent(self, model_id: int) -> Spent:

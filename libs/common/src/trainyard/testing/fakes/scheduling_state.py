@@ -149,6 +149,7 @@ class State:
     answered: dict[str, list[Answered]] = field(default_factory=dict)
     labels: list[tuple[int, str, str]] = field(default_factory=list)  # seq, model, prediction id
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
+    settled_at: dict[int, datetime] = field(default_factory=dict)
     windows: dict[tuple[int, str, str], Window] = field(default_factory=dict)
     marks: dict[int, int] = field(default_factory=dict)
     references: dict[tuple[int, int], Reference] = field(default_factory=dict)

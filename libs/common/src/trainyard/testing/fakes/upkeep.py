@@ -43,7 +43,8 @@ class MemoryUpkeep(Upkeep):
         )
 
     def _drops(self) -> tuple[Callable[[datetime, int, int], int], ...]:
-        return self._events, self._messages, self._answers, self._decisions, self._launches
+        first = (self._events, self._messages, self._answers, self._decisions)
+        return (*first, self._launches, self._workers, self._alarms, self._windows)
 
     def _events(self, until: datetime, keep: int, limit: int) -> int:
         kept = len(self._state.events) - keep
@@ -80,6 +81,42 @@ class MemoryUpkeep(Upkeep):
         for ident in gone:
             del self._state.launches[ident]
         return len(gone)
+
+    def _workers(self, until: datetime, _keep: int, limit: int) -> int:
+        gone = [ident for ident, row in self._state.workers.items() if row.seen_at < until][:limit]
+        for ident in gone:
+            del self._state.workers[ident]
+        return len(gone)
+
+    def _alarms(self, until: datetime, _keep: int, limit: int) -> int:
+        old = [
+            alarm.id
+            for owner, alarm in self._state.alarms
+            if alarm.outcome is not None
+            and self._state.settled_at.get(alarm.id, alarm.raised_at) < until
+            and self._has_a_newer((owner, alarm.detector, alarm.window_id))
+        ]
+        gone = set(old[:limit])
+        self._state.alarms = [(owner, alarm) for owner, alarm in self._state.alarms if alarm.id not in gone]
+        return len(gone)
+
+    def _windows(self, until: datetime, _keep: int, limit: int) -> int:
+        told = {(owner, alarm.detector, alarm.window_id) for owner, alarm in self._state.alarms}
+        gone = [
+            key
+            for key, window in self._state.windows.items()
+            if window.record.closed_at < until and key not in told and self._has_a_newer(key)
+        ][:limit]
+        for key in gone:
+            del self._state.windows[key]
+        return len(gone)
+
+    def _has_a_newer(self, key: tuple[int, str, str]) -> bool:
+        span = self._state.windows[key].record.span
+        return any(
+            other[:2] == key[:2] and (o := window.record.span).version == span.version and o.number > span.number
+            for other, window in self._state.windows.items()
+        )
 
 
 class MemoryUploads(Uploads):

@@ -24,14 +24,6 @@ class MemoryWorkers(Workers):
         found = [self._record(row) for row in self._state.workers.values() if row.seen_at >= since]
         return sorted(found, key=lambda record: (record.started_at, record.id))
 
-    def forget(self, silent_for_seconds: float) -> int:
-        """Remove old rows."""
-        until = self._state.clock.now() - timedelta(seconds=silent_for_seconds)
-        kept = {ident: row for ident, row in self._state.workers.items() if row.seen_at >= until}
-        gone = len(self._state.workers) - len(kept)
-        self._state.workers = kept
-        return gone
-
     def _record(self, row: WorkerRow) -> WorkerRecord:
         now = self._state.clock.now()
         return WorkerRecord(

@@ -54,3 +54,7 @@ CREATE TABLE core.alarm (
 );
 CREATE INDEX alarm_open ON core.alarm (model_id, id) WHERE settled_at IS NULL;
 CREATE INDEX alarm_by_model ON core.alarm (model_id, id DESC);
+
+-- What the scheduler forgets is found by its age.
+CREATE INDEX monitor_window_by_age ON core.monitor_window (closed_at);
+CREATE INDEX alarm_settled ON core.alarm (settled_at) WHERE settled_at IS NOT NULL;
