@@ -146,7 +146,9 @@ def _serve(
     pointer = decode(message.type, message.body)
     assert isinstance(pointer, TrainingRequest)
     with watch.during("claim"):
-        claim = runs.claim(pointer.request_id, worker="benchmark", instance_id=None, instance_type=None, lease_seconds=60)
+        claim = runs.claim(
+            pointer.request_id, worker="benchmark", instance_id=None, instance_type=None, lease_seconds=60
+        )
     assert claim.job is not None
     with watch.during(f"{BEATS} heartbeats with progress"):
         for done in range(BEATS):

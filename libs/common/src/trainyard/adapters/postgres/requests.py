@@ -79,7 +79,7 @@ class PostgresRequests(Requests):
         """
         again = run(
             self._connection,
-            "UPDATE core.decision SET times = times + 1, last_at = clock_timestamp(), numbers = CAST(:numbers AS jsonb)"
+            "UPDATE core.decision SET times = times + 1, last_at = clock_timestamp(), numbers = CAST(:numbers AS jsonb)"  # noqa: S608 - of a constant
             " WHERE id = (SELECT max(id) FROM core.decision WHERE model_id = :model_id)"
             f" AND NOT fired AND reason = :reason RETURNING {UNHURRIED}",
             model_id=model_id,
