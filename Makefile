@@ -45,7 +45,7 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 .PHONY: emulators
 emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
 	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison $(wildcard tests/cases) \
-	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack
+	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack --hypothesis-profile full
 
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("trainyard.testing.contracts")
 pytest_plugins = ["trainyard.testing.pytest_plugin"]
+
+#: `make test` takes the default of 100 examples; what takes a whole stack asks for this number where time allows.
+settings.register_profile("full", max_examples=1_000)
 
 _UNIT = Path(__file__).parent / "unit"
 _CHAOS = Path(__file__).parent / "chaos"

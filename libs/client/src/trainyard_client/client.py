@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 PAGE = 1000
+#: A backlog of requests is one page: the service writes it faster whole than in parts.
+REQUESTS_PAGE = 10_000
 #: a training request in one of these states will not change any more
 ENDED = frozenset({"done", "failed", "cancelled", "blocked_by_data"})
 _POLL_SECONDS = 0.25
@@ -179,7 +181,7 @@ class Client:
     def requests(self, model: str | None = None, *, state: str | None = None) -> Iterator[Json]:
         """Yield training requests, newest first, of one model or of all; with ``state`` only those in it."""
         path = "/v1/requests" if model is None else f"/v1/models/{_in_path(model)}/requests"
-        return self._items(path, {"state": state} if state else None)
+        return self._items(path, {"state": state} if state else None, page_size=REQUESTS_PAGE)
 
     def explain(self, ident: str) -> Json:
         """Return why a training request, or that of a run, waits, or what is being done about it."""
@@ -370,10 +372,10 @@ class Client:
     def _post(self, path: str, body: Json) -> Json:
         return self._sent("POST", path, json=body)
 
-    def _items(self, path: str, params: Json | None = None) -> Iterator[Json]:
+    def _items(self, path: str, params: Json | None = None, *, page_size: int = PAGE) -> Iterator[Json]:
         cursor: str | None = None
         while True:
-            page = self._get(path, {**(params or {}), "limit": PAGE, **({"cursor": cursor} if cursor else {})})
+            page = self._get(path, {**(params or {}), "limit": page_size, **({"cursor": cursor} if cursor else {})})
             yield from page["items"]
             cursor = page.get("next_cursor")
             if cursor is None:

@@ -29,7 +29,7 @@ _WAIT_SECONDS = 3
 _SPARE_SECONDS = 15
 _STOP_SECONDS = 0.5
 #: Soon, because nothing changes for a message that can never be handled, yet not before those behind it had their turn.
-_INVALID_AGAIN_SECONDS = 5
+_INVALID_AGAIN_SECONDS = 2
 _ETAG = re.compile(r"[!#-~]{1,128}")
 _log = logs.get(__name__)
 

@@ -10,6 +10,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _PIPE_COLUMNS = 200
+#: Longer tables are not fitted to the width of the terminal: that takes milliseconds a row.
+_MOST_FITTED_ROWS = 200
 
 
 def printable(value: object) -> str:
@@ -34,7 +37,12 @@ def printable(value: object) -> str:
         return ", ".join(printable(v) for v in value)
     if isinstance(value, dict):
         return ", ".join(f"{printable(k)} {printable(v)}" for k, v in value.items())
-    return "".join(c if c.isprintable() else "�" for c in str(value))
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 class Output:
@@ -69,13 +77,32 @@ class Output:
         if not rows:
             self.say(empty)
             return
+        titles = [printable(name).replace("_", " ") for name in columns]
+        numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in columns]
+        cells = [[printable(row.get(name)) for name in columns] for row in rows]
+        if len(rows) > _MOST_FITTED_ROWS:
+            self._long_table(titles, numeric, cells)
+            return
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in columns:
-            numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-            table.add_column(printable(name).replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(row.get(name))) for name in columns))
+        for title, right in zip(titles, numeric, strict=True):
+            table.add_column(title, justify="right" if right else "left", overflow="fold")
+        for line in cells:
+            table.add_row(*(Text(cell) for cell in line))
         self._console.print(table)
+
+    def _long_table(self, titles: Sequence[str], numeric: Sequence[bool], cells: Sequence[Sequence[str]]) -> None:
+        """Print a line for each row, however wide it gets."""
+        widths = [max(map(_width, column)) for column in zip(titles, *cells, strict=True)]
+
+        def line(row: Sequence[str]) -> str:
+            padded = []
+            for cell, width, right in zip(row, widths, numeric, strict=True):
+                space = " " * (width - _width(cell))
+                padded.append(space + cell if right else cell + space)
+            return "  ".join(padded)
+
+        self._console.print(Text(line(titles), style="bold"), soft_wrap=True)
+        self._stdout.writelines(f"{line(row)}\n" for row in cells)
 
     def fields(self, value: Mapping[str, Any], names: Sequence[str]) -> None:
         """Print the named fields of one object, a line each."""

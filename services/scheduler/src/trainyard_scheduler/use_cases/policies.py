@@ -27,7 +27,7 @@ _BATCH = 10
 #: A storm of messages is read so far before the policies are evaluated, once for all of them.
 _MOST_MESSAGES = 1_000
 #: Soon, because nothing changes for a message that cannot be read, yet not before those behind it had their turn.
-_UNREADABLE_AGAIN_SECONDS = 5
+_UNREADABLE_AGAIN_SECONDS = 2
 _log = logs.get(__name__)
 
 

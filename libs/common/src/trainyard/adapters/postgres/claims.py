@@ -42,8 +42,10 @@ _AND_URGENT = f"""AND r.id = CAST(:named AS uuid) AND r.priority >= (
     ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1)"""  # noqa: S608 - of constants
 _NAMED_IF_URGENT = _TAKE % _AND_URGENT
 _MOST_URGENT = _TAKE % "ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1"
+# Asked before the others, so it also tells the planner, until the transaction ends, to follow the index of urgency
+# rather than to sort: without statistics (after a restore, in a sudden backlog) it would sort the whole queue.
 _NAMED = f"""
-    SELECT CAST(r.id AS text) AS id, r.state, ({SUITED}) AS suited,
+    SELECT set_config('enable_sort', 'off', true), CAST(r.id AS text) AS id, r.state, ({SUITED}) AS suited,
            CAST(extract(epoch FROM r.lease_until - clock_timestamp()) AS float8) AS seconds_left
     FROM core.training_request r WHERE r.id = CAST(:named AS uuid)"""  # noqa: S608 - of constants
 

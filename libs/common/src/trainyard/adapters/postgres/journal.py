@@ -25,20 +25,28 @@ def post(connection: sa.Connection, queue: str, message: Message, *, delay_secon
     outgoing = message.outgoing()
     connection.execute(
         sa.text(
-            "INSERT INTO core.outbox (queue, type, body, delay_seconds) VALUES (:queue, :type, :body, :delay_seconds)"
+            "WITH posted AS (INSERT INTO core.outbox (queue, type, body, delay_seconds)"
+            " VALUES (:queue, :type, :body, :delay_seconds)) SELECT pg_notify(:channel, 'outbox')"
         ),
-        {"queue": queue, "type": outgoing.type, "body": outgoing.body, "delay_seconds": delay_seconds},
+        {
+            "queue": queue,
+            "type": outgoing.type,
+            "body": outgoing.body,
+            "delay_seconds": delay_seconds,
+            "channel": CHANNEL,
+        },
     )
-    connection.execute(sa.text("SELECT pg_notify(:channel, 'outbox')"), {"channel": CHANNEL})
 
 
 def announce(connection: sa.Connection, kind: str, subject: str, payload: dict[str, Any]) -> None:
     """Record an event (such as 'batch.committed' of subject 'dataset/flights') and wake listeners."""
     connection.execute(
-        sa.text("INSERT INTO core.event (kind, subject, payload) VALUES (:kind, :subject, CAST(:payload AS jsonb))"),
-        {"kind": kind, "subject": subject, "payload": json.dumps(payload)},
+        sa.text(
+            "WITH told AS (INSERT INTO core.event (kind, subject, payload)"
+            " VALUES (:kind, :subject, CAST(:payload AS jsonb))) SELECT pg_notify(:channel, :kind)"
+        ),
+        {"kind": kind, "subject": subject, "payload": json.dumps(payload), "channel": CHANNEL},
     )
-    connection.execute(sa.text("SELECT pg_notify(:channel, :kind)"), {"channel": CHANNEL, "kind": kind})
 
 
 def audit_hash(previous: bytes, entry: dict[str, Any]) -> bytes:
@@ -50,13 +58,16 @@ def audit_hash(previous: bytes, entry: dict[str, Any]) -> bytes:
 def audit(connection: sa.Connection, *, actor: str, action: str, subject: str, details: dict[str, Any]) -> None:
     """Append to the hash-chained audit log; writers queue up behind one advisory lock held to COMMIT."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _AUDIT_LOCK})
-    last = connection.execute(sa.text("SELECT id, hash FROM core.audit ORDER BY id DESC LIMIT 1")).one_or_none()
-    previous = _GENESIS if last is None else bytes(last.hash)
-    number = 1 if last is None else last.id + 1
     # jsonb writes some numbers anew (-0.0, 1e22): what is hashed is what will be read, not what was given.
-    at, kept = connection.execute(
-        sa.text("SELECT clock_timestamp(), CAST(:details AS jsonb)"), {"details": json.dumps(details)}
+    at, kept, last_id, last_hash = connection.execute(
+        sa.text(
+            "SELECT clock_timestamp(), CAST(:details AS jsonb), a.id, a.hash FROM (VALUES (1)) AS one"
+            " LEFT JOIN (SELECT id, hash FROM core.audit ORDER BY id DESC LIMIT 1) a ON true"
+        ),
+        {"details": json.dumps(details)},
     ).one()
+    previous = _GENESIS if last_hash is None else bytes(last_hash)
+    number = (last_id or 0) + 1
     entry = {
         "id": number,
         "at": at.isoformat(),

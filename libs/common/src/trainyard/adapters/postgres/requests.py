@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres import requests_sql as sql
-from trainyard.adapters.postgres.sql import as_json, run
+from trainyard.adapters.postgres.sql import UNHURRIED, as_json, run
 from trainyard.contracts.requests import (
     COUNTED_STATES,
     POLICY_ACTOR,
@@ -73,12 +73,15 @@ class PostgresRequests(Requests):
         )
 
     def decide_again(self, model_id: int, *, reason: str, numbers: Mapping[str, Any]) -> bool:
-        """Count it on the newest row, if that says the same."""
+        """Count it on the newest row, if that says the same.
+
+        Then nothing else changes in the transaction: a count that a crash of the server forgets misleads nobody.
+        """
         again = run(
             self._connection,
-            "UPDATE core.decision SET times = times + 1, last_at = clock_timestamp(), numbers = CAST(:numbers AS jsonb)"
+            "UPDATE core.decision SET times = times + 1, last_at = clock_timestamp(), numbers = CAST(:numbers AS jsonb)"  # noqa: S608 - of a constant
             " WHERE id = (SELECT max(id) FROM core.decision WHERE model_id = :model_id)"
-            " AND NOT fired AND reason = :reason",
+            f" AND NOT fired AND reason = :reason RETURNING {UNHURRIED}",
             model_id=model_id,
             reason=reason,
             numbers=as_json(numbers),

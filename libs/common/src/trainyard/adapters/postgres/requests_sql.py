@@ -42,8 +42,10 @@ STANDING = """
            coalesce(c.created_at, m.created_at) AS counted_at,
            (SELECT max(r.created_at) FROM core.training_request r WHERE r.model_id = m.id AND r.requested_by = :policy)
                AS asked_at,
-           (SELECT r.id::text FROM core.training_request r WHERE r.model_id = m.id AND r.state IN ('queued', 'running')
-            ORDER BY r.created_at DESC, r.id DESC LIMIT 1) AS open_request,
+           -- OFFSET 0: gather the few open ones of the model first, then look for the newest; never walk all by age.
+           (SELECT o.id::text FROM (SELECT r.id, r.created_at FROM core.training_request r
+             WHERE r.model_id = m.id AND r.state IN ('queued', 'running') OFFSET 0) o
+            ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS open_request,
            f.state AS refused_state, f.upto_seq AS refused_seq, f.finished_at AS refused_at,
            (SELECT count(*) FROM core.training_request r WHERE r.model_id = m.id AND r.state IN ('failed', 'cancelled')
             AND r.created_at > coalesce(c.created_at, '-infinity')) AS in_a_row

@@ -11,7 +11,7 @@ from trainyard.adapters.postgres.claims import MAX_ERROR_CHARS, SUITED, champion
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.registry import PostgresVersions
 from trainyard.adapters.postgres.scheduling import PostgresJournal
-from trainyard.adapters.postgres.sql import as_json, run
+from trainyard.adapters.postgres.sql import UNHURRIED, as_json, run
 from trainyard.contracts.registry import CHAMPION
 from trainyard.contracts.runs import Claim, Lease, LeaseLostError, Published, Runs, promotion
 from trainyard.crashpoints import crashpoint
@@ -19,11 +19,29 @@ from trainyard.messages import TrainingRequest
 from trainyard.promotion import move_alias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
 
     from trainyard.contracts.runs import Champion, NewVersion, Trial
+
+_BEAT = f"""
+    WITH held AS (
+        UPDATE core.training_request SET lease_until = clock_timestamp() + make_interval(secs => :lease)
+        WHERE id = CAST(:id AS uuid) AND fence = :fence AND state = 'running'
+        RETURNING cancel_requested, {UNHURRIED}),
+    told AS (
+        UPDATE core.run SET progress = CAST(:progress AS jsonb)
+        WHERE id = CAST(:run AS uuid) AND CAST(:progress AS text) IS NOT NULL AND EXISTS (SELECT FROM held))
+    SELECT cancel_requested FROM held"""  # noqa: S608 - of constants
+_WRITE_TRIALS = """
+    INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen)
+    SELECT CAST(:run AS uuid), t.number, t.family, t.params, t.metrics, t.seconds, t.chosen
+    FROM core.training_request r CROSS JOIN jsonb_to_recordset(CAST(:trials AS jsonb))
+         AS t(number integer, family text, params jsonb, metrics jsonb, seconds float8, chosen boolean)
+    WHERE r.id = CAST(:id AS uuid) AND r.fence = :fence AND r.state = :state
+    ON CONFLICT (run_id, number) DO UPDATE SET chosen = excluded.chosen
+    RETURNING number"""
 
 
 class PostgresRuns(Runs):
@@ -55,31 +73,28 @@ class PostgresRuns(Runs):
     # --- while it runs, and its ends without a version ---
 
     def beat(self, lease: Lease, *, lease_seconds: float, progress: Mapping[str, Any] | None = None) -> bool:
-        """Move ``lease_until`` if the fence still is ours."""
+        """Move ``lease_until`` if the fence still is ours.
+
+        The next beat says it again, and what relies on the lease relies on its fence: the disk is not waited for.
+        """
         with transaction(self._engine) as connection:
             cancel = run(
                 connection,
-                "UPDATE core.training_request SET lease_until = clock_timestamp() + make_interval(secs => :lease)"
-                " WHERE id = CAST(:id AS uuid) AND fence = :fence AND state = 'running' RETURNING cancel_requested",
+                _BEAT,
                 id=lease.request_id,
+                run=lease.run_id,
                 fence=lease.fence,
                 lease=lease_seconds,
+                progress=None if progress is None else as_json(progress),
             ).scalar_one_or_none()
             if cancel is None:
                 raise _lost(lease)
-            if progress is not None:
-                run(
-                    connection,
-                    "UPDATE core.run SET progress = CAST(:progress AS jsonb) WHERE id = CAST(:run AS uuid)",
-                    run=lease.run_id,
-                    progress=as_json(progress),
-                )
             return bool(cancel)
 
     def keep_trial(self, lease: Lease, trial: Trial) -> None:
-        """Write the trial if the fence still is ours."""
+        """Write the trial if the fence still is ours. One that a crash of the server forgets is computed again."""
         with transaction(self._engine) as connection:
-            if not self._write_trial(connection, lease, trial):
+            if not self._write_trials(connection, lease, [trial], state="running", also=f", {UNHURRIED}"):
                 raise _lost(lease)
 
     def release(self, lease: Lease, *, reason: str) -> None:
@@ -246,8 +261,7 @@ class PostgresRuns(Runs):
 
     def _write_study(self, connection: sa.Connection, lease: Lease, version: NewVersion) -> None:
         """Give the publishing run the whole study, trials of earlier runs included."""
-        for trial in version.trials:
-            self._write_trial(connection, lease, trial, state="done")
+        self._write_trials(connection, lease, version.trials, state="done")
         run(
             connection,
             "UPDATE core.run SET snapshot_rows = :rows, progress = CAST(:progress AS jsonb)"
@@ -257,19 +271,18 @@ class PostgresRuns(Runs):
             progress=json.dumps({"stage": "published"}),
         )
 
-    def _write_trial(self, connection: sa.Connection, lease: Lease, trial: Trial, *, state: str = "running") -> bool:
-        """Write one trial of the run; False: the request is not held under this fence."""
+    def _write_trials(
+        self, connection: sa.Connection, lease: Lease, trials: Sequence[Trial], *, state: str, also: str = ""
+    ) -> bool:
+        """Write trials of the run in one statement; False: none, for the request is not held under this fence."""
         written = run(
             connection,
-            "INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen)"
-            " SELECT CAST(:run AS uuid), :number, :family, CAST(:params AS jsonb), CAST(:metrics AS jsonb), :seconds,"
-            " :chosen FROM core.training_request WHERE id = CAST(:id AS uuid) AND fence = :fence AND state = :state"
-            " ON CONFLICT (run_id, number) DO UPDATE SET chosen = excluded.chosen",
+            _WRITE_TRIALS + also,
             run=lease.run_id,
             id=lease.request_id,
             fence=lease.fence,
             state=state,
-            **{**asdict(trial), "params": as_json(trial.params), "metrics": as_json(trial.metrics)},
+            trials=json.dumps([asdict(trial) for trial in trials], allow_nan=False),
         )
         return bool(written.rowcount)
 

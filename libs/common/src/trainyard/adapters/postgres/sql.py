@@ -1,4 +1,4 @@
-"""Two short hands for textual SQL; every value is bound, never pasted."""
+"""Short hands for textual SQL; every value is bound, never pasted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: An expression of a statement whose transaction shall not wait for the disk at COMMIT. A crash of the server may then
+#: take back its last moments, never half of it: for what is only repeated or counted, not for what anybody builds on.
+UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
 
 def run(connection: sa.Connection, statement: str, **values: Any) -> sa.CursorResult[Any]:
