@@ -586,7 +586,7 @@ def test_rollback_only_from_what_was_seen(api, trainyard):
 
 
 def test_run_cancel_takes_a_run_or_a_request(api, trainyard):
-    """A run's id leads to its request, an unknown one is taken for a request's; of a trainer it speaks if one has it."""
+    """A run's id leads to its request, an unknown one is taken for a request's; a trainer is named if one has it."""
     api.on("GET", "/v1/runs/run", {"id": "run", "request_id": "req"})
     api.on("POST", "/v1/requests/req/cancel", {"id": "req", "state": "running"})
     done = trainyard("run", "cancel", "run")
