@@ -448,8 +448,9 @@ def test_costs(call: Client, warehouse: Warehouse) -> None:
     found = call("GET", "/v1/costs")
     (row,) = found["runs"]
     assert (row["model"], row["runs"], row["cost_usd"], row["unpriced_runs"]) == ("late", 1, None, 1)
-    assert found["total"] == {"runs_usd": None, "unpriced_runs": 1, "instances_usd": None, "hours": 0}
-    assert call("GET", "/v1/costs?from=2026-01-01&upto=2026-01-31")["runs"] == []
+    assert found["total"] == {"runs_usd": None, "unpriced_runs": 1, "instances_usd": 0, "hours": 0}
+    nothing = call("GET", "/v1/costs?from=2026-01-01&upto=2026-01-31")
+    assert (nothing["runs"], nothing["total"]["runs_usd"]) == ([], 0)
     for query in ("from=2026-02-30", "upto=today", "from=2026-02-01&upto=2026-01-01", "from=2020-01-01", "to=x"):
         call("GET", f"/v1/costs?{query}", 400)
     (run,) = call("GET", "/v1/runs")["items"]

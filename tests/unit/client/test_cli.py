@@ -539,6 +539,7 @@ def test_quality_shows_drift_and_alarms(api, trainyard):
         "no label has",
     ):
         assert said in out
+    assert "\ufffd" not in out
     assert trainyard("quality", "buys", "--json").json == answer
 
 
@@ -585,11 +586,16 @@ def test_rollback_only_from_what_was_seen(api, trainyard):
 
 
 def test_run_cancel_takes_a_run_or_a_request(api, trainyard):
-    """The id of a run leads to its request; an unknown one is taken for a request's."""
+    """A run's id leads to its request, an unknown one is taken for a request's; a trainer is named if one has it."""
     api.on("GET", "/v1/runs/run", {"id": "run", "request_id": "req"})
     api.on("POST", "/v1/requests/req/cancel", {"id": "req", "state": "running"})
-    assert trainyard("run", "cancel", "run").code == Exit.OK
-    assert trainyard("run", "cancel", "req").code == Exit.OK
+    done = trainyard("run", "cancel", "run")
+    assert done.code == Exit.OK
+    assert "next heartbeat" in done.out
+    api.on("POST", "/v1/requests/req/cancel", {"id": "req", "state": "cancelled"})
+    done = trainyard("run", "cancel", "req")
+    assert done.code == Exit.OK
+    assert done.out.strip() == "request req is cancelled"
     assert api.paths().count("POST /v1/requests/req/cancel") == 2
 
 

@@ -97,6 +97,12 @@ def test_fleet_of_an_idle_system(api, trainyard):
     assert " 5 s" in out
 
 
+def test_a_limit_of_instances_is_a_whole_number(api, trainyard):
+    """Instances are counted, not measured: 2 of 2, not 2.00 of 2."""
+    api.on("GET", "/v1/fleet", {**FLEET, "cap": {"name": "instances", "used": 2.0, "limit": 2.0}})
+    assert "limit reached: 2 of 2 instances; nothing is launched" in trainyard("fleet").out
+
+
 def test_costs_by_day(api, trainyard):
     """Runs and instances by day, the sums, and what has no known price; the days are passed on."""
     api.on("GET", "/v1/costs", COSTS)

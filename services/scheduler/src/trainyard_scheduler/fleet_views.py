@@ -97,9 +97,10 @@ def costs(first: date, last: date, runs: Sequence[RunCosts], instances: Sequence
 
 
 def _sum(amounts: Any) -> float | None:
-    """Return the sum of what is known, None when nothing is."""
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None
+    """Return the sum of what is known; None when there are amounts and none is known. Nothing costs 0."""
+    every = list(amounts)
+    known = [amount for amount in every if amount is not None]
+    return sum(known, 0.0) if known or not every else None
 
 
 def _cap(record: Cap) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def _show_limits(output: Output, found: Mapping[str, Any]) -> None:
     cap = found.get("cap")
     if cap:
         name = cap["name"].replace("_", " ").replace("usd", "USD")
-        output.say(f"limit reached: {cap['used']:.2f} of {cap['limit']:g} {name}; nothing is launched")
+        used = f"{cap['used']:.0f}" if cap["name"] == "instances" else f"{cap['used']:.2f}"
+        output.say(f"limit reached: {used} of {cap['limit']:g} {name}; nothing is launched")
 
 
 def _show_costs(output: Output, found: Mapping[str, Any]) -> None:

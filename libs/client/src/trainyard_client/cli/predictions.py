@@ -106,15 +106,18 @@ def _show_quality(output: Output, found: Json) -> None:
     output.table(rows, columns, empty="no predictions yet")
     for detector, title in (("drift", "drift"), ("live", "live quality")):
         if found.get(detector):
-            output.say(f"\n{title}, newest window first")
+            output.say("")
+            output.say(f"{title}, newest window first")
             output.table(found[detector], ("version", "number", "rows", "upto", "outcome", "summary"), empty="")
     newest = next((one for one in found.get("drift", ()) if one.get("features")), None)
     if newest is not None:
-        output.say(f"\nfeatures in the newest window of version {newest['version']}, the strongest effects first")
+        output.say("")
+        output.say(f"features in the newest window of version {newest['version']}, the strongest effects first")
         columns = ("feature", "strength", "psi", "distance", "missing_change", "new_levels")
         output.table(newest["features"][:_FEATURES_SHOWN], columns, empty="")
     if found.get("alarms"):
-        output.say("\nalarms, newest first")
+        output.say("")
+        output.say("alarms, newest first")
         alarms = [{**alarm, "outcome": alarm["outcome"] or "open"} for alarm in found["alarms"]]
         output.table(alarms, ("raised_at", "detector", "reason", "outcome", "request_id"), empty="")
     for sentence in found.get("missing", ()):

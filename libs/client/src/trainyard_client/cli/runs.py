@@ -122,7 +122,9 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
         """Cancel the training that the run (or training request) ID belongs to."""
         request = client.cancel(_request_of(client, run_id))
         if not output.data(request):
-            output.say(f"request {request['id']} is {request['state']}; a running trainer stops within seconds")
+            running = request["state"] == "running"
+            stops = "; its trainer was asked to stop and does so with its next heartbeat" if running else ""
+            output.say(f"request {request['id']} is {request['state']}{stops}")
 
     @click.argument("ident", metavar="ID")
     def explain(output: Output, client: Client, ident: str) -> None:

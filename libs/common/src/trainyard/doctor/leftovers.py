@@ -24,8 +24,8 @@ _MEND_RUN = (
     " core.run."
 )
 _MEND_STRANGER = (
-    "The ledger does not know it, so nobody watches what it costs: terminate it with `aws ec2 terminate-instances` if"
-    " it is not somebody else's."
+    "The ledger does not know it, so its cost is in no limit. `trainyard_scheduler.main` ends it after"
+    " TRAINYARD_BOOT_SECONDS; else terminate it with `aws ec2 terminate-instances`."
 )
 _MEND_FLEET = (
     "The scheduler's fleet loop ends it: is trainyard_scheduler.main running, and does EC2 answer? Else terminate it"
