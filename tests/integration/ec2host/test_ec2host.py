@@ -69,9 +69,11 @@ class Scene:
 
     def launch(self) -> str:
         """Launch an instance of this environment."""
-        tags = [{"ResourceType": "instance", "Tags": [{"Key": "trainyard:env", "Value": self._env}]}]
+        tags = {"trainyard:env": self._env, "trainyard:launch": "by-hand"}
+        named = [{"Key": key, "Value": value} for key, value in tags.items()]
+        described = [{"ResourceType": "instance", "Tags": named}]
         answer = self._clients.ec2.run_instances(
-            ImageId="ami-12345678", MinCount=1, MaxCount=1, InstanceType="c7i.large", TagSpecifications=tags
+            ImageId="ami-12345678", MinCount=1, MaxCount=1, InstanceType="c7i.large", TagSpecifications=described
         )
         return str(answer["Instances"][0]["InstanceId"])
 

@@ -92,6 +92,18 @@ def test_settled_held_and_unknown(world: World, said: Callable[[str], list[dict[
     assert world.queue.depth().in_flight == 1
 
 
+def test_looking_at_a_held_request_makes_no_dead_letter(world: World) -> None:
+    """A second message of a request that is at work for long is dropped before its fifth receive would kill it."""
+    held = world.request()
+    world.runs.claim(held, worker="x", instance_id=None, instance_type=None, lease_seconds=3600)
+    for look in range(4):
+        assert world.queue.depth().total == 1, look
+        assert world.trainer.step()
+        world.clock.advance(3602)
+        world.row(held).lease_until = world.clock.monotonic() + 3600
+    assert world.queue.depth().total == 0
+
+
 def test_unreadable(world: World, said: Callable[[str], list[dict[str, Any]]]) -> None:
     """The line names the message, so that somebody can look for it among the dead letters."""
     world.queue.send([replace(TrainingRequest("x").outgoing(), type="Nonsense")])

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trainyard import logs
-from trainyard.adapters.aws.ec2 import ENV_TAG, Ec2Fleet
+from trainyard.adapters.aws.ec2 import ENV_TAG, LAUNCH_TAG, Ec2Fleet
 from trainyard.adapters.aws.errors import translated
 from trainyard.processes import ProcessId, alive, bound, identify, signal_group
 from trainyard_ec2host.domain import INTERRUPT_TAG, Life, Machine
@@ -38,11 +38,12 @@ class Ec2Cloud:
         self._fleet = Ec2Fleet(client, env)
         self._filters = [
             {"Name": f"tag:{ENV_TAG}", "Values": [env]},
+            {"Name": "tag-key", "Values": [LAUNCH_TAG]},
             {"Name": "instance-state-name", "Values": ["running"]},
         ]
 
     def running(self) -> list[Machine]:
-        """Return the running instances that carry the environment's tag."""
+        """Return the running instances of the environment that were launched for training."""
         with translated("look for running instances"):
             pages = self._client.get_paginator("describe_instances").paginate(Filters=self._filters)
             return [

@@ -45,6 +45,8 @@ _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Memory 
 GRACE_SECONDS = 60.0
 #: What no run may exceed: SQS hides a message for at most 12 h after it was received.
 MOST_RUN_SECONDS = 11 * 3600.0
+#: Receives of a message after which it is not hidden once more: the fifth makes a dead letter of it.
+MOST_LOOKS = 4
 
 
 class DataError(TrainyardError):

@@ -20,6 +20,7 @@ from trainyard.errors import MessageError, TransientError
 from trainyard.messages import TrainingRequest, decode
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import (
+    MOST_LOOKS,
     BlockedError,
     CancelledError,
     RunFailedError,
@@ -113,23 +114,27 @@ class Trainer:
                 lease_seconds=settings.lease_seconds,
             )
         if claim.job is None:
-            return self._pass_on(claim, request_id, message.receipt)
+            return self._pass_on(claim, request_id, message)
         lease = claim.job.lease
         with logs.bound(request_id=lease.request_id, run_id=lease.run_id, model=claim.job.model):
             self._serve(claim.job, message.receipt)
         return True
 
-    def _pass_on(self, claim: Claim, request_id: str, receipt: str) -> bool:
+    def _pass_on(self, claim: Claim, request_id: str, message: Received) -> bool:
         """Do with a message what follows from a claim that took nothing; return whether it concerned this worker."""
         if claim.outcome == "held":
             log.info("request.held", request_id=request_id, seconds_left=claim.seconds_left)
-            self._out.queue.extend(receipt, math.ceil(claim.seconds_left) + 1)
+            if message.receive_count >= MOST_LOOKS:
+                # One more look would make a dead letter of it. Should the holder die, the scheduler sends another.
+                self._delete(message.receipt)
+            else:
+                self._out.queue.extend(message.receipt, math.ceil(claim.seconds_left) + 1)
         elif claim.outcome == "settled":
             log.info("request.settled", request_id=request_id, state=claim.state)
-            self._delete(receipt)
+            self._delete(message.receipt)
         elif claim.outcome == "unsuited":
             log.info("request.unsuited", request_id=request_id, instance_type=self._settings.instance_type)
-            self._delete(receipt)
+            self._delete(message.receipt)
             return False
         else:
             log.warning("request.unknown", request_id=request_id)  # left: perhaps another environment's
