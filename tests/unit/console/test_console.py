@@ -82,6 +82,8 @@ FULL: dict[str, Any] = {
                 "ended_at": ago(29),
                 "version": None,
                 "error": "too few rows",
+                "instance_type": "m6i.large",
+                "cost_usd": 0.00215,
             },
         ]
     },
@@ -167,6 +169,7 @@ def test_the_page_shows_the_whole_loop() -> None:
         "roc_auc 0.7231 · log_loss 0.4213",
         "fitting trees 25 %",
         "1 min 11 s",
+        "1 min 11 s m6i.large $0.0022",
         "too few rows",
         "i-0a c7i.large running",
         "trainyard-training 5 6 7 8",
@@ -213,6 +216,7 @@ NONSENSE: list[Any] = [
     {"items": [{"name": {}}]},
     {"items": [{"name": "a", "progress": 1, "gate": [], "metrics": {"x": "y"}, "policy": {"families": 1}}]},
     {"items": [{"name": "a", "aliases": "abc", "columns": 3, "started_at": "never", "created_at": 5, "rows": True}]},
+    {"items": [{"cost_usd": cost} for cost in ("1", True, -1, float("nan"), 10**400, {})]},
     {"items": [{"state": "running", "progress": {"done": 1, "total": 0}, "started_at": "2026-01-01T00:00:00"}]},
     {"queues": [{"dead": "many"}], "instances": [{"instance_id": 1e300}]},
 ]
@@ -301,10 +305,11 @@ def test_a_service_that_hangs_does_not_hang_the_page(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("state", ["running", "done", "failed", "lost", "blocked_by_data"])
 def test_states_have_a_style_of_their_own(state: str) -> None:
-    """A run's state is shown in its own colours, which the style sheet has; an unknown one is plain."""
+    """A run's state is shown in its own colours, which the style sheet has; so is one that the page does not know."""
     runs = {"items": [{"model": "late", "state": state}, {"model": "late", "state": "made up"}]}
     served = client(lambda _, path: Fetched(runs if path.startswith("/v1/runs") else {}))
     page = served.get("/").text
     assert f'class="pill state-{state}"' in page
     assert 'class="pill state-other"' in page
-    assert f".state-{state}" in served.get("/console.css").text
+    for known in (state, "other"):
+        assert f".state-{known}" in served.get("/console.css").text

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 DASH = "–"
 SERVICES = ("ingest", "scheduler", "predictor")
 _MOST_METRICS = 3
+_MOST_DOLLARS = 1e9
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Run:
-    """A row of the runs table. ``share`` is the stage's progress from 0 to 1, None where it is not known."""
+    """A row of the runs table. ``share`` is the stage's progress from 0 to 1, None where it is not known; ``cost`` what
+    its instance cost meanwhile, in US dollars.
+    """
 
     model: str
     attempt: str
@@ -88,6 +91,8 @@ class Run:
     stage: str
     share: float | None
     duration: str
+    kind: str
+    cost: str
     started: Moment
     outcome: str
 
@@ -267,9 +272,16 @@ def _run(item: dict[str, Any], now: datetime) -> Run:
         stage=_text(progress.get("stage")),
         share=None if share is None else min(1.0, max(0.0, share)),
         duration=_duration(item.get("started_at"), item.get("ended_at"), now),
+        kind=_text(item.get("instance_type")),
+        cost=_dollars(item.get("cost_usd")),
         started=_moment(item.get("started_at"), now),
         outcome=outcome,
     )
+
+
+def _dollars(value: Any) -> str:
+    """Return an amount with as many digits as tell it from nothing: a short run costs a fraction of a cent."""
+    return f"${value:,.4f}" if _is_number(value) and 0 <= value < _MOST_DOLLARS else DASH
 
 
 def _machine(item: dict[str, Any]) -> Machine:
