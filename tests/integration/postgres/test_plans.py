@@ -50,8 +50,8 @@ def fill(engine: sa.Engine) -> tuple[int, str]:
             connection.execute(
                 sa.text(
                     "INSERT INTO core.training_request (id, model_id, reason, state, upto_seq, new_rows, settings,"
-                    " requested_by, finished_at) SELECT gen_random_uuid(), :model_id, 'x', :state, n, 1, '{}', 'policy',"
-                    " now() FROM generate_series(1, :count) n"
+                    " requested_by, finished_at) SELECT gen_random_uuid(), :model_id, 'x', :state, n, 1, '{}',"
+                    " 'policy', now() FROM generate_series(1, :count) n"
                 ),
                 {"model_id": model_id, "state": state, "count": count},
             )
