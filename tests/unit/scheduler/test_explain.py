@@ -288,7 +288,8 @@ CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor
          Explanation("waiting_to_be_sent", "", "the scheduler's relay or the queue service", CHECK, 30.0, 0.0)),
         (QUEUED, SENT, IDLE, None, None, Explanation("waiting_for_worker", "", None, None, 0.0, 115.0)),
         (QUEUED, replace(SENT, sent_ago=30.0), IDLE, None, None,
-         Explanation("waiting_resend", "", "a message that is lost, or hidden by a trainer that died", None, 90.0, 90.0)),
+         Explanation("waiting_resend", "", "a message that is lost, or hidden by a trainer that died", None,
+                     90.0, 90.0)),
         (QUEUED, replace(SENT, ahead=1, running=1), replace(NOBODY, starting=2, instances=2), None, None,
          Explanation("waiting_for_instance", "", "the start of an instance", None, 30.0, 115.0)),
         (QUEUED, SENT, NOBODY, None, None,
@@ -325,9 +326,9 @@ def worker(ident: str, state: str, instance_type: str | None) -> WorkerRecord:
 @pytest.mark.parametrize(("types", "idle", "busy"), [([], 3, 3), (["a"], 2, 2), (["b"], 2, 2), (["c"], 1, 1)])
 def test_who_counts(types: list[str], idle: int, busy: int) -> None:
     """Trainers count where the request may run, or where nobody knows; instances without a word are starting."""
-    workers = [
-        worker(f"i-{state}-{kind}", state, kind) for state in ("idle", "busy") for kind in ("a", "b", None)
-    ] + [worker("i-gone", "stopping", "a")]
+    workers = [worker(f"i-{state}-{kind}", state, kind) for state in ("idle", "busy") for kind in ("a", "b", None)] + [
+        worker("i-gone", "stopping", "a")
+    ]
     spec = LaunchSpec(("a",), spot=True)
     launches = [
         Launch(f"l-{ident}", "launched" if ident else "asked", ident, spec, 5.0, NOON)

@@ -53,9 +53,7 @@ def test_a_key_is_made(
     parsed = auth.parse_key(key)
     assert parsed is not None
     now = store.state.clock.now()
-    assert made == KeyRecord(
-        parsed.key_id, name, kept, now, None if days is None else now + timedelta(days=days), None
-    )
+    assert made == KeyRecord(parsed.key_id, name, kept, now, None if days is None else now + timedelta(days=days), None)
     assert store.state.keys[made.id][1].secret_sha256 == parsed.secret_sha256
     details = {"name": name, "scopes": list(kept)}
     subject = f"key/{made.id}"
@@ -147,7 +145,10 @@ def test_keys_from_files(
         register_files(store, files)
     ids = [parsed.key_id for parsed in map(auth.parse_key, (first, second)) if parsed is not None]
     made = [store.state.keys[ident][0] for ident in ids]
-    assert [(one.name, one.scopes, one.expires_at) for one in made] == [("cli", ("admin",), None), ("web", ("read",), None)]
+    assert [(one.name, one.scopes, one.expires_at) for one in made] == [
+        ("cli", ("admin",), None),
+        ("web", ("read",), None),
+    ]
     assert [(actor, details) for actor, _, _, details in journal(store)[1]] == [
         ("start", {"name": "cli", "scopes": ["admin"]}),
         ("start", {"name": "web", "scopes": ["read"]}),

@@ -139,7 +139,10 @@ def test_what_is_not_there(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Non
     bad = ("bad_request", "an alias is a lower-case letter, then letters, digits or _, at most 48")
     named = {"expected_seq": None, "reason": "", "by": BY}
     assert scene.refused(set_alias, "late", "No Name", 1, **named) == bad
-    assert scene.refused(set_alias, "late", "shadow", 9, **named) == ("unknown_version", "model 'late' has no version 9")
+    assert scene.refused(set_alias, "late", "shadow", 9, **named) == (
+        "unknown_version",
+        "model 'late' has no version 9",
+    )
     assert scene.refused(set_alias, "other", "shadow", 1, **named)[0] == "unknown_model"
     assert scene.refused(remove_alias, "other", "shadow", BY)[0] == "unknown_model"
     assert scene.refused(roll_back, "other", "", BY)[0] == "unknown_model"
