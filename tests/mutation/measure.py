@@ -6,6 +6,9 @@ For each service its source is copied to ``.state/mutation/<service>`` with the 
 ``domain`` and ``use_cases``, one small change at a time, and counts the changes that no test notices. The exit code
 is 1 when fewer than 85 % were noticed or when a branch is not covered. With ``--write`` the figures and the list of
 survivors go to ``DIRECTORY/mutation.md``.
+
+Tests that take long (:data:`SLOW`: property tests and storms) count for the coverage; for the changes they are left
+out, so that each of several thousand costs a fraction of a second.
 """
 
 from __future__ import annotations
@@ -26,6 +29,20 @@ SERVICES = ("trainer", "scheduler")
 #: each test that reaches it, so those that train real models or start processes would take hours and notice nothing.
 TESTS = {"trainer": ("test_domain.py", "test_ends.py", "test_loop.py", "test_tickets.py", "test_worker.py")}
 LEAST_SCORE = 0.85
+#: Service -> tests under ``tests/unit/<service>`` that are not run for every change.
+SLOW = {
+    "scheduler": (
+        "test_fleet_machine.py",
+        "test_monitor.py::test_labels_in_any_order",
+        "test_monitor.py::test_many_windows_at_once",
+        "test_monitor.py::test_a_flood_of_feedback_stays_within_the_budget",
+        "test_policies.py::test_no_trigger_makes_a_hot_loop",
+        "test_policies.py::test_a_storm_is_one_evaluation",
+        "test_policies.py::test_no_storm_is_read_for_ever",
+        "test_requests.py::test_relay_all_sends_more_than_a_batch",
+        "test_edges.py",
+    ),
+}
 #: What mutmut calls a change that was noticed: a failing test, or a test that did not end.
 NOTICED = ("killed", "timeout", "suspicious", "segfault")
 BIN = Path(sys.executable).parent
@@ -99,6 +116,7 @@ def staged(service: str) -> Path:
     shutil.copy(ROOT / "tests" / "conftest.py", stage / "tests" / "conftest.py")
     whole = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
     package = f"src/trainyard_{service}"
+    left_out = [f"--deselect=tests/unit/{service}/{test}" for test in SLOW.get(service, ())]
     (stage / "pyproject.toml").write_text(
         "\n".join(
             (
@@ -108,6 +126,7 @@ def staged(service: str) -> Path:
                 'source_paths = ["src"]',
                 f'only_mutate = ["{package}/domain*", "{package}/use_cases*"]',
                 f"pytest_add_cli_args_test_selection = {json.dumps(selected(service))}",
+                f"pytest_add_cli_args = {json.dumps(left_out)}",
                 "",
             )
         ),

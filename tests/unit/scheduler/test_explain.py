@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from trainyard.contracts.launches import CAPACITY, REFUSED
+from trainyard.contracts.fleet import LaunchSpec
+from trainyard.contracts.launches import CAPACITY, REFUSED, Launch
 from trainyard.contracts.requests import Attempt, Position, RequestRecord
-from trainyard_scheduler.domain.explain import OPEN_CODES, Crew, explain
+from trainyard.contracts.workers import WorkerRecord
+from trainyard_scheduler.domain.explain import OPEN_CODES, Crew, Explanation, crew, explain
 from trainyard_scheduler.domain.fleet import Cap, Hold
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -270,3 +272,67 @@ def test_refusals_and_limits() -> None:
     assert capped.to_do == "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_USD_PER_DAY"
     busy = explain(QUEUED, SENT, replace(NOBODY, busy=1, instances=1), None, cap, resend_seconds=120.0)
     assert busy.expected_wait is not None
+
+
+CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
+
+
+@pytest.mark.parametrize(
+    ("request_", "at", "who", "hold", "cap", "expected"),
+    [
+        (replace(RUNNING, cancel_requested=True), HELD, NOBODY, None, None,
+         Explanation("cancelling", "", "the trainer's next heartbeat")),
+        (RUNNING, replace(HELD, lease_left=-0.1, running=2), NOBODY, None, None,
+         Explanation("lease_expired", "", "the trainer that held it vanished", None, 60.0, 115.0)),
+        (QUEUED, replace(SENT, unsent=True, running=1), NOBODY, None, None,
+         Explanation("waiting_to_be_sent", "", "the scheduler's relay or the queue service", CHECK, 30.0, 0.0)),
+        (QUEUED, SENT, IDLE, None, None, Explanation("waiting_for_worker", "", None, None, 0.0, 115.0)),
+        (QUEUED, replace(SENT, sent_ago=30.0), IDLE, None, None,
+         Explanation("waiting_resend", "", "a message that is lost, or hidden by a trainer that died", None,
+                     90.0, 90.0)),
+        (QUEUED, replace(SENT, ahead=1, running=1), replace(NOBODY, starting=2, instances=2), None, None,
+         Explanation("waiting_for_instance", "", "the start of an instance", None, 30.0, 115.0)),
+        (QUEUED, SENT, NOBODY, None, None,
+         Explanation("waiting_for_instance", "", "the start of an instance", None, None, 115.0)),
+        (QUEUED, replace(SENT, ahead=1, running=1), replace(NOBODY, busy=1, instances=1), None, None,
+         Explanation("waiting_turn", "", "the requests before it", None, 60.0, 115.0)),
+        (QUEUED, replace(SENT, running=1), replace(NOBODY, busy=1, instances=1), JUST_REFUSED, None,
+         Explanation("waiting_capacity", "", "capacity of the cloud", "allow more instance types, or on-demand ones:"
+                     " instance_types and spot of the policy or the request", 30.0, 115.0, 2.0)),
+        (QUEUED, SENT, NOBODY, Hold(REFUSED, "no", 2, 5.0, 90.0), None,
+         Explanation("refused", "", "a permission, a quota or a setting of the cloud account", "mend what it says"
+                     " (trainyard fleet names the next step); it is asked again in 1.5 min", None, 115.0, 90.0)),
+        (QUEUED, replace(SENT, running=1), replace(NOBODY, busy=1, instances=1), None, Cap("hours_per_day", 9.0, 8.0),
+         Explanation("cap_reached", "", "TRAINYARD_FLEET_MAX_HOURS_PER_DAY is 8",
+                     "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_HOURS_PER_DAY", 30.0, 115.0)),
+        (QUEUED, replace(SENT, running=2, mean_seconds=33.333), FULL, None, None,
+         Explanation("cap_reached", "", "TRAINYARD_FLEET_MAX is 2",
+                     "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less", 33.3, 115.0)),
+    ],
+)  # fmt: skip
+def test_whole_explanations(
+    request_: RequestRecord, at: Position, who: Crew, hold: Hold | None, cap: Cap | None, expected: Explanation
+) -> None:
+    """Beside its sentence each answer says what blocks the request, what to do, and the times that are known."""
+    found = explain(request_, at, who, hold, cap, resend_seconds=120.0)
+    assert replace(found, sentence="") == expected
+
+
+def worker(ident: str, state: str, instance_type: str | None) -> WorkerRecord:
+    """Return a trainer on the instance of its name."""
+    return WorkerRecord(f"{ident}:1", ident, instance_type, state, None, NOON, NOON, up=60.0, silent=1.0)
+
+
+@pytest.mark.parametrize(("types", "idle", "busy"), [([], 3, 3), (["a"], 2, 2), (["b"], 2, 2), (["c"], 1, 1)])
+def test_who_counts(types: list[str], idle: int, busy: int) -> None:
+    """Trainers count where the request may run, or where nobody knows; instances without a word are starting."""
+    workers = [worker(f"i-{state}-{kind}", state, kind) for state in ("idle", "busy") for kind in ("a", "b", None)] + [
+        worker("i-gone", "stopping", "a")
+    ]
+    spec = LaunchSpec(("a",), spot=True)
+    launches = [
+        Launch(f"l-{ident}", "launched" if ident else "asked", ident, spec, 5.0, NOON)
+        for ident in (None, "i-new", "i-idle-a", "i-gone")
+    ]
+    found = crew(replace(QUEUED, instance_types=types), workers, launches, fleet_max=7)
+    assert found == Crew(idle=idle, busy=busy, starting=2, instances=4, fleet_max=7)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trainyard.clock import ManualClock
-from trainyard.contracts.fleet import Instance, LaunchSpec
+from trainyard.contracts.fleet import Instance, LaunchRefusedError, LaunchSpec, NoCapacityError
 from trainyard.errors import ServiceError, TransientError
 from trainyard.testing.fakes import FixedPrices, MemoryAttendance, MemoryFleet, MemoryStore
+from trainyard.testing.fakes.scheduling_fleet import MemoryCosts
 from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.use_cases import costs
@@ -19,6 +22,9 @@ from trainyard_scheduler.use_cases.explain import explained
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
@@ -390,3 +396,64 @@ def test_request_ids_are_real(scene: Scene) -> None:
     scene.request()
     scene.keeper.step()
     assert [str(uuid.UUID(ident)) for ident in scene.store.state.launches] == list(scene.store.state.launches)
+
+
+# --- what is said ---
+
+
+def test_what_launching_says(
+    scene: Scene, said: Callable[..., Any], journal: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch, a failure of each kind and a loss have their line and their event, under the launch's name."""
+    scene.request()
+    skip = (len(scene.store.state.events), 0)
+    outcomes: list[tuple[Exception, str]] = [
+        (NoCapacityError("none"), "no_capacity"),
+        (LaunchRefusedError("no right"), "refused"),
+    ]
+    for error, event in outcomes:
+
+        def refuse(*_: Any, error: Exception = error) -> Any:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(scene.fleet, "launch", refuse)
+            assert scene.keeper.step() == 0
+        launch = list(scene.store.state.launches)[-1]
+        assert said()[-1] == ("WARNING", f"fleet.{event}", {"launch": launch, "reason": str(error)})
+        assert journal(scene.store, skip)[0][-1] == (f"fleet.{event}", f"launch/{launch}", {"reason": str(error)})
+        scene.clock.advance(1_000)
+    assert scene.keeper.step() == 1
+    launch, instance = list(scene.store.state.launches)[-1], scene.alive()[0]
+    fields = {"launch": launch, "instance": instance, "type": "c7i.large"}
+    assert said()[-1] == ("INFO", "fleet.launched", fields)
+    payload = {"instance_id": instance, "instance_type": "c7i.large", "market": "spot", "usd_per_hour": 3.6}
+    assert journal(scene.store, skip)[0][-1] == ("fleet.launched", f"launch/{launch}", payload)
+    scene.clock.advance(301)
+    scene.keeper.step()
+    silent = "its trainer was not seen within 300 s"
+    gone = {"instance": instance, "launch": launch, "reason": silent}
+    assert ("WARNING", "fleet.ending", gone) in said()
+    assert ("INFO", "fleet.terminated", {"instances": instance}) in said()
+    assert ("fleet.ended", f"launch/{launch}", {"reason": silent}) in journal(scene.store, skip)[0]
+
+
+def test_what_a_limit_says(said: Callable[..., Any], journal: Callable[..., Any]) -> None:
+    """A limit that is reached is told once a day, with what is used of it."""
+    scene = Scene(replace(RULES, fleet_max=0))
+    scene.request()
+    for _ in range(2):
+        scene.keeper.step()
+    cap = {"used": 0.0, "limit": 0.0}
+    assert said() == [("WARNING", "fleet.cap_reached", {"cap": "instances", **cap})]
+    assert [e for e in journal(scene.store)[0] if e[0] == "fleet.cap_reached"] == [
+        ("fleet.cap_reached", "fleet", {"name": "instances", **cap})
+    ]
+
+
+def test_what_settled_costs_say(scene: Scene, said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the number of runs, none when there are none."""
+    for settled in (0, 3):
+        monkeypatch.setattr(MemoryCosts, "settle", lambda _, settled=settled: settled)
+        assert costs.settle(scene.store) == settled
+    assert said() == [("INFO", "costs.settled", {"runs": 3})]

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from trainyard.auth import KEYS_OBJECT
+from trainyard.clock import ManualClock
+from trainyard.contracts.blobs import BlobMissingError
 from trainyard.errors import TransientError
-from trainyard_scheduler.use_cases.publish import Hurry
+from trainyard.testing.fakes import MemoryBlobs, MemoryStore
+from trainyard_scheduler.use_cases.answers import By
+from trainyard_scheduler.use_cases.models import delete_model, put_model
+from trainyard_scheduler.use_cases.publish import Hurry, KeyPublisher, ModelPublisher, Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainyard.contracts.blobs import Blob
 
 DEADLINE = 10.0
 
@@ -70,3 +82,105 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(threading.Thread, "start", refuse)
         assert not hurry()
     assert hurry()
+
+
+def test_what_is_said(monkeypatch: pytest.MonkeyPatch, said: Callable[..., Any]) -> None:
+    """An outage and a lack of threads are warnings, a fault is an error; the thread has a name and keeps nobody up."""
+    seen: list[tuple[str, bool]] = []
+    errors: list[Exception] = [TransientError("away"), ValueError("a fault")]
+
+    def publish() -> None:
+        thread = threading.current_thread()
+        seen.append((thread.name, thread.daemon))
+        raise errors.pop(0)
+
+    hurry = Hurry(publish, patience_seconds=DEADLINE)
+    assert [hurry(), hurry()] == [True, True]
+    assert seen == [("hurry", True)] * 2
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("no thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert not hurry()
+    assert said() == [
+        ("WARNING", "publish.postponed", {"reason": "away"}),
+        ("ERROR", "publish.fault", {}),
+        ("WARNING", "publish.postponed", {"reason": "no thread"}),
+    ]
+
+
+class Counting(MemoryBlobs):
+    """A store that notes what is read, and how."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[tuple[str, str | None]] = []
+
+    def get(self, key: str) -> Blob:
+        """Note a read of the whole object."""
+        self.reads.append((key, None))
+        return super().get(key)
+
+    def get_if_changed(self, key: str, etag: str | None) -> Blob | None:
+        """Note a read under an etag."""
+        blob = super().get(key)
+        self.reads.append((key, etag))
+        return None if blob.etag == etag else blob
+
+
+def test_both_kinds_are_published(said: Callable[..., Any]) -> None:
+    """Keys and models go out in one step; what stands as it was written is not read again."""
+    store, blobs = MemoryStore(ManualClock()), Counting()
+    store.state.add_dataset("flights", ({"name": "late", "type": "bool"},))
+    with store.begin() as records:
+        put_model(records, "late", {"dataset": "flights", "label": "late"}, By("test", "trace"))
+    publisher = Publisher(store, blobs)
+    publisher.step()
+    assert [info.key for info in blobs.list("")] == [KEYS_OBJECT, "catalogue/late"]
+    assert MemoryBlobs.get(blobs, "catalogue/late").data == b""
+    etag = MemoryBlobs.get(blobs, KEYS_OBJECT).etag
+    blobs.reads.clear()
+    publisher.step()
+    assert blobs.reads == [(KEYS_OBJECT, etag)]
+    another = Publisher(store, blobs)
+    another.step()
+    blobs.reads.clear()
+    another.step()
+    assert blobs.reads == [(KEYS_OBJECT, etag)]
+    with store.begin() as records:
+        delete_model(records, "late", By("test", "trace"))
+    publisher.step()
+    assert said() == [
+        ("INFO", "keys.published", {}),
+        ("INFO", "object.published", {"key": "catalogue/late"}),
+        ("INFO", "object.unpublished", {"key": "catalogue/late"}),
+    ]
+
+
+def test_what_changes_between_two_looks() -> None:
+    """A model that came or went while the listing was read is written, or removed, as it is then."""
+    store, blobs = MemoryStore(ManualClock()), MemoryBlobs()
+    store.state.add_dataset("flights", ({"name": "late", "type": "bool"},))
+    blobs.put("catalogue/b", b"")
+    publisher = ModelPublisher(store, blobs)
+    looks = iter([{"catalogue/a": b""}, {"catalogue/b": b""}])
+    publisher._wanted = lambda: next(looks)  # type: ignore[method-assign]
+    assert publisher.step() == 2
+    assert [info.key for info in blobs.list("")] == ["catalogue/b"]
+
+
+@pytest.mark.parametrize("kind", [ModelPublisher, KeyPublisher])
+def test_an_object_that_vanishes_between_list_and_read(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written again."""
+    store, blobs = MemoryStore(ManualClock()), MemoryBlobs()
+    store.state.add_dataset("flights", ({"name": "late", "type": "bool"},))
+    with store.begin() as records:
+        put_model(records, "late", {"dataset": "flights", "label": "late"}, By("test", "trace"))
+    kind(store, blobs).step()
+
+    def gone(*_: Any) -> Any:
+        raise BlobMissingError("gone")
+
+    monkeypatch.setattr(blobs, "get", gone)
+    assert kind(store, blobs).step() == 1

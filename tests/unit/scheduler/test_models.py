@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ from trainyard.testing.fakes.scheduling_registry import MemoryModels
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import delete_model, model_called, put_model
 from trainyard_scheduler.use_cases.requests import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BY = By("test", "trace")
 COLUMNS = (
@@ -100,3 +103,47 @@ def test_delete(store: MemoryStore) -> None:
     for name in ("late", "No Name"):
         with store.begin() as records, pytest.raises(ServiceError, match="unknown_model"):
             model_called(records, name)
+
+
+def test_what_changes_say(store: MemoryStore, journal: Callable[..., Any]) -> None:
+    """Each change is one event and one audit entry, with the same subject and details."""
+    put(store, {**LATE, "policy": {"priority": 1}})
+    policy = put(store, {**LATE, "policy": {"priority": 2}})[1].policy
+    with store.begin() as records:
+        ident = ask(records, "late", {}, BY)[1].id
+    skip = (len(store.state.events), len(store.state.audit))
+    with store.begin() as records:
+        delete_model(records, "late", BY)
+    events, audit = journal(store)
+    changed = ("model/late", {"policy": policy.to_dict()})
+    assert (events[1], audit[1]) == (("model.changed", *changed), ("test", "model.changed", *changed))
+    gone = ("model/late", {"cancelled_requests": [ident]})
+    assert ("model.deleted", *gone) in journal(store, skip)[0]
+    assert ("test", "model.deleted", *gone) in journal(store, skip)[1]
+
+
+def test_everything_that_differs_is_named(store: MemoryStore) -> None:
+    """One conflict lists every difference."""
+    put(store, LATE)
+    with pytest.raises(ServiceError) as caught:
+        put(store, {**LATE, "label": "delay", "task": "regression"})
+    assert caught.value.message == (
+        "model 'late' exists and only its policy can change: label is 'late', not 'delay'; task is 'auto',"
+        " not 'regression'"
+    )
+
+
+def test_deleting_holds_the_model(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row is locked before its requests are cancelled."""
+    put(store, LATE)
+    locks: list[bool] = []
+    get = MemoryModels.get
+
+    def getting(room: MemoryModels, name: str, *, lock: bool = False) -> Any:
+        locks.append(lock)
+        return get(room, name, lock=lock)
+
+    monkeypatch.setattr(MemoryModels, "get", getting)
+    with store.begin() as records:
+        delete_model(records, "late", BY)
+    assert locks[0] is True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +24,9 @@ from trainyard_scheduler.use_cases import monitor, quality
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import delete_model, model_called, put_model
 from trainyard_scheduler.use_cases.requests import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
@@ -497,3 +500,41 @@ def test_live_metrics_of_numbers() -> None:
     assert quality.quality([value(1e300)], since=AT)[0]["metrics"] == {"mae": 1e300}
     (one_class,) = quality.quality([answered(0.9, label=True)] * 2, since=AT)
     assert "roc_auc" not in one_class["metrics"]
+
+
+def test_every_key_of_the_page(said: Callable[..., Any], journal: Callable[..., Any]) -> None:
+    """Windows and alarms have each the keys that readers rely on; the alarm's line and event say the same."""
+    scene = Scene()
+    scene.label(scene.predict(40, shift=1.5))
+    scene.watch()
+    shown = scene.shown()
+    (window,) = shown["drift"]
+    assert {"window", "version", "number", "rows", "from", "upto", "outcome", "summary", "drifting", "features"} == set(
+        window
+    )
+    assert (window["version"], window["rows"]) == (1, 40)
+    ((_, stored),) = scene.store.state.alarms
+    (alarm,) = shown["alarms"]
+    assert (set(alarm), alarm["raised_at"]) == (set(asdict(stored)), stored.raised_at.isoformat())
+    held = {"model": "late", "detector": "drift", "reason": stored.reason}
+    ((level, action, fields),) = [line for line in said() if line[1] == "alarm.raised"]
+    assert (level, action, {key: fields[key] for key in held}) == ("WARNING", "alarm.raised", held)
+    assert (set(fields), fields["held"]) == ({*held, "held"}, None)
+    payload = {"model": "late", "detector": "drift", "window": stored.window_id, "held_back": None}
+    assert journal(scene.store)[0][-1] == ("alarm.raised", "model/late", payload)
+
+
+def test_every_key_of_live_quality() -> None:
+    """A window's own numbers; what came before the model was made is passed over, and unlabelled ones are counted."""
+    early = replace(answered(0.9, label=True), at=AT - timedelta(seconds=1))
+    late = replace(answered(0.2, label=True), at=AT + timedelta(seconds=5))
+    unlabelled = replace(answered(0.9, None), has_label=False, label=True)
+    (window,) = quality.quality([early, answered(0.8, label=False), late, unlabelled], since=AT)
+    assert {key: window[key] for key in ("version", "predictions", "labels", "from", "upto")} == {
+        "version": 1,
+        "predictions": 3,
+        "labels": 2,
+        "from": AT.isoformat(),
+        "upto": (AT + timedelta(seconds=5)).isoformat(),
+    }
+    assert window["metrics"] == {"accuracy": 0.0, "roc_auc": 0.0, "log_loss": pytest.approx(1.6094379)}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.monitoring import Alarm
-from trainyard.errors import ServiceError, TransientError
+from trainyard.errors import MessageError, ServiceError, TransientError
 from trainyard.messages import DataArrived, FeedbackGiven, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
@@ -17,6 +17,9 @@ from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard_scheduler.use_cases import policies
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import delete_model, put_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
@@ -335,3 +338,64 @@ def test_a_lost_reply_at_the_insert_changes_nothing() -> None:
         scene.rows(5)
     assert not scene.rows(0)
     assert len(scene.requests) == 1
+
+
+def test_what_firing_says(said: Callable[..., Any], journal: Callable[..., Any]) -> None:
+    """One line and one event, with the model, the request and the rows."""
+    scene = Scene(min_new_rows=10)
+    scene.rows(12)
+    (request,) = scene.requests
+    fields = {"model": "late", "request": request.id, "trigger": "min_new_rows", "new_rows": 12}
+    assert said() == [("INFO", "policy.fired", fields)]
+    payload = {"model": "late", "reason": "min_new_rows", "upto_seq": 12}
+    assert journal(scene.store)[0][-1] == ("request.created", f"request/{request.id}", payload)
+
+
+def test_an_unreadable_arrival_is_told(said: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    """Its line has the error and the message's id; it is hidden for five seconds, and only its queue's reader waits."""
+    scene = Scene(min_new_rows=10)
+    scene.queue.send([TrainingRequest("a").outgoing(), DataArrived("No Name", "b", 1).outgoing()])
+    idents = [message.message_id for message in scene.queue._stored]
+    bodies = [message.body for message in scene.queue._stored]
+    assert policies.consume_arrived(scene.store, scene.queue, wait_seconds=0) == 2
+    assert said() == [("ERROR", "arrived.unreadable_message", {"message": ident}) for ident in idents]
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(error).split(":")[0] for error in errors] == [
+        str(MessageError(f"a {kind} that names no dataset", body)).split(":")[0]
+        for kind, body in zip(("TrainingRequest", "DataArrived"), bodies, strict=True)
+    ]
+    scene.clock.advance(4.9)
+    assert scene.queue.depth().visible == 0
+    scene.clock.advance(0.1)
+    assert scene.queue.depth().visible == 2
+
+
+def test_arrivals_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While full batches come more is taken without a wait, up to a bound; each dataset is looked at once."""
+    scene = Scene(min_new_rows=10)
+    asked: list[tuple[int, int, int]] = []
+    receive = scene.queue.receive
+
+    def receiving(*, limit: int, wait_seconds: int, visibility_seconds: int) -> Any:
+        asked.append((limit, wait_seconds, visibility_seconds))
+        return receive(limit=limit, wait_seconds=wait_seconds, visibility_seconds=visibility_seconds)
+
+    monkeypatch.setattr(scene.queue, "receive", receiving)
+    seen: list[str | None] = []
+    monkeypatch.setattr(policies, "evaluate_models", lambda _, *, dataset=None: seen.append(dataset))
+    for count, bound, calls in ((25, 1_000, 3), (20, 1_000, 3), (9, 1_000, 1), (45, 30, 3), (0, 30, 2)):
+        monkeypatch.setattr(policies, "_MOST_MESSAGES", bound)
+        asked.clear()
+        scene.queue.send([DataArrived(f"d{n % 2}", str(n), 1).outgoing() for n in range(count)])
+        came = policies.consume_arrived(scene.store, scene.queue, wait_seconds=3)
+        assert (came, asked) == (min(count, bound) or 15, [(10, 3, 30), *[(10, 0, 30)] * (calls - 1)])
+    assert seen == ["d0", "d1"] * 4 + ["d0", "d1"]
+    assert scene.queue.depth().total == 0
+
+
+def test_only_the_dataset_s_models_are_looked_at() -> None:
+    """Rows of another dataset are no reason to look."""
+    scene = Scene(min_new_rows=10)
+    scene.queue.send([DataArrived("other", "b", 1).outgoing()])
+    policies.consume_arrived(scene.store, scene.queue, wait_seconds=0)
+    assert scene.decisions() == []

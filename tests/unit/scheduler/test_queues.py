@@ -24,6 +24,7 @@ from trainyard_scheduler.use_cases.requests import ask, cancel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 BY = By("operator", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
@@ -305,3 +306,65 @@ def test_unknown_queue_is_not_redriven(scene: Scene) -> None:
     """Sending back to a queue that there is not is refused."""
     with pytest.raises(ServiceError, match="unknown_queue"), scene.store.begin() as records:
         queues.redrive(records, scene.queues, "nothing", None, BY)
+
+
+# --- what is said ---
+
+
+def test_what_a_redrive_says(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, said: Callable[..., Any], journal: Callable[..., Any]
+) -> None:
+    """A line, an event and an audit entry with the same numbers; a line for what is kept, and for an outage."""
+    scene.bury(GOOD)
+    scene.dead._store("large", "TrainingRequest", "x" * (MAX_BYTES + 1), 0)
+    scene.redrive(5)
+    details = {"moved": 1, "kept": 1, "background": False, "limit": 5}
+    kept, done = said()
+    assert kept[:2] == ("WARNING", "queue.letter_kept")
+    assert (set(kept[2]), kept[2]["message"]) == ({"message", "reason"}, "large")
+    assert str(MAX_BYTES) in kept[2]["reason"].replace(",", "")
+    assert done == ("INFO", "queue.redriven", {"queue": "training", **details})
+    events, audit = journal(scene.store)
+    assert events[-1] == ("queue.redriven", "queue/training", details)
+    assert audit[-1] == ("operator", "queue.redrive", "queue/training", details)
+    scene.bury(GOOD)
+    monkeypatch.setattr(scene.live, "send", _fail_on(scene.live, 2))
+    scene.dead._store("more", GOOD.type, GOOD.body, 0)
+    scene.dead._stored = [one for one in scene.dead._stored if one.message_id != "large"]
+    scene.redrive(5)
+    assert said()[2] == ("WARNING", "queue.redrive_interrupted", {"moved": 1, "reason": "away"})
+
+
+def test_what_an_explanation_holds(scene: Scene) -> None:
+    """The letter itself, and what is in it; a queue's name is cut."""
+    letter = _letter(GOOD)
+    with scene.store.begin() as records:
+        found = queues.explain(records, "training", letter)
+    assert (found.letter, found.preview) == (letter, preview(GOOD.body))
+    with pytest.raises(ServiceError) as caught:
+        queues.pair_called(scene.queues, "x" * 99)
+    assert caught.value.message == f"there is no queue {'x' * 80!r}; there are training, arrived"
+
+
+@pytest.mark.parametrize(
+    ("brackets", "problem"),
+    [
+        ("[" * 999, ""),
+        ("[" * 1_000, "it is not an S3 notification"),
+        ("{" * 999, ""),
+        ("{" * 1_000, "it is not an S3 notification"),
+        ("[" * 500 + "{" * 500, "it is not an S3 notification"),
+    ],
+)
+def test_depth_of_a_notification(brackets: str, problem: str) -> None:
+    """A thousand brackets at most, the first one of the notification itself included."""
+    body = json.dumps({"Event": "s3:TestEvent", "x": brackets})
+    assert read("objects", _letter(Outgoing("", body))).problem == problem
+
+
+def test_an_id_that_is_none() -> None:
+    """The problem names what is wrong with the request id."""
+    letter = _letter(Outgoing("TrainingRequest", _packed({"v": 1, "request_id": "../x"})))
+    assert read("training", letter).problem == "its request id is not a UUID"
+    assert preview("abc=defg") == "abc=defg"
+    assert preview("ab.cd") == "ab.cd"

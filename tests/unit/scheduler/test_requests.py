@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import LaunchSpec
-from trainyard.contracts.launches import CAPACITY
+from trainyard.contracts.launches import CAPACITY, Usage
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import ServiceError, TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
+from trainyard.testing.fakes.scheduling_fleet import MemoryLaunches
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_state import Message
 from trainyard_scheduler.domain.fleet import Rules
@@ -26,7 +28,7 @@ from trainyard_scheduler.use_cases.requests import ask, cancel, is_uuid
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trainyard.contracts.requests import RequestRecord
 
@@ -414,3 +416,104 @@ def test_a_backed_off_request_is_looked_at_and_left(scene: Scene) -> None:
     assert reconciler.step() == 0
     scene.clock.advance(20)
     assert (reconciler.step(), reconciler.step()) == (1, 0)
+
+
+# --- what is said ---
+
+
+def test_what_asking_and_cancelling_say(scene: Scene, journal: Callable[..., Any]) -> None:
+    """One event and one audit entry each, with the same details."""
+    skip = (len(scene.store.state.events), len(scene.store.state.audit))
+    _, request = scene.ask()
+    scene.cancel(request.id)
+    subject = f"request/{request.id}"
+    asked = {"model": "late", "reason": "by_hand", "upto_seq": 10, "priority": 3}
+    ended = {"model": "late", "at_once": True}
+    assert journal(scene.store, skip) == (
+        [("request.created", subject, asked), ("request.cancelled", subject, ended)],
+        [("test", "request.create", subject, asked), ("test", "request.cancel", subject, ended)],
+    )
+    with pytest.raises(ServiceError) as caught:
+        scene.cancel("x" * 99)
+    assert caught.value.message == f"there is no training request {'x' * 80!r}"
+
+
+def test_cancelling_holds_the_request(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is locked before it is judged; what is no id is not looked for."""
+    _, request = scene.ask()
+    locks: list[tuple[str, bool]] = []
+    get = MemoryRequests.get
+
+    def getting(room: MemoryRequests, ident: str, *, lock: bool = False) -> Any:
+        locks.append((ident, lock))
+        return get(room, ident, lock=lock)
+
+    monkeypatch.setattr(MemoryRequests, "get", getting)
+    scene.cancel(request.id)
+    assert locks == [(request.id, True), (request.id, False)]
+    with pytest.raises(ServiceError):
+        scene.cancel("x")
+    assert len(locks) == 2
+
+
+def test_the_whole_explanation(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key of the answer, with the day's limit when it is reached; what is no id is not looked for."""
+    _, request = scene.ask()
+    scene.relay()
+    rules = replace(RULES, max_usd_per_day=2.0)
+    monkeypatch.setattr(MemoryLaunches, "usage", lambda _: Usage(hours=1.0, usd=2.5, unpriced_hours=0.0))
+    with scene.store.begin() as records:
+        found = dict(explained(records, request.id, rules=rules, resend_seconds=120.0))
+    assert found.pop("fleet")["cap"] == {"name": "usd_per_day", "used": 2.5, "limit": 2.0}
+    assert found == {
+        "request_id": request.id,
+        "model": "late",
+        "state": "queued",
+        "code": "cap_reached",
+        "sentence": "today's limit is reached: 2.50 of 2.00 usd",
+        "blocked_by": "TRAINYARD_FLEET_MAX_USD_PER_DAY is 2",
+        "to_do": "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_USD_PER_DAY",
+        "expected_wait_seconds": None,
+        "waited_seconds": 0.0,
+        "priority": 3,
+        "instance_types": ["c7i.large"],
+        "queue": {"ahead": 0, "waiting": 1, "running": 0, "mean_seconds": None},
+        "message": {"unsent": False, "sends": 1, "sent_seconds_ago": 0.0, "next_resend_seconds": 120.0},
+        "lease": {"holder": None, "seconds_left": None},
+        "attempts": [],
+    }
+    monkeypatch.setattr(MemoryRequests, "run", lambda *_: pytest.fail("asked for what is no id"))
+    with pytest.raises(ServiceError, match="unknown_request"):
+        scene.explain("x")
+
+
+def test_what_resending_says(scene: Scene, said: Callable[..., Any]) -> None:
+    """A line for each request with the reason and how often it was sent before."""
+    _, request = scene.ask()
+    scene.relay()
+    assert said() == [("INFO", "relay.sent", {"messages": 1})]
+    reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0)
+    scene.clock.advance(60)
+    assert reconciler.step() == 1
+    fields = {"request": request.id, "reason": "nobody took it", "sends": 1}
+    assert said()[1:] == [("INFO", "request.sent_again", fields)]
+
+
+def test_what_the_relay_says(scene: Scene, said: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    """An old outbox, a queue that is away and a message that nobody can read have lines of their own."""
+    scene.ask()
+    with scene.store.begin() as records:
+        records.outbox.post("arrived", DataArrived("flights", "b", 3))
+    scene.store.state.outbox.append(Message(99, "training", Outgoing("Mystery", "x"), scene.clock.now()))
+    scene.clock.advance(120.6)
+    scene.queues["arrived"].outage = TransientError("away")
+    with pytest.raises(TransientError, match=r"^away$"):
+        scene.relay()
+    assert sorted(said(), key=lambda line: line[1]) == [
+        ("WARNING", "relay.outbox_old", {"oldest_seconds": 121, "limit_seconds": 120.0}),
+        ("WARNING", "relay.queue_away", {"queue": "arrived", "messages": 1, "reason": "away"}),
+        ("INFO", "relay.sent", {"messages": 2}),
+        ("ERROR", "relay.unreadable_message", {"id": 99}),
+    ]
+    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert "Mystery" in str(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -332,3 +332,19 @@ def test_cron_times() -> None:
     eastern = NOON.astimezone(tz=None)
     assert next_due("0 12 * * *", eastern) == NOON + timedelta(days=1)
     assert cron_problem("0 2 * * MON-FRI") is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [("0 12 * * *", None), ("0 0 30 2 *", "Bad day-of-month"), ("x", "Wrong number of fields")],
+)
+def test_what_is_wrong_with_a_cron_expression(expression: str, problem: str | None) -> None:
+    """The library's own words, or that no such time comes."""
+    assert cron_problem(expression) == problem
+
+
+def test_cron_is_utc() -> None:
+    """Whatever zone the clock speaks in, the hours of the expression are UTC's."""
+    after = datetime(2026, 6, 1, 13, tzinfo=timezone(timedelta(hours=2)))
+    assert next_due("0 12 * * *", after) == datetime(2026, 6, 1, 12, tzinfo=UTC)
+    assert next_due("0 12 * * *", after).utcoffset() == timedelta(0)

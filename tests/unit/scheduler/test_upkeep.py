@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,9 @@ from trainyard_scheduler.use_cases import forget as forgetting
 from trainyard_scheduler.use_cases import sweep as sweeping
 from trainyard_scheduler.use_cases.forget import Keep, forget
 from trainyard_scheduler.use_cases.sweep import SWEEP_AFTER_SECONDS, Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY = 86_400.0
 
@@ -247,3 +251,30 @@ def test_uploads(house: House) -> None:
     house.clock.advance(1.0)
     assert house.sweeper.step() == 1
     assert house.uploads.begun == [new]
+
+
+# --- what is said ---
+
+
+def test_what_forgetting_says(house: House, said: Callable[..., Any]) -> None:
+    """A line for each kind of which something went."""
+    house.events(3)
+    house.clock.advance(DAY)
+    forget(house.store, [Keep("messages", 0.5), Keep("events", 0.5)], workers_days=1.0)
+    assert said() == [("INFO", "records.forgotten", {"kind": "events", "rows": 3})]
+
+
+def test_what_sweeping_says(house: House, said: Callable[..., Any]) -> None:
+    """A line for each model, for what waits, and for each upload."""
+    for digit in "ab":
+        house.orphan(digit)
+    house.orphan("a", "other")
+    house.uploads.begun = [Upload("landing/a", "1", house.clock.now())]
+    house.request()
+    house.clock.advance(2 * DAY)
+    house.sweeper.step()
+    assert said() == [
+        ("INFO", "sweep.postponed", {"model": "late", "objects": 2, "reason": "it has open requests"}),
+        ("INFO", "sweep.removed", {"model": "other", "objects": 1}),
+        ("INFO", "sweep.aborted_upload", {"key": "landing/a"}),
+    ]
