@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ground import Ground
+from ground import Ground, end_on_signals, interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,7 @@ _CELLS = 6
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks."""
+    end_on_signals()
     config.addinivalue_line("markers", "scenario(run, pool): started with the session; `run(ground, **parameters)`")
 
 
@@ -44,6 +45,7 @@ def scenarios(request: pytest.FixtureRequest, ground: Ground) -> Iterator[dict[s
             parameters = item.callspec.params if hasattr(item, "callspec") else {}
             futures[item.nodeid] = pool.submit(mark.kwargs["run"], ground, **parameters)
     yield futures
+    interrupted.set()  # a test that was awaited is over: whoever waits still, waits for nobody
     for pool in (cells, others):
         pool.shutdown(cancel_futures=True)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cells import run_cell
-from ground import Ground
+from ground import Ground, end_on_signals
 from matrix import CELLS
 from storm import Plan, run_storm
 from takeover import PRODUCTION_LEASE, killed, mass_notices, noticed, zombie
@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="legs whose names begin so")
     asked = parser.parse_args()
     os.environ["TRAINYARD_ENV"] = "test"  # what the tools demand of whoever starts them
+    end_on_signals()
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=_ROOT, text=True).strip()  # noqa: S607
     kept = _ROOT / ".state" / "chaos" / f"{commit[:12]}-{asked.seed}"
     kept.mkdir(parents=True, exist_ok=True)
