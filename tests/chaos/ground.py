@@ -234,6 +234,7 @@ class Ground:
             "TRAINYARD_BUCKET": f"yard-{uuid.uuid4()}",
             "TRAINYARD_LEASE_SECONDS": "3",
             "TRAINYARD_RESEND_SECONDS": "4",
+            "TRAINYARD_MESSAGE_SECONDS": "8",
             "TRAINYARD_POLICY_TICK_SECONDS": "1",
             "TRAINYARD_LANDING_SWEEP_SECONDS": "2",
             "TRAINYARD_IDLE_SECONDS": "3600",
