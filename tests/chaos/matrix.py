@@ -46,7 +46,9 @@ class Row:
 
 
 _LOCAL = {"lost": NOTHING_ASKED}
-_BEFORE_K8, _BEFORE_K12, _BEFORE_K28 = ({"lost": SAME_TRANSACTION.format(point)} for point in ("K8", "K12", "K28"))
+_BEFORE_K12, _BEFORE_K28 = ({"lost": SAME_TRANSACTION.format(point)} for point in ("K12", "K28"))
+_BEFORE_K8 = {"lost": "an answer of COMMIT that is lost is 'error' at K8"}
+_UNTOLD = "'error' here is just that: committed, and the answer lost"
 _RECEIVED = "a receive whose reply is lost is a message that nobody deletes: kill9 here is the same to the queue"
 _PASSED = "the reply is here already; the fault 'lost' of {} is the one where it is not"
 _NO_COMMIT = (
@@ -60,7 +62,7 @@ ROWS = (
     Row("K5", INGEST, "rows have their numbers and stand in the table", "landing", _BEFORE_K8),
     Row("K6", INGEST, "the ledger has the batch", "landing", _BEFORE_K8),
     Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _BEFORE_K8),
-    Row("K8", INGEST, "COMMIT of the batch", "landing"),
+    Row("K8", INGEST, "the batch is committed, and nobody knows yet", "landing", {"lost": _UNTOLD}),
     Row("K10", SCHEDULER, "rows, requests and alarms of a model are counted", "rows", _LOCAL),
     Row("K11", SCHEDULER, "the policy has been evaluated", "rows", _LOCAL),
     Row("K12", SCHEDULER, "request, message and decision are committed together"),

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from trainyard.adapters.postgres import copying, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
-from trainyard.crashpoints import crashpoint, step
+from trainyard.crashpoints import crashpoint
 from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard.messages import DataArrived
 from trainyard.schema import Schema
@@ -121,7 +121,7 @@ class PostgresWarehouse(Warehouse):
         """COPY into a staging table, then number, move and enter the batch under the dataset's lock."""
         sent: tuple[Intake, Stored] | None = None
         try:
-            with transaction(self._engine, committing=lambda: step("K8")) as connection:
+            with transaction(self._engine) as connection:
                 copying.stage(connection, dataset, rows)
                 intake = conclude()
                 crashpoint("K4")
@@ -130,6 +130,7 @@ class PostgresWarehouse(Warehouse):
             if sent is None:  # it failed before COMMIT, so nothing is stored
                 raise
             return self._settle(dataset, *sent, lost)
+        crashpoint("K8")
         return sent[1]
 
     def refuse(self, dataset: Dataset, intake: Intake, reason: str) -> Stored:
