@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cells import run_cell
-from ground import Ground
+from ground import Ground, end_on_signals
 from matrix import CELLS
+from report import FILE, ROOT, commit, machine
 from storm import Plan, run_storm
 from takeover import PRODUCTION_LEASE, killed, mass_notices, noticed, zombie
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ROOT = Path(__file__).parents[2]
 _ROUNDS, _STORMS, _REQUESTS, _KILLS, _WORKERS = 10, 20, 500, 25, 5
 _TAKEOVERS, _AT_ONCE = 100, 10
 _NOTICES, _DARK_SECONDS = 50, 300.0
@@ -113,16 +111,38 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(results: dict[str, dict[str, Any]], header: dict[str, Any]) -> None:
-    """Write the evidence: all legs as JSON, the sums as a page."""
+    """Write the evidence: all legs as JSON; as a page what was done of what makes up the full size, and the sums."""
     figures = summary(results)
-    folder = _ROOT / "docs" / "evidence"
+    folder = ROOT / "docs" / "evidence"
     folder.mkdir(parents=True, exist_ok=True)
-    content = {**header, "summary": figures, "legs": results}
+    missing = [name for name in legs(header["seed"]) if name not in results]
+    content = {**header, "legs_not_run": missing, "summary": figures, "legs": results}
     (folder / "chaos.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     lines = ["# Chaos: what was seen", "", *(f"- {name}: {value}" for name, value in header.items()), ""]
+    if missing:
+        count = f"{len(missing)} of {len(missing) + len(results)} legs"
+        lines += [f"Not in full size: {count} were not run. The same command goes on with them at this commit.", ""]
+    lines += ["| | Done in this run | Full size |", "|---|---:|---:|"]
+    lines += [f"| {what} | {done:,} | {full:,} |" for what, done, full in _progress(figures)] + [""]
     for kind, sums in figures.items():
-        lines += [f"## {kind}", "", *(f"- {name}: {value}" for name, value in (sums or {}).items()), ""]
-    (folder / "chaos.md").write_text("\n".join(lines), encoding="utf-8")
+        if kind in {name.partition("-")[0] for name in results}:
+            lines += [f"## {kind}", "", *(f"- {name}: {value}" for name, value in sums.items()), ""]
+    (folder / "chaos.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _progress(figures: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Return what the full size is made of: how much of it was done, and how much there is."""
+    storm, noticed_at_once = figures["storm"], figures["notices"] or {}
+    return [
+        ("requests of the storm that were asked for", storm["asked"], _STORMS * _REQUESTS),
+        ("of these: done, once", storm["ok"], _STORMS * _REQUESTS),
+        ("kill -9 of a trainer or a scheduler in the storm", storm["kills"], _STORMS * _KILLS),
+        ("rounds of the matrix", figures["matrix"]["rounds"], _ROUNDS),
+        ("zombies with a lease of 60 s", figures["zombie"]["rounds"], _TAKEOVERS),
+        ("kill -9 with a lease of 60 s", figures["killed"]["rounds"], _TAKEOVERS),
+        ("spot notices with a lease of 60 s", figures["noticed"]["rounds"], _TAKEOVERS),
+        ("spot notices in a row, then to all workers", noticed_at_once.get("notices", 0), _NOTICES + _WORKERS),
+    ]
 
 
 def main() -> int:
@@ -132,13 +152,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="legs whose names begin so")
     asked = parser.parse_args()
     os.environ["TRAINYARD_ENV"] = "test"  # what the tools demand of whoever starts them
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=_ROOT, text=True).strip()  # noqa: S607
-    kept = _ROOT / ".state" / "chaos" / f"{commit[:12]}-{asked.seed}"
+    end_on_signals()
+    sources = commit()
+    kept = FILE.parent / f"{sources[:12]}-{asked.seed}"
     kept.mkdir(parents=True, exist_ok=True)
     print(f"SEED={asked.seed}, results in {kept}", flush=True)
-    machine = (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
-    )
     results: dict[str, dict[str, Any]] = {}
     for name, run in legs(asked.seed).items():
         file = kept / f"{name}.json"
@@ -150,7 +168,7 @@ def main() -> int:
         if file.exists():
             results[name] = json.loads(file.read_text(encoding="utf-8"))
             seconds = round(sum(leg["leg_seconds"] for leg in results.values()))
-            header = {"command": "make chaos FULL=1", "seed": asked.seed, "commit": commit, "machine": machine}
+            header = {"command": "make chaos FULL=1", "seed": asked.seed, "commit": sources, "machine": machine()}
             write(results, {**header, "duration_seconds": seconds})
     return 0 if all(result["clean"] for result in results.values()) else 1
 

@@ -11,7 +11,7 @@ import json
 import signal
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +74,21 @@ BY = By("chaos", "chaos")
 _PAUSE_SECONDS, _RESUME_SECONDS = 0.1, 30.0
 _accounts = itertools.count(100_000_000_001)
 clock = SystemClock()
+#: Set when the run is interrupted: whatever waits gives up, so that everything can be taken down at once.
+interrupted = threading.Event()
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: through every ``finally``; nothing outlives it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], *, seconds: float) -> Any:
     """Return the first truthy value of ``condition()``; an outage while it is asked is no answer.
 
     Raises:
-        TimeoutError: there was none within ``seconds``; says ``what``.
+        TimeoutError: there was none within ``seconds``, or the run is interrupted; says ``what``.
     """
     deadline = clock.monotonic() + seconds
     while True:
@@ -89,6 +97,8 @@ def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], *, sec
                 return value
         except TransientError:
             pass
+        if interrupted.is_set():
+            raise TimeoutError("the run was interrupted")
         if clock.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
         clock.sleep(_PAUSE_SECONDS)
@@ -180,16 +190,19 @@ class Ground:
 
     def __enter__(self) -> Ground:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.postgres.start()
-        self.aws.start()
-        self.nursery = Nursery(self.directory / "nursery.log")
-        self._template = self._make_template()
+        with ExitStack() as stack:  # what was started ends with whatever comes after it and fails
+            stack.callback(self.postgres.kill)
+            self.postgres.start()
+            stack.callback(self.aws.kill)
+            self.aws.start()
+            self.nursery = Nursery(self.directory / "nursery.log")
+            stack.callback(self.nursery.close)
+            self._template = self._make_template()
+            self._running = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.nursery.close()
-        self.aws.kill()
-        self.postgres.kill()
+        self._running.close()
 
     def _make_template(self) -> str:
         """Make the database that every yard's is a copy of: migrated, with one dataset."""
@@ -221,6 +234,7 @@ class Ground:
             "TRAINYARD_BUCKET": f"yard-{uuid.uuid4()}",
             "TRAINYARD_LEASE_SECONDS": "3",
             "TRAINYARD_RESEND_SECONDS": "4",
+            "TRAINYARD_MESSAGE_SECONDS": "8",
             "TRAINYARD_POLICY_TICK_SECONDS": "1",
             "TRAINYARD_LANDING_SWEEP_SECONDS": "2",
             "TRAINYARD_IDLE_SECONDS": "3600",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FAULTS = ("kill9", "sigterm", "error", "lost")
 NOTHING_ASKED = "nothing outside is asked here: there is no reply to lose"
+SAME_TRANSACTION = "the next reply that can be lost is COMMIT's, at {}"
 
 SCHEDULER, TRAINER, INGEST = "scheduler", "trainer", "ingest"
 
@@ -45,14 +46,23 @@ class Row:
 
 
 _LOCAL = {"lost": NOTHING_ASKED}
+_BEFORE_K12, _BEFORE_K28 = ({"lost": SAME_TRANSACTION.format(point)} for point in ("K12", "K28"))
+_BEFORE_K8 = {"lost": "an answer of COMMIT that is lost is 'error' at K8"}
+_UNTOLD = "'error' here is just that: committed, and the answer lost"
+_RECEIVED = "a receive whose reply is lost is a message that nobody deletes: kill9 here is the same to the queue"
+_PASSED = "the reply is here already; the fault 'lost' of {} is the one where it is not"
+_NO_COMMIT = (
+    "no answer to COMMIT is waited for to act on it: the next look finds the window judged, or judges it; 'error' shows"
+    " the second, and every later look the first"
+)
 
 ROWS = (
     Row("K3", INGEST, "a piece of the source is read", "landing", _LOCAL),
-    Row("K4", INGEST, "all rows are staged by COPY", "landing", _LOCAL),
-    Row("K5", INGEST, "rows have their numbers and stand in the table", "landing", _LOCAL),
-    Row("K6", INGEST, "the ledger has the batch", "landing", _LOCAL),
-    Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _LOCAL),
-    Row("K8", INGEST, "the batch is committed", "landing", _LOCAL),
+    Row("K4", INGEST, "all rows are staged by COPY", "landing", _BEFORE_K8),
+    Row("K5", INGEST, "rows have their numbers and stand in the table", "landing", _BEFORE_K8),
+    Row("K6", INGEST, "the ledger has the batch", "landing", _BEFORE_K8),
+    Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _BEFORE_K8),
+    Row("K8", INGEST, "the batch is committed, and nobody knows yet", "landing", {"lost": _UNTOLD}),
     Row("K10", SCHEDULER, "rows, requests and alarms of a model are counted", "rows", _LOCAL),
     Row("K11", SCHEDULER, "the policy has been evaluated", "rows", _LOCAL),
     Row("K12", SCHEDULER, "request, message and decision are committed together"),
@@ -60,7 +70,7 @@ ROWS = (
     Row("K14", SCHEDULER, "the relay sends messages"),
     Row("K15", SCHEDULER, "the relay notes that they are sent"),
     Row("K16", SCHEDULER, "EC2 is asked for the launch that stands in the ledger", "fleet"),
-    Row("K17", TRAINER, "a message is received", "rows", _LOCAL),
+    Row("K17", TRAINER, "a message is received", "rows", {"lost": _RECEIVED}),
     Row("K18", TRAINER, "the message is read", "rows", _LOCAL),
     Row("K19", TRAINER, "the request is claimed"),
     Row("K20", TRAINER, "the snapshot is read"),
@@ -68,10 +78,10 @@ ROWS = (
     Row("K22", TRAINER, "the child's report on the hold-out is read", "rows", _LOCAL),
     Row("K23", TRAINER, "the artifact is loaded and predicts as it did", "rows", _LOCAL),
     Row("K24", TRAINER, "the artifact is stored, unless it is there"),
-    Row("K25", TRAINER, "the artifact stands in the bucket", "rows", _LOCAL),
-    Row("K26", TRAINER, "version, trials and the request's end are written, not yet committed", "rows", _LOCAL),
-    Row("K27", TRAINER, "the alias is moved, not yet committed", "rows", _LOCAL),
-    Row("K28", TRAINER, "the version is committed; the answer to COMMIT may be lost", "rows", _LOCAL),
+    Row("K25", TRAINER, "the artifact stands in the bucket", "rows", {"lost": _PASSED.format("K24")}),
+    Row("K26", TRAINER, "version, trials and the request's end are written, not yet committed", "rows", _BEFORE_K28),
+    Row("K27", TRAINER, "the alias is moved, not yet committed", "rows", _BEFORE_K28),
+    Row("K28", TRAINER, "COMMIT of version, request and alias"),
     Row("K29", TRAINER, "the message is deleted"),
     Row("K30", TRAINER, "a trainer is about to look for the next message, or to leave", "rows", _LOCAL),
     Row("K31", TRAINER, "a trainer without work ends its instance", "fleet"),
@@ -79,8 +89,8 @@ ROWS = (
     Row("K42", SCHEDULER, "a window's predictions are joined with their labels", "drift", _LOCAL),
     Row("K43", SCHEDULER, "a window is full and cut", "drift", _LOCAL),
     Row("K44", SCHEDULER, "a window's drift is computed", "drift", _LOCAL),
-    Row("K45", SCHEDULER, "the alarm is written, not yet committed", "drift", _LOCAL),
-    Row("K46", SCHEDULER, "the alarm's request is written, not yet committed", "drift", _LOCAL),
+    Row("K45", SCHEDULER, "the alarm is written, not yet committed", "drift", {"lost": _NO_COMMIT}),
+    Row("K46", SCHEDULER, "the alarm's request is written, not yet committed", "drift", _BEFORE_K12),
 )
 
 

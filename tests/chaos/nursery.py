@@ -117,6 +117,7 @@ class Nursery:
 
 def serve(connection: socket.socket) -> None:
     """Fork what is asked for, and tell of every end, until the connection closes; then kill what is left."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks: we end when its side closes
     for module in MODULES:
         importlib.import_module(module)
     _share_models()
@@ -185,6 +186,7 @@ def _become(order: dict) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for descriptor in (1, 2):

@@ -18,19 +18,19 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
-from ground import SCHEDULER, TRAINER, Ground, wait_for
+from ground import SCHEDULER, TRAINER, Ground, end_on_signals, wait_for
 from history import Effect, Entry, History, check
 
 from trainyard.auth import make_key
 from trainyard.errors import TransientError
 from trainyard.testing.nasty_sqs import Nastiness, NastySqs
-from trainyard.testing.processes import answers, free_port
+from trainyard.testing.processes import answers, end, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +136,9 @@ class _Storm:
         """Ask for everything, at most one open request for each model; return when all is done or time is over."""
         deadline = time.monotonic() + _PATIENCE_SECONDS + _SECONDS_PER_REQUEST * self._plan.requests
         left, free, waiting = self._plan.requests, list(self._models), {}
-        with ThreadPoolExecutor(4) as clients:
+        with ExitStack() as stack:
+            clients = stack.enter_context(ThreadPoolExecutor(4))
+            stack.callback(self._over.set)  # a client that still asks gives up: its pool waits for it
             while (left or waiting) and time.monotonic() < deadline:
                 batch, free = free[:left], free[left:]
                 left -= len(batch)
@@ -165,7 +167,7 @@ class _Storm:
                     raise AssertionError(said)
             except requests.RequestException as e:
                 said = repr(e)
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._over.is_set():
                 raise TimeoutError(f"asking for {model} was never answered: {said}")
             time.sleep(0.2)
 
@@ -193,8 +195,7 @@ class _Storm:
             wait_for(lambda: answers(f"{url}/healthz"), "the scheduler's web service", seconds=60)
             yield url
         finally:
-            web.terminate()
-            web.wait(30)
+            end(web)
 
     # --- the faults ---
 
@@ -279,6 +280,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="kept; else a temporary one is used and removed")
     asked = parser.parse_args()
     os.environ["TRAINYARD_ENV"] = "test"  # what the tools demand of whoever starts them
+    end_on_signals()
     print(f"SEED={asked.seed}", flush=True)
     plan = Plan.draw(asked.seed, asked.requests, asked.kills, asked.workers)
     with tempfile.TemporaryDirectory() as temporary:

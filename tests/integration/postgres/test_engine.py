@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from trainyard.adapters.postgres.engine import make_engine, transaction
+from trainyard.crashpoints import step
 from trainyard.errors import TransientError
+from trainyard.testing.crashpoints import armed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,22 @@ def test_session_that_the_server_ended(engine: sa.Engine) -> None:
 
     with pytest.raises(TransientError):
         work()
+
+
+@pytest.mark.parametrize(("fault", "stored"), [("error", 0), ("lost", 1)])
+def test_step_around_commit(engine: sa.Engine, fault: str, stored: int) -> None:
+    """What fails at the step of COMMIT fails before it, or after it: then the rows are there and nobody was told."""
+    with transaction(engine) as connection:
+        connection.execute(sa.text("CREATE TABLE public.probe (n int)"))
+
+    def work() -> None:
+        with transaction(engine, committing=lambda: step("K28")) as connection:
+            connection.execute(sa.text("INSERT INTO public.probe VALUES (1)"))
+
+    with armed("K28", fault), pytest.raises(TransientError):
+        work()
+    with transaction(engine) as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM public.probe")).scalar_one() == stored
 
 
 @pytest.mark.parametrize(

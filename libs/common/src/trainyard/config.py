@@ -247,6 +247,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Length of a trainer's lease on a request, in seconds: how soon another one takes over after a crash.",
     ),
     Setting(
+        "message_seconds",
+        "TRAINYARD_MESSAGE_SECONDS",
+        _at_least(1),
+        "60",
+        "How long ingest and scheduler may work on messages, in seconds: how soon they come again after a crash.",
+    ),
+    Setting(
         "beat_seconds",
         "TRAINYARD_BEAT_SECONDS",
         _optional_seconds,
@@ -514,6 +521,7 @@ class Config:
     policy_tick_seconds: float
     resend_seconds: float | None
     lease_seconds: int
+    message_seconds: int
     beat_seconds: float | None
     spot_poll_seconds: float
     training_memory_mb: int

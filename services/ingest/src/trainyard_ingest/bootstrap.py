@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _KEYS_EVERY_SECONDS = 2.0
 #: A landing file may be large. When its taker dies, the sweep finds it long before its message comes back.
 _OBJECT_SECONDS = 900
-_PREDICTIONS_SECONDS = 60
 
 
 def build_app(config: Config) -> Flask:
@@ -85,7 +84,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     predictions = consumer(
         SqsQueue(clients.sqs, config.queue_predictions, on_missing=ensure),
         predictions_handler(log, TakeFeedback(log)),
-        visibility_seconds=_PREDICTIONS_SECONDS,
+        visibility_seconds=config.message_seconds,
     )
     return [
         Loop("landing", objects.step, stop=stop, recovered=sweeping.soon),

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 #: Short enough that a stop is prompt.
 _WAIT_SECONDS = 3
-_SPARE_SECONDS = 15
+#: So much of the time before a message becomes visible to others, and no more, is left for the last try.
+_SPARE_SHARE, _MOST_SPARE_SECONDS = 0.25, 15.0
 _STOP_SECONDS = 0.5
 #: Soon, because nothing changes for a message that can never be handled, yet not before those behind it had their turn.
 _INVALID_AGAIN_SECONDS = 2
@@ -68,7 +69,8 @@ class Consumer:
         """
         if not self._ready():
             raise TransientError("the database does not answer just now")
-        until = self._clock.monotonic() + self._visibility_seconds - _SPARE_SECONDS
+        spare = min(_MOST_SPARE_SECONDS, _SPARE_SHARE * self._visibility_seconds)
+        until = self._clock.monotonic() + self._visibility_seconds - spare
         received = self._queue.receive(
             limit=10, wait_seconds=_WAIT_SECONDS, visibility_seconds=self._visibility_seconds
         )

@@ -165,7 +165,13 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
         loop(
             "arrived",
-            partial(policies.consume_arrived, store, queues["arrived"], wait_seconds=_LONG_POLL_SECONDS),
+            partial(
+                policies.consume_arrived,
+                store,
+                queues["arrived"],
+                wait_seconds=_LONG_POLL_SECONDS,
+                visibility_seconds=config.message_seconds,
+            ),
         ),
         loop("policies", partial(policies.evaluate_models, store), period=config.policy_tick_seconds),
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),

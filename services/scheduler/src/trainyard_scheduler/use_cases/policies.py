@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records, Store
 
-_VISIBILITY_SECONDS = 30
 _BATCH = 10
 #: A storm of messages is read so far before the policies are evaluated, once for all of them.
 _MOST_MESSAGES = 1_000
@@ -31,12 +30,14 @@ _UNREADABLE_AGAIN_SECONDS = 2
 _log = logs.get(__name__)
 
 
-def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
+def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int, visibility_seconds: int = 60) -> int:
     """Wait for 'data arrived', evaluate the models of those datasets, settle the messages; return how many came.
+
+    Others see the messages again after ``visibility_seconds``, whatever became of us.
 
     A message that cannot be read is given back: the queue moves it to its dead letters after five receives.
     """
-    received = _receive(queue, wait_seconds)
+    received = _receive(queue, wait_seconds, visibility_seconds)
     datasets: dict[str, None] = {}
     readable = []
     for message in received:
@@ -54,12 +55,12 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int) -> int:
     return len(received)
 
 
-def _receive(queue: Queue, wait_seconds: int) -> list[Received]:
+def _receive(queue: Queue, wait_seconds: int, visibility_seconds: int) -> list[Received]:
     """Wait for messages; when many come, take what else is there."""
-    found = queue.receive(limit=_BATCH, wait_seconds=wait_seconds, visibility_seconds=_VISIBILITY_SECONDS)
+    found = queue.receive(limit=_BATCH, wait_seconds=wait_seconds, visibility_seconds=visibility_seconds)
     more = len(found) == _BATCH
     while more and len(found) < _MOST_MESSAGES:
-        batch = queue.receive(limit=_BATCH, wait_seconds=0, visibility_seconds=_VISIBILITY_SECONDS)
+        batch = queue.receive(limit=_BATCH, wait_seconds=0, visibility_seconds=visibility_seconds)
         found += batch
         more = len(batch) == _BATCH
     return found

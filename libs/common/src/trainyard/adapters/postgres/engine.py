@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -13,7 +13,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 #: SQLSTATEs after which the same transaction may succeed: serialization, deadlock, lock timeout, too many connections,
 #: shutdown and crash of the server, and every connection failure (class 08).
@@ -55,16 +56,22 @@ def _may_pass(state: str | None, connection_failed: bool) -> bool:
 
 
 @contextmanager
-def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+def transaction(
+    engine: sa.Engine, *, committing: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[sa.Connection]:
     """Yield a connection inside one transaction: COMMIT at the end, ROLLBACK on any exception.
+
+    ``committing`` makes what COMMIT, and nothing else, is done in: a step at which a test can make it fail.
 
     Raises:
         TransientError: the database is away, restarting or busy. When COMMIT itself failed its outcome is unknown:
             callers settle it by looking up the record they wrote, never by guessing.
     """
     try:
-        with engine.begin() as connection:
+        with engine.connect() as connection, connection.begin() as work:
             yield connection
+            with committing():
+                work.commit()
     except (DBAPIError, PoolTimeoutError, psycopg2.Error) as e:
         if is_transient(e):
             raise TransientError("the database does not answer just now") from e

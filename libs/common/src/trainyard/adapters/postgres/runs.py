@@ -14,7 +14,7 @@ from trainyard.adapters.postgres.scheduling import PostgresJournal
 from trainyard.adapters.postgres.sql import UNHURRIED, as_json, run
 from trainyard.contracts.registry import CHAMPION
 from trainyard.contracts.runs import Claim, Lease, LeaseLostError, Published, Runs, promotion
-from trainyard.crashpoints import crashpoint
+from trainyard.crashpoints import crashpoint, step
 from trainyard.messages import TrainingRequest
 from trainyard.promotion import move_alias
 
@@ -176,7 +176,7 @@ class PostgresRuns(Runs):
 
     def publish(self, lease: Lease, version: NewVersion, *, compared_with: Champion | None) -> Published:
         """Version, request, run, trials and promotion, all or nothing."""
-        with transaction(self._engine) as connection:
+        with transaction(self._engine, committing=lambda: step("K28")) as connection:
             model = self._lock_model(connection, lease)
             self._leave(connection, lease, "done", None, None)
             current = champion(connection, model.id)
@@ -202,7 +202,6 @@ class PostgresRuns(Runs):
                     expected_seq=0 if current is None else current.seq,
                 )
             crashpoint("K27")
-        crashpoint("K28")
         return Published(number, lease.run_id, promoted, words)
 
     def _lock_model(self, connection: sa.Connection, lease: Lease) -> Any:
