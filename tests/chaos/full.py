@@ -168,7 +168,8 @@ def main() -> int:
         if file.exists():
             results[name] = json.loads(file.read_text(encoding="utf-8"))
             seconds = round(sum(leg["leg_seconds"] for leg in results.values()))
-            header = {"command": "make chaos FULL=1", "seed": asked.seed, "commit": sources, "machine": machine()}
+            command = " ".join(["python tests/chaos/full.py", *sys.argv[1:]])
+            header = {"command": command, "seed": asked.seed, "commit": sources, "machine": machine()}
             write(results, {**header, "duration_seconds": seconds})
     return 0 if all(result["clean"] for result in results.values()) else 1
 
