@@ -352,7 +352,7 @@ def test_what_firing_says(said: Callable[..., Any], journal: Callable[..., Any])
 
 
 def test_an_unreadable_arrival_is_told(said: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
-    """Its line has the error and the message's id; it is hidden for five seconds, and only its queue's reader waits."""
+    """Its line has the error and the message's id; it is hidden for two seconds, and only its queue's reader waits."""
     scene = Scene(min_new_rows=10)
     scene.queue.send([TrainingRequest("a").outgoing(), DataArrived("No Name", "b", 1).outgoing()])
     idents = [message.message_id for message in scene.queue._stored]
@@ -364,7 +364,7 @@ def test_an_unreadable_arrival_is_told(said: Callable[..., Any], caplog: pytest.
         str(MessageError(f"a {kind} that names no dataset", body)).split(":")[0]
         for kind, body in zip(("TrainingRequest", "DataArrived"), bodies, strict=True)
     ]
-    scene.clock.advance(4.9)
+    scene.clock.advance(1.9)
     assert scene.queue.depth().visible == 0
     scene.clock.advance(0.1)
     assert scene.queue.depth().visible == 2
@@ -388,7 +388,7 @@ def test_arrivals_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.clear()
         scene.queue.send([DataArrived(f"d{n % 2}", str(n), 1).outgoing() for n in range(count)])
         came = policies.consume_arrived(scene.store, scene.queue, wait_seconds=3)
-        assert (came, asked) == (min(count, bound) or 15, [(10, 3, 30), *[(10, 0, 30)] * (calls - 1)])
+        assert (came, asked) == (min(count, bound) or 15, [(10, 3, 60), *[(10, 0, 60)] * (calls - 1)])
     assert seen == ["d0", "d1"] * 4 + ["d0", "d1"]
     assert scene.queue.depth().total == 0
 

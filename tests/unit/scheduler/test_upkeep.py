@@ -260,7 +260,7 @@ def test_what_forgetting_says(house: House, said: Callable[..., Any]) -> None:
     """A line for each kind of which something went."""
     house.events(3)
     house.clock.advance(DAY)
-    forget(house.store, [Keep("messages", 0.5), Keep("events", 0.5)], workers_days=1.0)
+    forget(house.store, [Keep("messages", 0.5), Keep("events", 0.5)])
     assert said() == [("INFO", "records.forgotten", {"kind": "events", "rows": 3})]
 
 
