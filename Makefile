@@ -44,8 +44,12 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 
 .PHONY: emulators
 emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
-	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison $(wildcard tests/cases) \
+	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison tests/cases \
 	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack --hypothesis-profile full
+
+.PHONY: cases
+cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can read, in front of the real services
+	$(BIN)/python -m pytest tests/cases tests/poison --numprocesses 2 --dist loadgroup
 
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
@@ -56,7 +60,7 @@ chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a 
 	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
 
 .PHONY: verify
-verify: lint types test emulators chaos ## What CI runs
+verify: lint types test cases emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older

@@ -14,13 +14,15 @@ pytest_plugins = ["trainyard.testing.pytest_plugin"]
 settings.register_profile("full", max_examples=1_000)
 
 _UNIT = Path(__file__).parent / "unit"
-_CHAOS = Path(__file__).parent / "chaos"
+#: What takes minutes has targets of its own, so that `make test` stays short.
+_APART = {Path(__file__).parent / name for name in ("cases", "chaos", "poison")}
 _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave chaos to ``make chaos``: it is collected only where its folder is named."""
-    return True if collection_path == _CHAOS and not any("chaos" in word for word in config.args) else None
+    """Leave these to ``make cases`` and ``make chaos``: they are collected only where their folder is named."""
+    named = any(collection_path.name in word for word in config.args)
+    return True if collection_path in _APART and not named else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
