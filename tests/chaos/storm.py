@@ -201,9 +201,10 @@ class _Storm:
 
     def _kill(self, keepers: list[Keeper]) -> None:
         for kill in self._plan.kills:
-            while self._done < kill.after_done:
-                if self._over.wait(_LOOK_SECONDS):
-                    return
+            while self._done < kill.after_done and not self._over.wait(_LOOK_SECONDS):
+                pass
+            if self._done < kill.after_done:
+                return  # the storm was broken off
             self._over.wait(kill.delay)
             keepers[kill.victim].kill()
             self._kills += 1
