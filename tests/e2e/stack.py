@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,20 +15,10 @@ from unittest import mock
 import localstack_client.session
 import requests
 
+from trainyard.testing.processes import free_ports
+
 PORTS = ("ROUTER", "INGEST", "SCHEDULER", "PREDICTOR", "CONSOLE", "AWS", "POSTGRES", "IMDS")
 READY_SECONDS = 90
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def wait_until(condition, *, seconds, what, every=0.1):

@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from stack import PORTS, free_ports, wait_until
+from stack import PORTS, wait_until
+
+from trainyard.testing.processes import free_ports
 
 SHORT = """
 import os, sys

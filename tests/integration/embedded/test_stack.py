@@ -22,7 +22,7 @@ from trainyard.adapters.aws.clients import AwsClients
 from trainyard.clock import SystemClock
 from trainyard.config import load, redact_url
 from trainyard.processes import ProcessId, alive, bound, identify
-from trainyard.testing.processes import end, free_port, wait_until
+from trainyard.testing.processes import end, free_port, free_ports, wait_until
 from trainyard_embedded import identity, probes
 from trainyard_embedded.errors import EXIT_IN_USE, EXIT_NOT_RUNNING, EXIT_PORT_BUSY
 from trainyard_embedded.postgres import DATABASE, USER, Cluster, find_binaries
@@ -63,7 +63,8 @@ class Stack:
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "data"
-        self.environment = {f"TRAINYARD_{name}_PORT": str(free_port()) for name in VARIABLES}
+        ports = zip(VARIABLES, free_ports(len(VARIABLES)), strict=True)
+        self.environment = {f"TRAINYARD_{name}_PORT": str(port) for name, port in ports}
         self.environment |= {"TRAINYARD_DATA_DIR": str(self.root), "PATH": "/usr/bin:/bin"}
         self.process: subprocess.Popen[bytes] | None = None
 
