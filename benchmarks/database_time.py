@@ -38,8 +38,8 @@ REQUESTS = 40
 #: A search of the default budget of 60 s beats each 20 s.
 BEATS = 4
 TRIALS = 20
-#: Evaluations by ticks meanwhile, each 5 s.
-TICKS = 12
+#: Evaluations by ticks meanwhile, each 15 s.
+TICKS = 4
 LIMIT_MS = 50.0
 ROWS = 1000
 
@@ -162,7 +162,7 @@ def _serve(
     trials = [Trial(number, "linear", {"strength": 1.0}, {"loss": 0.5}, 1.0, number == 0) for number in range(TRIALS)]
     with watch.during(f"{TRIALS} trials, kept one by one"):
         for trial in trials:
-            runs.keep_trial(claim.job.lease, trial)
+            runs.keep_trials(claim.job.lease, [trial])
     version = NewVersion(
         artifact_key=f"models/m/{pointer.request_id}.msgpack",
         sha256=pointer.request_id,

@@ -6,9 +6,13 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.clock import SystemClock
 from trainyard.messages import TrainingRequest, decode
+from trainyard.testing.processes import wait_until
 from trainyard_scheduler.bootstrap import build_program
+from trainyard_scheduler.domain.resending import QUEUE_AGE_SLACK_SECONDS
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
@@ -39,6 +43,16 @@ def running(settings: Config) -> Iterator[None]:
         thread.join(20)
         assert not thread.is_alive()
         assert faults == []
+
+
+def outlive_first_second(clients: AwsClients, settings: Config) -> None:
+    """Make the queues, and wait until what is sent to the training queue is sent once.
+
+    A queue tells its age in whole seconds: a request of its first one may be sent twice, rather than never.
+    """
+    AwsSetup(clients, settings).ensure()
+    over = SqsQueue(clients.sqs, settings.queue_training).made_at() + QUEUE_AGE_SLACK_SECONDS
+    wait_until(lambda: SystemClock().now().timestamp() > over, "the first second of the queue")
 
 
 def make_model(store: PostgresStore, min_new_rows: int | None, name: str = "late") -> None:

@@ -11,6 +11,7 @@ from tests.integration.scheduler.loops import (
     ask_for,
     decisions_of,
     make_model,
+    outlive_first_second,
     requests_of,
     running,
     take_ids,
@@ -50,6 +51,7 @@ def test_crossing_the_threshold(
 ) -> None:
     """The batch that crosses the threshold, and none before, puts one request on the training queue and launches."""
     make_model(store, 10)
+    outlive_first_second(aws_clients, settings)
     with running(settings):
         warehouse.add(9)
         wait_until(lambda: decisions_of(store) == ["not fired: 9 of 10 new rows"], "the first decision")

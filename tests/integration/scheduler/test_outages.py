@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.exc import OperationalError
-from tests.integration.scheduler.loops import ask_for, decisions_of, make_model, running, take_ids
+from tests.integration.scheduler.loops import (
+    ask_for,
+    decisions_of,
+    make_model,
+    outlive_first_second,
+    running,
+    take_ids,
+)
 from tests.integration.scheduler.warehouse import Warehouse
 
 from trainyard.adapters.aws.clients import AwsClients
@@ -111,6 +118,7 @@ def test_lease_that_ran_out(
     """A request whose trainer was killed is on the queue again soon after its lease ran out, and only then."""
     make_model(store, None)
     warehouse.add(20, announce=False)
+    outlive_first_second(aws_clients, settings)
     with running(settings):
         request = ask_for(store)
         assert take_ids(aws_clients, settings.queue_training) == [request.id]

@@ -228,7 +228,7 @@ SETTINGS: tuple[Setting, ...] = (
         "policy_tick_seconds",
         "TRAINYARD_POLICY_TICK_SECONDS",
         _seconds,
-        "5",
+        "15",
         "How often every policy is evaluated even if no message came, in seconds.",
     ),
     Setting(

@@ -23,6 +23,8 @@ log = logs.get(__name__)
 #: Beats without success after which the work must stop: whoever claims the request next must not find us at it.
 _MISSED_BEATS = 2
 _JOIN_SECONDS = 5.0
+#: Quick trials end many at a time: those of so long are stored in one statement.
+_GATHER_SECONDS = 0.25
 
 
 class LeaseKeeper:
@@ -60,7 +62,7 @@ class LeaseKeeper:
         self._trials: collections.deque[Trial] = collections.deque()
         self._storing = threading.Lock()
         self._woken = threading.Event()
-        self._ended = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="lease", daemon=True)
         self.cancelled = False
 
@@ -73,7 +75,7 @@ class LeaseKeeper:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop beating; a beat that hangs meanwhile can do no harm, its fence is refused."""
-        self._ended = True
+        self._ended.set()
         self._woken.set()
         self._thread.join(_JOIN_SECONDS)
 
@@ -96,7 +98,7 @@ class LeaseKeeper:
         self._progress = progress
 
     def keep(self, trial: Trial) -> None:
-        """Have a finished trial stored at once, or as soon as the database answers."""
+        """Have a finished trial stored soon, with those that finish meanwhile, or as soon as the database answers."""
         self._trials.append(trial)
         self._woken.set()
 
@@ -105,8 +107,10 @@ class LeaseKeeper:
         with self._storing:
             try:
                 while self._trials:
-                    self._runs.keep_trial(self._lease, self._trials[0])
-                    self._trials.popleft()
+                    waiting = list(self._trials)
+                    self._runs.keep_trials(self._lease, waiting)
+                    for _ in waiting:
+                        self._trials.popleft()
             except LeaseLostError:
                 self._refused = True
             except TransientError as e:
@@ -141,7 +145,7 @@ class LeaseKeeper:
         while not self._refused:
             woken = self._woken.wait(max(0.0, self._every - (self._clock.monotonic() - last)))
             self._woken.clear()
-            if self._ended:
+            if self._ended.wait(_GATHER_SECONDS if woken else 0):
                 return
             self.store_trials()
             if not woken or self._clock.monotonic() - last >= self._every:

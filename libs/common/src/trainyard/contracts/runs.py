@@ -181,8 +181,8 @@ class Runs(Protocol):
         """
         ...
 
-    def keep_trial(self, lease: Lease, trial: Trial) -> None:
-        """Store a finished trial of the run; storing it again changes nothing.
+    def keep_trials(self, lease: Lease, trials: Sequence[Trial]) -> None:
+        """Store finished trials of the run, at least one; storing one again changes nothing.
 
         Raises:
             LeaseLostError: it is not ours any more.

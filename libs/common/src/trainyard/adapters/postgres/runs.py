@@ -91,10 +91,10 @@ class PostgresRuns(Runs):
                 raise _lost(lease)
             return bool(cancel)
 
-    def keep_trial(self, lease: Lease, trial: Trial) -> None:
-        """Write the trial if the fence still is ours. One that a crash of the server forgets is computed again."""
+    def keep_trials(self, lease: Lease, trials: Sequence[Trial]) -> None:
+        """Write the trials if the fence still is ours. One that a crash of the server forgets is computed again."""
         with transaction(self._engine) as connection:
-            if not self._write_trials(connection, lease, [trial], state="running", also=f", {UNHURRIED}"):
+            if not self._write_trials(connection, lease, trials, state="running", also=f", {UNHURRIED}"):
                 raise _lost(lease)
 
     def release(self, lease: Lease, *, reason: str) -> None:

@@ -244,12 +244,12 @@ class RunsContract:
         job = claimed(desk, request_id)
         assert list(job.trials) == []
         for _ in range(2):
-            desk.runs.keep_trial(job.lease, trial(1))
-        desk.runs.keep_trial(job.lease, trial(2, 0.125))
+            desk.runs.keep_trials(job.lease, [trial(1)])
+        desk.runs.keep_trials(job.lease, [trial(1), trial(2, 0.125)])
         desk.runs.release(job.lease, reason="spot notice")
         again = claimed(desk, request_id)
         assert list(again.trials) == [trial(1), trial(2, 0.125)]
-        desk.runs.keep_trial(again.lease, trial(3))
+        desk.runs.keep_trials(again.lease, [trial(3)])
         assert desk.trials(request_id) == [[trial(1), trial(2, 0.125)], [trial(3)]]
         assert list(claimed(desk, desk.request(upto_seq=7)).trials) == []
 
@@ -257,10 +257,10 @@ class RunsContract:
         """The version's run shows every trial, those of earlier runs included, and which ones were chosen."""
         request_id = desk.request()
         job = claimed(desk, request_id)
-        desk.runs.keep_trial(job.lease, trial(1))
+        desk.runs.keep_trials(job.lease, [trial(1)])
         desk.runs.release(job.lease, reason="spot notice")
         job = claimed(desk, request_id)
-        desk.runs.keep_trial(job.lease, trial(2))
+        desk.runs.keep_trials(job.lease, [trial(2)])
         study = [trial(1), replace(trial(2), chosen=True)]
         desk.runs.publish(job.lease, replace(new_version(), trials=study), compared_with=None)
         assert desk.trials(request_id) == [[trial(1)], study]
@@ -269,7 +269,7 @@ class RunsContract:
         """When a version was published meanwhile the rows may be split elsewhere, and figures cannot be compared."""
         waiting = desk.request(upto_seq=90)
         job = claimed(desk, waiting)
-        desk.runs.keep_trial(job.lease, trial(1))
+        desk.runs.keep_trials(job.lease, [trial(1)])
         desk.runs.release(job.lease, reason="spot notice")
         other = claimed(desk, desk.request(upto_seq=70, priority=1))
         desk.runs.publish(other.lease, new_version(), compared_with=None)
@@ -304,7 +304,7 @@ class RunsContract:
         assert desk.run_states(request_id) == ["lost", "running"]
         for write in (
             lambda: desk.runs.beat(zombie.lease, lease_seconds=_LEASE),
-            lambda: desk.runs.keep_trial(zombie.lease, trial(1)),
+            lambda: desk.runs.keep_trials(zombie.lease, [trial(1)]),
             lambda: desk.runs.release(zombie.lease, reason="?"),
             lambda: desk.runs.retry(zombie.lease, error_class="crash", error="?"),
             lambda: desk.runs.fail(zombie.lease, error_class="crash", error="?"),

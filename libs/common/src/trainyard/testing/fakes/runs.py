@@ -21,7 +21,7 @@ from trainyard.contracts.runs import (
 from trainyard.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trainyard.clock import Clock
     from trainyard.contracts.runs import NewVersion, Trial
@@ -192,11 +192,12 @@ class MemoryRuns(Runs):
                 run.progress = dict(progress)
             return request.cancel_requested
 
-    def keep_trial(self, lease: Lease, trial: Trial) -> None:
-        """Add the trial to the run."""
+    def keep_trials(self, lease: Lease, trials: Sequence[Trial]) -> None:
+        """Add the trials to the run."""
         with self._lock:
             _, run = self._held(lease)
-            run.trials.setdefault(trial.number, trial)
+            for trial in trials:
+                run.trials.setdefault(trial.number, trial)
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted."""
