@@ -182,7 +182,7 @@ def _array(shape: tuple[int, ...], value: float) -> dict[str, Any]:
 
 def _sealed(model: dict[str, Any]) -> bytes:
     """Return the file: format, version, checksum and body."""
-    body = msgpack.packb(model, use_bin_type=True)
+    body: bytes = msgpack.packb(model, use_bin_type=True)
     head = b"\x84\xa6format\xaftrainyard.model\xa7version\x01\xa6sha256\xc4\x20"
     return head + hashlib.sha256(body).digest() + b"\xa4body\xc6" + struct.pack(">I", len(body)) + body
 
