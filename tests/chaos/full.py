@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _ROUNDS, _STORMS, _REQUESTS, _KILLS, _WORKERS = 10, 20, 500, 25, 5
-_TAKEOVERS, _AT_ONCE = 100, 10
+_TAKEOVERS, _AT_ONCE = 100, 25
 _NOTICES, _DARK_SECONDS = 50, 300.0
 _CELLS = 6
 #: Legs side by side, by kind.
@@ -230,7 +230,7 @@ def main() -> int:
         run_leg(asked.leg.stem, asked.seed, asked.leg)
         return 0
     sources = commit()
-    kept = FILE.parent / f"{sources[:12]}-{asked.seed}"
+    kept = FILE.parent / f"{sources[:12]}{'+' * sources.endswith('+')}-{asked.seed}"
     kept.mkdir(parents=True, exist_ok=True)
     print(f"SEED={asked.seed}, results in {kept}", flush=True)
     progress = Progress(asked.seed, sources, kept)

@@ -131,7 +131,10 @@ def _notice(imds: FakeImds, workers: dict[str, Keeper], names: list[str], dark_s
 
 def _yard(ground: Ground, lease: int, training_seconds: int = 3) -> Any:
     child = f"{CHILD} --seconds {training_seconds}"
-    return ground.yard(TRAINYARD_LEASE_SECONDS=str(lease), TRAINYARD_TRAINING_CHILD=child)
+    # No policy waits for a time here: a look each second at what only rows can set off would be idle work.
+    return ground.yard(
+        TRAINYARD_LEASE_SECONDS=str(lease), TRAINYARD_TRAINING_CHILD=child, TRAINYARD_POLICY_TICK_SECONDS="60"
+    )
 
 
 def _spot_worker(yard: Yard, imds: FakeImds, name: str) -> Keeper:
