@@ -35,7 +35,7 @@ _TAKEOVERS, _AT_ONCE = 100, 25
 _NOTICES, _DARK_SECONDS = 50, 300.0
 _CELLS = 6
 #: Legs side by side, by kind.
-_LANES = {"storm": 2, "matrix": 1, "takeovers": 1}
+_LANES = {"storm": 2, "matrix": 1, "takeovers": 2}
 
 
 def side_by_side(calls: Iterable[Callable[[], Any]], at_once: int) -> list[Future[Any]]:
@@ -87,10 +87,10 @@ def legs(seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
         found[f"storm-{number:02}"] = lambda number=number: storm(seed + number)
     for number in range(_ROUNDS):
         found[f"matrix-{number:02}"] = matrix_round
+    found["notices"] = lambda: notices(seed)  # the longest, beside all others of its kind
     for number in range(_TAKEOVERS // _AT_ONCE):
         for scenario in (zombie, killed, noticed):
             found[f"{scenario.__name__}-{number:02}"] = lambda scenario=scenario: takeovers(scenario)
-    found["notices"] = lambda: notices(seed)
     return found
 
 
