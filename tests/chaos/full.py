@@ -35,7 +35,7 @@ _TAKEOVERS, _AT_ONCE = 100, 25
 _NOTICES, _DARK_SECONDS = 50, 300.0
 _CELLS = 6
 #: Legs side by side, by kind.
-_LANES = {"storm": 2, "matrix": 1, "takeovers": 2}
+_LANES = {"storm": 2, "matrix": 2, "takeovers": 2}
 
 
 def side_by_side(calls: Iterable[Callable[[], Any]], at_once: int) -> list[Future[Any]]:

@@ -73,7 +73,7 @@ CHILD = "python -m trainyard.testing.training_child"
 BY = By("chaos", "chaos")
 _PAUSE_SECONDS, _RESUME_SECONDS = 0.1, 30.0
 #: How late an answer may be seen, as a share of the time that it took.
-_LATE = 0.02
+_LATE = 0.01
 _accounts = itertools.count(100_000_000_001)
 clock = SystemClock()
 #: Set when the run is interrupted: whatever waits gives up, so that everything can be taken down at once.
@@ -89,7 +89,7 @@ def end_on_signals() -> None:
 def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], *, seconds: float) -> Any:
     """Return the first truthy value of ``condition()``; an outage while it is asked is no answer.
 
-    It is asked ten times a second at first and less often the longer it takes: an answer is seen 2 % late at most, and
+    It is asked ten times a second at first and less often the longer it takes: an answer is seen 1 % late at most, and
     no more than a third of the time is spent asking.
 
     Raises:
