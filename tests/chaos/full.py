@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _ROUNDS, _STORMS, _REQUESTS, _KILLS, _WORKERS = 10, 20, 500, 25, 5
-_TAKEOVERS, _AT_ONCE = 100, 25
+_TAKEOVERS, _AT_ONCE = 100, 10
 _NOTICES, _DARK_SECONDS = 50, 300.0
 _CELLS = 6
 #: Legs side by side, by kind.
-_LANES = {"storm": 2, "matrix": 2, "takeovers": 2}
+_LANES = {"storm": 2, "matrix": 2, "takeovers": 3}
 
 
 def side_by_side(calls: Iterable[Callable[[], Any]], at_once: int) -> list[Future[Any]]:
