@@ -1,7 +1,8 @@
 """``make chaos FULL=1``: chaos in full size, in legs that are kept, so that an interrupted run goes on where it was.
 
-Each leg writes its figures to ``.state/chaos/<commit>-<seed>/<leg>.json`` when it is over; a leg that is there is not
-run again. At the end, and after every leg, ``docs/evidence/chaos.json`` and ``chaos.md`` hold what was seen so far.
+Each leg is a process of its own (``--leg``) that writes its figures to ``.state/chaos/<commit>-<seed>/<leg>.json`` when
+it is over; a leg that is there is not run again. Several run side by side. At the end, and after every leg,
+``docs/evidence/chaos.json`` and ``chaos.md`` hold what was seen so far.
 """
 
 from __future__ import annotations
@@ -12,32 +13,49 @@ import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cells import run_cell
-from ground import Ground, end_on_signals
+from ground import Ground, end_on_signals, interrupted
+from lanes import Lanes
 from matrix import CELLS
 from report import FILE, ROOT, commit, machine
 from storm import Plan, run_storm
 from takeover import PRODUCTION_LEASE, killed, mass_notices, noticed, zombie
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
 _ROUNDS, _STORMS, _REQUESTS, _KILLS, _WORKERS = 10, 20, 500, 25, 5
 _TAKEOVERS, _AT_ONCE = 100, 10
 _NOTICES, _DARK_SECONDS = 50, 300.0
 _CELLS = 6
+#: Legs side by side, by kind.
+_LANES = {"storm": 2, "matrix": 2, "takeovers": 3}
+
+
+def side_by_side(calls: Iterable[Callable[[], Any]], at_once: int) -> list[Future[Any]]:
+    """Make all calls in threads; return them when all are over. An interruption makes those that wait give up."""
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = [pool.submit(call) for call in calls]
+        try:
+            wait(futures)
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return futures
 
 
 def matrix_round() -> dict[str, Any]:
     """Run every cell once; return how many held, and what those said that did not."""
     with tempfile.TemporaryDirectory() as directory, Ground(Path(directory) / "ground") as ground:
-        with ThreadPoolExecutor(_CELLS) as pool:
-            futures = {str(cell): pool.submit(run_cell, ground, cell) for cell in CELLS}
-        failures = {name: repr(future.exception()) for name, future in futures.items() if future.exception()}
+        futures = side_by_side([partial(run_cell, ground, cell) for cell in CELLS], _CELLS)
+    failures = {str(cell): repr(f.exception()) for cell, f in zip(CELLS, futures, strict=True) if f.exception()}
     return {"cells": len(futures), "failures": failures, "clean": not failures}
 
 
@@ -50,10 +68,9 @@ def storm(seed: int) -> dict[str, Any]:
 def takeovers(scenario: Callable[..., Any]) -> dict[str, Any]:
     """Run some rounds of a scenario side by side with the leases of production."""
     with tempfile.TemporaryDirectory() as directory, Ground(Path(directory) / "ground") as ground:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            futures = [pool.submit(scenario, ground, PRODUCTION_LEASE) for _ in range(_AT_ONCE)]
-        failures = [repr(future.exception()) for future in futures if future.exception()]
-        seconds = sorted(future.result().seconds for future in futures if not future.exception())
+        futures = side_by_side([partial(scenario, ground, PRODUCTION_LEASE)] * _AT_ONCE, _AT_ONCE)
+    failures = [repr(future.exception()) for future in futures if future.exception()]
+    seconds = sorted(future.result().seconds for future in futures if not future.exception())
     return {"rounds": len(futures), "failures": failures, "seconds": seconds, "clean": not failures}
 
 
@@ -70,10 +87,10 @@ def legs(seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
         found[f"storm-{number:02}"] = lambda number=number: storm(seed + number)
     for number in range(_ROUNDS):
         found[f"matrix-{number:02}"] = matrix_round
+    found["notices"] = lambda: notices(seed)  # the longest, beside all others of its kind
     for number in range(_TAKEOVERS // _AT_ONCE):
         for scenario in (zombie, killed, noticed):
             found[f"{scenario.__name__}-{number:02}"] = lambda scenario=scenario: takeovers(scenario)
-    found["notices"] = lambda: notices(seed)
     return found
 
 
@@ -145,33 +162,87 @@ def _progress(figures: dict[str, Any]) -> list[tuple[str, int, int]]:
     ]
 
 
+def run_leg(name: str, seed: int, file: Path) -> None:
+    """Run one leg in this process and keep its figures."""
+    begun, at = time.monotonic(), round(time.time(), 1)
+    result = {**legs(seed)[name](), "begun": at, "leg_seconds": round(time.monotonic() - begun, 1)}
+    unfinished = file.with_suffix(".part")
+    unfinished.write_text(json.dumps(result), encoding="utf-8")
+    unfinished.rename(file)
+
+
+def duration(results: Iterable[dict[str, Any]]) -> int:
+    """Return the seconds during which at least one leg ran."""
+    total = until = 0.0
+    for begun, end in sorted((leg["begun"], leg["begun"] + leg["leg_seconds"]) for leg in results):
+        total += max(0.0, end - max(begun, until))
+        until = max(until, end)
+    return round(total)
+
+
+def stage(leg: str) -> str:
+    """Return the kind of legs beside which a leg may run."""
+    kind = leg.partition("-")[0]
+    return kind if kind in _LANES else "takeovers"
+
+
+class Progress:
+    """What was kept of each leg, and the evidence made of it."""
+
+    def __init__(self, seed: int, sources: str, kept: Path) -> None:
+        self._kept = kept
+        self._header = {
+            "command": " ".join(["python tests/chaos/full.py", *sys.argv[1:]]),
+            "seed": seed,
+            "commit": sources,
+            "machine": machine(),
+        }
+        self._names = list(legs(seed))
+        self.results: dict[str, dict[str, Any]] = {}
+
+    def take(self) -> None:
+        """Read what the legs have left, and write the evidence."""
+        files = {name: self._kept / f"{name}.json" for name in self._names}
+        self.results = {name: json.loads(f.read_text(encoding="utf-8")) for name, f in files.items() if f.exists()}
+        if self.results:
+            write(self.results, {**self._header, "duration_seconds": duration(self.results.values())})
+
+    def over(self, leg: str, code: int) -> None:
+        """Take the end of one leg."""
+        self.take()
+        if leg in self.results:
+            clean = "clean" if self.results[leg]["clean"] else "NOT CLEAN"
+            print(f"{leg}: {clean} in {self.results[leg]['leg_seconds']} s", flush=True)
+        else:
+            print(f"{leg}: ended with {code}, see {self._kept / leg}.log", flush=True)
+
+
 def main() -> int:
     """Run what is missing; 0 when every leg is clean."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1, help="of the first storm; the others follow")
     parser.add_argument("--only", default="", help="legs whose names begin so")
+    parser.add_argument("--leg", metavar="FILE", type=Path, help="run the leg of this name here and keep it in FILE")
     asked = parser.parse_args()
     os.environ["TRAINYARD_ENV"] = "test"  # what the tools demand of whoever starts them
     end_on_signals()
+    if asked.leg:
+        run_leg(asked.leg.stem, asked.seed, asked.leg)
+        return 0
     sources = commit()
-    kept = FILE.parent / f"{sources[:12]}-{asked.seed}"
+    kept = FILE.parent / f"{sources[:12]}{'+' * sources.endswith('+')}-{asked.seed}"
     kept.mkdir(parents=True, exist_ok=True)
     print(f"SEED={asked.seed}, results in {kept}", flush=True)
-    results: dict[str, dict[str, Any]] = {}
-    for name, run in legs(asked.seed).items():
-        file = kept / f"{name}.json"
-        if not file.exists() and name.startswith(asked.only):
-            begun = time.monotonic()
-            result = {**run(), "leg_seconds": round(time.monotonic() - begun, 1)}
-            file.write_text(json.dumps(result), encoding="utf-8")
-            print(f"{name}: {'clean' if result['clean'] else 'NOT CLEAN'} in {result['leg_seconds']} s", flush=True)
-        if file.exists():
-            results[name] = json.loads(file.read_text(encoding="utf-8"))
-            seconds = round(sum(leg["leg_seconds"] for leg in results.values()))
-            command = " ".join(["python tests/chaos/full.py", *sys.argv[1:]])
-            header = {"command": command, "seed": asked.seed, "commit": sources, "machine": machine()}
-            write(results, {**header, "duration_seconds": seconds})
-    return 0 if all(result["clean"] for result in results.values()) else 1
+    progress = Progress(asked.seed, sources, kept)
+    progress.take()
+    commands = {
+        name: (__file__, "--seed", str(asked.seed), "--leg", str(kept / f"{name}.json"))
+        for name in legs(asked.seed)
+        if name not in progress.results and name.startswith(asked.only)
+    }
+    Lanes(kept, _LANES, stage).run(commands, progress.over)
+    wanted = [name for name in legs(asked.seed) if name.startswith(asked.only) or name in progress.results]
+    return 0 if all(name in progress.results and progress.results[name]["clean"] for name in wanted) else 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
-from nursery import Nursery
+from nursery import Nursery, share_models
 
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ec2 import Ec2Fleet
@@ -72,6 +72,8 @@ SCHEDULER, TRAINER, INGEST, HOST = (
 CHILD = "python -m trainyard.testing.training_child"
 BY = By("chaos", "chaos")
 _PAUSE_SECONDS, _RESUME_SECONDS = 0.1, 30.0
+#: How late an answer may be seen, as a share of the time that it took.
+_LATE = 0.01
 _accounts = itertools.count(100_000_000_001)
 clock = SystemClock()
 #: Set when the run is interrupted: whatever waits gives up, so that everything can be taken down at once.
@@ -87,11 +89,15 @@ def end_on_signals() -> None:
 def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], *, seconds: float) -> Any:
     """Return the first truthy value of ``condition()``; an outage while it is asked is no answer.
 
+    It is asked ten times a second at first and less often the longer it takes: an answer is seen 1 % late at most, and
+    no more than a third of the time is spent asking.
+
     Raises:
         TimeoutError: there was none within ``seconds``, or the run is interrupted; says ``what``.
     """
-    deadline = clock.monotonic() + seconds
+    begun = clock.monotonic()
     while True:
+        asked = clock.monotonic()
         try:
             if value := condition():
                 return value
@@ -99,9 +105,10 @@ def wait_for(condition: Callable[[], Any], what: str | Callable[[], str], *, sec
             pass
         if interrupted.is_set():
             raise TimeoutError("the run was interrupted")
-        if clock.monotonic() > deadline:
+        now = clock.monotonic()
+        if now > begun + seconds:
             raise TimeoutError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
-        clock.sleep(_PAUSE_SECONDS)
+        clock.sleep(max(_PAUSE_SECONDS, _LATE * (now - begun), 2 * (now - asked)))
 
 
 class Keeper:
@@ -190,6 +197,7 @@ class Ground:
 
     def __enter__(self) -> Ground:
         self.directory.mkdir(parents=True, exist_ok=True)
+        share_models()
         with ExitStack() as stack:  # what was started ends with whatever comes after it and fails
             stack.callback(self.postgres.kill)
             self.postgres.start()
@@ -421,9 +429,9 @@ class Yard:
         return [f"{check.id} {check.state}: {said}" for check in bad for said in (check.problems or check.notes)]
 
     def settled(self) -> list[str]:
-        """Return everything that keeps the yard from rest: empty when nothing waits, runs or lies about.
+        """Return what keeps the yard from rest: empty when nothing waits, runs or lies about.
 
-        The doctor, whose look is a long one, is asked only when all else is at rest.
+        The queues are asked only when the database is at rest, and the doctor, whose look is a long one, after them.
         """
         problems = [
             f"request {r['id']} is {r['state']}" for r in self.requests() if r["state"] in ("queued", "running")
@@ -431,10 +439,10 @@ class Yard:
         unsent = self.one("SELECT count(*) FROM core.outbox WHERE sent_at IS NULL")
         if unsent:
             problems.append(f"{unsent} message(s) wait in the outbox")
-        problems += [f"{count} message(s) in {queue}" for queue, count in self.depths().items()]
         runs = self.rows("SELECT id::text FROM core.run WHERE state = 'running'")
         problems += [f"run {run['id']} is running" for run in runs]
         problems += [f"left behind: {path}" for path in self.directory.glob("work-*/run-*")]
+        problems = problems or [f"{count} message(s) in {queue}" for queue, count in self.depths().items()]
         return problems or self.doctor_says()
 
     def figures(self) -> str:

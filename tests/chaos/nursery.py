@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def serve(connection: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever asks: we end when its side closes
     for module in MODULES:
         importlib.import_module(module)
-    _share_models()
+    share_models()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -161,9 +162,13 @@ def _ended() -> list[tuple[int, int]]:
         found.append((pid, os.waitstatus_to_exitcode(status)))
 
 
-def _share_models() -> None:
-    """Let all processes share what botocore reads from its files: parsing EC2's costs more than all the rest."""
-    from botocore.loaders import JSONFileLoader  # noqa: PLC0415 - the client's side has no need of it
+@cache
+def share_models() -> None:
+    """Let all sessions of boto3 here, and in every fork, share what is read from its files.
+
+    Parsing EC2's costs more than all the rest of a cell, and each yard has sessions of its own.
+    """
+    from botocore.loaders import JSONFileLoader  # noqa: PLC0415 - only where it is called
 
     read, known = JSONFileLoader.load_file, {}
 

@@ -61,8 +61,8 @@ def killed(ground: Ground, lease: int) -> Takeover:
 
 def noticed(ground: Ground, lease: int) -> Takeover:
     """A spot notice in the middle: the worker hands the request back, unharmed and uncounted, and ends."""
-    # The notice is asked for every 5 s: the training must last longer.
-    with FakeImds() as imds, _yard(ground, lease, training_seconds=12) as yard:
+    # With the leases of production a training lasts longer than the 5 s between two looks for a notice.
+    with FakeImds() as imds, _yard(ground, lease) as yard:
         _begin(yard)
         first = _spot_worker(yard, imds, "i-1")
         _wait_training(yard)
@@ -129,9 +129,13 @@ def _notice(imds: FakeImds, workers: dict[str, Keeper], names: list[str], dark_s
     return slowest
 
 
-def _yard(ground: Ground, lease: int, training_seconds: int = 3) -> Any:
-    child = f"{CHILD} --seconds {training_seconds}"
-    return ground.yard(TRAINYARD_LEASE_SECONDS=str(lease), TRAINYARD_TRAINING_CHILD=child)
+def _yard(ground: Ground, lease: int) -> Any:
+    # Time enough to be struck in the middle, on a machine that carries many of these side by side as well.
+    child = f"{CHILD} --seconds {max(3, lease // 5)}"
+    # No policy waits for a time here: a look each second at what only rows can set off would be idle work.
+    return ground.yard(
+        TRAINYARD_LEASE_SECONDS=str(lease), TRAINYARD_TRAINING_CHILD=child, TRAINYARD_POLICY_TICK_SECONDS="60"
+    )
 
 
 def _spot_worker(yard: Yard, imds: FakeImds, name: str) -> Keeper:

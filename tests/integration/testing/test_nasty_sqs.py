@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -211,3 +213,15 @@ def test_same_seed_same_faults(aws_emulator: str, aws_setup: AwsSetup, aws_confi
             refusals.append(SqsQueue(clients.sqs, config.queue_arrived).send([Outgoing("T", "x")] * 30))
             clients.close()
     assert refusals[0] == refusals[1] != []
+
+
+@pytest.mark.parametrize("body", [b"", b'{"Queue'])
+def test_a_client_that_is_killed_in_a_call_is_no_fault_of_the_shim(body: bytes) -> None:
+    """Half a call gets no answer and does nothing; leaving the block raises nothing."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\nContent-Length: 40\r\n\r\n"
+    with NastySqs("http://127.0.0.1:1") as shim:
+        address = urlsplit(shim.endpoint)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+            client.sendall(head + body)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""

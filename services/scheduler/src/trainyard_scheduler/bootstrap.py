@@ -109,11 +109,16 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
     @app.after_request
     def publish(response: Response) -> Response:
         # Who made a model, a key or a move is answered when the other services can see it, if S3 answers in time.
-        if request.method != "GET" and response.status_code < 300:
+        if request.method != "GET" and response.status_code < 300 and not _asks_for_training():
             hurry()
         return response
 
     return app
+
+
+def _asks_for_training() -> bool:
+    """Tell whether the call concerns a training request, which stands in no object: its version is published later."""
+    return request.url_rule is not None and "requests" in request.url_rule.rule.split("/")
 
 
 def _keep_fresh(ring: KeyRing, stop: threading.Event) -> None:

@@ -261,7 +261,11 @@ def _server(shim: NastySqs) -> ThreadingHTTPServer:
         wbufsize = -1  # head and body in one packet
 
         def handle_request(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client was killed in the middle of its call
+                self.close_connection = True
+                return
             reply = shim.answer(self.command, self.path, dict(self.headers.items()), body)
             if reply is None:
                 self.close_connection = True
@@ -271,8 +275,8 @@ def _server(shim: NastySqs) -> ThreadingHTTPServer:
                 if name.lower() not in _HOP_HEADERS:
                     self.send_header(name, value)
             # The answer to a HEAD gives the length of a body that it does not carry.
-            length = reply.headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(reply.body))
-            self.send_header("Content-Length", length)
+            size = reply.headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(reply.body))
+            self.send_header("Content-Length", size)
             self.end_headers()
             self.wfile.write(reply.body)
 
