@@ -121,6 +121,19 @@ def test_explain_market_and_limits(api, trainyard, spot, cap, words):
     assert ("cap " in out) == (cap is not None)
 
 
+def test_explain_what_has_ended(api, trainyard):
+    """Of a request that has ended queue, message, lease and fleet say nothing."""
+    ended = {**EXPLANATION, "state": "done", "sentence": "it is done", "to_do": None, "instance_types": []}
+    api.on("GET", "/v1/requests/r/explain", ended)
+    lines = trainyard("run", "explain", "r").out.splitlines()
+    assert lines[0] == "it is done"
+    assert [line.split("  ")[0].strip() for line in lines[1:9]] == [
+        "request", "model", "state", "code", "blocked by", "priority", "instance types", "spot",
+    ]  # fmt: skip
+    assert "any" in lines[7]
+    assert lines[9].startswith("attempt")
+
+
 @pytest.mark.parametrize(
     ("state", "hint"),
     [

@@ -100,6 +100,20 @@ def test_held_requests(request_: RequestRecord, at: Position, sentence: str, blo
     assert told(request_, at, IDLE, ENOUGH) == Explanation(code, sentence, blocked_by)
 
 
+def test_a_silent_holder() -> None:
+    """A trainer that has not spoken for half a minute is said to be silent; its lease decides what follows."""
+    words = "host:7 holds it (attempt 2 of 3) but has been silent for 31 s; its lease has 12 s left, and when it runs"
+    found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
+    over = words + " out another trainer takes the request over"
+    assert found == Explanation("held_by_worker", over, "a trainer that is silent")
+    asked = replace(RUNNING, cancel_requested=True)
+    found = explain(asked, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
+    ended = words + " out another trainer ends the request as it was asked to"
+    assert found == Explanation("cancelling", ended, "a trainer that is silent")
+    found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=30.0)
+    assert found.sentence == "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)"
+
+
 def test_who_holds() -> None:
     """A request is held while its lease lasts, and no longer; a queued one never is."""
     assert held(RUNNING, HELD)

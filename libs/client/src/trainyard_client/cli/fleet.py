@@ -104,7 +104,9 @@ def _show_costs(output: Output, found: Mapping[str, Any]) -> None:
         ("day", "model", "instance_type", "runs", "time", "cost", "unpriced_runs"),
         empty=f"no run ended from {found['from']} to {found['upto']}",
     )
-    instances = [{**row, "time": _hours(row["hours"]), "cost": _cost(row["cost_usd"])} for row in found["instances"]]
+    instances = [
+        {**row, "time": in_words(row["hours"] * 3600.0), "cost": _cost(row["cost_usd"])} for row in found["instances"]
+    ]
     columns = ("day", "instance_type", "market", "instances", "time", "cost")
     output.table(instances, columns, empty="no instance ran")
     total = found["total"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard.contracts.requests import STATES
+from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
@@ -172,16 +172,18 @@ def _show_explanation(output: Output, found: Json) -> None:
     facts = {
         **found,
         "request": found["request_id"],
+        "instance_types": found["instance_types"] or "any",
         "spot": _SPOT[found.get("spot")],
         "waited": in_words(found["waited_seconds"]),
         "expected_wait": _seconds(found["expected_wait_seconds"]),
         "queue": _facts(found["queue"]),
         "message": _facts(found["message"]),
-        "lease": _facts(found["lease"]),
+        "lease": _facts(found["lease"]) or None,
         "fleet": _facts({**found["fleet"], "cap": _cap(found["fleet"].get("cap"))}),
     }
-    names = ("request", "model", "state", "code", "blocked_by", "priority", "instance_types", "spot", "waited",
-             "expected_wait", "queue", "message", "lease", "fleet")  # fmt: skip
+    names = ["request", "model", "state", "code", "blocked_by", "priority", "instance_types", "spot"]
+    if found["state"] in OPEN_STATES:  # of one that has ended they say nothing
+        names += ["waited", "expected_wait", "queue", "message", "lease", "fleet"]
     output.fields(facts, names)
     columns = ("attempt", "state", "worker", "seconds", "error_class", "error")
     output.table(found["attempts"], columns, empty="no attempts yet")

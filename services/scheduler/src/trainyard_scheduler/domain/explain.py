@@ -10,6 +10,7 @@ from trainyard.contracts.requests import OPEN_STATES
 from trainyard.contracts.runs import MAX_ATTEMPTS
 from trainyard.durations import in_words
 from trainyard.money import dollars
+from trainyard_scheduler.domain.crew import ALIVE_WITHIN_SECONDS
 from trainyard_scheduler.domain.resending import pause_seconds
 
 if TYPE_CHECKING:
@@ -66,16 +67,23 @@ def held(request: RequestRecord, at: Position) -> bool:
 
 
 def explain(
-    request: RequestRecord, at: Position, who: Crew, pool: Pool | None, *, resend_seconds: float
+    request: RequestRecord,
+    at: Position,
+    who: Crew,
+    pool: Pool | None,
+    *,
+    resend_seconds: float,
+    silent: float | None = None,
 ) -> Explanation:
     """Say why the request waits or what it does.
 
-    ``pool``: what the fleet does for requests of its kind; None only for a request that has ended.
+    ``pool``: what the fleet does for requests of its kind; None only for a request that has ended. ``silent``: seconds
+    since its holder's last word, None when nobody knows.
     """
     if request.state not in OPEN_STATES or pool is None:
         return _ended(request)
     if held(request, at):
-        return _held(request, at)
+        return _held(request, at, silent or 0.0)
     resend = _next_resend(at, resend_seconds)
     if request.state == "running":
         return replace(_lapsed(request, at, who, pool), next_resend=resend)
@@ -125,8 +133,16 @@ def _ended(request: RequestRecord) -> Explanation:
     return Explanation(request.state, sentence, blocked_by=request.error_class, to_do=to_do)
 
 
-def _held(request: RequestRecord, at: Position) -> Explanation:
+def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
     lease = f"its lease has {in_words(at.lease_left or 0.0)} left"
+    if silent > ALIVE_WITHIN_SECONDS:
+        what = "ends the request as it was asked to" if request.cancel_requested else "takes the request over"
+        return Explanation(
+            "cancelling" if request.cancel_requested else "held_by_worker",
+            f"{at.holder} holds it ({_attempt(request)}) but has been silent for {in_words(silent)}; {lease}, and when"
+            f" it runs out another trainer {what}",
+            blocked_by="a trainer that is silent",
+        )
     if request.cancel_requested:
         return Explanation(
             "cancelling",

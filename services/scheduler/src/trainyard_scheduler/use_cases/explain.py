@@ -40,7 +40,8 @@ def explained(records: Records, ident: str, *, rules: Rules, resend_seconds: flo
     who = crew(request, situation, ledger, rules)
     pool = _pool(plan, request, rules)
     cap = daily_cap(situation.usage, rules) or (None if pool is None else pool.cap)
-    answer = explain(request, at, who, pool, resend_seconds=resend_seconds)
+    silent = next((worker.silent for worker in situation.workers if worker.id == at.holder), None)
+    answer = explain(request, at, who, pool, resend_seconds=resend_seconds, silent=silent)
     waits = request.open and not held(request, at)
     return {
         "request_id": request.id,
