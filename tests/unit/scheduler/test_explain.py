@@ -236,11 +236,12 @@ def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | Non
                      "a permission, a quota or a setting of the cloud account", "mend what it says (trainyard fleet"
                      " names the next step); it is asked again in 1.5 min", 30.0, 115.0, 90.0)),
         (QUEUED, SENT, replace(FULL, ahead=2), replace(CROWDED, hold=NONE_LEFT),
-         Explanation("cap_reached", "2 of 2 allowed instances run or start; 2 more urgent requests before it",
+         Explanation("cap_reached", "all 2 trainers are busy; 2 of 2 allowed instances run or start; 2 more urgent"
+                     " requests before it",
                      "TRAINYARD_FLEET_MAX is 2", "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
                      60.0, 115.0)),
         (PICKY, SENT, Crew(unsuited=1), replace(CROWDED, cap=Cap("instances", 1.0, 1.0)),
-         Explanation("cap_reached", "1 of 1 allowed instances run or start" + MISFIT,
+         Explanation("cap_reached", "no trainer that suits it runs; 1 of 1 allowed instances run or start" + MISFIT,
                      "TRAINYARD_FLEET_MAX is 1", "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
                      None, 115.0)),
         (QUEUED, SENT, NOBODY, replace(CROWDED, cap=Cap("instances", 0.0, 0.0)),

@@ -168,8 +168,10 @@ def test_unsuited_trainers(scene: Scene) -> None:
     assert scene.says(firm)[1] == f"{none} suit it: it wants on-demand capacity"
     assert scene.says(gpu) == (
         "cap_reached",
-        "2 of 2 allowed instances run or start; 1 more urgent request before it; 1 other trainer does not suit it:"
-        " it wants g5.xlarge",
+        (
+            "no trainer that suits it runs; 2 of 2 allowed instances run or start; 1 more urgent request before it; 1 other"
+            " trainer does not suit it: it wants g5.xlarge"
+        ),
     )
     assert scene.says(any_) == ("waiting_for_worker", "1 trainer is idle: one takes it within seconds")
     assert [scene.explain(ident)["queue"]["ahead"] for ident in (firm, gpu, any_)] == [0, 1, 0]
@@ -190,9 +192,12 @@ def test_the_order_among_equals(scene: Scene) -> None:
     scene.claim(urgent, scene.alive()[0])
     assert scene.says(late) == (
         "cap_reached",
-        "2 of 2 allowed instances run or start; 2 more urgent requests before it",
+        "all 2 trainers are busy; 2 of 2 allowed instances run or start; 2 more urgent requests before it",
     )
-    assert scene.says(first) == ("cap_reached", "2 of 2 allowed instances run or start")
+    assert scene.says(first) == (
+        "cap_reached",
+        "all 2 trainers are busy; 2 of 2 allowed instances run or start",
+    )
 
 
 def test_no_capacity_and_refusals(scene: Scene) -> None:

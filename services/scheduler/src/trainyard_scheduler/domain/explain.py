@@ -214,7 +214,7 @@ def _waiting(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Exp
             "waiting_for_instance", _on_the_way(who) + others, blocked_by="the start of an instance", expected_wait=wait
         )
     if pool.state == "cap_reached" and pool.cap is not None:
-        found = _full(pool.cap) if pool.cap.name == "instances" else _capped(pool.cap)
+        found = _full(who, pool.cap) if pool.cap.name == "instances" else _capped(pool.cap)
         return replace(found, sentence=found.sentence + others, expected_wait=wait)
     if pool.state != "enough" and pool.hold is not None:
         found = _refused(pool.hold) if pool.hold.kind == REFUSED else _no_capacity(pool, pool.hold)
@@ -274,14 +274,14 @@ def _capped(cap: Cap) -> Explanation:
     )
 
 
-def _full(cap: Cap) -> Explanation:
+def _full(who: Crew, cap: Cap) -> Explanation:
     """Explain a fleet that has as many instances as it may."""
     blocked = f"TRAINYARD_FLEET_MAX is {cap.limit:g}"
     if not cap.limit:
         return Explanation("cap_reached", "no instance is allowed", blocked, "raise TRAINYARD_FLEET_MAX")
     return Explanation(
         "cap_reached",
-        f"{cap.used:,.0f} of {cap.limit:,.0f} allowed instances run or start",
+        f"{_hands(who)}; {cap.used:,.0f} of {cap.limit:,.0f} allowed instances run or start",
         blocked_by=blocked,
         to_do="wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
     )
