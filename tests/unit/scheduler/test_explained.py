@@ -169,8 +169,8 @@ def test_unsuited_trainers(scene: Scene) -> None:
     assert scene.says(gpu) == (
         "cap_reached",
         (
-            "no trainer that suits it runs; 2 of 2 allowed instances run or start; 1 more urgent request before it; 1 other"
-            " trainer does not suit it: it wants g5.xlarge"
+            "no trainer that suits it runs; 2 of 2 allowed instances run or start; 1 more urgent request before it;"
+            " 1 other trainer does not suit it: it wants g5.xlarge"
         ),
     )
     assert scene.says(any_) == ("waiting_for_worker", "1 trainer is idle: one takes it within seconds")
