@@ -197,7 +197,7 @@ def test_urgency_and_place(call: Client, warehouse: Warehouse) -> None:
     warehouse.add(7)
     wrong = call("POST", "/v1/models/late/requests", 422, json={"priority": 101, "spot": 3, "settings": {"cron": None}})
     columns = [problem["column"] for problem in wrong["error"]["details"]]
-    assert columns == ["policy.priority", "policy.spot", "settings.cron"]
+    assert columns == ["settings.cron", "priority", "spot"]
     made = call("POST", "/v1/models/late/requests", 201, json={"priority": -1, "spot": False})
     assert (made["priority"], made["instance_types"], made["spot"]) == (-1, ["g5.xlarge"], False)
     assert (made["outcome"], made["version"], made["error_class"]) == (None, None, None)

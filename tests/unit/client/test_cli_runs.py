@@ -25,7 +25,12 @@ EXPLANATION = {
     "queue": {"ahead": 2, "waiting": 3, "running": 1, "mean_seconds": None},
     "message": {"unsent": False, "sends": 2, "sent_seconds_ago": 7.0, "next_resend_seconds": 113.0},
     "lease": {"holder": None, "seconds_left": None},
-    "fleet": {"idle": 0, "busy": 1, "last_refusal": "no capacity in eu-north-1"},
+    "fleet": {
+        "idle": 0,
+        "busy": 1,
+        "last_refusal": "no capacity in eu-north-1",
+        "cap": {"name": "usd_per_day", "used": 2.5, "limit": 2.0},
+    },
     "attempts": [
         {"attempt": 1, "state": "failed", "worker": "host:7", "seconds": 3.0, "error_class": "oom", "error": "too big"}
     ],
@@ -76,7 +81,16 @@ def test_explain(api, trainyard):
     lines = out.splitlines()
     assert lines[0] == "the cloud had no capacity at 3 tries in a row"
     assert lines[1] == "next: allow more instance types"
-    for fact in ("waiting_capacity", "ahead 2", "no capacity in eu-north-1", "oom", "host:7", "40 s", "62 s"):
+    for fact in (
+        "waiting_capacity",
+        "ahead 2, waiting 3, running 1",
+        "unsent no, sends 2, sent ago 7 s, next resend 1.9 min",
+        "idle 0, busy 1, last refusal no capacity in eu-north-1, cap $2.50 of $2.00 per day",
+        "oom",
+        "host:7",
+        "40.2 s",
+        "1 min",
+    ):
         assert fact in out
     assert json.loads(trainyard("run", "explain", "r", "--json").out) == EXPLANATION
 
@@ -88,6 +102,64 @@ def test_explain_without_advice(api, trainyard):
     out = trainyard("run", "explain", "r").out
     assert "next:" not in out
     assert "no attempts yet" in out
+
+
+@pytest.mark.parametrize(
+    ("spot", "cap", "words"),
+    [
+        (None, None, "as TRAINYARD_SPOT says"),
+        (True, {"name": "hours_per_day", "used": 9.5, "limit": 8.0}, "cap 9.5 of 8 hours per day"),
+        (False, {"name": "instances", "used": 2.0, "limit": 2.0}, "cap 2 of 2 instances"),
+    ],
+)
+def test_explain_market_and_limits(api, trainyard, spot, cap, words):
+    """Whether spot capacity may serve it is told in words, and a limit with what is used of it."""
+    answer = {**EXPLANATION, "spot": spot, "fleet": {"idle": 0, "cap": cap}}
+    api.on("GET", "/v1/requests/r/explain", answer)
+    out = trainyard("run", "explain", "r").out
+    assert words in out
+    assert ("cap " in out) == (cap is not None)
+
+
+def test_explain_what_has_ended(api, trainyard):
+    """Of a request that has ended queue, message, lease and fleet say nothing."""
+    ended = {**EXPLANATION, "state": "done", "sentence": "it is done", "to_do": None, "instance_types": []}
+    api.on("GET", "/v1/requests/r/explain", ended)
+    lines = trainyard("run", "explain", "r").out.splitlines()
+    assert lines[0] == "it is done"
+    assert [line.split("  ")[0].strip() for line in lines[1:9]] == [
+        "request", "model", "state", "code", "blocked by", "priority", "instance types", "spot",
+    ]  # fmt: skip
+    assert "any" in lines[7]
+    assert lines[9].startswith("attempt")
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ("done", "nothing is left to cancel, the request is done"),
+        (
+            "failed",
+            "nothing is left to cancel, the request is failed; ask for a new one with: trainyard train buys",
+        ),
+    ],
+)
+def test_cancel_what_has_ended(api, trainyard, state, hint):
+    """The next step names the state that it is in, and what to do instead."""
+    api.on("GET", "/v1/runs/r", (404, error("unknown_run")))
+    api.on("POST", "/v1/requests/r/cancel", (409, error("conflict")))
+    api.on("GET", "/v1/requests/r", {**REQUEST, "state": state})
+    done = trainyard("run", "cancel", "r")
+    assert done.code == Exit.REFUSED
+    assert f"next: {hint}" in done.err.splitlines()[-1]
+    assert json.loads(trainyard("run", "cancel", "r", "--json").err)["error"]["hint"] == hint
+
+
+def test_cancel_fails_otherwise(api, trainyard):
+    """Another error keeps its own next step."""
+    api.on("GET", "/v1/runs/r", (404, error("unknown_run")))
+    api.on("POST", "/v1/requests/r/cancel", (404, error("unknown_request")))
+    assert "trainyard requests" in trainyard("run", "cancel", "r").err
 
 
 def test_explain_what_is_not_there(api, trainyard):

@@ -74,8 +74,9 @@ def test_fleet_says_what_runs_and_what_waits(api, trainyard):
         "EC2 said 12 s ago: spot: InsufficientInstanceCapacity: none",
         "next try in 4 s; next step: nothing",
         "6 open requests, 6 instances wanted, at most 2",
-        "today (UTC): 12.35 instance hours, 5.01 of 5 USD",
-        "limit reached: 5.01 of 5 USD per day",
+        "today (UTC): instances ran for 12.35 h and cost $5.01 of $5.00",
+        "limit reached: $5.01 of $5.00 spent today; nothing is launched",
+        "$0.0893/h",
     ):
         assert words in done.out
     assert "i-0" not in done.out
@@ -89,7 +90,7 @@ def test_fleet_of_an_idle_system(api, trainyard):
     api.on("GET", "/v1/fleet", idle)
     out = trainyard("fleet").out
     assert "no instance runs" in out
-    assert "0.00 of 48 instance hours" in out
+    assert "today (UTC): instances ran for 0 h of 48 h and cost $0.00 of $50.00" in out
     young = {**INSTANCE, "age_seconds": 65.0, "usd_per_hour": None}
     api.on("GET", "/v1/fleet", {**idle, "instances": [young, {**young, "age_seconds": 5.0}]})
     out = trainyard("fleet").out
@@ -103,12 +104,24 @@ def test_a_limit_of_instances_is_a_whole_number(api, trainyard):
     assert "limit reached: 2 of 2 instances; nothing is launched" in trainyard("fleet").out
 
 
+def test_a_limit_of_hours_has_its_unit(api, trainyard):
+    """Hours are told with their unit, and as whole ones where they are."""
+    api.on("GET", "/v1/fleet", {**FLEET, "cap": {"name": "hours_per_day", "used": 48.125, "limit": 48.0}})
+    assert "limit reached: 48.12 h of 48 h of instances today; nothing is launched" in trainyard("fleet").out
+
+
 def test_costs_by_day(api, trainyard):
     """Runs and instances by day, the sums, and what has no known price; the days are passed on."""
     api.on("GET", "/v1/costs", COSTS)
     done = trainyard("costs", "--from", "2026-01-01", "--upto", "2026-01-31")
     assert done.code == Exit.OK
-    for words in ("late", "1.5", "runs 0.0023 USD", "instances of unknown cost", "1 runs without a known price"):
+    for words in (
+        "late",
+        "1.5 min",
+        "$0.0023",
+        "runs cost $0.0023; instances cost an unknown amount, idle time included",
+        "1 runs without a known price",
+    ):
         assert words in done.out
     assert api.asked[0].query == {"from": "2026-01-01", "upto": "2026-01-31"}
     nothing = {**COSTS, "runs": [], "total": {"runs_usd": None, "unpriced_runs": 0, "instances_usd": 1.0, "hours": 2.0}}

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from trainyard.contracts.fleet import LaunchSpec
-from trainyard.contracts.launches import CAPACITY, REFUSED, Launch
+from trainyard.contracts.launches import CAPACITY, REFUSED
 from trainyard.contracts.requests import Attempt, Position, RequestRecord
-from trainyard.contracts.workers import WorkerRecord
-from trainyard_scheduler.domain.explain import OPEN_CODES, Crew, Explanation, crew, explain
-from trainyard_scheduler.domain.fleet import Cap, Hold
+from trainyard_scheduler.domain.crew import Crew
+from trainyard_scheduler.domain.explain import OPEN_CODES, Explanation, explain, held
+from trainyard_scheduler.domain.fleet import Cap, Hold, Pool
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUEUED = RequestRecord(
     id="r",
     model="late",
@@ -32,14 +31,14 @@ QUEUED = RequestRecord(
     error=None,
     outcome=None,
     version=None,
-    created_at=NOON,
+    created_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
     started_at=None,
     finished_at=None,
 )
+PICKY = replace(QUEUED, instance_types=["g5.xlarge", "g5.2xlarge"], spot=False)
 RUNNING = replace(QUEUED, state="running", attempt=2)
 SENT = Position(
     waited=40.0,
-    ahead=0,
     waiting=1,
     running=0,
     holder=None,
@@ -50,133 +49,112 @@ SENT = Position(
     mean_seconds=30.0,
     attempts=(),
 )
-HELD = replace(
-    SENT, holder="host:7", lease_left=12.0, attempts=(Attempt("u", 2, "running", "host:7", None, None, 90.0),)
+WORK = Attempt("u", 2, "running", "host:7", None, None, 90.0)
+HELD = replace(SENT, holder="host:7", lease_left=12.0, attempts=(WORK,))
+LOST = replace(HELD, lease_left=-3.0, sent_ago=100.0)
+NOBODY = Crew()
+IDLE = Crew(idle=1, instances=1)
+BUSY = Crew(busy=1, instances=1)
+FULL = Crew(busy=2, instances=2)
+ENOUGH = Pool(LaunchSpec(("c7i.large",), spot=True), 1, 0, 1, 1, 0, "enough", 30.0)
+LAUNCHING = replace(ENOUGH, available=0, new=1, state="launching")
+NONE_LEFT = Hold(CAPACITY, "InsufficientInstanceCapacity", 3, 2.0, 6.0)
+DENIED = Hold(REFUSED, "UnauthorizedOperation", 2, 5.0, 90.0)
+NO_CAPACITY = replace(ENOUGH, state="waiting_capacity", hold=NONE_LEFT)
+BARRED = replace(ENOUGH, state="refused", hold=DENIED)
+CROWDED = replace(ENOUGH, state="cap_reached", cap=Cap("instances", 2.0, 2.0))
+POOR = replace(ENOUGH, state="cap_reached", cap=Cap("usd_per_day", 50.25, 50.0))
+START = "the start of an instance"
+CAPACITY_WORDS = (
+    "the cloud had no capacity at 3 tries in a row, the last 2 s ago (InsufficientInstanceCapacity);"
+    " it is asked again in 6 s"
 )
-NOBODY = Crew(idle=0, busy=0, starting=0, instances=0, fleet_max=2)
-IDLE = replace(NOBODY, idle=1, instances=1)
-FULL = replace(NOBODY, busy=2, instances=2)
-FINE = None
-JUST_REFUSED = Hold(CAPACITY, "no capacity", 1, 0.0, 2.0)
+MISFIT = "; 1 other trainer does not suit it: it wants g5.xlarge or g5.2xlarge, on-demand capacity"
+CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
+
+
+def told(request: RequestRecord, at: Position, who: Crew, pool: Pool | None) -> Explanation:
+    """Explain, where messages are sent again after 120 s."""
+    return explain(request, at, who, pool, resend_seconds=120.0)
+
+
+# --- in somebody's hands, or in nobody's any more ---
 
 
 @pytest.mark.parametrize(
-    ("request_", "at", "who", "hold", "code", "sentence"),
+    ("request_", "at", "sentence", "blocked_by"),
     [
-        (RUNNING, HELD, NOBODY, FINE, "held_by_worker", "host:7 works on it (attempt 2, for 1.5 min)"),
-        (RUNNING, replace(HELD, attempts=()), IDLE, FINE, "held_by_worker", "host:7 works on it (attempt 2, for 0 s)"),
-        (RUNNING, replace(HELD, lease_left=0.0), IDLE, FINE, "held_by_worker", None),
-        (
-            replace(RUNNING, cancel_requested=True),
-            HELD,
-            NOBODY,
-            FINE,
-            "cancelling",
-            "host:7 was asked to stop and does so with its next heartbeat",
-        ),
-        (
-            RUNNING,
-            replace(HELD, lease_left=-0.1),
-            IDLE,
-            FINE,
-            "lease_expired",
-            "host:7 has not been heard of since its lease ran out; another trainer takes over",
-        ),
-        (
-            RUNNING,
-            replace(HELD, lease_left=None, holder=None),
-            IDLE,
-            FINE,
-            "lease_expired",
-            "its trainer has not been heard of since its lease ran out; another trainer takes over",
-        ),
-        (
-            QUEUED,
-            replace(SENT, sent_ago=None),
-            IDLE,
-            FINE,
-            "waiting_to_be_sent",
-            "its message has not gone to the training queue yet",
-        ),
-        (QUEUED, replace(SENT, unsent=True), IDLE, FINE, "waiting_to_be_sent", None),
-        (QUEUED, SENT, IDLE, FINE, "waiting_for_worker", "1 trainer idle: one takes it within seconds"),
-        (QUEUED, replace(SENT, sent_ago=25.0), replace(IDLE, idle=2), FINE, "waiting_for_worker",
-         "2 trainers idle: one takes it within seconds"),
-        (
-            QUEUED,
-            replace(SENT, sent_ago=30.0),
-            IDLE,
-            FINE,
-            "waiting_resend",
-            "its message was sent 30 s ago, a trainer is idle and nobody took it: it is sent again in 1.5 min",
-        ),
-        (
-            QUEUED,
-            replace(SENT, ahead=1),
-            replace(IDLE, starting=2, instances=3, fleet_max=5),
-            FINE,
-            "waiting_for_instance",
-            "2 instances starting; 1 more urgent request before it",
-        ),
-        (
-            QUEUED,
-            SENT,
-            NOBODY,
-            Hold(CAPACITY, "InsufficientInstanceCapacity", 3, 2.0, 6.0),
-            "waiting_capacity",
-            ("the cloud had no capacity at 3 tries in a row, the last 2 s ago (InsufficientInstanceCapacity);"
-            " it is asked again in 6 s"),
-        ),
-        (
-            QUEUED,
-            SENT,
-            replace(FULL, busy=1),
-            Hold(CAPACITY, "no capacity", 1, 9.0, 0.0),
-            "waiting_capacity",
-            "the cloud had no capacity at 1 try in a row, the last 9 s ago (no capacity); it is asked again now",
-        ),
-        (
-            QUEUED,
-            replace(SENT, ahead=2),
-            FULL,
-            FINE,
-            "cap_reached",
-            "all 2 allowed instances at work; 2 more urgent requests before it",
-        ),
-        (
-            QUEUED,
-            SENT,
-            replace(NOBODY, fleet_max=0),
-            FINE,
-            "cap_reached",
-            "no instance is allowed; 0 more urgent requests before it",
-        ),
-        (
-            QUEUED,
-            SENT,
-            NOBODY,
-            FINE,
-            "waiting_for_instance",
-            "no instance runs yet; the scheduler asks for one within seconds; 0 more urgent requests before it",
-        ),
-        (
-            QUEUED,
-            replace(SENT, ahead=1, running=1),
-            replace(FULL, busy=1, instances=1),
-            FINE,
-            "waiting_turn",
-            "1 more urgent request before it; 1 of 1 instance busy",
-        ),
+        (RUNNING, HELD, "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)", None),
+        (RUNNING, replace(HELD, attempts=(), lease_left=0.0),
+         "host:7 works on it (attempt 2 of 3, for 0 s; its lease has 0 s left)", None),
+        (RUNNING, replace(HELD, attempts=(replace(WORK, seconds=1.0), WORK)),
+         "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)", None),
+        (replace(RUNNING, cancel_requested=True), HELD,
+         "host:7 was asked to stop and does so with its next heartbeat; its lease has 12 s left",
+         "the trainer's next heartbeat"),
     ],
 )  # fmt: skip
-def test_open_requests(
-    request_: RequestRecord, at: Position, who: Crew, hold: Hold | None, code: str, sentence: str | None
-) -> None:
-    """Each situation has its code and its sentence."""
-    found = explain(request_, at, who, hold, None, resend_seconds=120.0)
-    assert found.code == code
-    assert found.code in OPEN_CODES
-    assert sentence in {None, found.sentence}
+def test_held_requests(request_: RequestRecord, at: Position, sentence: str, blocked_by: str | None) -> None:
+    """Who holds it, since when and for how long yet, whatever else is idle; and whether that ends soon."""
+    code = "cancelling" if request_.cancel_requested else "held_by_worker"
+    assert told(request_, at, IDLE, ENOUGH) == Explanation(code, sentence, blocked_by)
+
+
+def test_a_silent_holder() -> None:
+    """A trainer that has not spoken for half a minute is said to be silent; its lease decides what follows."""
+    words = "host:7 holds it (attempt 2 of 3) but has been silent for 31 s; its lease has 12 s left, and when it runs"
+    found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
+    over = words + " out another trainer takes the request over"
+    assert found == Explanation("held_by_worker", over, "a trainer that is silent")
+    asked = replace(RUNNING, cancel_requested=True)
+    found = explain(asked, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
+    ended = words + " out another trainer ends the request as it was asked to"
+    assert found == Explanation("cancelling", ended, "a trainer that is silent")
+    found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=30.0)
+    assert found.sentence == "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)"
+
+
+def test_who_holds() -> None:
+    """A request is held while its lease lasts, and no longer; a queued one never is."""
+    assert held(RUNNING, HELD)
+    assert held(RUNNING, replace(HELD, lease_left=0.0))
+    assert not held(RUNNING, LOST)
+    assert not held(RUNNING, replace(HELD, lease_left=None))
+    assert not held(QUEUED, HELD)
+
+
+LOST_WORDS = "the lease of host:7 ran out 3 s ago and was not renewed; "
+
+
+@pytest.mark.parametrize(
+    ("request_", "at", "who", "pool", "expected"),
+    [
+        (RUNNING, LOST, IDLE, ENOUGH,
+         Explanation("lease_expired", LOST_WORDS + "1 trainer is idle: one takes it over within seconds",
+                     "the trainer that held it vanished", None, 0.0, 0.0)),
+        (RUNNING, replace(LOST, holder=None, lease_left=None), IDLE, ENOUGH,
+         Explanation("lease_expired", "the lease of its trainer ran out and was not renewed; 1 trainer is idle: one"
+                     " takes it over within seconds", "the trainer that held it vanished", None, 0.0, 20.0)),
+        (RUNNING, LOST, NOBODY, LAUNCHING,
+         Explanation("lease_expired", LOST_WORDS + "it waits for another trainer: no trainer runs; the scheduler asks"
+                     " for an instance within seconds", START, None, None, 0.0)),
+        (RUNNING, LOST, NOBODY, NO_CAPACITY,
+         Explanation("lease_expired", LOST_WORDS + "it waits for another trainer: " + CAPACITY_WORDS,
+                     "capacity of the cloud", "allow more instance types: instance_types of the policy or the request",
+                     None, 0.0, 6.0)),
+        (replace(RUNNING, cancel_requested=True), LOST, IDLE, ENOUGH,
+         Explanation("lease_expired", LOST_WORDS + "the next trainer that looks for work ends the request as cancelled,"
+                     " for it was asked to", "the next look of a trainer", "to end it at once: trainyard run cancel r",
+                     None, 0.0)),
+        (replace(RUNNING, attempt=3), LOST, NOBODY, LAUNCHING,
+         Explanation("lease_expired", LOST_WORDS + "the next trainer that looks for work ends the request as failed:"
+                     " attempt 3 of 3", "the next look of a trainer", "to end it at once: trainyard run cancel r",
+                     None, 0.0)),
+    ],
+)  # fmt: skip
+def test_lost_requests(request_: RequestRecord, at: Position, who: Crew, pool: Pool, expected: Explanation) -> None:
+    """Whose trainer vanished is taken over, or ended by the next look; its message is sent again at once."""
+    assert told(request_, at, who, pool) == expected
 
 
 @pytest.mark.parametrize(
@@ -188,9 +166,10 @@ def test_open_requests(
             "it failed after 3 attempts: out of memory",
             "mend what the error says, then ask again: trainyard train late",
         ),
-        (replace(QUEUED, state="failed", attempt=1), "it failed after 1 attempt", ("mend what the error says, then ask"
-         " again: trainyard train late")),
-        (replace(QUEUED, state="cancelled", outcome="on request"), "it was cancelled: on request", None),
+        (replace(QUEUED, state="failed", attempt=1), "it failed after 1 attempt",
+         "mend what the error says, then ask again: trainyard train late"),
+        (replace(QUEUED, state="cancelled", outcome="on request"), "it was cancelled: on request",
+         "nothing; should it be trained after all, ask again: trainyard train late"),
         (
             replace(QUEUED, state="blocked_by_data", outcome="no new rows"),
             "its rows allow no version worth having: no new rows",
@@ -199,140 +178,175 @@ def test_open_requests(
     ],
 )  # fmt: skip
 def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | None) -> None:
-    """The code of a request that has ended is its state, and its words are told."""
-    found = explain(request_, SENT, NOBODY, FINE, None, resend_seconds=120.0)
-    assert (found.code, found.sentence, found.to_do) == (request_.state, sentence, to_do)
-    assert found.blocked_by == request_.error_class
+    """The code of a request that has ended is its state, and its words are told; nothing else is."""
+    expected = Explanation(request_.state, sentence, request_.error_class, to_do)
+    assert told(request_, SENT, NOBODY, None) == expected
+    assert told(request_, HELD, IDLE, NO_CAPACITY) == expected
 
 
-def test_what_to_do() -> None:
-    """Whoever can do something is told what; what only takes time has no advice."""
-    late = explain(QUEUED, replace(SENT, unsent=True), IDLE, FINE, None, resend_seconds=120.0)
-    young = explain(QUEUED, replace(SENT, unsent=True, waited=25.0), IDLE, FINE, None, resend_seconds=120.0)
-    assert (late.to_do is not None, young.to_do) == (True, None)
-    capped = explain(QUEUED, SENT, FULL, FINE, None, resend_seconds=120.0)
-    assert (capped.blocked_by, "TRAINYARD_FLEET_MAX" in str(capped.to_do)) == ("TRAINYARD_FLEET_MAX is 2", True)
-    refused = explain(QUEUED, SENT, NOBODY, Hold(CAPACITY, "no capacity", 1, 0.5, 1.5), None, resend_seconds=120.0)
-    assert (refused.next_launch, refused.blocked_by) == (1.5, "capacity of the cloud")
-    assert "instance_types" in str(refused.to_do)
+# --- waiting ---
 
 
 @pytest.mark.parametrize(
-    ("at", "who", "hold", "wait"),
+    ("request_", "at", "who", "pool", "expected"),
     [
-        (replace(SENT, ahead=5, running=2), FULL, FINE, 90.0),
-        (replace(SENT, ahead=0, running=2), FULL, FINE, 30.0),
-        (replace(SENT, ahead=0, running=1), FULL, FINE, 0.0),
-        (replace(SENT, mean_seconds=None), FULL, FINE, None),
-        (SENT, replace(NOBODY, fleet_max=0), FINE, None),
-        (SENT, NOBODY, FINE, None),
-        (SENT, IDLE, FINE, 0.0),
-        (replace(SENT, ahead=3, running=1), replace(IDLE, busy=1, instances=2), FINE, 30.0),
-        (replace(SENT, sent_ago=100.0), IDLE, FINE, 20.0),
-        (replace(SENT, ahead=1, running=1), replace(NOBODY, starting=2, instances=2), FINE, 30.0),
-        (
-            replace(SENT, running=1),
-            replace(NOBODY, busy=1, instances=1),
-            JUST_REFUSED,
-            30.0,
-        ),
-        (SENT, NOBODY, JUST_REFUSED, None),
+        (QUEUED, replace(SENT, unsent=True), BUSY, ENOUGH,
+         Explanation("waiting_to_be_sent", "its message has not gone to the training queue yet",
+                     "the scheduler's relay or the queue service", CHECK, 30.0, 0.0)),
+        (QUEUED, replace(SENT, sent_ago=None, waited=25.0), IDLE, ENOUGH,
+         Explanation("waiting_to_be_sent", "its message has not gone to the training queue yet",
+                     "the scheduler's relay or the queue service", None, 0.0, 0.0)),
+        (QUEUED, SENT, IDLE, ENOUGH,
+         Explanation("waiting_for_worker", "1 trainer is idle: one takes it within seconds", None, None, 0.0, 115.0)),
+        (QUEUED, replace(SENT, sent_ago=25.0), Crew(idle=2, ahead=3, ahead_of_idle=1), ENOUGH,
+         Explanation("waiting_for_worker", "2 trainers are idle, 1 more urgent request before it: one takes it within"
+                     " seconds", None, None, 0.0, 95.0)),
+        (QUEUED, replace(SENT, sent_ago=30.0), IDLE, ENOUGH,
+         Explanation("waiting_resend", "its message was sent 30 s ago, a trainer is idle and nobody took it: it is sent"
+                     " again in 1.5 min", "a message that is lost, or hidden by a trainer that died", None, 90.0,
+                     90.0)),
+        (QUEUED, replace(SENT, sent_ago=130.0), IDLE, ENOUGH,
+         Explanation("waiting_resend", "its message was sent 2.2 min ago, a trainer is idle and nobody took it: it is"
+                     " sent again now", "a message that is lost, or hidden by a trainer that died", None, 0.0, 0.0)),
+        (QUEUED, SENT, Crew(starting=1, instances=1), ENOUGH,
+         Explanation("waiting_for_instance", "1 instance is starting", START, None, None, 115.0)),
+        (QUEUED, SENT, Crew(starting=1, asked=1, instances=1), ENOUGH,
+         Explanation("waiting_for_instance", "1 instance is asked for", START, None, None, 115.0)),
+        (QUEUED, SENT, Crew(starting=5, asked=2, instances=5, ahead=1), ENOUGH,
+         Explanation("waiting_for_instance", "3 instances are starting and 2 instances are asked for; 1 more urgent"
+                     " request before it", START, None, None, 115.0)),
+        (PICKY, SENT, Crew(starting=2, ahead=1, unsuited=1), LAUNCHING,
+         Explanation("waiting_for_instance", "2 instances are starting; 1 more urgent request before it" + MISFIT,
+                     START, None, None, 115.0)),
+        (QUEUED, SENT, NOBODY, NO_CAPACITY,
+         Explanation("waiting_capacity", CAPACITY_WORDS, "capacity of the cloud",
+                     "allow more instance types: instance_types of the policy or the request", None, 115.0, 6.0)),
+        (PICKY, SENT, Crew(busy=1, ahead=2, unsuited=1), NO_CAPACITY,
+         Explanation("waiting_capacity", CAPACITY_WORDS + "; 2 more urgent requests before it" + MISFIT,
+                     "capacity of the cloud", "allow more instance types: instance_types of the policy or the request",
+                     90.0, 115.0, 6.0)),
+        (QUEUED, SENT, NOBODY,
+         replace(LAUNCHING, spec=LaunchSpec(("a",), spot=True, on_demand=False),
+                 hold=Hold(CAPACITY, "none", 1, 9.0, 0.0)),
+         Explanation("waiting_capacity", "the cloud had no capacity at 1 try in a row, the last 9 s ago (none); it is"
+                     " asked again now", "capacity of the cloud", "allow more instance types, or on-demand ones:"
+                     " instance_types and spot of the policy or the request", None, 115.0, 0.0)),
+        (QUEUED, SENT, BUSY, BARRED,
+         Explanation("refused", "the cloud refuses to launch instances, last 5 s ago: UnauthorizedOperation",
+                     "a permission, a quota or a setting of the cloud account", "mend what it says (trainyard fleet"
+                     " names the next step); it is asked again in 1.5 min", 30.0, 115.0, 90.0)),
+        (QUEUED, SENT, replace(FULL, ahead=2), replace(CROWDED, hold=NONE_LEFT),
+         Explanation("cap_reached", "all 2 trainers are busy; 2 of 2 allowed instances run or start; 2 more urgent"
+                     " requests before it",
+                     "TRAINYARD_FLEET_MAX is 2", "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
+                     60.0, 115.0)),
+        (PICKY, SENT, Crew(unsuited=1), replace(CROWDED, cap=Cap("instances", 1.0, 1.0)),
+         Explanation("cap_reached", "no trainer that suits it runs; 1 of 1 allowed instances run or start" + MISFIT,
+                     "TRAINYARD_FLEET_MAX is 1", "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
+                     None, 115.0)),
+        (QUEUED, SENT, NOBODY, replace(CROWDED, cap=Cap("instances", 0.0, 0.0)),
+         Explanation("cap_reached", "no instance is allowed", "TRAINYARD_FLEET_MAX is 0", "raise TRAINYARD_FLEET_MAX",
+                     None, 115.0)),
+        (QUEUED, SENT, NOBODY, POOR,
+         Explanation("cap_reached", "today's limit is reached: $50.25 of $50.00 spent; nothing is launched",
+                     "TRAINYARD_FLEET_MAX_USD_PER_DAY is 50",
+                     "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_USD_PER_DAY", None, 115.0)),
+        (QUEUED, SENT, BUSY, replace(POOR, cap=Cap("hours_per_day", 9.125, 8.5)),
+         Explanation("cap_reached", "today's limit is reached: 9.12 h of 8.5 h of instances used; nothing is launched",
+                     "TRAINYARD_FLEET_MAX_HOURS_PER_DAY is 8.5",
+                     "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_HOURS_PER_DAY", 30.0, 115.0)),
+        (QUEUED, SENT, NOBODY, LAUNCHING,
+         Explanation("waiting_for_instance", "no trainer runs; the scheduler asks for an instance within seconds",
+                     START, None, None, 115.0)),
+        (PICKY, SENT, Crew(unsuited=1, ahead=1), replace(LAUNCHING, new=2),
+         Explanation("waiting_for_instance", "no trainer that suits it runs; the scheduler asks for 2 instances within"
+                     " seconds; 1 more urgent request before it" + MISFIT, START, None, None, 115.0)),
+        (QUEUED, SENT, Crew(idle=1, busy=1, ahead=1, ahead_of_idle=1), LAUNCHING,
+         Explanation("waiting_for_instance", "1 trainer is idle, 1 busy; the scheduler asks for an instance within"
+                     " seconds; 1 more urgent request before it", START, None, 0.0, 115.0)),
+        (QUEUED, SENT, NOBODY, ENOUGH,
+         Explanation("waiting_for_instance", "its trainer has been silent for some seconds, and is replaced when it"
+                     " stays so", "a trainer that is silent", None, None, 115.0)),
+        (QUEUED, SENT, BUSY, ENOUGH,
+         Explanation("waiting_turn", "the only trainer is busy; it is the next", "the trainings that run", None, 30.0,
+                     115.0)),
+        (QUEUED, replace(SENT, mean_seconds=33.333), replace(FULL, ahead=1), ENOUGH,
+         Explanation("waiting_turn", "all 2 trainers are busy; 1 more urgent request before it",
+                     "the requests before it", None, 33.3, 115.0)),
+        (replace(PICKY, spot=None), SENT, Crew(busy=1, unsuited=2), ENOUGH,
+         Explanation("waiting_turn", "the only trainer that suits it is busy; it is the next; 2 other trainers do not"
+                     " suit it: it wants g5.xlarge or g5.2xlarge", "the trainings that run", None, 30.0, 115.0)),
+        (replace(QUEUED, spot=False), SENT, Crew(busy=3, unsuited=1, ahead=3), ENOUGH,
+         Explanation("waiting_turn", "all 3 trainers that suit it are busy; 3 more urgent requests before it; 1 other"
+                     " trainer does not suit it: it wants on-demand capacity", "the requests before it", None, 60.0,
+                     115.0)),
+        (QUEUED, SENT, Crew(starting=1, ahead=1), ENOUGH,
+         Explanation("waiting_turn", "no trainer runs; 1 more urgent request before it", "the requests before it",
+                     None, 30.0, 115.0)),
+    ],
+)  # fmt: skip
+def test_waiting_requests(request_: RequestRecord, at: Position, who: Crew, pool: Pool, expected: Explanation) -> None:
+    """Each situation has its code, its sentence, what blocks the request, the next step and the times."""
+    found = told(request_, at, who, pool)
+    assert found == expected
+    assert found.code in OPEN_CODES
+
+
+@pytest.mark.parametrize(
+    ("last", "history"),
+    [
+        (replace(WORK, state="failed", attempt=1, error_class="crash", error="boom\n at line  3"),
+         "attempt 1 of 3 failed (crash): boom at line 3; "),
+        (replace(WORK, state="failed", attempt=2, error_class="oom", error="x" * 201),
+         f"attempt 2 of 3 failed (oom): {'x' * 200} …; "),
+        (replace(WORK, state="failed", attempt=2, error_class="oom", error="x" * 200),
+         f"attempt 2 of 3 failed (oom): {'x' * 200}; "),
+        (replace(WORK, state="failed"), "attempt 2 of 3 failed; "),
+        (replace(WORK, state="released", error="spot notice"),
+         "host:7 handed it back, which costs no attempt: spot notice; "),
+        (replace(WORK, state="released"), "host:7 handed it back, which costs no attempt; "),
+        (replace(WORK, state="lost", error_class="lost", error="its lease ran out"), ""),
+    ],
+)  # fmt: skip
+def test_what_became_of_the_last_attempt(last: Attempt, history: str) -> None:
+    """A request that a trainer had before is told why it is in the queue again, then what it waits for."""
+    at = replace(SENT, attempts=(replace(WORK, state="failed", error="older"), last))
+    assert told(QUEUED, at, IDLE, ENOUGH).sentence == history + "1 trainer is idle: one takes it within seconds"
+    unsent = told(QUEUED, replace(at, unsent=True), IDLE, ENOUGH)
+    assert unsent.sentence == history + "its message has not gone to the training queue yet"
+    assert unsent.to_do is None
+
+
+@pytest.mark.parametrize(
+    ("at", "who", "wait"),
+    [
+        (SENT, replace(FULL, ahead=5), 90.0),
+        (SENT, replace(FULL, ahead=1), 30.0),
+        (SENT, FULL, 30.0),
+        (replace(SENT, mean_seconds=None), FULL, None),
+        (SENT, NOBODY, None),
+        (SENT, Crew(idle=1, busy=1, ahead=3, ahead_of_idle=3), 30.0),
+        (SENT, Crew(busy=1, starting=1), None),
+        (SENT, Crew(busy=1, starting=1, ahead=1), 30.0),
+        (SENT, Crew(idle=1, busy=2, starting=1, ahead=4, ahead_of_idle=1), 30.0),
     ],
 )
-def test_expected_wait(at: Position, who: Crew, hold: Hold | None, wait: float | None) -> None:
+def test_expected_wait(at: Position, who: Crew, wait: float | None) -> None:
     """It is whole rounds of trainings before it, shared among all hands; unknown where nothing can be said."""
-    assert explain(QUEUED, at, who, hold, None, resend_seconds=120.0).expected_wait == wait
+    assert told(QUEUED, at, who, ENOUGH).expected_wait == wait
 
 
 def test_next_resend() -> None:
-    """It is told from the number of sends, and never lies in the past."""
+    """It is told from the number of sends, and never lies in the past; after a lost lease it is at once."""
 
-    def next_resend(at: Position) -> float | None:
-        return explain(QUEUED, at, FULL, FINE, None, resend_seconds=120.0).next_resend
+    def next_resend(request: RequestRecord, at: Position) -> float | None:
+        return told(request, at, FULL, ENOUGH).next_resend
 
-    assert next_resend(SENT) == 115.0
-    assert next_resend(replace(SENT, send_count=3)) == 475.0
-    assert next_resend(replace(SENT, sent_ago=500.0)) == 0.0
-    assert next_resend(replace(SENT, unsent=True)) == 0.0
-    assert next_resend(replace(SENT, sent_ago=None)) == 0.0
-
-
-def test_refusals_and_limits() -> None:
-    """A refusal that capacity does not mend, and a limit of the day, have codes and next steps of their own."""
-    refused = explain(
-        QUEUED, SENT, NOBODY, Hold(REFUSED, "UnauthorizedOperation", 2, 5.0, 90.0), None, resend_seconds=1
-    )
-    assert (refused.code, refused.next_launch) == ("refused", 90.0)
-    assert refused.sentence == "the cloud refuses to launch instances, last 5 s ago: UnauthorizedOperation"
-    assert str(refused.to_do).endswith("it is asked again in 1.5 min")
-    cap = Cap("usd_per_day", 50.25, 50.0)
-    capped = explain(QUEUED, SENT, NOBODY, None, cap, resend_seconds=120.0)
-    assert (capped.code, capped.sentence) == ("cap_reached", "today's limit is reached: 50.25 of 50.00 usd")
-    assert (capped.blocked_by, capped.expected_wait) == ("TRAINYARD_FLEET_MAX_USD_PER_DAY is 50", None)
-    assert capped.to_do == "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_USD_PER_DAY"
-    busy = explain(QUEUED, SENT, replace(NOBODY, busy=1, instances=1), None, cap, resend_seconds=120.0)
-    assert busy.expected_wait is not None
-
-
-CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
-
-
-@pytest.mark.parametrize(
-    ("request_", "at", "who", "hold", "cap", "expected"),
-    [
-        (replace(RUNNING, cancel_requested=True), HELD, NOBODY, None, None,
-         Explanation("cancelling", "", "the trainer's next heartbeat")),
-        (RUNNING, replace(HELD, lease_left=-0.1, running=2), NOBODY, None, None,
-         Explanation("lease_expired", "", "the trainer that held it vanished", None, 60.0, 115.0)),
-        (QUEUED, replace(SENT, unsent=True, running=1), NOBODY, None, None,
-         Explanation("waiting_to_be_sent", "", "the scheduler's relay or the queue service", CHECK, 30.0, 0.0)),
-        (QUEUED, SENT, IDLE, None, None, Explanation("waiting_for_worker", "", None, None, 0.0, 115.0)),
-        (QUEUED, replace(SENT, sent_ago=30.0), IDLE, None, None,
-         Explanation("waiting_resend", "", "a message that is lost, or hidden by a trainer that died", None,
-                     90.0, 90.0)),
-        (QUEUED, replace(SENT, ahead=1, running=1), replace(NOBODY, starting=2, instances=2), None, None,
-         Explanation("waiting_for_instance", "", "the start of an instance", None, 30.0, 115.0)),
-        (QUEUED, SENT, NOBODY, None, None,
-         Explanation("waiting_for_instance", "", "the start of an instance", None, None, 115.0)),
-        (QUEUED, replace(SENT, ahead=1, running=1), replace(NOBODY, busy=1, instances=1), None, None,
-         Explanation("waiting_turn", "", "the requests before it", None, 60.0, 115.0)),
-        (QUEUED, replace(SENT, running=1), replace(NOBODY, busy=1, instances=1), JUST_REFUSED, None,
-         Explanation("waiting_capacity", "", "capacity of the cloud", "allow more instance types, or on-demand ones:"
-                     " instance_types and spot of the policy or the request", 30.0, 115.0, 2.0)),
-        (QUEUED, SENT, NOBODY, Hold(REFUSED, "no", 2, 5.0, 90.0), None,
-         Explanation("refused", "", "a permission, a quota or a setting of the cloud account", "mend what it says"
-                     " (trainyard fleet names the next step); it is asked again in 1.5 min", None, 115.0, 90.0)),
-        (QUEUED, replace(SENT, running=1), replace(NOBODY, busy=1, instances=1), None, Cap("hours_per_day", 9.0, 8.0),
-         Explanation("cap_reached", "", "TRAINYARD_FLEET_MAX_HOURS_PER_DAY is 8",
-                     "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_HOURS_PER_DAY", 30.0, 115.0)),
-        (QUEUED, replace(SENT, running=2, mean_seconds=33.333), FULL, None, None,
-         Explanation("cap_reached", "", "TRAINYARD_FLEET_MAX is 2",
-                     "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less", 33.3, 115.0)),
-    ],
-)  # fmt: skip
-def test_whole_explanations(
-    request_: RequestRecord, at: Position, who: Crew, hold: Hold | None, cap: Cap | None, expected: Explanation
-) -> None:
-    """Beside its sentence each answer says what blocks the request, what to do, and the times that are known."""
-    found = explain(request_, at, who, hold, cap, resend_seconds=120.0)
-    assert replace(found, sentence="") == expected
-
-
-def worker(ident: str, state: str, instance_type: str | None) -> WorkerRecord:
-    """Return a trainer on the instance of its name."""
-    return WorkerRecord(f"{ident}:1", ident, instance_type, state, None, NOON, NOON, up=60.0, silent=1.0)
-
-
-@pytest.mark.parametrize(("types", "idle", "busy"), [([], 3, 3), (["a"], 2, 2), (["b"], 2, 2), (["c"], 1, 1)])
-def test_who_counts(types: list[str], idle: int, busy: int) -> None:
-    """Trainers count where the request may run, or where nobody knows; instances without a word are starting."""
-    workers = [worker(f"i-{state}-{kind}", state, kind) for state in ("idle", "busy") for kind in ("a", "b", None)] + [
-        worker("i-gone", "stopping", "a")
-    ]
-    spec = LaunchSpec(("a",), spot=True)
-    launches = [
-        Launch(f"l-{ident}", "launched" if ident else "asked", ident, spec, 5.0, NOON)
-        for ident in (None, "i-new", "i-idle-a", "i-gone")
-    ]
-    found = crew(replace(QUEUED, instance_types=types), workers, launches, fleet_max=7)
-    assert found == Crew(idle=idle, busy=busy, starting=2, instances=4, fleet_max=7)
+    assert next_resend(QUEUED, SENT) == 115.0
+    assert next_resend(QUEUED, replace(SENT, send_count=3)) == 475.0
+    assert next_resend(QUEUED, replace(SENT, sent_ago=500.0)) == 0.0
+    assert next_resend(QUEUED, replace(SENT, unsent=True)) == 0.0
+    assert next_resend(QUEUED, replace(SENT, sent_ago=None)) == 0.0
+    assert next_resend(RUNNING, LOST) == 0.0
+    assert next_resend(RUNNING, replace(LOST, sent_ago=2.0)) == 118.0
+    assert next_resend(RUNNING, HELD) is None

@@ -14,12 +14,13 @@ from trainyard.contracts.fleet import Instance, LaunchRefusedError, LaunchSpec, 
 from trainyard.errors import ServiceError, TransientError
 from trainyard.testing.fakes import FixedPrices, MemoryAttendance, MemoryFleet, MemoryStore
 from trainyard.testing.fakes.scheduling_fleet import MemoryCosts
+from trainyard_scheduler import fleet_views
 from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.use_cases import costs
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.explain import explained
-from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
+from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks, look
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
 
@@ -200,6 +201,28 @@ def test_instance_that_has_ended_before_its_answer_came(scene: Scene) -> None:
     assert scene.reasons() == ["EC2 calls it terminated"]
 
 
+def test_ended_instances_keep_market_and_price(scene: Scene) -> None:
+    """EC2 soon forgets that an instance was spot, and its age means nothing; the ledger knows market and price."""
+    scene.request()
+    scene.keeper.step()
+    (ident,) = scene.alive()
+
+    def shown() -> dict[str, Any]:
+        known = (instance for instance in scene.fleet.instances() if instance.instance_id == ident)
+        instances = [replace(instance, market="on-demand") for instance in known]
+        with scene.store.begin() as records:
+            ledger = records.launches.of_instances([instance.instance_id for instance in instances])
+            (found,) = fleet_views.fleet(*look(records, instances, RULES), RULES, ledger)["instances"]
+        return {key: found[key] for key in ("instance_id", "market", "usd_per_hour", "age_seconds", "duty")}
+
+    scene.clock.advance(7)
+    alive = {"instance_id": ident, "market": "spot", "usd_per_hour": 3.6, "age_seconds": 7.0, "duty": "booting"}
+    assert shown() == alive
+    scene.fleet.terminate([ident])
+    scene.keeper.step()
+    assert shown() == {**alive, "age_seconds": None, "duty": None}
+
+
 def test_no_capacity(scene: Scene) -> None:
     """EC2's refusal is kept in its words, and the next try waits 2 s, then 4 s; explanations can say when it comes."""
     scene.fleet.no_capacity = {"c7i.large"}
@@ -316,13 +339,13 @@ def test_idle_instances_end_after_three_looks(scene: Scene) -> None:
     (instance,) = scene.alive()
     with scene.store.begin() as records:
         records.requests.cancel(ident, at_once=True, why="on request")
-    for look in range(3):
+    for nth in range(3):
         assert scene.alive() == [instance]
         scene.clock.advance(30)
         scene.attendance.seen("host:1", instance, "c7i.large", "idle", None)
         scene.keeper.step()
         scene.keeper.step()  # no look: the pause is not over
-        assert (scene.alive() == []) == (look == 2)
+        assert (scene.alive() == []) == (nth == 2)
     assert scene.reasons() == ["there is no work, and it did not end by itself"]
 
 
@@ -334,9 +357,9 @@ def test_looks_begin_anew(scene: Scene, disturbance: str) -> None:
     (instance,) = scene.alive()
     with scene.store.begin() as records:
         records.requests.cancel(ident, at_once=True, why="on request")
-    for look in range(5):
+    for nth in range(5):
         scene.clock.advance(30)
-        disturbed = look == 2
+        disturbed = nth == 2
         state = "busy" if disturbed and disturbance == "busy" else "idle"
         scene.attendance.seen("host:1", instance, "c7i.large", state, None)
         scene.messages = int(disturbed and disturbance == "message")

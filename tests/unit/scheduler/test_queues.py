@@ -155,7 +155,10 @@ def test_words_name_the_problem(scene: Scene) -> None:
     scene.bury(Outgoing("Mystery", "x"), GOOD)
     with scene.store.begin() as records:
         bad, good = (queues.explain(records, "training", x) for x in queues.peek(scene.queues["training"], 10))
-    assert bad.words == CAUSES["unreadable"] + ": unknown message type 'Mystery'"
+    assert bad.words == (
+        "no reader of this queue can read it: it is not a message of ours (unknown message type 'Mystery');"
+        " it begins with 'x'"
+    )
     assert good.words == CAUSES["other_environment"]
 
 
@@ -347,13 +350,34 @@ def test_what_an_explanation_holds(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "body", "problem"),
+    [
+        ("TrainingRequest", "hello world", ("it is not a message of ours (message body is not base64 of msgpack);"
+         " it begins with 'hello world'")),
+        ("TrainingRequest", '{"id": "' + "7" * 99, "it is not a message of ours (message body is not base64 of"
+         " msgpack); it begins with '{\"id\": \"" + "7" * 32 + "'"),
+        ("TrainingRequest", "", "it is not a message of ours (message body is not base64 of msgpack); it is empty"),
+        ("", "aGVsbG8=", "it is not a message of ours (it names no message type); it begins with 'hello'"),
+        ("m" * 99, "\x07", f"it is not a message of ours (unknown message type '{'m' * 80}'); it begins with '.'"),
+        ("TrainingRequest", _packed({"v": 2}), "message is not of version 1"),
+    ],
+)  # fmt: skip
+def test_what_nobody_of_ours_wrote(kind: str, body: str, problem: str) -> None:
+    """It is called so, with how it begins; what a newer release may have written is not."""
+    assert read("training", _letter(Outgoing(kind, body))).problem == problem
+
+
+_NO_NOTIFICATION = 'it is not an S3 notification; it begins with \'{"Event": "s3:TestEvent", "x": "%s\''
+
+
+@pytest.mark.parametrize(
     ("brackets", "problem"),
     [
         ("[" * 999, ""),
-        ("[" * 1_000, "it is not an S3 notification"),
+        ("[" * 1_000, _NO_NOTIFICATION % ("[" * 8)),
         ("{" * 999, ""),
-        ("{" * 1_000, "it is not an S3 notification"),
-        ("[" * 500 + "{" * 500, "it is not an S3 notification"),
+        ("{" * 1_000, _NO_NOTIFICATION % ("{" * 8)),
+        ("[" * 500 + "{" * 500, _NO_NOTIFICATION % ("[" * 8)),
     ],
 )
 def test_depth_of_a_notification(brackets: str, problem: str) -> None:

@@ -12,7 +12,7 @@ from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.launches import CAPACITY, Usage
 from trainyard.contracts.queue import Outgoing
-from trainyard.errors import ServiceError, TransientError
+from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
@@ -110,10 +110,12 @@ def test_ask(scene: Scene) -> None:
         ({"min_new_rows": 5}, {}, ["settings.min_new_rows"]),
         ({"cron": "* * * * *", "priority": 5}, {}, ["settings.cron", "settings.priority"]),
         ({"budget_seconds": 0}, {"priority": 500, "instance_types": 3, "spot": "no"},
-         ["policy.budget_seconds", "policy.priority", "policy.instance_types", "policy.spot"]),
-        ({"what": 1}, {}, ["policy.what"]),
-        ([], {}, ["policy"]),
-        ("x", {"priority": None}, ["policy", "policy.priority"]),
+         ["settings.budget_seconds", "priority", "instance_types", "spot"]),
+        ({"what": 1}, {}, ["settings.what"]),
+        ({"gate": {"min_rows": 0, "x": 1}}, {}, ["settings.gate.x", "settings.gate.min_rows"]),
+        ({"gate": 1, "w" * 99: 1}, {}, ["settings.gate", "settings." + "w" * 80]),
+        ([], {}, ["settings"]),
+        ("x", {"priority": None}, ["settings", "priority"]),
     ],
 )  # fmt: skip
 def test_ask_for_what_cannot_be(scene: Scene, settings: object, place: dict[str, Any], columns: list[str]) -> None:
@@ -122,6 +124,19 @@ def test_ask_for_what_cannot_be(scene: Scene, settings: object, place: dict[str,
         scene.ask(settings, **place)
     assert (caught.value.code, [p.column for p in caught.value.details]) == ("invalid_model", columns)
     assert scene.store.state.requests == {}
+
+
+def test_what_is_expected_of_settings(scene: Scene) -> None:
+    """Each problem says what may stand there instead, in words of the request."""
+    with pytest.raises(ServiceError) as caught:
+        scene.ask({"cron": "* * * * *", "x": 1}, priority=101)
+    keys = "one of the keys budget_seconds, families, metric, seed, gate"
+    assert caught.value.message == "3 problem(s) with what the request asks for"
+    assert caught.value.details == [
+        Problem(None, "settings.cron", keys, "a key of the policy only"),
+        Problem(None, "settings.x", keys, "an unknown key"),
+        Problem(None, "priority", "a whole number from -100 to 100", "101"),
+    ]
 
 
 def test_ask_without_rows() -> None:
@@ -170,8 +185,21 @@ def test_cancel_what_has_ended(scene: Scene) -> None:
     _, request = scene.ask()
     scene.claim(request.id)
     scene.store.state.finish(request.id)
-    with pytest.raises(ServiceError, match="'done'"):
+    with pytest.raises(ServiceError) as caught:
         scene.cancel(request.id)
+    assert str(caught.value) == (
+        "conflict: the request has ended already: it is done (version 1 came of it); there is nothing to cancel"
+    )
+    scene.store.state.add_rows("flights", 1)
+    for why, told in ((None, ""), ("out of\n  memory", " (out of memory)"), ("x" * 201, f" ({'x' * 200})")):
+        _, failed = scene.ask()
+        scene.store.state.end(failed.id, "failed", why)
+        with pytest.raises(ServiceError) as caught:
+            scene.cancel(failed.id)
+        assert caught.value.message == (
+            f"the request has ended already: it is failed{told}; there is nothing to cancel;"
+            " to have it trained after all, ask for a new one"
+        )
     for ident in (NOWHERE, "x", request.id[:-1]):
         with pytest.raises(ServiceError, match="unknown_request"):
             scene.cancel(ident)
@@ -207,6 +235,7 @@ def test_explanation_has_the_facts(scene: Scene) -> None:
         "idle": 0,
         "busy": 0,
         "starting": 0,
+        "unsuited": 0,
         "instances": 0,
         "fleet_max": 2,
         "refusals": 0,
@@ -470,13 +499,14 @@ def test_the_whole_explanation(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
         "model": "late",
         "state": "queued",
         "code": "cap_reached",
-        "sentence": "today's limit is reached: 2.50 of 2.00 usd",
+        "sentence": "today's limit is reached: $2.50 of $2.00 spent; nothing is launched",
         "blocked_by": "TRAINYARD_FLEET_MAX_USD_PER_DAY is 2",
         "to_do": "wait until midnight UTC, or raise TRAINYARD_FLEET_MAX_USD_PER_DAY",
         "expected_wait_seconds": None,
         "waited_seconds": 0.0,
         "priority": 3,
         "instance_types": ["c7i.large"],
+        "spot": None,
         "queue": {"ahead": 0, "waiting": 1, "running": 0, "mean_seconds": None},
         "message": {"unsent": False, "sends": 1, "sent_seconds_ago": 0.0, "next_resend_seconds": 120.0},
         "lease": {"holder": None, "seconds_left": None},

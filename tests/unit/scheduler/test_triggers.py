@@ -334,12 +334,46 @@ def test_cron_times() -> None:
     assert cron_problem("0 2 * * MON-FRI") is None
 
 
+_STEP = "a step is a whole number from 1 to {}, behind *, a value or a range"
+_DAYS = " (0 and 7 are Sunday), SUN to SAT, 5L (the last Friday) or 5#2 (the second)"
+
+
 @pytest.mark.parametrize(
     ("expression", "problem"),
-    [("0 12 * * *", None), ("0 0 30 2 *", "Bad day-of-month"), ("x", "Wrong number of fields")],
+    [
+        ("0 12 * * *", None),
+        ("*/59 */23 */31 */12 */7", None),
+        ("5/10,1-9/2,7 0 L JAN,jul/3 5L", None),
+        ("0 0 LW * 5#2,MON-FRI", None),
+        ("0 0 30 2 *", "it never comes true: such a day is in none of its months"),
+        ("0 0 31 4,6 *", "it never comes true: such a day is in none of its months"),
+        ("x", "it has 1 field, not five: minute, hour, day of month, month, day of week"),
+        ("0 0 * * * *", "it has 6 fields, not five: minute, hour, day of month, month, day of week"),
+        ("61 * * * *", "minute '61': its values are 0 to 59"),
+        ("60 24 * * *", "minute '60': its values are 0 to 59"),
+        ("0 24 * * *", "hour '24': its values are 0 to 23"),
+        ("0 0 0 * *", "day of month '0': its values are 1 to 31, L (the last) or LW (the last from Monday to Friday)"),
+        ("0 0 * 13 *", "month '13': its values are 1 to 12 or JAN to DEC"),
+        ("0 0 * * MOO", "day of week 'MOO': its values are 0 to 7" + _DAYS),
+        ("0 0 * * 8", "day of week '8': its values are 0 to 7" + _DAYS),
+        ("5-1 * * * *", "minute '5-1': its values are 0 to 59"),
+        ("1,,2 * * * *", "minute '1,,2': its values are 0 to 59"),
+        (f"{'9' * 5000} * * * *", f"minute '{'9' * 40}': its values are 0 to 59"),
+        ("*/99 * * * *", "minute '*/99': " + _STEP.format(59)),
+        ("1,*/60 * * * *", "minute '1,*/60': " + _STEP.format(59)),
+        ("*/0 * * * *", "minute '*/0': " + _STEP.format(59)),
+        ("*/ * * * *", "minute '*/': " + _STEP.format(59)),
+        ("* */24 * * *", "hour '*/24': " + _STEP.format(23)),
+        ("* * */32 * *", "day of month '*/32': " + _STEP.format(31)),
+        ("* * * */13 *", "month '*/13': " + _STEP.format(12)),
+        ("* * * * */8", "day of week '*/8': " + _STEP.format(7)),
+        ("* * * * 5l/2", "day of week '5l/2': " + _STEP.format(7)),
+        ("* * * * 5#1/2", "day of week '5#1/2': " + _STEP.format(7)),
+        (f"*/{'1' * 99} * * * *", f"minute '*/{'1' * 38}': " + _STEP.format(59)),
+    ],
 )
 def test_what_is_wrong_with_a_cron_expression(expression: str, problem: str | None) -> None:
-    """The library's own words, or that no such time comes."""
+    """The field is named, with what may stand there; a step that is larger than its field is none."""
     assert cron_problem(expression) == problem
 
 

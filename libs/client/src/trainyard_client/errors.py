@@ -28,6 +28,7 @@ class ApiError(ClientError):
         message: one sentence for a reader.
         details: ``{"row", "column", "expected", "got"}`` for each problem; may be empty.
         request_id: what the service's log calls this request, or "".
+        hint: the next step, where whoever asked knows a better one than the code tells; else "".
     """
 
     def __init__(
@@ -39,3 +40,4 @@ class ApiError(ClientError):
         self.message = message
         self.details = details or []
         self.request_id = request_id
+        self.hint = ""

@@ -140,5 +140,9 @@ class MessageError(TrainyardError):
         self.raw = raw
 
 
+class ForeignMessageError(MessageError):
+    """A queue message that no release of ours has written."""
+
+
 class ConfigError(TrainyardError):
     """A setting is missing or cannot be read; the message names the variable and what it takes."""

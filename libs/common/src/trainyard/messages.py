@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgpack
 
 from trainyard.contracts.queue import Outgoing
-from trainyard.errors import MessageError
+from trainyard.errors import ForeignMessageError, MessageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,8 @@ def decode(type_name: str, body: str) -> Message:
     """
     cls = _TYPES.get(type_name)
     if cls is None:
-        raise MessageError(f"unknown message type {type_name!r}", body)
+        named = f"unknown message type {type_name[:80]!r}" if type_name else "it names no message type"
+        raise ForeignMessageError(named, body)
     if len(body) > _MAX_BODY_CHARS:
         raise MessageError(f"message body of {len(body)} characters is over the limit of {_MAX_BODY_CHARS}", body)
     try:
@@ -105,7 +106,7 @@ def decode(type_name: str, body: str) -> Message:
         RecursionError,
         UnicodeDecodeError,
     ) as e:
-        raise MessageError("message body is not base64 of msgpack", body) from e
+        raise ForeignMessageError("message body is not base64 of msgpack", body) from e
     if not isinstance(raw, dict) or raw.get("v") != VERSION:
         raise MessageError(f"message is not of version {VERSION}", body)
     expected = {f.name: str(f.type) for f in fields(cls)}

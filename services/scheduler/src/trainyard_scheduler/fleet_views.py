@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _WORST_FIRST = ("refused", "cap_reached", "waiting_capacity", "launching", "enough")
 
 
-def fleet(situation: Situation, plan: FleetPlan, rules: Rules) -> dict[str, Any]:
-    """Return the answer of ``GET /v1/fleet``."""
+def fleet(situation: Situation, plan: FleetPlan, rules: Rules, ledger: Sequence[Launch]) -> dict[str, Any]:
+    """Return the answer of ``GET /v1/fleet``; ``ledger``: the launches of its instances, over or not."""
     seats = {seat.instance_id: seat for seat in plan.seats}
-    launches = {launch.instance_id: launch for launch in situation.launches}
+    launches = {launch.instance_id: launch for launch in ledger}
     states = {pool.state for pool in plan.pools}
     reached = daily_cap(situation.usage, rules) or next(iter(plan.caps), None)
     return {
@@ -125,6 +125,7 @@ def _pool(record: Pool) -> dict[str, Any]:
 
 def _instance(record: Instance, seat: Seat | None, launches: Mapping[str | None, Launch]) -> dict[str, Any]:
     launch = launches.get(record.instance_id)
+    # EC2 soon forgets the market of an instance that is over; the ledger does not.
     return {
         "instance_id": record.instance_id,
         "launch_id": record.launch_id,
@@ -133,7 +134,7 @@ def _instance(record: Instance, seat: Seat | None, launches: Mapping[str | None,
         "market": record.market if launch is None else launch.market or record.market,
         "zone": record.zone,
         "usd_per_hour": None if launch is None else launch.usd_per_hour,
-        "age_seconds": None if launch is None else launch.age,
+        "age_seconds": launch.age if launch is not None and launch.state == "launched" else None,
         "duty": None if seat is None else seat.duty,
         "worker": None if seat is None or seat.worker is None else _worker(seat.worker),
     }

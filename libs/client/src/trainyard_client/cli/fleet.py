@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard.durations import in_words
+from trainyard.money import dollars, dollars_per_hour
 from trainyard_client.cli.frame import command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trainyard_client.cli.output import Output
     from trainyard_client.client import Client
 
-_INSTANCES = ("instance_id", "state", "instance_type", "market", "zone", "age", "work", "trainer", "usd_per_hour")
+_INSTANCES = ("instance_id", "state", "instance_type", "market", "zone", "age", "work", "trainer", "price")
 _ALIVE = ("pending", "running")
 
 
@@ -60,7 +62,14 @@ def _instance(item: Mapping[str, Any]) -> dict[str, Any]:
     worker = item.get("worker") or {}
     trainer = f"{worker['state']}, {worker['silent_seconds']:.0f} s ago" if worker else None
     age = item.get("age_seconds")
-    return {**item, "age": None if age is None else _duration(age), "work": item.get("duty"), "trainer": trainer}
+    price = item.get("usd_per_hour")
+    return {
+        **item,
+        "age": None if age is None else _duration(age),
+        "work": item.get("duty"),
+        "trainer": trainer,
+        "price": None if price is None else dollars_per_hour(price),
+    }
 
 
 def _show_pool(output: Output, pool: Mapping[str, Any]) -> None:
@@ -79,35 +88,56 @@ def _show_pool(output: Output, pool: Mapping[str, Any]) -> None:
 def _show_limits(output: Output, found: Mapping[str, Any]) -> None:
     today = found.get("today")
     if today:
-        hours, dollars = (
-            f"{today[used]:.2f} of {today[most]:g}" if today.get(most) is not None else f"{today[used]:.2f}"
-            for used, most in (("hours", "max_hours"), ("usd", "max_usd"))
-        )
-        output.say(f"today (UTC): {hours} instance hours, {dollars} USD")
+        hours = _hours(today["hours"]) + _of(today.get("max_hours"), _hours)
+        spent = dollars(today["usd"]) + _of(today.get("max_usd"), dollars)
+        output.say(f"today (UTC): instances ran for {hours} and cost {spent}")
     cap = found.get("cap")
     if cap:
-        name = cap["name"].replace("_", " ").replace("usd", "USD")
-        used = f"{cap['used']:.0f}" if cap["name"] == "instances" else f"{cap['used']:.2f}"
-        output.say(f"limit reached: {used} of {cap['limit']:g} {name}; nothing is launched")
+        tell, what = _LIMITS[cap["name"]]
+        output.say(f"limit reached: {tell(cap['used'])} of {tell(cap['limit'])} {what}; nothing is launched")
 
 
 def _show_costs(output: Output, found: Mapping[str, Any]) -> None:
-    runs = [{**row, "minutes": round(row["seconds"] / 60, 1)} for row in found["runs"]]
+    runs = [{**row, "time": in_words(row["seconds"]), "cost": _cost(row["cost_usd"])} for row in found["runs"]]
     output.table(
         runs,
-        ("day", "model", "instance_type", "runs", "minutes", "cost_usd", "unpriced_runs"),
+        ("day", "model", "instance_type", "runs", "time", "cost", "unpriced_runs"),
         empty=f"no run ended from {found['from']} to {found['upto']}",
     )
-    columns = ("day", "instance_type", "market", "instances", "hours", "cost_usd")
-    output.table(found["instances"], columns, empty="no instance ran")
+    instances = [
+        {**row, "time": in_words(row["hours"] * 3600.0), "cost": _cost(row["cost_usd"])} for row in found["instances"]
+    ]
+    columns = ("day", "instance_type", "market", "instances", "time", "cost")
+    output.table(instances, columns, empty="no instance ran")
     total = found["total"]
-    output.say(f"runs {_dollars(total['runs_usd'])}, instances {_dollars(total['instances_usd'])}, idle time included")
+    runs_cost, instances_cost = (_cost(total[whose]) or "an unknown amount" for whose in ("runs_usd", "instances_usd"))
+    output.say(f"runs cost {runs_cost}; instances cost {instances_cost}, idle time included")
     if total["unpriced_runs"]:
         output.say(f"{total['unpriced_runs']} runs without a known price are not in it")
 
 
-def _dollars(amount: float | None) -> str:
-    return "of unknown cost" if amount is None else f"{amount:.4f} USD"
+def _cost(amount: float | None) -> str | None:
+    return None if amount is None else dollars(amount)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.2f}".removesuffix(".00") + " h"
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}"
+
+
+def _of(most: float | None, tell: Callable[[float], str]) -> str:
+    return "" if most is None else f" of {tell(most)}"
+
+
+#: The limits by name: how their figures are told, and of what they are.
+_LIMITS = {
+    "instances": (_count, "instances"),
+    "hours_per_day": (_hours, "of instances today"),
+    "usd_per_day": (dollars, "spent today"),
+}
 
 
 def _duration(seconds: float) -> str:

@@ -136,7 +136,7 @@ def _report(output: Output, error: Exception, *, name: str) -> Exit:
             output.error(str(error), code="usage")
             return Exit.USAGE
         case ApiError():
-            hint = _HINTS.get(error.code, "").replace("{name}", name)
+            hint = error.hint or _HINTS.get(error.code, "").replace("{name}", name)
             if error.status >= 500 and error.request_id:
                 hint = f"the service's log has more under request id {error.request_id}"
             output.error(error.message, code=error.code, details=error.details, hint=hint)

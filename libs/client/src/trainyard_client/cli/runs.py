@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard.contracts.requests import STATES
+from trainyard.contracts.requests import OPEN_STATES, STATES
+from trainyard.durations import in_words
+from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import Duration, command
 from trainyard_client.errors import ApiError
@@ -120,7 +122,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
     @click.argument("run_id", metavar="ID")
     def cancel(output: Output, client: Client, run_id: str) -> None:
         """Cancel the training that the run (or training request) ID belongs to."""
-        request = client.cancel(_request_of(client, run_id))
+        request = _cancelled(client, _request_of(client, run_id))
         if not output.data(request):
             running = request["state"] == "running"
             stops = "; its trainer was asked to stop and does so with its next heartbeat" if running else ""
@@ -148,6 +150,20 @@ def _request_of(client: Client, ident: str) -> str:
         return ident  # not a run: a request that no trainer has taken yet
 
 
+def _cancelled(client: Client, request_id: str) -> Json:
+    """Cancel the request; one that has ended is told with its state and what to do instead."""
+    try:
+        return client.cancel(request_id)
+    except ApiError as e:
+        if e.code == "conflict":
+            request = client.request(request_id)
+            again = (
+                "" if request["state"] == "done" else f"; ask for a new one with: trainyard train {request['model']}"
+            )
+            e.hint = f"nothing is left to cancel, the request is {request['state']}{again}"
+        raise
+
+
 def _show_explanation(output: Output, found: Json) -> None:
     """Print the sentence, what to do, and the facts behind them."""
     output.say(found["sentence"])
@@ -156,23 +172,45 @@ def _show_explanation(output: Output, found: Json) -> None:
     facts = {
         **found,
         "request": found["request_id"],
-        "waited": f"{found['waited_seconds']:.0f} s",
+        "instance_types": found["instance_types"] or "any",
+        "spot": _SPOT[found.get("spot")],
+        "waited": in_words(found["waited_seconds"]),
         "expected_wait": _seconds(found["expected_wait_seconds"]),
         "queue": _facts(found["queue"]),
         "message": _facts(found["message"]),
-        "lease": _facts(found["lease"]),
-        "fleet": _facts(found["fleet"]),
+        "lease": _facts(found["lease"]) or None,
+        "fleet": _facts({**found["fleet"], "cap": _cap(found["fleet"].get("cap"))}),
     }
-    names = ("request", "model", "state", "code", "blocked_by", "priority", "instance_types", "waited",
-             "expected_wait", "queue", "message", "lease", "fleet")  # fmt: skip
+    names = ["request", "model", "state", "code", "blocked_by", "priority", "instance_types", "spot"]
+    if found["state"] in OPEN_STATES:  # of one that has ended they say nothing
+        names += ["waited", "expected_wait", "queue", "message", "lease", "fleet"]
     output.fields(facts, names)
     columns = ("attempt", "state", "worker", "seconds", "error_class", "error")
     output.table(found["attempts"], columns, empty="no attempts yet")
 
 
+#: Whether spot capacity may serve a request, as it says itself.
+_SPOT = {None: "as TRAINYARD_SPOT says", True: "yes", False: "no"}
+
+
 def _facts(facts: Json) -> Json:
-    return {name.replace("_", " "): value for name, value in facts.items() if value is not None}
+    """Return the facts that apply, in words; what ends in "seconds" is told with its unit."""
+    known = {name: value for name, value in facts.items() if value is not None}
+    return {
+        name.removesuffix("_seconds").replace("seconds_", "").replace("_", " "): (
+            in_words(value) if "seconds" in name else value
+        )
+        for name, value in known.items()
+    }
+
+
+def _cap(cap: Json | None) -> str | None:
+    if cap is None:
+        return None
+    tell = dollars if cap["name"] == "usd_per_day" else "{:g}".format
+    name = cap["name"].removeprefix("usd_").replace("_", " ")
+    return f"{tell(cap['used'])} of {tell(cap['limit'])} {name}"
 
 
 def _seconds(value: float | None) -> str | None:
-    return None if value is None else f"{value:.0f} s"
+    return None if value is None else in_words(value)

@@ -17,10 +17,10 @@ CAPACITY, REFUSED = "capacity", "refused"
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch that is not over.
+    """A launch.
 
     Attributes:
-        state: 'asked' (EC2's answer is not known) or 'launched'.
+        state: 'asked' (EC2's answer is not known), 'launched', or, when it is over, 'failed' or 'ended'.
         age: seconds of its state.
         market, usd_per_hour: of its instance; None when unknown.
     """
@@ -79,6 +79,10 @@ class Launches(Protocol):
 
     def open(self) -> list[Launch]:
         """Return every launch that is not over, oldest first."""
+        ...
+
+    def of_instances(self, instance_ids: Sequence[str]) -> list[Launch]:
+        """Return the launches that became these instances, those that are over included, oldest first."""
         ...
 
     def failures(self) -> list[Failure]:

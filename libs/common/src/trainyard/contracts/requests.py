@@ -150,7 +150,7 @@ class OpenRequest:
         lease_ended_ago: seconds since its lease ran out, None without one.
         send_count: how often its message was sent.
         waited: seconds since it was made.
-        priority, instance_types, spot: as in :class:`RequestRecord`.
+        priority, instance_types, spot, attempt, cancel_requested: as in :class:`RequestRecord`.
     """
 
     id: str
@@ -165,6 +165,8 @@ class OpenRequest:
     priority: int = 0
     instance_types: Sequence[str] = ()
     spot: bool | None = None
+    attempt: int = 0
+    cancel_requested: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,6 @@ class Position:
 
     Attributes:
         waited: since it was made.
-        ahead: waiting requests that are more urgent.
         waiting: requests that nobody works on, this one included.
         running: requests that somebody works on.
         holder: who works on it, or did last.
@@ -198,7 +199,6 @@ class Position:
     """
 
     waited: float
-    ahead: int
     waiting: int
     running: int
     holder: str | None

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainyard.errors import MessageError
+from trainyard.errors import ForeignMessageError, MessageError
 from trainyard.messages import DataArrived, FeedbackGiven, Message, PredictionLogged, TrainingRequest, decode
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _CARRIED: dict[str, tuple[type[Message], ...]] = {
     "predictions": (PredictionLogged, FeedbackGiven),
 }
 _PREVIEW_CHARS = 200
+_BEGINNING_CHARS = 40
 #: Deeper JSON is not S3's, and parsing it would run out of stack.
 _MOST_BRACKETS = 1_000
 
@@ -46,11 +47,12 @@ class Reading:
 def read(queue: str, letter: Received) -> Reading:
     """Read a letter as the consumers of ``queue`` (by its short name) would."""
     if queue == "objects":
-        return Reading("" if _is_notification(letter.body) else "it is not an S3 notification")
+        return Reading("" if _is_notification(letter.body) else f"it is not an S3 notification; {_beginning(letter)}")
     try:
         content = decode(letter.type, letter.body)
     except MessageError as e:
-        return Reading(str(e))
+        foreign = isinstance(e, ForeignMessageError)
+        return Reading(f"it is not a message of ours ({e}); {_beginning(letter)}" if foreign else str(e))
     if not isinstance(content, _CARRIED[queue]):
         return Reading(f"the queue does not carry {letter.type}")
     if isinstance(content, TrainingRequest):
@@ -83,6 +85,11 @@ def preview(body: str) -> str:
     except (binascii.Error, ValueError):
         start = body
     return "".join(c if c.isprintable() and c != "\ufffd" else "." for c in start[:_PREVIEW_CHARS])
+
+
+def _beginning(letter: Received) -> str:
+    """Say how a letter begins that none of ours wrote, so that its writer may be found."""
+    return f"it begins with {preview(letter.body)[:_BEGINNING_CHARS]!r}" if letter.body else "it is empty"
 
 
 def _is_notification(body: str) -> bool:

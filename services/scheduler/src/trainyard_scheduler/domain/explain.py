@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainyard.contracts.launches import REFUSED
 from trainyard.contracts.requests import OPEN_STATES
+from trainyard.contracts.runs import MAX_ATTEMPTS
 from trainyard.durations import in_words
+from trainyard.money import dollars
+from trainyard_scheduler.domain.crew import ALIVE_WITHIN_SECONDS
 from trainyard_scheduler.domain.resending import pause_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from trainyard.contracts.launches import Launch
     from trainyard.contracts.requests import Position, RequestRecord
-    from trainyard.contracts.workers import WorkerRecord
-    from trainyard_scheduler.domain.fleet import Cap, Hold
+    from trainyard_scheduler.domain.crew import Crew
+    from trainyard_scheduler.domain.fleet import Cap, Hold, Pool
 
 #: Every code an explanation of an open request may have; a request that has ended has its state for a code.
 OPEN_CODES = (
@@ -34,26 +34,8 @@ OPEN_CODES = (
 )
 #: A free trainer takes a message within its long poll; a message that was not taken by then may be lost.
 TAKEN_WITHIN_SECONDS = 25.0
-#: A trainer says every few seconds that it is alive; one that is silent for longer does not count.
-ALIVE_WITHIN_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Crew:
-    """Who could serve requests now.
-
-    Attributes:
-        idle, busy: trainers that say so, of the instance types that the request allows.
-        starting: instances that were asked for or launched and on which no trainer has spoken yet.
-        instances: instances that are not over, of any type, starting ones included.
-        fleet_max: most instances there may be.
-    """
-
-    idle: int
-    busy: int
-    starting: int
-    instances: int
-    fleet_max: int
+#: The last words of an attempt may be long; a sentence is not.
+_MOST_ERROR_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -79,61 +61,60 @@ class Explanation:
     next_launch: float | None = None
 
 
-def crew(
-    request: RequestRecord, workers: Sequence[WorkerRecord], launches: Sequence[Launch], *, fleet_max: int
-) -> Crew:
-    """Count who could serve the request. ``workers``: those that were heard of lately."""
-    alive = [worker for worker in workers if worker.state in {"idle", "busy"}]
-    suited = [worker for worker in alive if _suits(request, worker.instance_type)]
-    heard = {worker.instance_id for worker in workers}
-    starting = [launch for launch in launches if launch.instance_id is None or launch.instance_id not in heard]
-    return Crew(
-        idle=sum(worker.state == "idle" for worker in suited),
-        busy=sum(worker.state == "busy" for worker in suited),
-        starting=len(starting),
-        instances=len(launches),
-        fleet_max=fleet_max,
-    )
-
-
-def _suits(request: RequestRecord, instance_type: str | None) -> bool:
-    return not request.instance_types or instance_type is None or instance_type in request.instance_types
+def held(request: RequestRecord, at: Position) -> bool:
+    """Tell whether a trainer holds the request right now."""
+    return request.state == "running" and at.lease_left is not None and at.lease_left >= 0
 
 
 def explain(
-    request: RequestRecord, at: Position, who: Crew, hold: Hold | None, cap: Cap | None, *, resend_seconds: float
+    request: RequestRecord,
+    at: Position,
+    who: Crew,
+    pool: Pool | None,
+    *,
+    resend_seconds: float,
+    silent: float | None = None,
 ) -> Explanation:
     """Say why the request waits or what it does.
 
-    ``hold``: why the cloud is not asked just now; ``cap``: the limit of the day that is reached.
+    ``pool``: what the fleet does for requests of its kind; None only for a request that has ended. ``silent``: seconds
+    since its holder's last word, None when nobody knows.
     """
-    if request.state not in OPEN_STATES:
+    if request.state not in OPEN_STATES or pool is None:
         return _ended(request)
-    if request.state == "running" and at.lease_left is not None and at.lease_left >= 0:
-        return _held(request, at)
-    resend = 0.0 if at.unsent or at.sent_ago is None else pause_seconds(at.send_count, resend_seconds) - at.sent_ago
-    resend = max(0.0, resend)
+    if held(request, at):
+        return _held(request, at, silent or 0.0)
+    resend = _next_resend(at, resend_seconds)
     if request.state == "running":
-        return Explanation(
-            "lease_expired",
-            f"{at.holder or 'its trainer'} has not been heard of since its lease ran out; another trainer takes over",
-            blocked_by="the trainer that held it vanished",
-            expected_wait=_wait(at, who),
-            next_resend=resend,
-        )
+        return replace(_lapsed(request, at, who, pool), next_resend=resend)
+    told = _history(at)
     if at.unsent or at.sent_ago is None:
-        return Explanation(
+        found = Explanation(
             "waiting_to_be_sent",
             "its message has not gone to the training queue yet",
             blocked_by="the scheduler's relay or the queue service",
-            to_do=_CHECK if at.waited > TAKEN_WITHIN_SECONDS else None,
+            to_do=_CHECK if at.waited > TAKEN_WITHIN_SECONDS and not at.attempts else None,
             expected_wait=_wait(at, who),
-            next_resend=resend,
         )
-    return _waiting(at, who, hold, cap, resend)
+    elif who.idle > who.ahead_of_idle:
+        found = _free(at, who, resend)
+    else:
+        found = _waiting(request, at, who, pool)
+    return replace(found, sentence=told + found.sentence, next_resend=resend)
 
 
 _CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
+
+
+def _next_resend(at: Position, resend_seconds: float) -> float:
+    if at.unsent or at.sent_ago is None:
+        return 0.0
+    if at.lease_left is not None and -at.lease_left < at.sent_ago:  # the lease ran out since
+        return 0.0
+    return max(0.0, pause_seconds(at.send_count, resend_seconds) - at.sent_ago)
+
+
+# --- what has ended, or is in somebody's hands ---
 
 
 def _ended(request: RequestRecord) -> Explanation:
@@ -145,94 +126,132 @@ def _ended(request: RequestRecord) -> Explanation:
     }[request.state]
     sentence = f"{words}: {request.outcome}" if request.outcome else words
     to_do = {
-        "failed": "mend what the error says, then ask again: trainyard train " + request.model,
+        "failed": f"mend what the error says, then ask again: trainyard train {request.model}",
+        "cancelled": f"nothing; should it be trained after all, ask again: trainyard train {request.model}",
         "blocked_by_data": "send the rows that are missing; the next request uses them",
     }.get(request.state)
     return Explanation(request.state, sentence, blocked_by=request.error_class, to_do=to_do)
 
 
-def _held(request: RequestRecord, at: Position) -> Explanation:
-    took = in_words(at.attempts[-1].seconds) if at.attempts else "0 s"
+def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
+    lease = f"its lease has {in_words(at.lease_left or 0.0)} left"
+    if silent > ALIVE_WITHIN_SECONDS:
+        what = "ends the request as it was asked to" if request.cancel_requested else "takes the request over"
+        return Explanation(
+            "cancelling" if request.cancel_requested else "held_by_worker",
+            f"{at.holder} holds it ({_attempt(request)}) but has been silent for {in_words(silent)}; {lease}, and when"
+            f" it runs out another trainer {what}",
+            blocked_by="a trainer that is silent",
+        )
     if request.cancel_requested:
         return Explanation(
             "cancelling",
-            f"{at.holder} was asked to stop and does so with its next heartbeat",
+            f"{at.holder} was asked to stop and does so with its next heartbeat; {lease}",
             blocked_by="the trainer's next heartbeat",
         )
-    attempt = f"attempt {request.attempt}, for {took}"
-    return Explanation("held_by_worker", f"{at.holder} works on it ({attempt})")
+    took = in_words(at.attempts[-1].seconds) if at.attempts else "0 s"
+    return Explanation("held_by_worker", f"{at.holder} works on it ({_attempt(request)}, for {took}; {lease})")
 
 
-def _waiting(at: Position, who: Crew, hold: Hold | None, cap: Cap | None, resend: float) -> Explanation:
-    """Explain a queued request whose message was sent."""
-    if who.idle > at.ahead:
-        return _free(at, who, resend)
-    wait = _wait(at, who)
-    ahead = f"{_plural(at.ahead, 'more urgent request')} before it"
-    if who.starting > at.ahead:
+def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Explanation:
+    """Explain a request whose trainer vanished."""
+    since = "" if at.lease_left is None else f" {in_words(-at.lease_left)} ago"
+    lost = f"the lease of {at.holder or 'its trainer'} ran out{since} and was not renewed"
+    if request.cancel_requested or request.attempt >= MAX_ATTEMPTS:
+        end = "as cancelled, for it was asked to" if request.cancel_requested else f"as failed: {_attempt(request)}"
         return Explanation(
-            "waiting_for_instance",
-            f"{_plural(who.starting, 'instance')} starting; {ahead}",
-            blocked_by="the start of an instance",
-            expected_wait=wait,
-            next_resend=resend,
+            "lease_expired",
+            f"{lost}; the next trainer that looks for work ends the request {end}",
+            blocked_by="the next look of a trainer",
+            to_do=f"to end it at once: trainyard run cancel {request.id}",
         )
-    if hold is not None:
-        return _refused(hold, resend) if hold.kind == REFUSED else _no_capacity(at, who, hold, resend)
-    if cap is not None or who.instances >= who.fleet_max:
-        return _full(at, who, wait, resend) if cap is None else _capped(cap, wait if who.busy else None, resend)
-    if who.instances == 0:
-        return Explanation(
-            "waiting_for_instance",
-            f"no instance runs yet; the scheduler asks for one within seconds; {ahead}",
-            blocked_by="the start of an instance",
-            next_resend=resend,
-        )
-    return Explanation(
-        "waiting_turn",
-        f"{ahead}; {who.busy} of {_plural(who.instances, 'instance')} busy",
-        blocked_by="the requests before it",
-        expected_wait=wait,
-        next_resend=resend,
-    )
+    if who.idle > who.ahead_of_idle:
+        said = f"{lost}; {_idle(who)}: one takes it over within seconds"
+        return Explanation("lease_expired", said, blocked_by="the trainer that held it vanished", expected_wait=0.0)
+    found = _waiting(request, at, who, pool)
+    return replace(found, code="lease_expired", sentence=f"{lost}; it waits for another trainer: {found.sentence}")
+
+
+def _history(at: Position) -> str:
+    """Say why a request that a trainer had is in the queue again; empty when none had."""
+    if not at.attempts:
+        return ""
+    last = at.attempts[-1]
+    why = f": {_short(last.error)}" if last.error else ""
+    if last.state == "released":
+        return f"{last.worker} handed it back, which costs no attempt{why}; "
+    kind = f" ({last.error_class})" if last.error_class else ""
+    return f"attempt {last.attempt} of {MAX_ATTEMPTS} failed{kind}{why}; " if last.state == "failed" else ""
+
+
+# --- what waits ---
 
 
 def _free(at: Position, who: Crew, resend: float) -> Explanation:
     """Explain a request for which a trainer is free."""
     sent_ago = at.sent_ago or 0.0
     if sent_ago <= TAKEN_WITHIN_SECONDS:
-        said = f"{_plural(who.idle, 'trainer')} idle: one takes it within seconds"
-        return Explanation("waiting_for_worker", said, expected_wait=0.0, next_resend=resend)
+        before = f", {_plural(who.ahead_of_idle, 'more urgent request')} before it" if who.ahead_of_idle else ""
+        said = f"{_idle(who)}{before}: one takes it within seconds"
+        return Explanation("waiting_for_worker", said, expected_wait=0.0)
+    again = f"in {in_words(resend)}" if resend else "now"
     return Explanation(
         "waiting_resend",
         f"its message was sent {in_words(sent_ago)} ago, a trainer is idle and nobody took it:"
-        f" it is sent again in {in_words(resend)}",
+        f" it is sent again {again}",
         blocked_by="a message that is lost, or hidden by a trainer that died",
         expected_wait=resend,
-        next_resend=resend,
     )
 
 
-def _no_capacity(at: Position, who: Crew, hold: Hold, resend: float) -> Explanation:
+def _waiting(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Explanation:
+    """Explain a request for which no trainer is free."""
+    wait = _wait(at, who)
+    order = f"; {_plural(who.ahead, 'more urgent request')} before it" if who.ahead else ""
+    others = order + _misfits(request, who)
+    if who.idle + who.starting > who.ahead:
+        return Explanation(
+            "waiting_for_instance", _on_the_way(who) + others, blocked_by="the start of an instance", expected_wait=wait
+        )
+    if pool.state == "cap_reached" and pool.cap is not None:
+        found = _full(who, pool.cap) if pool.cap.name == "instances" else _capped(pool.cap)
+        return replace(found, sentence=found.sentence + others, expected_wait=wait)
+    if pool.state != "enough" and pool.hold is not None:
+        found = _refused(pool.hold) if pool.hold.kind == REFUSED else _no_capacity(pool, pool.hold)
+        return replace(found, sentence=found.sentence + others, expected_wait=wait)
+    if pool.state == "launching":
+        number = "an instance" if pool.new == 1 else f"{pool.new:,} instances"
+        said = f"{_hands(who)}; the scheduler asks for {number} within seconds{others}"
+        return Explanation("waiting_for_instance", said, blocked_by="the start of an instance", expected_wait=wait)
+    if not (who.idle or who.busy or who.starting):
+        said = f"its trainer has been silent for some seconds, and is replaced when it stays so{others}"
+        return Explanation("waiting_for_instance", said, blocked_by="a trainer that is silent")
+    blocked = "the requests before it" if who.ahead else "the trainings that run"
+    turn = order or "; it is the next"
+    return Explanation(
+        "waiting_turn", _hands(who) + turn + _misfits(request, who), blocked_by=blocked, expected_wait=wait
+    )
+
+
+def _no_capacity(pool: Pool, hold: Hold) -> Explanation:
+    widen = "more instance types" if pool.spec.on_demand else "more instance types, or on-demand ones"
+    where = "instance_types" if pool.spec.on_demand else "instance_types and spot"
     return Explanation(
         "waiting_capacity",
         f"the cloud had no capacity at {_plural(hold.failures, 'try', 'tries')} in a row, the last"
         f" {in_words(hold.seconds_ago)} ago ({hold.error}); it is asked again {_again(hold)}",
         blocked_by="capacity of the cloud",
-        to_do="allow more instance types, or on-demand ones: instance_types and spot of the policy or the request",
-        expected_wait=_wait(at, who) if who.busy else None,
-        next_resend=resend,
+        to_do=f"allow {widen}: {where} of the policy or the request",
         next_launch=hold.next_try_seconds,
     )
 
 
-def _refused(hold: Hold, resend: float) -> Explanation:
+def _refused(hold: Hold) -> Explanation:
     return Explanation(
         "refused",
         f"the cloud refuses to launch instances, last {in_words(hold.seconds_ago)} ago: {hold.error}",
         blocked_by="a permission, a quota or a setting of the cloud account",
         to_do=f"mend what it says (trainyard fleet names the next step); it is asked again {_again(hold)}",
-        next_resend=resend,
         next_launch=hold.next_try_seconds,
     )
 
@@ -241,38 +260,89 @@ def _again(hold: Hold) -> str:
     return f"in {in_words(hold.next_try_seconds)}" if hold.next_try_seconds else "now"
 
 
-def _capped(cap: Cap, wait: float | None, resend: float) -> Explanation:
+def _capped(cap: Cap) -> Explanation:
+    """Explain a limit of the day."""
     setting = f"TRAINYARD_FLEET_MAX_{cap.name.upper()}"
+    money = cap.name == "usd_per_day"
+    used, limit = (dollars(cap.used), dollars(cap.limit)) if money else (f"{cap.used:,.2f} h", f"{cap.limit:,g} h")
+    what = "spent" if money else "of instances used"
     return Explanation(
         "cap_reached",
-        f"today's limit is reached: {cap.used:,.2f} of {cap.limit:,.2f} {cap.name.removesuffix('_per_day')}",
+        f"today's limit is reached: {used} of {limit} {what}; nothing is launched",
         blocked_by=f"{setting} is {cap.limit:g}",
         to_do=f"wait until midnight UTC, or raise {setting}",
-        expected_wait=wait,
-        next_resend=resend,
     )
 
 
-def _full(at: Position, who: Crew, wait: float | None, resend: float) -> Explanation:
-    none = who.fleet_max == 0
-    busy = "no instance is allowed" if none else f"all {_plural(who.fleet_max, 'allowed instance')} at work"
+def _full(who: Crew, cap: Cap) -> Explanation:
+    """Explain a fleet that has as many instances as it may."""
+    blocked = f"TRAINYARD_FLEET_MAX is {cap.limit:g}"
+    if not cap.limit:
+        return Explanation("cap_reached", "no instance is allowed", blocked, "raise TRAINYARD_FLEET_MAX")
     return Explanation(
         "cap_reached",
-        f"{busy}; {_plural(at.ahead, 'more urgent request')} before it",
-        blocked_by=f"TRAINYARD_FLEET_MAX is {who.fleet_max}",
+        f"{_hands(who)}; {cap.used:,.0f} of {cap.limit:,.0f} allowed instances run or start",
+        blocked_by=blocked,
         to_do="wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
-        expected_wait=None if none else wait,
-        next_resend=resend,
     )
+
+
+# --- words ---
+
+
+def _idle(who: Crew) -> str:
+    return "1 trainer is idle" if who.idle == 1 else f"{who.idle:,} trainers are idle"
+
+
+def _hands(who: Crew) -> str:
+    """Say what those do who may serve the request, while none of them is free for it."""
+    one, many = (" that suits it", " that suit it") if who.unsuited else ("", "")
+    if who.idle:
+        return f"{_idle(who)}, {who.busy:,} busy"
+    if who.busy:
+        return f"the only trainer{one} is busy" if who.busy == 1 else f"all {who.busy:,} trainers{many} are busy"
+    return f"no trainer{one} runs"
+
+
+def _on_the_way(who: Crew) -> str:
+    up = who.starting - who.asked
+    parts = []
+    if up:
+        parts.append(f"{_plural(up, 'instance')} {'is' if up == 1 else 'are'} starting")
+    if who.asked:
+        parts.append(f"{_plural(who.asked, 'instance')} {'is' if who.asked == 1 else 'are'} asked for")
+    return " and ".join(parts)
+
+
+def _misfits(request: RequestRecord, who: Crew) -> str:
+    """Name the trainers that may not serve the request, and what it insists on; empty without any."""
+    if not who.unsuited:
+        return ""
+    wants = [" or ".join(request.instance_types)] if request.instance_types else []
+    wants += ["on-demand capacity"] if request.spot is False else []
+    do = "trainer does" if who.unsuited == 1 else "trainers do"
+    return f"; {who.unsuited:,} other {do} not suit it: it wants {', '.join(wants)}"
+
+
+def _attempt(request: RequestRecord) -> str:
+    return f"attempt {request.attempt} of {MAX_ATTEMPTS}"
+
+
+def _short(error: str) -> str:
+    line = " ".join(error.split())
+    return line if len(line) <= _MOST_ERROR_CHARS else line[:_MOST_ERROR_CHARS] + " …"
 
 
 def _wait(at: Position, who: Crew) -> float | None:
-    """Return the expected seconds until the request is taken: whole rounds of trainings before it."""
-    if at.mean_seconds is None:
+    """Return the expected seconds until the request is taken: whole rounds of trainings before it.
+
+    None while no training time is known, and where it depends on an instance that is still to come.
+    """
+    hands = who.idle + who.busy + who.starting
+    if at.mean_seconds is None or not hands:
         return None
-    hands = max(1, who.idle + who.busy + who.starting)
-    rounds = (at.ahead + (0 if who.idle else at.running)) // hands
-    return round(rounds * at.mean_seconds, 1)
+    rounds = (who.ahead + (0 if who.idle else who.busy)) // hands
+    return round(rounds * at.mean_seconds, 1) if rounds or who.idle else None
 
 
 def _plural(count: int, one: str, many: str | None = None) -> str:

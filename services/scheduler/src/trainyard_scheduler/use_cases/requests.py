@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.requests import NewRequest
 from trainyard.errors import Problem, ServiceError
 from trainyard.messages import TrainingRequest
-from trainyard.policy import RUN_KEYS, Policy, invalid, policy_problems
+from trainyard.policy import RUN_KEYS, Policy, policy_problems
 from trainyard_scheduler.use_cases.models import model_called
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What a request may be given besides its settings; what it lacks comes from the policy.
 PLACE_KEYS = ("priority", "instance_types", "spot")
+#: An outcome may be a whole traceback; an error message is a sentence.
+_MOST_OUTCOME_CHARS = 200
 _NO_PLACE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -92,7 +95,7 @@ def cancel(records: Records, request_id: str, by: By) -> RequestRecord:
     if request.state == "cancelled":
         return request
     if not request.open:
-        raise ServiceError("conflict", f"the request has ended already: it is {request.state!r}")
+        raise ServiceError("conflict", _why_not_cancelled(request))
     lease_left = records.requests.position(request.id).lease_left
     held = request.state == "running" and lease_left is not None and lease_left >= 0
     if held and request.cancel_requested:
@@ -106,6 +109,13 @@ def cancel(records: Records, request_id: str, by: By) -> RequestRecord:
     return request_of(records, request_id)
 
 
+def _why_not_cancelled(request: RequestRecord) -> str:
+    """Say what became of a request that has ended, and what can be done instead."""
+    why = f" ({' '.join(request.outcome.split())[:_MOST_OUTCOME_CHARS]})" if request.outcome else ""
+    instead = "" if request.state == "done" else "; to have it trained after all, ask for a new one"
+    return f"the request has ended already: it is {request.state}{why}; there is nothing to cancel{instead}"
+
+
 def is_uuid(text: str) -> bool:
     """Tell whether ``text`` is a UUID in its usual form."""
     try:
@@ -116,14 +126,34 @@ def is_uuid(text: str) -> bool:
 
 def _wanted(settings: object, place: Mapping[str, Any], policy: Policy, task: str) -> Policy:
     """Return the policy with what this one request wants otherwise."""
-    problems = [*policy_problems(settings, task=task), *policy_problems(place)]
-    if isinstance(settings, dict):
-        known = set(Policy().to_dict()) - set(RUN_KEYS)
-        problems += [
-            Problem(None, f"settings.{name}", f"one of the keys {', '.join(RUN_KEYS)}", "a key of the policy only")
-            for name in settings
-            if name in known
-        ]
+    problems = [*_settings_problems(settings, task), *_called("", policy_problems(place))]
     if problems or not isinstance(settings, dict):
-        raise invalid(problems)
+        raise ServiceError("invalid_model", f"{len(problems)} problem(s) with what the request asks for", problems)
     return Policy.from_dict({**settings, **place}, over=policy)
+
+
+def _settings_problems(settings: object, task: str) -> list[Problem]:
+    """Return everything that is wrong with a request's settings, each under its name in the request."""
+    if not isinstance(settings, dict):
+        return _called("settings", policy_problems(settings))
+    allowed, policy_keys = f"one of the keys {', '.join(RUN_KEYS)}", Policy().to_dict()
+    unknown = [
+        Problem(
+            None,
+            f"settings.{str(name)[:80]}",
+            allowed,
+            "a key of the policy only" if name in policy_keys else "an unknown key",
+        )
+        for name in settings
+        if name not in RUN_KEYS
+    ]
+    known = {name: value for name, value in settings.items() if name in RUN_KEYS}
+    return _called("settings", policy_problems(known, task=task)) + unknown
+
+
+def _called(where: str, problems: list[Problem]) -> list[Problem]:
+    """Name the problems of a policy as what the caller sent them in."""
+    return [
+        replace(problem, column=(where + str(problem.column).removeprefix("policy")).removeprefix("."))
+        for problem in problems
+    ]

@@ -24,7 +24,8 @@ def routes(services: Services) -> list[Route]:
         instances = services.fleet.instances()
         with store.begin() as records:
             situation, plan = look(records, instances, services.fleet_rules)
-        return 200, fleet_views.fleet(situation, plan, services.fleet_rules)
+            ledger = records.launches.of_instances([instance.instance_id for instance in instances])
+        return 200, fleet_views.fleet(situation, plan, services.fleet_rules, ledger)
 
     def costs_() -> Any:
         if unknown := request.args.keys() - {"from", "upto"}:

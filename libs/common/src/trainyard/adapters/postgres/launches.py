@@ -63,6 +63,13 @@ class PostgresLaunches(Launches):
         found = run(self._connection, f"{_LAUNCH} WHERE state IN ('asked', 'launched') ORDER BY created_at, id")
         return [_launch(row) for row in found]
 
+    def of_instances(self, instance_ids: Sequence[str]) -> list[Launch]:
+        """Return what became these instances, oldest first."""
+        found = run(
+            self._connection, f"{_LAUNCH} WHERE instance_id = ANY(:ids) ORDER BY created_at, id", ids=list(instance_ids)
+        )
+        return [_launch(row) for row in found]
+
     def failures(self) -> list[Failure]:
         """Count failures that no later launch of the same spec has made good."""
         return [

@@ -28,7 +28,7 @@ OPEN = """
            CAST(extract(epoch FROM r.last_sent_at) AS float8) AS sent_at,
            CAST(extract(epoch FROM clock_timestamp() - r.lease_until) AS float8) AS lease_ended_ago,
            CAST(extract(epoch FROM clock_timestamp() - r.created_at) AS float8) AS waited,
-           r.priority, r.instance_types, r.spot
+           r.priority, r.instance_types, r.spot, r.attempt, r.cancel_requested
     FROM core.training_request r LEFT JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
     WHERE r.state IN ('queued', 'running')"""
 STANDING = """
@@ -65,14 +65,11 @@ NEW_LABELS = """
                             ORDER BY r.created_at DESC, r.id DESC LIMIT 1), 0)"""
 #: "Waiting" is whom nobody holds. The mean is over the model's last 20 trainings, or over the last 20 of all models.
 POSITION = """
-    WITH one AS (SELECT id, model_id, priority, created_at, holder, lease_until, send_count, last_sent_at
+    WITH one AS (SELECT model_id, created_at, holder, lease_until, send_count, last_sent_at
                  FROM core.training_request WHERE id = CAST(:id AS uuid)),
-    opened AS (SELECT r.id, r.priority, r.created_at,
-                      r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false) AS live
+    opened AS (SELECT r.state = 'running' AND coalesce(r.lease_until >= clock_timestamp(), false) AS live
                FROM core.training_request r WHERE r.state IN ('queued', 'running'))
     SELECT CAST(extract(epoch FROM clock_timestamp() - one.created_at) AS float8) AS waited,
-           (SELECT count(*) FROM opened o WHERE NOT o.live
-            AND (-o.priority, o.created_at, o.id) < (-one.priority, one.created_at, one.id)) AS ahead,
            (SELECT count(*) FROM opened o WHERE NOT o.live) AS waiting,
            (SELECT count(*) FROM opened o WHERE o.live) AS running,
            one.holder, one.send_count,

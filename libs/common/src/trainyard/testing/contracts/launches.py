@@ -66,6 +66,21 @@ class LaunchesContract:
             records.launches.ended([ident], "it was time")
             assert records.launches.open() == []
 
+    def test_what_an_instance_was(self, world: World, later: Callable[[], None]) -> None:
+        """The ledger knows type, market and price of an instance, also when it is over; of others it knows nothing."""
+        first = _launch(world.store)
+        later()
+        _launch(world.store, instance=Instance("i-2", "", "c7i.large", "pending", None, "on-demand"))
+        with world.store.begin() as records:
+            records.launches.ended([first], "it was time")
+            found = records.launches.of_instances(["i-2", "i-1", "i-3"])
+            assert [(f.instance_id, f.state, f.instance_type, f.market) for f in found] == [
+                ("i-1", "ended", "m6i.large", "spot"),
+                ("i-2", "launched", "c7i.large", "on-demand"),
+            ]
+            assert [f.instance_id for f in records.launches.of_instances(["i-1"])] == ["i-1"]
+            assert records.launches.of_instances([]) == []
+
     def test_one_asks_at_a_time(self, world: World, later: Callable[[], None]) -> None:
         """A claimed launch is nobody else's until the claim is over, given up, or the answer is there."""
         store, ident = world.store, _ask(world.store)

@@ -254,7 +254,7 @@ class SchedulingContract:
             assert records.requests.standing(other, labels=False).cron_upto == before.cron_upto
 
     def test_position(self, world: World) -> None:
-        """A request's place is by priority, then by age; lease, sends, attempts and their mean time are told."""
+        """What waits is listed by age; lease, sends, attempts and their mean time are told."""
         with world.store.begin() as records:
             model = add_model(records)
         ids = []
@@ -266,7 +266,7 @@ class SchedulingContract:
             records.outbox.post("training", TrainingRequest(ids[0]))
             records.requests.sent(ids[1:2])
         with world.store.begin() as records:
-            assert [records.requests.position(ident).ahead for ident in ids] == [1, 0, 2, 3]
+            assert [r.id for r in records.requests.open_requests() if not r.lease_live] == ids
             first, second = (records.requests.position(ident) for ident in ids[:2])
             assert (first.waiting, first.running, first.holder, first.lease_left) == (4, 4, None, None)
             assert (first.unsent, first.send_count, first.sent_ago) == (True, 0, None)

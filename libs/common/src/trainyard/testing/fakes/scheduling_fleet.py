@@ -46,6 +46,10 @@ class MemoryLaunches(Launches):
         """Return what is not over."""
         return [self._launch(row) for row in self._state.launches.values() if row.state in {"asked", "launched"}]
 
+    def of_instances(self, instance_ids: Sequence[str]) -> list[Launch]:
+        """Return what became these instances."""
+        return [self._launch(row) for row in self._state.launches.values() if row.instance_id in instance_ids]
+
     def failures(self) -> list[Failure]:
         """Count failures since the last success of the same spec."""
         now = self._state.clock.now()

@@ -168,12 +168,11 @@ class MemoryRequests(Requests):
         """Look at the request among all."""
         found, now = self._state.requests[request_id], self._state.clock.now()
         opened = self.open_requests()
-        waiting = sorted((r for r in opened if not r.lease_live), key=lambda r: (-r.priority, -r.waited))
+        waiting = [r for r in opened if not r.lease_live]
         me, lease = found.record, found.lease_until
         body = TrainingRequest(request_id).outgoing().body
         return Position(
             waited=(now - me.created_at).total_seconds(),
-            ahead=sum((r.priority, r.waited) > (me.priority, (now - me.created_at).total_seconds()) for r in waiting),
             waiting=len(waiting),
             running=len(opened) - len(waiting),
             holder=None if lease is None else "test",
@@ -232,6 +231,8 @@ class MemoryRequests(Requests):
             priority=request.record.priority,
             instance_types=request.record.instance_types,
             spot=request.record.spot,
+            attempt=request.record.attempt,
+            cancel_requested=request.record.cancel_requested,
         )
 
     def neglected(self, *, silent_seconds: float, sent_before: float | None) -> list[OpenRequest]:
