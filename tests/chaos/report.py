@@ -26,13 +26,19 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """Return the commit of the sources, with ``+`` behind it when they have been changed since; or "unknown"."""
+    """Return the commit of the sources, with ``+`` behind it when they have been changed since; or "unknown".
+
+    The evidence is no source: a run writes it after each of its legs.
+    """
     git = shutil.which("git")
     if git is None:
         return "unknown"
-    asked = [git, "describe", "--always", "--abbrev=40", "--dirty=+", "--match=none"]
-    described = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-    return described.stdout.strip() or "unknown"
+
+    def asked(*words: str) -> str:
+        return subprocess.run([git, *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = asked("status", "--porcelain", "--", ".", ":(exclude)docs/evidence")
+    return (asked("rev-parse", "--verify", "HEAD") or "unknown") + ("+" if changed else "")
 
 
 class Report:
