@@ -133,7 +133,7 @@ class Watch:
             predictions=predictions,
             labels=len(labels),
             age=self._room.age(span),
-            reference=reference.metrics,
+            reference=reference,
         )
         self._store("quality", span, finding)
 
