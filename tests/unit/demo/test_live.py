@@ -76,6 +76,17 @@ def test_figures_of_the_month(truth, user, asked):
     assert live.log_loss == pytest.approx(log_loss(list(LATE.values()), list(ANSWERS.values())))
 
 
+def test_windows_that_are_not_shown_any_more(truth, user, asked, client):
+    """Of a long log the newest windows are compared, each with its own part."""
+    early = [{**client.log[0], "id": f"early{n}", "label": None} for n in range(8)]
+    client.log[:0] = early
+    client.live[1]["number"] = 2
+    assert truth.check(user, asked, patience=5).auc == 0.75
+    client.live[1]["number"] = 1
+    with pytest.raises(DemoError, match="in vain for windows"):
+        truth.check(user, asked, patience=5)
+
+
 def _lose_one(client):
     del client.log[0]
 

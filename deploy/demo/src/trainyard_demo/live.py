@@ -77,13 +77,12 @@ class Truth:
         return log
 
     def _compare_with_service(self, user: User, version: int, patience: float) -> None:
-        """Hold every window of the version, closed ones and the open one, against its part of the log."""
+        """Hold the windows of the version that the service shows, closed ones and the open one, against the log."""
         log = list(user.client.predictions(MODEL, version))
 
-        def looked_at() -> list[tuple[Json, list[Json]]] | None:
+        def looked_at() -> list[tuple[Json, list[Json]]]:
             parts = _parts(user.client.watched(MODEL), version, log)
-            whole = sum(len(part) for _, part in parts) == len(log)
-            return parts if whole and all(window["labels"] == len(_labelled(part)) for window, part in parts) else None
+            return parts if all(window["labels"] == len(_labelled(part)) for window, part in parts) else []
 
         parts: list[tuple[Json, list[Json]]] = user.until(
             looked_at, seconds=patience, what=f"windows with all predictions and labels of version {version}"
@@ -104,15 +103,20 @@ class Truth:
 
 
 def _parts(watched: Json, version: int, log: list[Json]) -> list[tuple[Json, list[Json]]]:
-    """Return the version's windows, oldest first, each with its part of the log, which is in the same order."""
+    """Return the version's windows, oldest first, each with its part of the log, which is in the same order.
+
+    None are returned while the windows and the log do not fit together: a prediction came in, or a window was closed.
+    """
     closed = sorted((w for w in watched["live"] if w["version"] == version), key=lambda w: w["number"])
     opened = [w for w in watched["windows"] if w["version"] == version]
-    parts, behind = [], 0
+    # The service shows the newest windows. They are of equal length, so the oldest one's number says where it begins.
+    behind = closed[0]["number"] * closed[0]["predictions"] if closed else 0
+    parts = []
     for window in (*closed, *opened):
         rows = window["predictions"]
         parts.append((window, log[behind : behind + rows]))
         behind += rows
-    return parts
+    return parts if behind == len(log) else []
 
 
 def _labelled(part: list[Json]) -> list[Json]:
