@@ -90,7 +90,10 @@ def test_a_version_without_profile() -> None:
     scene.watch()
     assert scene.outcomes() == ["not_enough_data"]
     assert scene.report("drift")["summary"].startswith("version 2 was made without a profile")
-    assert "without a profile" in scene.shown()["missing"][0]
+    assert scene.shown()["missing"] == [
+        "the champion was made without a profile of its rows: drift is seen from the next version on",
+        "no label has come for any prediction: quality needs feedback",
+    ]
 
 
 def test_an_old_version_asks_for_nothing() -> None:
@@ -136,6 +139,7 @@ def test_windows_by_time() -> None:
     scene.clock.advance(3_661)
     assert scene.watch() == 1
     assert scene.outcomes() == ["steady"]
+    assert scene.shown()["missing"] == ["no label has come for any prediction: quality needs feedback"]
     scene.predict(5, at=began + timedelta(hours=5))
     scene.clock.advance(6 * 3_600)
     scene.watch()

@@ -129,6 +129,8 @@ def test_the_open_windows() -> None:
     scene.label(scene.predict(50))
     scene.watch()
     scene.serve()
+    scene.predict(40)
+    scene.watch()
     scene.clock.advance(5)
     ids = scene.predict(3)
     scene.label(ids[:2], right=False)
@@ -147,6 +149,16 @@ def test_the_open_windows() -> None:
     assert second["metrics"]["accuracy"] == 0.0
     at = scene.clock.now()
     assert (first["from"], second["upto"]) == ((at - timedelta(seconds=5)).isoformat(), at.isoformat())
+
+
+def test_whose_predictions_fill_the_window() -> None:
+    """What is missing to the first window are predictions of the champion, whatever others answered."""
+    scene = Scene()
+    scene.serve()
+    scene.predict(5, version=1)
+    assert scene.shown()["missing"][0] == "no window is full: 0 of 40 predictions of the champion"
+    scene.predict(3)
+    assert scene.shown()["missing"][0] == "no window is full: 3 of 40 predictions of the champion"
 
 
 def test_open_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +183,48 @@ def test_predictions_of_a_model_that_nobody_serves() -> None:
     shown = scene.shown()
     assert [one["version"] for one in shown["windows"]] == [7]
     assert shown["missing"] == ["no version serves yet: what is watched are the predictions of versions that do"]
+
+
+def test_every_key_of_a_closed_window() -> None:
+    """A window says where it lies and what was found, as far as labels have come."""
+    scene = Scene()
+    began = scene.clock.now()
+    scene.predict(20)
+    scene.clock.advance(7)
+    scene.predict(20, shift=1.5)
+    scene.watch()
+    shown = scene.shown()
+    (drift,), (live,) = shown["drift"], shown["live"]
+    place = {
+        "window": "v1-after-0",
+        "version": 1,
+        "number": 0,
+        "rows": 40,
+        "from": began.isoformat(),
+        "upto": (began + timedelta(seconds=7)).isoformat(),
+    }
+    assert {key: drift[key] for key in place} == place
+    assert set(drift) == {*place, "outcome", "summary", "drifting", "features"}
+    assert {key: live[key] for key in place} == place
+    assert set(live) == {*place, "outcome", "summary", "predictions", "labels"}
+    scene.label(scene.predict(40, shift=1.5))
+    scene.watch()
+    judged = {"metrics", "metric", "reference", "value", "low", "high", "confidence", "max_quality_drop"}
+    assert set(scene.shown()["live"][0]) == {*live, *judged}
+
+
+def test_no_more_than_so_many_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of windows, alarms and versions beside the champion the newest are shown."""
+    monkeypatch.setattr(quality, "MOST_SHOWN", 2)
+    scene = Scene()
+    scene.predict(120, shift=3.0)
+    scene.watch()
+    for version in (1, 2, 3, 4):
+        scene.predict(1, version=version)
+    shown = scene.shown()
+    assert [len(shown[part]) for part in ("drift", "live", "alarms")] == [2, 2, 2]
+    assert [one["number"] for one in shown["drift"]] == [2, 1]
+    assert [one["version"] for one in shown["windows"]] == [4, 3, 1]
 
 
 def test_what_an_open_alarm_waits_for() -> None:

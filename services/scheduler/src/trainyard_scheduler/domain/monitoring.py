@@ -151,7 +151,7 @@ def judge_quality(
     if scores is not None:
         found, why = _judged_by(scores, reference, METRICS[scores.task][0] if metric == "auto" else metric, settings)
         numbers["metrics"] = scores.values()
-    if why:
+    if why and labels:
         numbers["because"] = why
     if found is not None:
         numbers |= found.numbers

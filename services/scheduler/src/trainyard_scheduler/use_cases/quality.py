@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The newest predictions outside of closed windows that one answer reads, over all versions.
 MOST_PREDICTIONS = 20_000
 #: Versions, watched windows and alarms that one answer shows, and the newest labels that it counts the waiting ones of.
-_SHOWN = 20
+MOST_SHOWN = 20
 _MOST_LABELS = 10_000
 
 
@@ -29,13 +29,13 @@ def shown(records: Records, model: ModelRecord) -> Json:
     """Return the open windows and what watching the model has found, newest first, and what it takes to see more."""
     room = records.monitoring
     windows = open_windows(records, model)
-    drift, live = (room.recent(model.id, detector, _SHOWN) for detector in DETECTORS)
+    drift, live = (room.recent(model.id, detector, MOST_SHOWN) for detector in DETECTORS)
     waiting = _waiting(records, model)
     return {
         "windows": windows,
         "drift": [_closed(one) for one in drift],
         "live": [_closed(one) for one in live],
-        "alarms": [_alarm(one, waiting) for one in records.alarms.page(model.id, _SHOWN)],
+        "alarms": [_alarm(one, waiting) for one in records.alarms.page(model.id, MOST_SHOWN)],
         "waiting_labels": room.waiting_labels(_MOST_LABELS),
         "missing": _missing(records, model, windows, live),
     }
@@ -62,7 +62,7 @@ def open_windows(records: Records, model: ModelRecord) -> list[Json]:
 
 def _versions(records: Records, model: ModelRecord) -> list[int]:
     """Return the versions that have answered, the champion first."""
-    others = [one for one in records.monitoring.answering(model.id, _SHOWN) if one != model.champion]
+    others = [one for one in records.monitoring.answering(model.id, MOST_SHOWN) if one != model.champion]
     return others if model.champion is None else [model.champion, *others]
 
 
