@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from tests.unit.scheduler.watched_scene import BY, Scene
 
 from trainyard.contracts.monitoring import Spent
+from trainyard.crashpoints import CrashPointError
 from trainyard.drift import Effect
 from trainyard.monitoring_policy import MonitoringPolicy
+from trainyard.testing.crashpoints import armed
 from trainyard_scheduler.domain.monitoring import held_back, judge_drift
 from trainyard_scheduler.use_cases import monitor
 from trainyard_scheduler.use_cases.models import delete_model
@@ -89,11 +91,75 @@ def test_a_version_without_profile() -> None:
     scene.predict(40)
     scene.watch()
     assert scene.outcomes() == ["not_enough_data"]
-    assert scene.report("drift")["summary"].startswith("version 2 was made without a profile")
+    assert scene.report("drift") == {
+        "summary": "version 2 was made without a profile of its rows; the next training makes one",
+        "drifting": [],
+    }
     assert scene.shown()["missing"] == [
         "the champion was made without a profile of its rows: drift is seen from the next version on",
         "no label has come for any prediction: quality needs feedback",
     ]
+
+
+def test_weak_drift_must_last_within_a_version() -> None:
+    """A weak effect is an alarm in its second window in a row; windows of another version in between do not count."""
+    scene = Scene(window_rows=400)
+    scene.serve()
+    for version in (1, 2, 1):
+        scene.predict(400, shift=0.45, version=version)
+        scene.watch()
+        scene.clock.advance(1)
+    assert scene.outcomes() == ["suspect", "suspect", "alarm"]
+    scene.predict(400, version=2)
+    scene.predict(400, shift=0.45, version=2)
+    scene.watch()
+    assert scene.outcomes()[3:] == ["steady", "suspect"]
+    assert [place for place, _ in scene.alarms()] == ["drift"]
+
+
+def test_three_windows_in_a_row() -> None:
+    """As many windows are looked back at as the policy says."""
+    scene = Scene(window_rows=400, persistence=3)
+    for _ in range(3):
+        scene.predict(400, shift=0.45)
+        scene.watch()
+    assert scene.outcomes() == ["suspect", "suspect", "alarm"]
+
+
+@pytest.mark.parametrize("point", ["K42", "K43", "K44", "K45"])
+def test_who_dies_in_a_window_leaves_nothing(point: str) -> None:
+    """Whatever fails on the way, window, alarm and event are there together or not at all; the next look makes them."""
+    scene = Scene()
+    scene.predict(40, shift=1.5)
+    events = len(scene.store.state.events)
+    with armed(point), pytest.raises(CrashPointError):
+        scene.watch()
+    assert (scene.outcomes(), scene.outcomes("quality"), scene.alarms()) == ([], [], [])
+    assert len(scene.store.state.events) == events
+    assert scene.watch() == 1
+    assert (scene.outcomes(), scene.alarms()) == (["alarm"], [("drift", None)])
+
+
+def test_bounds_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of versions the newest are watched; labels and windows that waited are looked at a bounded number at a time."""
+    scene = Scene()
+    scene.serve()
+    scene.predict(40, version=1)
+    monkeypatch.setattr(monitor, "MOST_VERSIONS", 1)
+    assert scene.watch() == 0
+    monkeypatch.setattr(monitor, "MOST_VERSIONS", 2)
+    assert scene.watch() == 1
+    ids = scene.predict(80)
+    assert scene.watch() == 2
+    monkeypatch.setattr(monitor, "MOST_LABELS", 30)
+    scene.label(ids)
+    assert scene.watch() == 4  # labels 1 to 30, to 60 (of both windows), to 80
+    assert scene.watch() == 0
+    scene.predict(80)
+    assert scene.watch() == 2
+    scene.clock.advance(101)
+    monkeypatch.setattr(monitor, "MOST_WINDOWS", 2)
+    assert [scene.watch() for _ in range(3)] == [2, 1, 0]
 
 
 def test_an_old_version_asks_for_nothing() -> None:
