@@ -119,6 +119,7 @@ class Comparison:
             **asdict(self.interval),
             "confidence": self.confidence,
             "max_quality_drop": self.allowed,
+            "lost": self.lost,
         }
 
 
@@ -154,7 +155,7 @@ def judge_quality(
     if why and labels:
         numbers["because"] = why
     if found is not None:
-        numbers |= found.numbers
+        numbers |= {**found.numbers, "reference_rows": reference.rows}
     waits = settings.label_wait - age
     if labels < predictions and waits > 0:
         return Finding("not_enough_data", f"{told}; waits {in_words(waits)} for the others", numbers, waits)
