@@ -15,54 +15,14 @@ from scipy.stats import wasserstein_distance
 
 from trainyard.drift import columns_of, compare, profile_of
 from trainyard.monitoring_policy import MonitoringPolicy
-from trainyard.schema import Column
+from trainyard.testing.samples import FEATURES, TYPES, Columns, logged, sample
 from trainyard_scheduler.domain.monitoring import judge_drift
 
 WINDOWS = 200
 FITTED = (500, 5_000, 50_000)
 ROWS = (200, 1_000)
-TYPES = {
-    "normal": "float",
-    "heavy": "float",
-    "lognormal": "float",
-    "cauchy": "float",
-    "zeros": "int",
-    "weekday": "int",
-    "rare": "int",
-    "carrier": "category",
-    "origin": "category",
-    "flag": "bool",
-}
-FEATURES = [Column(name, type_, "feature", nullable=True) for name, type_ in TYPES.items()]
 SHIFTED = ("normal", "heavy", "lognormal", "zeros", "weekday")
 POLICY = MonitoringPolicy()
-Columns = dict[str, Any]
-
-
-def sample(rng: np.random.Generator, rows: int) -> Columns:
-    """Return rows as they occur."""
-    shares = 1 / np.arange(1, 301) ** 1.2
-    return {
-        "normal": np.where(rng.random(rows) < 0.05, np.nan, rng.normal(size=rows)),
-        "heavy": rng.standard_t(2.5, size=rows),
-        "lognormal": rng.lognormal(0, 1.5, size=rows),
-        "cauchy": rng.standard_cauchy(size=rows),
-        "zeros": np.where(rng.random(rows) < 0.8, 0.0, rng.poisson(5, rows)),
-        "weekday": rng.integers(1, 8, rows).astype(float),
-        "rare": (rng.random(rows) < 0.01).astype(float),
-        "carrier": np.array(["AA", "UA"], object)[(rng.random(rows) < 0.3).astype(int)],
-        "origin": np.array([f"a{i}" for i in rng.choice(300, rows, p=shares / shares.sum())], object),
-        "flag": (rng.random(rows) < 0.5).astype(float),
-    }
-
-
-def logged(columns: Columns) -> list[dict[str, Any]]:
-    """Return the columns as the prediction log holds them."""
-    cells = {
-        name: values.astype(bool).tolist() if TYPES[name] == "bool" else values.tolist()
-        for name, values in columns.items()
-    }
-    return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
 
 
 def judge(profile: Columns, columns: Columns, earlier: list[Any]) -> Any:

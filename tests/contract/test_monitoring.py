@@ -79,10 +79,14 @@ class PostgresWorld:
         with self.engine.begin() as connection:
             connection.execute(
                 sa.text(
-                    "UPDATE core.version SET profile = CAST(:profile AS jsonb), metrics = CAST(:metrics AS jsonb)"
-                    " WHERE version = 1"
+                    "UPDATE core.version SET profile = CAST(:profile AS jsonb), metrics = CAST(:metrics AS jsonb),"
+                    " gate = jsonb_build_object('rows', CAST(:rows AS bigint)) WHERE version = 1"
                 ),
-                {"profile": json.dumps(reference.profile), "metrics": json.dumps(reference.metrics)},
+                {
+                    "profile": json.dumps(reference.profile),
+                    "metrics": json.dumps(reference.metrics),
+                    "rows": reference.rows,
+                },
             )
 
     def log(

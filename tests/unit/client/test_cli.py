@@ -519,9 +519,13 @@ def test_quality_shows_drift_and_alarms(api, trainyard):
             }
         ],
         "drift": [{**window, "features": [feature]}],
-        "live": [{**window, "outcome": "not_enough_data", "summary": "10 labels of 1,000 predictions"}],
+        "live": [
+            {**window, "outcome": "not_enough_data", "summary": "10 labels of 1,000 predictions"},
+            {**window, "outcome": "alarm", "summary": "all 9 are x", "metric": "log_loss", "value": 1.25},
+        ],
         "alarms": [
             {"raised_at": "now", "detector": "drift", "reason": "drift: x", "outcome": None, "request_id": None},
+            {"raised_at": "now", "detector": "drift", "reason": "", "outcome": None, "waits_for": "rows to come"},
             {"raised_at": "then", "detector": "drift", "reason": "drift: x", "outcome": "asked", "request_id": "r"},
         ],
         "waiting_labels": 0,
@@ -535,7 +539,10 @@ def test_quality_shows_drift_and_alarms(api, trainyard):
         "not_enough_data",
         "0.64",
         "open",
+        "open: rows to come",
         "asked",
+        "log_loss",
+        "1.25",
         "no label has",
     ):
         assert said in out

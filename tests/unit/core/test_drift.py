@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,57 +16,14 @@ from trainyard import drift
 from trainyard.drift import Effect, columns_of, compare, profile_of
 from trainyard.monitoring_policy import MonitoringPolicy
 from trainyard.schema import Column
+from trainyard.testing.samples import FEATURES, Columns, logged, sample
 
-Columns = dict[str, npt.NDArray[Any]]
 POLICY = MonitoringPolicy()
-TYPES = {
-    "normal": "float",
-    "heavy": "float",
-    "lognormal": "float",
-    "cauchy": "float",
-    "zeros": "int",
-    "weekday": "int",
-    "rare": "int",
-    "carrier": "category",
-    "origin": "category",
-    "flag": "bool",
-}
-FEATURES = [Column(name, type_, "feature", nullable=True) for name, type_ in TYPES.items()]
-
-
-def sample(rng: np.random.Generator, rows: int) -> Columns:
-    """Return rows as they occur: missing values, heavy tails, ties, rare values, many levels."""
-    shares = 1 / np.arange(1, 301) ** 1.2
-    found: Columns = {
-        "normal": np.where(rng.random(rows) < 0.05, np.nan, rng.normal(size=rows)),
-        "heavy": rng.standard_t(2.5, size=rows),
-        "lognormal": rng.lognormal(0, 1.5, size=rows),
-        "cauchy": rng.standard_cauchy(size=rows),
-        "zeros": np.where(rng.random(rows) < 0.8, 0.0, rng.poisson(5, rows)),
-        "weekday": rng.integers(1, 8, rows).astype(float),
-        "rare": (rng.random(rows) < 0.01).astype(float),
-        "carrier": np.array(["AA", "UA"], object)[(rng.random(rows) < 0.3).astype(int)],
-        "origin": np.array([f"a{i}" for i in rng.choice(300, rows, p=shares / shares.sum())], object),
-        "flag": (rng.random(rows) < 0.5).astype(float),
-    }
-    return found
-
-
-def rows_of(columns: Columns) -> list[dict[str, Any]]:
-    """Return columns as logged inputs."""
-    cells = {
-        name: [
-            None if value is None or (isinstance(value, float) and math.isnan(value)) else value
-            for value in (values.astype(bool).tolist() if TYPES.get(name) == "bool" else values.tolist())
-        ]
-        for name, values in columns.items()
-    }
-    return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
 
 
 def strengths(profile: dict[str, Any], columns: Columns) -> dict[str, float]:
     """Return the strength of each feature's drift by the default policy."""
-    effects = compare(profile, columns_of(profile, rows_of(columns)))
+    effects = compare(profile, columns_of(profile, logged(columns)))
     return {e.feature: e.strength(min_effect=POLICY.min_effect, min_distance=POLICY.min_distance) for e in effects}
 
 
@@ -195,8 +151,8 @@ def test_many_rows_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dates_never_count() -> None:
     """Dates and moments are measured, and as time always moves on they raise nothing."""
     days = np.arange("2026-01-01", "2026-04-11", dtype="datetime64[D]").astype("datetime64[us]")
-    for logged in ("2026-08-01", "2026-08-01T10:00:00+00:00", "2026-08-01T10:00:00"):
-        effect = one("x", "timestamp", days, [logged] * 200)
+    for moment in ("2026-08-01", "2026-08-01T10:00:00+00:00", "2026-08-01T10:00:00"):
+        effect = one("x", "timestamp", days, [moment] * 200)
         assert (effect.kind, effect.psi_sure, effect.distance_sure) == ("time", True, True)
         assert effect.strength(min_effect=0.2, min_distance=0.3) == 0.0
     assert one("x", "date", days, ["no date", 7, None, "0001-01-01T00:00:00+14:00"] * 50).missing >= 0.75

@@ -28,15 +28,17 @@ class FakeClient:
         probe = {"id": "probe", "output": {"probabilities": {"true": 0.3}}, "label": None}
         self.log.append(probe)  # asked while waiting for the champion; nobody gives it a label
         metrics = {"roc_auc": auc(labels, list(ANSWERS.values())), "log_loss": log_loss(labels, list(ANSWERS.values()))}
-        self.windows = [{"version": 2, "metrics": metrics}]
+        closed = {"version": 2, "number": 0, "predictions": 4, "labels": 4, "metrics": metrics}
+        self.live = [{**closed, "version": 1}, closed]
+        self.windows = [{"version": 2, "predictions": 1, "labels": 0, "metrics": {}}]
 
     def predictions(self, _model, _version):
         """Yield the log."""
         yield from self.log
 
-    def quality(self, _model):
+    def watched(self, _model):
         """Return the service's figures."""
-        return self.windows
+        return {"live": self.live, "windows": self.windows}
 
 
 @pytest.fixture
@@ -74,6 +76,17 @@ def test_figures_of_the_month(truth, user, asked):
     assert live.log_loss == pytest.approx(log_loss(list(LATE.values()), list(ANSWERS.values())))
 
 
+def test_windows_that_are_not_shown_any_more(truth, user, asked, client):
+    """Of a long log the newest windows are compared, each with its own part."""
+    early = [{**client.log[0], "id": f"early{n}", "label": None} for n in range(8)]
+    client.log[:0] = early
+    client.live[1]["number"] = 2
+    assert truth.check(user, asked, patience=5).auc == 0.75
+    client.live[1]["number"] = 1
+    with pytest.raises(DemoError, match="in vain for windows"):
+        truth.check(user, asked, patience=5)
+
+
 def _lose_one(client):
     del client.log[0]
 
@@ -91,15 +104,19 @@ def _change_a_label(client):
 
 
 def _change_the_figure(client):
-    client.windows[0]["metrics"]["roc_auc"] += 0.001
+    client.live[1]["metrics"]["roc_auc"] += 0.001
 
 
 def _forget_the_figure(client):
-    client.windows[0]["metrics"].pop("log_loss")
+    client.live[1]["metrics"].pop("log_loss")
 
 
 def _forget_the_version(client):
-    client.windows.clear()
+    client.live.clear()
+
+
+def _forget_a_label(client):
+    client.live[1]["labels"] = 3
 
 
 @pytest.mark.parametrize(
@@ -111,7 +128,8 @@ def _forget_the_version(client):
         (_change_a_label, "another outcome"),
         (_change_the_figure, "roc_auc of version 2"),
         (_forget_the_figure, "log_loss of version 2"),
-        (_forget_the_version, "no quality"),
+        (_forget_the_version, "in vain for windows"),
+        (_forget_a_label, "in vain for windows"),
     ],
 )
 def test_whatever_differs_is_found(truth, user, asked, client, harm, said):

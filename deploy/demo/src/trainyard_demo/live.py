@@ -1,7 +1,7 @@
 """How good the predictions were once the truth was known: computed twice by different ways, and compared.
 
 By hand: the prediction log (``GET /v1/predictions``) joined with the rows that arrived later. By the service:
-``GET /v1/models/late/quality``, which joins the same log with the feedback.
+``GET /v1/models/late/quality``, which joins the same log with the feedback, window by window.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Truth:
             DemoError: the log is not complete in time, or something differs; says what.
         """
         by_version = {version: self._complete_log(user, version, asked, patience) for version in asked.versions}
-        for version, log in by_version.items():
-            self._compare_with_service(user, version, log)
+        for version in by_version:
+            self._compare_with_service(user, version, patience)
         month = [p for log in by_version.values() for p in log if p["id"] in asked.flight]
         truth = [self.late[self._flight[p["id"]]] for p in month]
         late = [p["output"]["probabilities"]["true"] for p in month]
@@ -76,14 +76,48 @@ class Truth:
                 raise DemoError(f"the log says another outcome for prediction {p['id']} than its row")
         return log
 
-    def _compare_with_service(self, user: User, version: int, log: list[Json]) -> None:
-        truth = [self.late[self._flight[p["id"]]] for p in log]
-        late = [p["output"]["probabilities"]["true"] for p in log]
-        ours = {"roc_auc": auc(truth, late), "log_loss": log_loss(truth, late)}
-        windows = [w for w in user.client.quality(MODEL) if w["version"] == version]
-        if not windows:
-            raise DemoError(f"the service knows no quality of version {version}")
+    def _compare_with_service(self, user: User, version: int, patience: float) -> None:
+        """Hold the windows of the version that the service shows, closed ones and the open one, against the log."""
+        log = list(user.client.predictions(MODEL, version))
+
+        def looked_at() -> list[tuple[Json, list[Json]]]:
+            parts = _parts(user.client.watched(MODEL), version, log)
+            return parts if all(window["labels"] == len(_labelled(part)) for window, part in parts) else []
+
+        parts: list[tuple[Json, list[Json]]] = user.until(
+            looked_at, seconds=patience, what=f"windows with all predictions and labels of version {version}"
+        )
+        for window, part in parts:
+            self._compare(version, window["metrics"], _labelled(part))
+
+    def _compare(self, version: int, theirs: Json, part: list[Json]) -> None:
+        truth = [self.late[self._flight[p["id"]]] for p in part]
+        late = [p["output"]["probabilities"]["true"] for p in part]
+        ours = {"log_loss": log_loss(truth, late)} if part else {}
+        if len(set(truth)) == 2:
+            ours["roc_auc"] = auc(truth, late)
         for name, figure in ours.items():
-            theirs = windows[0]["metrics"].get(name)
-            if theirs is None or not isclose(theirs, figure, abs_tol=_EQUAL):
-                raise DemoError(f"{name} of version {version} is {figure} by our count and {theirs} by the service's")
+            said = theirs.get(name)
+            if said is None or not isclose(said, figure, abs_tol=_EQUAL):
+                raise DemoError(f"{name} of version {version} is {figure} by our count and {said} by the service's")
+
+
+def _parts(watched: Json, version: int, log: list[Json]) -> list[tuple[Json, list[Json]]]:
+    """Return the version's windows, oldest first, each with its part of the log, which is in the same order.
+
+    None are returned while the windows and the log do not fit together: a prediction came in, or a window was closed.
+    """
+    closed = sorted((w for w in watched["live"] if w["version"] == version), key=lambda w: w["number"])
+    opened = [w for w in watched["windows"] if w["version"] == version]
+    # The service shows the newest windows. They are of equal length, so the oldest one's number says where it begins.
+    behind = closed[0]["number"] * closed[0]["predictions"] if closed else 0
+    parts = []
+    for window in (*closed, *opened):
+        rows = window["predictions"]
+        parts.append((window, log[behind : behind + rows]))
+        behind += rows
+    return parts if behind == len(log) else []
+
+
+def _labelled(part: list[Json]) -> list[Json]:
+    return [p for p in part if p["label"] is not None]

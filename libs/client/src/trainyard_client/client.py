@@ -290,12 +290,14 @@ class Client:
         return self._post("/v1/feedback", {"items": list(items)})
 
     def quality(self, model: str) -> list[Json]:
-        """Return live metrics of each version from predictions and their feedback."""
+        """Return live metrics of each version, of the predictions that no closed window has, and their feedback."""
         windows: list[Json] = self._get(f"/v1/models/{_in_path(model)}/quality")["windows"]
         return windows
 
     def watched(self, model: str) -> Json:
-        """Return all of live quality: ``windows``, ``drift``, ``live``, ``alarms``, and what is ``missing``."""
+        """Return all of live quality: open ``windows``, closed ones as ``drift`` and ``live``, ``alarms``, what is
+        ``missing``.
+        """
         return self._get(f"/v1/models/{_in_path(model)}/quality")
 
     # --- operation -----------------------------------------------------------------------------------------------

@@ -98,17 +98,20 @@ def add_to(root: click.Group) -> None:
 
 
 def _show_quality(output: Output, found: Json) -> None:
-    """Print live metrics, the newest windows, alarms, and what is missing to see more."""
+    """Print the open windows with their metrics, the newest closed ones, alarms, and what is missing to see more."""
     windows = found["windows"]
     rows = [{**window, **_with_intervals(window)} for window in windows]
     metrics = dict.fromkeys(metric for window in windows for metric in window["metrics"])
     columns = ("version", "predictions", "labels", "from", "upto", *metrics)
-    output.table(rows, columns, empty="no predictions yet")
+    output.table(rows, columns, empty="no predictions outside of closed windows")
     for detector, title in (("drift", "drift"), ("live", "live quality")):
         if found.get(detector):
             output.say("")
             output.say(f"{title}, newest window first")
-            output.table(found[detector], ("version", "number", "rows", "upto", "outcome", "summary"), empty="")
+            judged = ("metric", "value") if detector == "live" else ()
+            output.table(
+                found[detector], ("version", "number", "rows", "upto", "outcome", *judged, "summary"), empty=""
+            )
     newest = next((one for one in found.get("drift", ()) if one.get("features")), None)
     if newest is not None:
         output.say("")
@@ -118,10 +121,15 @@ def _show_quality(output: Output, found: Json) -> None:
     if found.get("alarms"):
         output.say("")
         output.say("alarms, newest first")
-        alarms = [{**alarm, "outcome": alarm["outcome"] or "open"} for alarm in found["alarms"]]
+        alarms = [{**alarm, "outcome": alarm["outcome"] or _open(alarm)} for alarm in found["alarms"]]
         output.table(alarms, ("raised_at", "detector", "reason", "outcome", "request_id"), empty="")
     for sentence in found.get("missing", ()):
         output.say(sentence)
+
+
+def _open(alarm: Json) -> str:
+    waits_for = alarm.get("waits_for")
+    return f"open: {waits_for}" if waits_for else "open"
 
 
 def _with_intervals(window: Json) -> Json:

@@ -64,18 +64,20 @@ class WindowRecord:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a version is held against: the profile of its fitted rows (None: made before there were any), and the
-    metrics on its hold-out.
+    """What a version is held against: the profile of its fitted rows (None: made before there were any), the metrics on
+    its hold-out, and how many rows that had (None: nobody noted it).
     """
 
     profile: Mapping[str, Any] | None
     metrics: Mapping[str, float]
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A prediction's output with its latest label; ``has_label`` tells a null label from none."""
+    """A prediction's output, when it was made, and its latest label; ``has_label`` tells a null label from none."""
 
+    at: datetime
     output: Mapping[str, Any]
     has_label: bool
     label: Any
@@ -83,10 +85,14 @@ class Scored:
 
 @dataclass(frozen=True)
 class Spent:
-    """The alarms of a model that wait for a training or got one: how many in 24 hours, and seconds since the latest."""
+    """The alarms of a model that wait for a training or got one: how many in 24 hours, and when the latest was raised.
+
+    ``now`` is the time by the same clock.
+    """
 
     today: int
-    since_last: float | None
+    last_at: datetime | None
+    now: datetime
 
 
 class Alarms(Protocol):
@@ -162,6 +168,17 @@ class Monitoring(Protocol):
 
     def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
         """Yield the span's predictions in the order of the log, each with its latest label."""
+        ...
+
+    def answering(self, model_id: int, limit: int) -> list[int]:
+        """Return the newest versions with predictions in the log under the model's name, newest first."""
+        ...
+
+    def unwatched(self, model_id: int, version: int, last: Span | None, most: int) -> Iterator[Scored]:
+        """Yield the newest ``most`` predictions behind the window ``last`` (None: of all) with their latest labels.
+
+        Reads no more than that. Those of an earlier model of the same name are left out.
+        """
         ...
 
     def feedback_upto(self, after: int, limit: int) -> int:

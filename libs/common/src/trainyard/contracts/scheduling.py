@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -47,17 +47,6 @@ class AuditEntry:
     hash: str
 
 
-@dataclass(frozen=True)
-class Answered:
-    """A logged prediction of one version and its label; ``has_label`` tells a null label from none."""
-
-    version: int
-    at: datetime
-    output: Mapping[str, Any]
-    has_label: bool
-    label: Any
-
-
 class Journal(Protocol):
     """What a change leaves behind, and how it is read."""
 
@@ -82,14 +71,6 @@ class Journal(Protocol):
         ...
 
 
-class ScoredLog(Protocol):
-    """The logged predictions, joined with the latest label of each."""
-
-    def answered(self, model: str, *, most: int) -> Iterator[Answered]:
-        """Yield the model's newest ``most`` predictions in log order."""
-        ...
-
-
 class Records(Protocol):
     """Everything the scheduler reads and writes, inside one transaction."""
 
@@ -103,7 +84,6 @@ class Records(Protocol):
     keys: ApiKeys
     answers: Answers
     journal: Journal
-    predictions: ScoredLog
     alarms: Alarms
     upkeep: Upkeep
     monitoring: Monitoring

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from trainyard.durations import in_words
@@ -12,7 +14,7 @@ from trainyard.policy import METRICS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trainyard.contracts.monitoring import Spent
+    from trainyard.contracts.monitoring import Reference, Spent
     from trainyard.drift import Effect
     from trainyard.intervals import Interval
     from trainyard.monitoring_policy import MonitoringPolicy
@@ -86,76 +88,150 @@ def _told(effect: Effect, settings: MonitoringPolicy) -> str:
     return words
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A live metric beside the hold-out's.
+
+    Attributes:
+        reference: the metric on the hold-out.
+        allowed: by how much the live one may be worse.
+        lost: by how much it is worse at least, given how well both are known.
+    """
+
+    metric: str
+    interval: Interval
+    confidence: float
+    reference: float
+    allowed: float
+    lost: float
+
+    @property
+    def dropped(self) -> bool:
+        """True when more was lost than is allowed."""
+        return self.lost > self.allowed
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Return the figures as they are stored."""
+        return {
+            "metric": self.metric,
+            "reference": self.reference,
+            **asdict(self.interval),
+            "confidence": self.confidence,
+            "max_quality_drop": self.allowed,
+            "lost": self.lost,
+        }
+
+
 def judge_quality(
     scores: Scores | None,
     *,
     predictions: int,
     labels: int,
     age: float,
-    reference: Mapping[str, float],
+    reference: Reference,
     metric: str,
     settings: MonitoringPolicy,
 ) -> Finding:
     """Judge how well a version did in a window.
 
+    Where the policy's metric has no value, here or on the hold-out, the others of the task are judged: by the loss
+    that is allowed by default, as the policy's figure is in the unit of its own metric.
+
     Args:
         scores: the labelled answers; None when no label can be compared.
         predictions, labels: of the window; labels that are null do not count.
         age: seconds since the window ended.
-        reference: the version's metrics on its hold-out.
+        reference: the version on its hold-out.
         metric: of the policy; "auto" is the first of the task.
         settings: what counts.
     """
-    numbers: dict[str, Any] = {"predictions": predictions, "labels": labels}
     told = f"{labels:,} labels of {predictions:,} predictions"
-    waits = settings.label_wait - age
-    again = waits if labels < predictions and waits > 0 else None
+    numbers: dict[str, Any] = {"predictions": predictions, "labels": labels}
+    found, why = None, "none of them can be compared with an answer"
     if scores is not None:
-        name = METRICS[scores.task][0] if metric == "auto" else metric
-        interval = scores.interval(name, confidence=settings.confidence)
-        numbers |= {"metric": name, "reference": reference.get(name), **_figures(interval, settings)}
-    if again is not None:
-        return Finding("not_enough_data", f"{told}; waits {in_words(waits)} for the others", numbers, again)
+        found, why = _judged_by(scores, reference, METRICS[scores.task][0] if metric == "auto" else metric, settings)
+        numbers["metrics"] = scores.values()
+    if why and labels:
+        numbers["because"] = why
+    if found is not None:
+        numbers |= {**found.numbers, "reference_rows": reference.rows}
+    waits = settings.label_wait - age
+    if labels < predictions and waits > 0:
+        return Finding("not_enough_data", f"{told}; waits {in_words(waits)} for the others", numbers, waits)
     if labels < settings.min_rows:
         return Finding("not_enough_data", f"{told}; {settings.min_rows:,} are needed", numbers)
-    if scores is None or interval is None:
-        return Finding("not_enough_data", f"{told}; they give the metric no value", numbers)
-    if numbers["reference"] is None:
-        return Finding("not_enough_data", f"{told}; the version has no {name} on its hold-out", numbers)
-    return _compare(name, interval, numbers, settings, told)
+    if found is None:
+        return Finding("not_enough_data", f"{told}; {why}", numbers)
+    return _said(found, numbers, f"{told}; {why}, so {found.metric} is judged" if why else told)
 
 
-def _figures(interval: Interval | None, settings: MonitoringPolicy) -> dict[str, Any]:
-    return {} if interval is None else {**asdict(interval), "confidence": settings.confidence}
-
-
-def _compare(name: str, interval: Interval, numbers: dict[str, Any], settings: MonitoringPolicy, told: str) -> Finding:
-    reference = numbers["reference"]
-    allowed = allowed_drop(name, reference, settings)
-    end = interval.better_end(name)
-    lost = reference - end if name in HIGHER_IS_BETTER else end - reference
-    numbers = {**numbers, "max_quality_drop": allowed}
-    figures = (
-        f"{name} {interval.value:.4g} ({interval.low:.4g} to {interval.high:.4g}), on the hold-out {reference:.4g}"
+def _judged_by(
+    scores: Scores, reference: Reference, metric: str, settings: MonitoringPolicy
+) -> tuple[Comparison | None, str]:
+    """Return the comparison that counts; beside it, when that is not of the policy's metric, why not."""
+    own = _compared(
+        scores, metric, reference, confidence=settings.confidence, max_quality_drop=settings.max_quality_drop
     )
-    if lost > allowed:
-        return Finding("alarm", f"quality dropped by more than {allowed:.4g}: {figures}; {told}", numbers)
+    if own is not None:
+        return own, ""
+    lacks = metric in METRICS[scores.task] and metric not in reference.metrics
+    why = f"the version has no {metric} on its hold-out" if lacks else scores.why_not(metric)
+    others = [name for name in METRICS[scores.task] if name != metric and name in reference.metrics]
+    # Bonferroni: several looks at one window find something by chance no more often than one does.
+    confidence = round(1.0 - (1.0 - settings.confidence) / max(len(others), 1), 9)
+    tried = (_compared(scores, name, reference, confidence=confidence, max_quality_drop=None) for name in others)
+    found = [one for one in tried if one is not None]
+    if not found:
+        return None, f"{why}, and no other metric has a value here and on the hold-out"
+    return next((one for one in found if one.dropped), found[0]), why
+
+
+def _compared(
+    scores: Scores, metric: str, reference: Reference, *, confidence: float, max_quality_drop: float | None
+) -> Comparison | None:
+    """Compare; None where the metric has no value, here or on the hold-out.
+
+    The hold-out's value is as uncertain as its rows are few, by the spread that the window's rows show.
+    """
+    if metric not in METRICS[scores.task] or metric not in reference.metrics:
+        return None
+    interval = scores.interval(metric, confidence=confidence)
+    if interval is None:
+        return None
+    on_holdout = reference.metrics[metric]
+    lost = on_holdout - interval.value if metric in HIGHER_IS_BETTER else interval.value - on_holdout
+    unsure = abs(interval.better_end(metric) - interval.value)
+    if reference.rows:
+        unsure *= math.sqrt(1.0 + len(scores.labels) / reference.rows)
+    allowed = allowed_drop(metric, on_holdout, max_quality_drop)
+    return Comparison(metric, interval, confidence, on_holdout, allowed, lost - unsure)
+
+
+def _said(found: Comparison, numbers: dict[str, Any], told: str) -> Finding:
+    one = found.interval
+    figures = f"{found.metric} {one.value:.4g} ({one.low:.4g} to {one.high:.4g}), on the hold-out {found.reference:.4g}"
+    if found.dropped:
+        return Finding("alarm", f"quality dropped by more than {found.allowed:.4g}: {figures}; {told}", numbers)
     return Finding("steady", f"{figures}; {told}", numbers)
 
 
-def allowed_drop(metric: str, reference: float, settings: MonitoringPolicy) -> float:
-    """Return by how much the metric may be worse than on the hold-out."""
-    if settings.max_quality_drop is not None:
-        return settings.max_quality_drop
+def allowed_drop(metric: str, reference: float, max_quality_drop: float | None) -> float:
+    """Return by how much the metric may be worse than on the hold-out; None: nobody says."""
+    if max_quality_drop is not None:
+        return max_quality_drop
     return _DEFAULT_DROP if metric in HIGHER_IS_BETTER else _DEFAULT_DROP_SHARE * abs(reference)
 
 
 def held_back(settings: MonitoringPolicy, spent: Spent, *, version: int, champion: int | None) -> str | None:
-    """Return why an alarm of ``version`` asks for nothing; None: it does."""
+    """Return what holds an alarm of ``version`` back, so that it asks for no training; None: nothing does."""
     if version != champion:
-        return f"not raised: version {version} is not the champion any more"
+        return f"held back: version {version} is not the champion any more"
     if spent.today >= settings.max_alarms_per_day:
-        return f"not raised: {spent.today:,} alarms in 24 h, of at most {settings.max_alarms_per_day:,}"
-    if spent.since_last is not None and spent.since_last < settings.cool_down:
-        return f"not raised: the last alarm was {in_words(spent.since_last)} ago, of {in_words(settings.cool_down)}"
+        return f"held back by the daily budget: {spent.today:,} of {settings.max_alarms_per_day:,} alarms in 24 h"
+    if spent.last_at is not None:
+        until = spent.last_at + timedelta(seconds=settings.cool_down)
+        if spent.now < until:
+            words = f"the cool-down of {in_words(settings.cool_down)} after the last alarm"
+            return f"held back by {words}, until {until.isoformat(timespec='seconds')}"
     return None

@@ -1,7 +1,8 @@
-"""Logged answers and their labels as arrays that metrics are computed from."""
+"""Logged answers and their labels as arrays: the metrics that they give, or in words why they give one no value."""
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.intervals import Interval, interval
+from trainyard import gate
+from trainyard.intervals import LEAST_OF_CLASS, Interval, interval
 from trainyard.model import class_name
 from trainyard.policy import METRICS
 
@@ -29,15 +31,25 @@ class Scores:
         labels: shape (rows,): class indexes, -1 for what is none of the version's classes; or values.
         answers: shape (rows, classes), probabilities; or (rows,), values.
         said: shape (rows,): the class index that was answered; empty for regression.
+        classes: their names by index; empty for regression.
     """
 
     task: str
     labels: npt.NDArray[Any]
     answers: FloatArray
     said: npt.NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics of the task that have a value on these rows, finite ones."""
+        with np.errstate(over="ignore"):  # squares of labels near the end of the float range
+            found = gate.measure(self.task, self.labels, self.answers)
+        if self.classes:
+            found["accuracy"] = float(np.mean(self.said == self.labels))  # of the answer that was given, as below
+        return {name: found[name] for name in METRICS[self.task] if math.isfinite(found.get(name, math.nan))}
 
     def interval(self, metric: str, *, confidence: float) -> Interval | None:
-        """Return the metric with its interval; None where these rows give none."""
+        """Return the metric of the task with its interval; None where these rows give none."""
         if metric == "accuracy":  # of the answer that was given, which need not be the likeliest class
             return interval(metric, self.labels, np.eye(self.answers.shape[1])[self.said], confidence=confidence)
         return interval(metric, self.labels, self.answers, confidence=confidence)
@@ -46,6 +58,25 @@ class Scores:
         """Return the metrics of the task that have a value."""
         found = {name: self.interval(name, confidence=confidence) for name in METRICS[self.task]}
         return {name: one for name, one in found.items() if one is not None}
+
+    def why_not(self, metric: str) -> str:
+        """Say why these rows give the metric no interval."""
+        if metric not in METRICS[self.task]:
+            return f"{metric} is no metric of a {self.task} model"
+        known = self.labels[self.labels >= 0] if self.classes else self.labels
+        rows = len(known)
+        if self.classes and not rows:
+            return f"none of {len(self.labels):,} labels is a class of the version: {metric} is not defined"
+        if rows > 1 and (known == known[0]).all() and metric in {"roc_auc", "r2"}:
+            name = f"'{self.classes[known[0]]}'" if self.classes else f"{known[0]:g}"
+            return f"all {rows:,} labels are {name}: {metric} is not defined"
+        if metric == "roc_auc":
+            rarer = int(np.bincount(known, minlength=2).argmin())
+            count = int((known == rarer).sum())
+            return f"{count:,} of {rows:,} labels are '{self.classes[rarer]}': roc_auc needs {LEAST_OF_CLASS} of each"
+        if rows < 2:
+            return f"{rows:,} label can be compared with an answer: {metric} needs 2"
+        return f"{metric} of these labels has no finite interval"
 
 
 def scores_of(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> Scores | None:
@@ -61,6 +92,7 @@ def _of_classes(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any], cla
         np.array([index.get(class_name(label), -1) for label in labels], dtype=np.int64),
         np.array([[output["probabilities"][name] for name in classes] for output in outputs], dtype=np.float64),
         np.array([index[class_name(output["prediction"])] for output in outputs], dtype=np.int64),
+        tuple(classes),
     )
 
 

@@ -40,11 +40,11 @@ def monitor_models(store: Store) -> int:
 
 
 def monitor_model(store: Store, name: str) -> int:
-    """Compute what is due of one model, up to a bound; return how many windows that were."""
-    steps = 0
-    while steps < MOST_WINDOWS and _one_step(store, name):
-        steps += 1
-    return steps
+    """Compute what is due of one model, until :data:`MOST_WINDOWS` are done; return how many windows that were."""
+    done = 0
+    while done < MOST_WINDOWS and (found := _one_step(store, name)):
+        done += found
+    return done
 
 
 def _one_step(store: Store, name: str) -> int:
@@ -133,7 +133,7 @@ class Watch:
             predictions=predictions,
             labels=len(labels),
             age=self._room.age(span),
-            reference=reference.metrics,
+            reference=reference,
         )
         self._store("quality", span, finding)
 

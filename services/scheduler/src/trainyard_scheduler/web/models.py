@@ -60,10 +60,7 @@ def routes(store: Store) -> list[Route]:
     def live_quality(name: str) -> Any:
         with store.begin() as records:
             model = models.model_called(records, name)
-            answered = records.predictions.answered(name, most=quality.MOST_PREDICTIONS)
-            confidence = model.policy.monitoring.confidence
-            windows = quality.quality(answered, since=model.created_at, confidence=confidence)
-            return 200, {"windows": windows, **quality.watched(records, model, windows)}
+            return 200, quality.shown(records, model)
 
     one = "/v1/models/<name>"
     return [

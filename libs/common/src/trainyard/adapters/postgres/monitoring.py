@@ -45,9 +45,34 @@ _IN_TIME = """
     WHERE model_id = :model_id AND version = :version AND predicted_at >= :began AND predicted_at < :ended"""
 # The predictions of a span. The cut is a constant to the planner, so it follows the index that fits.
 _MEMBERS = """
-    SELECT seq, id, inputs, output FROM core.model_prediction WHERE model_id = :model_id AND version = :version
+    SELECT seq, id, inputs, output, predicted_at FROM core.model_prediction
+    WHERE model_id = :model_id AND version = :version
     AND (:cut = 'rows' AND seq > :after_seq AND seq <= :last_seq
          OR :cut = 'time' AND predicted_at >= :began_at AND predicted_at < :ended_at)"""
+# The newest predictions behind a window, by the index that its cut follows. The bound is inside: predictions that an
+# earlier model of the name has logged count towards it before they are left out.
+_UNWATCHED = """
+    SELECT newest.predicted_at AS at, newest.output, f.label IS NOT NULL AS has_label, f.label
+    FROM core.model m CROSS JOIN LATERAL (
+        SELECT id, seq, predicted_at, logged_at, output FROM core.prediction p
+        WHERE p.model = m.name AND p.version = :version AND {behind} LIMIT :most) newest
+    LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = newest.id
+                       ORDER BY seq DESC LIMIT 1) f ON true
+    WHERE m.id = :model_id AND newest.logged_at >= m.created_at ORDER BY newest.seq"""
+_BEHIND = {
+    "rows": "p.seq > :last_seq ORDER BY p.seq DESC",
+    "time": "p.predicted_at >= :ended_at ORDER BY p.predicted_at DESC",
+}
+# One look into the index for each version, however many predictions it has.
+_ANSWERING = """
+    WITH RECURSIVE known AS (
+        (SELECT p.model, p.version FROM core.prediction p
+         WHERE p.model = (SELECT name FROM core.model WHERE id = :model_id) ORDER BY p.version DESC LIMIT 1)
+        UNION ALL
+        SELECT known.model, (SELECT p.version FROM core.prediction p WHERE p.model = known.model
+                             AND p.version < known.version ORDER BY p.version DESC LIMIT 1)
+        FROM known WHERE known.version IS NOT NULL)
+    SELECT version FROM known WHERE version IS NOT NULL LIMIT :limit"""
 _GIVEN = """
     WITH given AS MATERIALIZED (
         SELECT DISTINCT p.version, p.seq, p.predicted_at
@@ -114,11 +139,11 @@ class PostgresAlarms(Alarms):
         row = run(
             self._connection,
             "SELECT count(*) FILTER (WHERE raised_at > clock_timestamp() - interval '24 hours') AS today,"
-            " CAST(extract(epoch FROM clock_timestamp() - max(raised_at)) AS double precision) AS since_last"
+            " max(raised_at) AS last_at, clock_timestamp() AS now"
             " FROM core.alarm WHERE model_id = :model_id AND (settled_at IS NULL OR request_id IS NOT NULL)",
             model_id=model_id,
         ).one()
-        return Spent(row.today, row.since_last)
+        return Spent(row.today, row.last_at, row.now)
 
     def page(self, model_id: int, limit: int) -> list[Alarm]:
         """Return the newest alarms."""
@@ -169,14 +194,15 @@ class PostgresMonitoring(Monitoring):
         return list(found.scalars())
 
     def reference(self, model_id: int, version: int) -> Reference:
-        """Return profile and metrics of the version."""
+        """Return profile and metrics of the version; the gate noted how many rows it was tested on."""
         row = run(
             self._connection,
-            "SELECT profile, metrics FROM core.version WHERE model_id = :model_id AND version = :version",
+            "SELECT profile, metrics, CAST(gate ->> 'rows' AS bigint) AS rows FROM core.version"
+            " WHERE model_id = :model_id AND version = :version",
             model_id=model_id,
             version=version,
         ).one()
-        return Reference(row.profile, row.metrics)
+        return Reference(row.profile, row.metrics, row.rows)
 
     def recent(self, model_id: int, detector: str, limit: int, *, version: int | None = None) -> list[WindowRecord]:
         """Return the newest windows."""
@@ -221,12 +247,26 @@ class PostgresMonitoring(Monitoring):
         """Stream outputs and labels."""
         statement = f"""
             WITH those AS ({_MEMBERS})
-            SELECT those.output, f.label IS NOT NULL, f.label FROM those
+            SELECT those.predicted_at, those.output, f.label IS NOT NULL, f.label FROM those
             LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = those.id
                                ORDER BY seq DESC LIMIT 1) f ON true
             ORDER BY those.seq"""  # noqa: S608 - put together of constants
         for row in self._members(statement, model_id, span):
             yield Scored(*row)
+
+    def answering(self, model_id: int, limit: int) -> list[int]:
+        """Return the versions with predictions."""
+        return list(run(self._connection, _ANSWERING, model_id=model_id, limit=limit).scalars())
+
+    def unwatched(self, model_id: int, version: int, last: Span | None, most: int) -> Iterator[Scored]:
+        """Read the newest predictions behind the window."""
+        cut = "rows" if last is None else last.cut
+        place: dict[str, Any] = {"last_seq": 0} if last is None else {"last_seq": last.last_seq}
+        if last is not None and cut == "time":
+            place = {"ended_at": last.ended_at}
+        statement = _UNWATCHED.format(behind=_BEHIND[cut])
+        for row in run(self._connection, statement, model_id=model_id, version=version, most=most, **place).mappings():
+            yield Scored(**row)
 
     def feedback_upto(self, after: int, limit: int) -> int:
         """Return the place of the last of the next labels."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from trainyard.adapters.postgres import idempotency, journal
 from trainyard.adapters.postgres.api_keys import PostgresApiKeys
 from trainyard.adapters.postgres.costs import PostgresCosts
@@ -21,21 +19,19 @@ from trainyard.adapters.postgres.upkeep import PostgresUpkeep
 from trainyard.adapters.postgres.workers import PostgresWorkers
 from trainyard.contracts.answers import Answers
 from trainyard.contracts.scheduling import (
-    Answered,
     AuditEntry,
     Event,
     Journal,
     Records,
-    ScoredLog,
     Store,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from trainyard.contracts.idempotency import Repeatable
+    import sqlalchemy as sa
 
-_FETCH = 2_000
+    from trainyard.contracts.idempotency import Repeatable
 
 
 class PostgresAnswers(Answers):
@@ -95,30 +91,6 @@ class PostgresJournal(Journal):
         return [AuditEntry(**row) for row in found.mappings()]
 
 
-class PostgresScoredLog(ScoredLog):
-    """``core.prediction`` with the latest ``core.feedback`` of each."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-
-    def answered(self, model: str, *, most: int) -> Iterator[Answered]:
-        """Stream the newest ``most`` predictions, oldest first."""
-        statement = sa.text(
-            """
-            SELECT p.version, p.predicted_at, p.output, f.label IS NOT NULL, f.label
-            FROM (SELECT id, seq, version, predicted_at, output FROM core.prediction
-                  WHERE model = :model ORDER BY seq DESC LIMIT :most) p
-            LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = p.id
-                               ORDER BY seq DESC LIMIT 1) f ON true
-            ORDER BY p.seq"""
-        )
-        found = self._connection.execute(
-            statement, {"model": model, "most": most}, execution_options={"yield_per": _FETCH}
-        )
-        for row in found:
-            yield Answered(*row)
-
-
 class PostgresRecords(Records):
     """All rooms over one connection inside a transaction."""
 
@@ -133,7 +105,6 @@ class PostgresRecords(Records):
         self.keys = PostgresApiKeys(connection)
         self.answers = PostgresAnswers(connection)
         self.journal = PostgresJournal(connection)
-        self.predictions = PostgresScoredLog(connection)
         self.alarms = PostgresAlarms(connection)
         self.upkeep = PostgresUpkeep(connection)
         self.monitoring = PostgresMonitoring(connection)

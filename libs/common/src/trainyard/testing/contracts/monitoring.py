@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: A whole hour long ago.
 HOUR = datetime(2026, 3, 1, 12, tzinfo=UTC)
-REFERENCE = Reference({"v": 1, "rows": 3, "features": {}}, {"roc_auc": 0.8})
+REFERENCE = Reference({"v": 1, "rows": 3, "features": {}}, {"roc_auc": 0.8}, 250)
 
 
 class WatchedWorld(Protocol):
@@ -148,6 +148,35 @@ class MonitoringContract:
             assert room.labelled(watched.model_id, 0, room.feedback_upto(0, 10)) == [span]
             assert [one.label for one in room.scored(watched.model_id, span)] == [None, True]
 
+    def test_what_no_window_has(self, watched: WatchedWorld) -> None:
+        """The newest predictions behind a window by count or by time, in order and no more than asked; versions too."""
+        for number in range(5):
+            watched.log(f"p{number}", at=HOUR + timedelta(minutes=30 * number))
+        watched.log("other", version=3)
+        watched.label("p3", "no")
+        watched.label("p3", "yes")
+        with watched.store.begin() as records:
+            room, model = records.monitoring, watched.model_id
+
+            def behind(last: Span | None, most: int = 9, version: int = 1) -> list[str]:
+                return [one.output["prediction"] for one in room.unwatched(model, version, last, most)]
+
+            assert room.answering(model, 9) == [3, 1]
+            assert room.answering(model, 1) == [3]
+            first = _cut(records, watched, 2)
+            assert behind(None) == ["p0", "p1", "p2", "p3", "p4"]
+            assert behind(None, 2) == ["p3", "p4"]
+            assert behind(first) == ["p2", "p3", "p4"]
+            assert behind(first, 1) == ["p4"]
+            assert (behind(None, version=3), behind(None, version=2)) == (["other"], [])
+            hour = room.cut_time(model, 1, None, 3600.0, 60.0)
+            assert hour is not None
+            assert behind(hour) == ["p2", "p3", "p4"]
+            assert behind(hour, 2) == ["p3", "p4"]
+            found = list(room.unwatched(model, 1, first, 9))
+            assert [(one.has_label, one.label) for one in found] == [(False, None), (True, "yes"), (False, None)]
+            assert [one.at for one in found] == [HOUR + timedelta(minutes=30 * number) for number in (2, 3, 4)]
+
     def test_mark(self, watched: WatchedWorld) -> None:
         """The mark starts at nothing, moves on and never back."""
         with watched.store.begin() as records:
@@ -186,7 +215,8 @@ class MonitoringContract:
         watched.log("p1")
         with watched.store.begin() as records:
             alarms = records.alarms
-            assert alarms.spent(watched.model_id) == Spent(0, None)
+            nothing = alarms.spent(watched.model_id)
+            assert nothing == Spent(0, None, nothing.now)
             first = _cut(records, watched, 1)
             second = _cut(records, watched, 1, first)
             for span in (first, second):
@@ -200,18 +230,18 @@ class MonitoringContract:
 
             assert add(first, "drift")
             assert not add(first, "drift")
-            assert add(first, "quality", "not raised: twice a day is enough")
+            assert add(first, "quality", "held back: twice a day is enough")
             assert add(second, "drift")
         with watched.store.begin() as records:
             alarms = records.alarms
             spent = alarms.spent(watched.model_id)
             assert spent.today == 2
-            assert spent.since_last is not None
-            assert 0 <= spent.since_last < 3600
+            assert spent.last_at is not None
+            assert timedelta(0) <= spent.now - spent.last_at < timedelta(hours=1)
             newest, held, oldest = alarms.page(watched.model_id, 5)
             assert (oldest.detector, oldest.window_id, oldest.reason) == ("drift", first.window_id, "far")
             assert (oldest.numbers, oldest.outcome, oldest.request_id) == ({"psi": 1.5}, None, None)
-            assert held.outcome == "not raised: twice a day is enough"
+            assert held.outcome == "held back: twice a day is enough"
             assert alarms.open(watched.model_id) == [oldest, newest]
             alarms.settle([oldest.id, held.id], outcome="told", request_id=None)
             assert [one.id for one in alarms.open(watched.model_id)] == [newest.id]

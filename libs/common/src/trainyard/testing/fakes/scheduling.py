@@ -13,7 +13,7 @@ from trainyard.auth import LiveKey
 from trainyard.contracts.answers import Answers
 from trainyard.contracts.api_keys import ApiKeys, KeyRecord
 from trainyard.contracts.outbox import Outbox, Waiting
-from trainyard.contracts.scheduling import Answered, AuditEntry, Event, Journal, Records, ScoredLog, Store
+from trainyard.contracts.scheduling import AuditEntry, Event, Journal, Records, Store
 from trainyard.errors import ServiceError
 from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
@@ -171,17 +171,6 @@ class MemoryJournal(Journal):
         return [entry for entry in self._state.audit[::-1] if before is None or entry.id < before][:limit]
 
 
-class MemoryScoredLog(ScoredLog):
-    """Predictions that a test has put into the state."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    def answered(self, model: str, *, most: int) -> Iterator[Answered]:
-        """Yield the newest predictions in order."""
-        yield from self._state.answered.get(model, [])[-most:]
-
-
 class MemoryRecords(Records):
     """All rooms over one state."""
 
@@ -196,7 +185,6 @@ class MemoryRecords(Records):
         self.keys = MemoryApiKeys(state)
         self.answers = MemoryAnswers(state)
         self.journal = MemoryJournal(state)
-        self.predictions = MemoryScoredLog(state)
         self.alarms = MemoryAlarms(state)
         self.upkeep = MemoryUpkeep(state)
         self.monitoring = MemoryMonitoring(state)

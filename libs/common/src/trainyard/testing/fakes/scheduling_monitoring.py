@@ -68,12 +68,12 @@ class MemoryAlarms(Alarms):
     def spent(self, model_id: int) -> Spent:
         """Count the alarms that asked for a training."""
         now = self._state.clock.now()
-        ages = [
-            (now - alarm.raised_at).total_seconds()
+        raised = [
+            alarm.raised_at
             for owner, alarm in self._state.alarms
             if owner == model_id and (alarm.outcome is None or alarm.request_id is not None)
         ]
-        return Spent(sum(age < 86_400 for age in ages), min(ages, default=None))
+        return Spent(sum(now - at < timedelta(days=1) for at in raised), max(raised, default=None), now)
 
     def page(self, model_id: int, limit: int) -> list[Alarm]:
         """Return the newest alarms."""
@@ -106,7 +106,7 @@ class MemoryMonitoring(Monitoring):
         if known is not None:
             return known
         record = next(one for owner, one in self._state.versions if (owner, one.version) == (model_id, version))
-        return Reference(None, record.metrics)
+        return Reference(None, record.metrics, record.gate.get("rows"))
 
     def recent(self, model_id: int, detector: str, limit: int, *, version: int | None = None) -> list[WindowRecord]:
         """Return the newest windows."""
@@ -157,7 +157,23 @@ class MemoryMonitoring(Monitoring):
         """Yield outputs and labels."""
         latest = dict(self._state.feedback)
         for _, row in self._members(model_id, span):
-            yield Scored(row.output, row.id in latest, latest.get(row.id))
+            yield Scored(row.predicted_at, row.output, row.id in latest, latest.get(row.id))
+
+    def answering(self, model_id: int, limit: int) -> list[int]:
+        """Return the versions with predictions."""
+        name = self._state.model(model_id).name
+        return sorted({row.version for row in self._state.predictions if row.model == name}, reverse=True)[:limit]
+
+    def unwatched(self, model_id: int, version: int, last: Span | None, most: int) -> Iterator[Scored]:
+        """Yield the newest predictions behind the window."""
+        latest = dict(self._state.feedback)
+        behind = [
+            row
+            for seq, row in self._of(model_id, version)
+            if last is None or (seq > last.last_seq if last.cut == "rows" else row.predicted_at >= last.ended_at)
+        ]
+        for row in behind[-most:]:
+            yield Scored(row.predicted_at, row.output, row.id in latest, latest.get(row.id))
 
     def feedback_upto(self, after: int, limit: int) -> int:
         """Return the place of the last of the next labels."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Outgoing
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
     from trainyard.contracts.requests import Decision
-    from trainyard.contracts.scheduling import Answered, AuditEntry, Event
+    from trainyard.contracts.scheduling import AuditEntry, Event
     from trainyard.policy import Policy
 
 
@@ -146,7 +146,6 @@ class State:
     answered_at: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
-    answered: dict[str, list[Answered]] = field(default_factory=dict)
     labels: list[tuple[int, str, str]] = field(default_factory=list)  # seq, model, prediction id
     alarms: list[tuple[int, Alarm]] = field(default_factory=list)
     settled_at: dict[int, datetime] = field(default_factory=dict)
