@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.scheduler.watched_scene import BY, Scene
+from tests.unit.scheduler.watched_scene import BY, WATCH, Scene
 
 from trainyard.contracts.monitoring import Spent
 from trainyard.crashpoints import CrashPointError
@@ -18,7 +18,7 @@ from trainyard.monitoring_policy import MonitoringPolicy
 from trainyard.testing.crashpoints import armed
 from trainyard_scheduler.domain.monitoring import held_back, judge_drift
 from trainyard_scheduler.use_cases import monitor
-from trainyard_scheduler.use_cases.models import delete_model
+from trainyard_scheduler.use_cases.models import delete_model, put_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +140,31 @@ def test_who_dies_in_a_window_leaves_nothing(point: str) -> None:
     assert (scene.outcomes(), scene.alarms()) == (["alarm"], [("drift", None)])
 
 
+def test_a_model_without_news_is_left_alone() -> None:
+    """Until predictions or labels come a model is looked at every few seconds only: its policy may have changed."""
+    scene = Scene()
+    scene.predict(20)
+    assert scene.watch() == 0
+    with scene.store.begin() as records:
+        policy = {"monitoring": {**WATCH, "window_rows": 20}}
+        put_model(records, "late", {"dataset": "flights", "label": "late", "policy": policy}, BY)
+    assert scene.watch() == 0
+    scene.clock.advance(monitor.LOOK_SECONDS - 0.1)
+    assert scene.watch() == 0
+    scene.clock.advance(0.1)
+    assert scene.watch() == 1
+    scene.predict(20)
+    assert scene.watch() == 1
+
+
+def test_many_windows_take_several_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round computes so many windows of a model; the next one goes on, without news."""
+    monkeypatch.setattr(monitor, "MOST_WINDOWS", 2)
+    scene = Scene()
+    scene.predict(5 * 40)
+    assert [scene.watch() for _ in range(4)] == [2, 2, 1, 0]
+
+
 def test_bounds_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of versions the newest are watched; labels and windows that waited are looked at a bounded number at a time."""
     scene = Scene()
@@ -148,6 +173,7 @@ def test_bounds_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "MOST_VERSIONS", 1)
     assert scene.watch() == 0
     monkeypatch.setattr(monitor, "MOST_VERSIONS", 2)
+    scene.clock.advance(monitor.LOOK_SECONDS)
     assert scene.watch() == 1
     ids = scene.predict(80)
     assert scene.watch() == 2

@@ -39,6 +39,7 @@ class Scene:
             put_model(records, "late", {"dataset": "flights", "label": "late", "policy": policy}, BY)
         self.model_id = self.store.state.models[0].id
         self.version = 0
+        self.monitor = monitor.Monitor(self.store, self.clock)
         self.serve()
 
     def serve(self, profile: Any = PROFILE) -> None:
@@ -72,7 +73,7 @@ class Scene:
 
     def watch(self) -> int:
         """Run the loop once."""
-        return monitor.monitor_models(self.store)
+        return self.monitor.step()
 
     def outcomes(self, detector: str = "drift") -> list[str]:
         """Return the windows' outcomes, oldest first."""

@@ -185,7 +185,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
         loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
-        loop("monitor", partial(monitor.monitor_models, store), period=_MONITOR_SECONDS),
+        loop("monitor", monitor.Monitor(store, SystemClock()).step, period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)

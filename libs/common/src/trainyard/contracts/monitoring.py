@@ -95,6 +95,21 @@ class Spent:
     now: datetime
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What tells from afar whether there is news of a served model.
+
+    Attributes:
+        model: its name.
+        predictions: place in the log of the newest prediction under its name, 0 when there is none.
+        waiting: labels that the watch has not looked at, or windows that have waited long enough for theirs.
+    """
+
+    model: str
+    predictions: int
+    waiting: bool
+
+
 class Alarms(Protocol):
     """The alarms, inside one transaction."""
 
@@ -130,6 +145,10 @@ class Alarms(Protocol):
 
 class Monitoring(Protocol):
     """The windows, inside one transaction. All times are the database's."""
+
+    def sights(self) -> list[Sight]:
+        """Look at all models that have a champion, in the order of their names."""
+        ...
 
     def hold(self, model_id: int) -> int | None:
         """Hold the model's watch to the end of the transaction; return the feedback looked at so far.

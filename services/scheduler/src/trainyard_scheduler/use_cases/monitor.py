@@ -17,7 +17,8 @@ from trainyard_scheduler.domain.monitoring import Finding, held_back, judge_drif
 from trainyard_scheduler.domain.scoring import scores_of
 
 if TYPE_CHECKING:
-    from trainyard.contracts.monitoring import Reference, Span
+    from trainyard.clock import Clock
+    from trainyard.contracts.monitoring import Reference, Sight, Span
     from trainyard.contracts.registry import ModelRecord
     from trainyard.contracts.scheduling import Records, Store
 
@@ -29,14 +30,42 @@ MOST_LABELS = 10_000
 MOST_ROWS = 20_000
 #: A window by time is cut so long after its end: predictions come into the log a little later than they are made.
 LATE_SECONDS = 60.0
+#: A model is looked at so often without news: time ends windows too, and a policy may have changed.
+LOOK_SECONDS = 10.0
 _log = logs.get(__name__)
 
 
-def monitor_models(store: Store) -> int:
-    """Look at all models; return how many windows were computed."""
-    with store.begin() as records:
-        names = records.models.names()
-    return sum(monitor_model(store, name) for name in names)
+class Monitor:
+    """Watches all served models, round after round: a model of which there is no news costs a row of one statement."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        #: Model -> its newest prediction when it was last looked at to the end, and when that was.
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def step(self) -> int:
+        """Look at the models that have news, or were not looked at for a while; return how many windows were computed.
+
+        One with more windows than a round computes has its turn in the next round again.
+        """
+        with self._store.begin() as records:
+            sights = records.monitoring.sights()
+        self._seen = {sight.model: self._seen[sight.model] for sight in sights if sight.model in self._seen}
+        return sum(self._look(sight) for sight in sights if self._has_news(sight))
+
+    def _has_news(self, sight: Sight) -> bool:
+        if sight.waiting or sight.model not in self._seen:
+            return True
+        predictions, at = self._seen[sight.model]
+        return sight.predictions != predictions or self._clock.monotonic() - at >= LOOK_SECONDS
+
+    def _look(self, sight: Sight) -> int:
+        begun = self._clock.monotonic()
+        windows = monitor_model(self._store, sight.model)
+        if windows < MOST_WINDOWS:
+            self._seen[sight.model] = (sight.predictions, begun)
+        return windows
 
 
 def monitor_model(store: Store, name: str) -> int:

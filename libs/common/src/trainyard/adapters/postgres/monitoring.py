@@ -13,6 +13,7 @@ from trainyard.contracts.monitoring import (
     Monitoring,
     Reference,
     Scored,
+    Sight,
     Span,
     Spent,
     WindowRecord,
@@ -30,6 +31,15 @@ _WINDOW = """
     SELECT w.window_id, w.version, w.number, w.cut, w.after_seq, w.last_seq, w.began_at, w.ended_at, w.rows,
            w.detector, w.outcome, w.report, w.closed_at
     FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = :detector"""
+_SIGHTS = """
+    SELECT m.name AS model,
+           coalesce((SELECT max(p.seq) FROM core.prediction p WHERE p.model = m.name), 0) AS predictions,
+           given.upto > coalesce(k.feedback_seq, 0) OR EXISTS (
+               SELECT FROM core.monitor_window w WHERE w.model_id = m.id AND w.due_at <= clock_timestamp()) AS waiting
+    FROM core.model m JOIN core.alias a ON a.model_id = m.id AND a.name = 'champion'
+    LEFT JOIN core.monitor_mark k ON k.model_id = m.id
+    CROSS JOIN (SELECT coalesce(max(seq), 0) AS upto FROM core.feedback) given
+    WHERE m.deleted_at IS NULL ORDER BY m.name"""
 _NEXT_ROWS = """
     SELECT max(seq) AS last_seq, min(predicted_at) AS began, max(predicted_at) AS ended, count(*) AS rows
     FROM (SELECT seq, predicted_at FROM core.model_prediction
@@ -156,6 +166,10 @@ class PostgresMonitoring(Monitoring):
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
+
+    def sights(self) -> list[Sight]:
+        """Look at every served model, in one statement."""
+        return [Sight(**row) for row in run(self._connection, _SIGHTS).mappings()]
 
     def hold(self, model_id: int) -> int | None:
         """Lock the mark, or leave it to whoever has."""

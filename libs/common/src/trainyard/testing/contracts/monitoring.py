@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trainyard.contracts.monitoring import Reference, Spent
+from trainyard.contracts.monitoring import Reference, Sight, Spent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,6 +176,38 @@ class MonitoringContract:
             found = list(room.unwatched(model, 1, first, 9))
             assert [(one.has_label, one.label) for one in found] == [(False, None), (True, "yes"), (False, None)]
             assert [one.at for one in found] == [HOUR + timedelta(minutes=30 * number) for number in (2, 3, 4)]
+
+    def test_what_is_seen_from_afar(self, watched: WatchedWorld) -> None:
+        """The newest prediction of a served model, and whether labels or windows wait for the watch."""
+
+        def sight() -> Sight:
+            with watched.store.begin() as records:
+                (found,) = records.monitoring.sights()
+            return found
+
+        name, empty = sight().model, sight()
+        assert empty == Sight(name, 0, waiting=False)
+        for number in range(3):
+            watched.log(f"p{number}")
+        logged = sight()
+        assert logged.predictions > 0
+        assert not logged.waiting
+        watched.label("p0", 1)
+        assert sight() == Sight(name, logged.predictions, waiting=True)
+        with watched.store.begin() as records:
+            records.monitoring.hold(watched.model_id)
+            records.monitoring.advance(watched.model_id, records.monitoring.feedback_upto(0, 10))
+        assert sight() == logged
+        for seconds, due in ((3_600.0, False), (-1.0, True)):
+            with watched.store.begin() as records:
+                span = _cut(records, watched, 3)
+                again: dict[str, Any] = {"outcome": "not_enough_data", "report": {}, "again_in": seconds}
+                records.monitoring.put(watched.model_id, "quality", span, **again)
+            assert sight() == Sight(name, logged.predictions, waiting=due)
+        with watched.store.begin() as records:
+            records.versions.remove_alias(watched.model_id, "champion")
+        with watched.store.begin() as records:
+            assert records.monitoring.sights() == []
 
     def test_mark(self, watched: WatchedWorld) -> None:
         """The mark starts at nothing, moves on and never back."""

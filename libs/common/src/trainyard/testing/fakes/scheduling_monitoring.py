@@ -8,7 +8,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.monitoring import Alarm, Alarms, Monitoring, Reference, Scored, Span, Spent, WindowRecord
+from trainyard.contracts.monitoring import (
+    Alarm,
+    Alarms,
+    Monitoring,
+    Reference,
+    Scored,
+    Sight,
+    Span,
+    Spent,
+    WindowRecord,
+)
 from trainyard.testing.fakes.scheduling_state import Window
 
 if TYPE_CHECKING:
@@ -85,6 +95,17 @@ class MemoryMonitoring(Monitoring):
 
     def __init__(self, state: State) -> None:
         self._state = state
+
+    def sights(self) -> list[Sight]:
+        """Look at every served model."""
+        served = {owner for (owner, name), alias in self._state.aliases.items() if name == "champion"}
+        models = [model for model in self._state.models if model.id in served and not model.deleted]
+        return [self._sight(model.id, model.name) for model in sorted(models, key=lambda one: one.name)]
+
+    def _sight(self, model_id: int, name: str) -> Sight:
+        seqs = [seq for seq, row in enumerate(self._state.predictions, start=1) if row.model == name]
+        unseen = len(self._state.feedback) > self._state.marks.get(model_id, 0)
+        return Sight(name, max(seqs, default=0), unseen or bool(self.due(model_id, 1)))
 
     def hold(self, model_id: int) -> int | None:
         """Return the mark: there is one transaction at a time."""
