@@ -117,6 +117,19 @@ def test_weak_drift_must_last_within_a_version() -> None:
     assert [place for place, _ in scene.alarms()] == ["drift"]
 
 
+def test_each_version_goes_on_where_it_was() -> None:
+    """A version's next window begins behind its own last one, whatever other versions answered in between."""
+    scene = Scene()
+    scene.predict(50)
+    scene.serve()
+    scene.predict(40)
+    assert scene.watch() == 2
+    scene.clock.advance(1)
+    scene.predict(30, version=1)
+    assert scene.watch() == 1
+    assert scene.shown()["drift"][0]["window"] == "v1-after-40"
+
+
 def test_three_windows_in_a_row() -> None:
     """As many windows are looked back at as the policy says."""
     scene = Scene(window_rows=400, persistence=3)
