@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from trainyard.adapters.postgres import monitoring_sql as sql
 from trainyard.adapters.postgres.sql import as_json, run
 from trainyard.contracts.monitoring import (
     Alarm,
@@ -23,77 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _FETCH = 2_000
-_ALARM = (
-    "SELECT id, detector, window_id, reason, numbers, raised_at, request_id::text, outcome FROM core.alarm"
-    " WHERE model_id = :model_id"
-)
-_WINDOW = """
-    SELECT w.window_id, w.version, w.number, w.cut, w.after_seq, w.last_seq, w.began_at, w.ended_at, w.rows,
-           w.detector, w.outcome, w.report, w.closed_at
-    FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = :detector"""
-_SIGHTS = """
-    SELECT m.name AS model,
-           coalesce((SELECT max(p.seq) FROM core.prediction p WHERE p.model = m.name), 0) AS predictions,
-           given.upto > coalesce(k.feedback_seq, 0) OR EXISTS (
-               SELECT FROM core.monitor_window w WHERE w.model_id = m.id AND w.due_at <= clock_timestamp()) AS waiting
-    FROM core.model m JOIN core.alias a ON a.model_id = m.id AND a.name = 'champion'
-    LEFT JOIN core.monitor_mark k ON k.model_id = m.id
-    CROSS JOIN (SELECT coalesce(max(seq), 0) AS upto FROM core.feedback) given
-    WHERE m.deleted_at IS NULL ORDER BY m.name"""
-_NEXT_ROWS = """
-    SELECT max(seq) AS last_seq, min(predicted_at) AS began, max(predicted_at) AS ended, count(*) AS rows
-    FROM (SELECT seq, predicted_at FROM core.model_prediction
-          WHERE model_id = :model_id AND version = :version AND seq > :after ORDER BY seq LIMIT :rows) next"""
-_NEXT_TIME = """
-    SELECT to_timestamp(place * :seconds) AS began, to_timestamp((place + 1) * :seconds) AS ended
-    FROM (SELECT floor(extract(epoch FROM min(predicted_at)) / :seconds) AS place FROM core.model_prediction
-          WHERE model_id = :model_id AND version = :version
-          AND predicted_at >= coalesce(CAST(:behind AS timestamptz), '-infinity')) next
-    WHERE to_timestamp((place + 1) * :seconds) <= clock_timestamp() - make_interval(secs => :late)"""
-_IN_TIME = """
-    SELECT min(seq) AS first_seq, max(seq) AS last_seq, count(*) AS rows FROM core.model_prediction
-    WHERE model_id = :model_id AND version = :version AND predicted_at >= :began AND predicted_at < :ended"""
-# The predictions of a span. The cut is a constant to the planner, so it follows the index that fits.
-_MEMBERS = """
-    SELECT seq, id, inputs, output, predicted_at FROM core.model_prediction
-    WHERE model_id = :model_id AND version = :version
-    AND (:cut = 'rows' AND seq > :after_seq AND seq <= :last_seq
-         OR :cut = 'time' AND predicted_at >= :began_at AND predicted_at < :ended_at)"""
-# The newest predictions behind a window, by the index that its cut follows. The bound is inside: predictions that an
-# earlier model of the name has logged count towards it before they are left out.
-_UNWATCHED = """
-    SELECT newest.predicted_at AS at, newest.output, f.label IS NOT NULL AS has_label, f.label
-    FROM core.model m CROSS JOIN LATERAL (
-        SELECT id, seq, predicted_at, logged_at, output FROM core.prediction p
-        WHERE p.model = m.name AND p.version = :version AND {behind} LIMIT :most) newest
-    LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = newest.id
-                       ORDER BY seq DESC LIMIT 1) f ON true
-    WHERE m.id = :model_id AND newest.logged_at >= m.created_at ORDER BY newest.seq"""
-_BEHIND = {
-    "rows": "p.seq > :last_seq ORDER BY p.seq DESC",
-    "time": "p.predicted_at >= :ended_at ORDER BY p.predicted_at DESC",
-}
-# One look into the index for each version, however many predictions it has.
-_ANSWERING = """
-    WITH RECURSIVE known AS (
-        (SELECT p.model, p.version FROM core.prediction p
-         WHERE p.model = (SELECT name FROM core.model WHERE id = :model_id) ORDER BY p.version DESC LIMIT 1)
-        UNION ALL
-        SELECT known.model, (SELECT p.version FROM core.prediction p WHERE p.model = known.model
-                             AND p.version < known.version ORDER BY p.version DESC LIMIT 1)
-        FROM known WHERE known.version IS NOT NULL)
-    SELECT version FROM known WHERE version IS NOT NULL LIMIT :limit"""
-_GIVEN = """
-    WITH given AS MATERIALIZED (
-        SELECT DISTINCT p.version, p.seq, p.predicted_at
-        FROM core.feedback f JOIN core.model_prediction p ON p.id = f.prediction_id
-        WHERE p.model_id = :model_id AND f.seq > :after AND f.seq <= :upto)"""
-_LABELLED = """
-    AND EXISTS (
-        SELECT FROM given p WHERE p.version = w.version
-        AND CASE w.cut WHEN 'rows' THEN p.seq > w.after_seq AND p.seq <= w.last_seq
-            ELSE p.predicted_at >= w.began_at AND p.predicted_at < w.ended_at END)
-    ORDER BY w.version, w.number"""
 
 
 class PostgresAlarms(Alarms):
@@ -104,7 +34,7 @@ class PostgresAlarms(Alarms):
 
     def open(self, model_id: int) -> list[Alarm]:
         """Return the open alarms."""
-        found = run(self._connection, f"{_ALARM} AND settled_at IS NULL ORDER BY id", model_id=model_id)
+        found = run(self._connection, f"{sql.ALARM} AND settled_at IS NULL ORDER BY id", model_id=model_id)
         return [Alarm(**row) for row in found.mappings()]
 
     def settle(self, ids: Sequence[int], *, outcome: str, request_id: str | None) -> None:
@@ -157,7 +87,7 @@ class PostgresAlarms(Alarms):
 
     def page(self, model_id: int, limit: int) -> list[Alarm]:
         """Return the newest alarms."""
-        found = run(self._connection, f"{_ALARM} ORDER BY id DESC LIMIT :limit", model_id=model_id, limit=limit)
+        found = run(self._connection, f"{sql.ALARM} ORDER BY id DESC LIMIT :limit", model_id=model_id, limit=limit)
         return [Alarm(**row) for row in found.mappings()]
 
 
@@ -169,7 +99,7 @@ class PostgresMonitoring(Monitoring):
 
     def sights(self) -> list[Sight]:
         """Look at every served model, in one statement."""
-        return [Sight(**row) for row in run(self._connection, _SIGHTS).mappings()]
+        return [Sight(**row) for row in run(self._connection, sql.SIGHTS).mappings()]
 
     def hold(self, model_id: int) -> int | None:
         """Lock the mark, or leave it to whoever has."""
@@ -231,7 +161,7 @@ class PostgresMonitoring(Monitoring):
     def cut_rows(self, model_id: int, version: int, last: Span | None, rows: int) -> Span | None:
         """Look for a full window behind the last one."""
         after = 0 if last is None else last.last_seq
-        row = run(self._connection, _NEXT_ROWS, model_id=model_id, version=version, after=after, rows=rows).one()
+        row = run(self._connection, sql.NEXT_ROWS, model_id=model_id, version=version, after=after, rows=rows).one()
         if row.rows < rows:
             return None
         number = 0 if last is None else last.number + 1
@@ -242,10 +172,10 @@ class PostgresMonitoring(Monitoring):
         """Look for the first prediction that no window has, and for the multiple that it lies in."""
         of = {"model_id": model_id, "version": version}
         behind = None if last is None else last.ended_at
-        place = run(self._connection, _NEXT_TIME, **of, seconds=seconds, behind=behind, late=late).one_or_none()
+        place = run(self._connection, sql.NEXT_TIME, **of, seconds=seconds, behind=behind, late=late).one_or_none()
         if place is None:
             return None
-        row = run(self._connection, _IN_TIME, **of, began=place.began, ended=place.ended).one()
+        row = run(self._connection, sql.IN_TIME, **of, began=place.began, ended=place.ended).one()
         number = 0 if last is None else last.number + 1
         ident = f"v{version}-{seconds:g}s-{place.began.timestamp():.0f}"
         bounds = (row.first_seq - 1, row.last_seq, place.began, place.ended)
@@ -254,13 +184,13 @@ class PostgresMonitoring(Monitoring):
     def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
         """Stream the inputs; of a long window every second, third ... prediction by its number."""
         every = -(-span.rows // most)
-        for row in self._members(f"{_MEMBERS} AND seq % :every = 0 ORDER BY seq", model_id, span, every=every):
+        for row in self._members(f"{sql.MEMBERS} AND seq % :every = 0 ORDER BY seq", model_id, span, every=every):
             yield row.inputs
 
     def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
         """Stream outputs and labels."""
         statement = f"""
-            WITH those AS ({_MEMBERS})
+            WITH those AS ({sql.MEMBERS})
             SELECT those.predicted_at, those.output, f.label IS NOT NULL, f.label FROM those
             LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = those.id
                                ORDER BY seq DESC LIMIT 1) f ON true
@@ -270,7 +200,7 @@ class PostgresMonitoring(Monitoring):
 
     def answering(self, model_id: int, limit: int) -> list[int]:
         """Return the versions with predictions."""
-        return list(run(self._connection, _ANSWERING, model_id=model_id, limit=limit).scalars())
+        return list(run(self._connection, sql.ANSWERING, model_id=model_id, limit=limit).scalars())
 
     def unwatched(self, model_id: int, version: int, last: Span | None, most: int) -> Iterator[Scored]:
         """Read the newest predictions behind the window."""
@@ -278,7 +208,7 @@ class PostgresMonitoring(Monitoring):
         place: dict[str, Any] = {"last_seq": 0} if last is None else {"last_seq": last.last_seq}
         if last is not None and cut == "time":
             place = {"ended_at": last.ended_at}
-        statement = _UNWATCHED.format(behind=_BEHIND[cut])
+        statement = sql.UNWATCHED.format(behind=sql.BEHIND[cut])
         for row in run(self._connection, statement, model_id=model_id, version=version, most=most, **place).mappings():
             yield Scored(**row)
 
@@ -306,7 +236,7 @@ class PostgresMonitoring(Monitoring):
 
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""
-        found = self._windows(_LABELLED, model_id, "quality", before=_GIVEN, after=after, upto=upto)
+        found = self._windows(sql.LABELLED, model_id, "quality", before=sql.GIVEN, after=after, upto=upto)
         return [window.span for window in found]
 
     def due(self, model_id: int, limit: int) -> list[Span]:
@@ -354,7 +284,7 @@ class PostgresMonitoring(Monitoring):
     def _windows(
         self, which: str, model_id: int, detector: str, *, before: str = "", **values: Any
     ) -> list[WindowRecord]:
-        found = run(self._connection, f"{before}{_WINDOW} {which}", model_id=model_id, detector=detector, **values)
+        found = run(self._connection, f"{before}{sql.WINDOW} {which}", model_id=model_id, detector=detector, **values)
         return [_window(row._asdict()) for row in found]
 
     def _members(self, statement: str, model_id: int, span: Span, **values: Any) -> Iterator[Any]:
