@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.blobs import Blob
 
-DEADLINE = 10.0
+#: How long a test waits for what must come; each change to the publisher that lets nothing come costs this.
+DEADLINE = 3.0
 
 
 def test_caller_waits_for_what_was_changed() -> None:
