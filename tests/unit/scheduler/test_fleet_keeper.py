@@ -11,15 +11,17 @@ import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import Instance, LaunchRefusedError, LaunchSpec, NoCapacityError
+from trainyard.contracts.launches import Usage
 from trainyard.errors import ServiceError, TransientError
+from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import FixedPrices, MemoryAttendance, MemoryFleet, MemoryStore
-from trainyard.testing.fakes.scheduling_fleet import MemoryCosts
+from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.use_cases import costs
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.explain import explained
-from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
+from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks, look
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
 
@@ -30,6 +32,7 @@ BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
 SPEC = LaunchSpec(("c7i.large",), spot=True)
 RULES = Rules(SPEC, fleet_max=2, patience=Patience(boot_seconds=300.0, silent_seconds=180.0))
+IDLE = "there is no work, and it did not end by itself"
 
 
 class Scene:
@@ -300,6 +303,7 @@ def test_terminate_that_fails_is_repeated(scene: Scene) -> None:
 
 def test_stranger_is_ended(scene: Scene) -> None:
     """An instance that carries our tag and stands in no ledger goes after the time that a trainer has to boot."""
+    scene.clock.advance(1_000)
     stranger = scene.fleet.add("nobody's", "c7i.large", market="spot")
     for _ in range(11):
         assert scene.keeper.step() == 0
@@ -316,14 +320,119 @@ def test_idle_instances_end_after_three_looks(scene: Scene) -> None:
     (instance,) = scene.alive()
     with scene.store.begin() as records:
         records.requests.cancel(ident, at_once=True, why="on request")
-    for look in range(3):
+    for number in range(3):
         assert scene.alive() == [instance]
         scene.clock.advance(30)
         scene.attendance.seen("host:1", instance, "c7i.large", "idle", None)
         scene.keeper.step()
         scene.keeper.step()  # no look: the pause is not over
-        assert (scene.alive() == []) == (look == 2)
-    assert scene.reasons() == ["there is no work, and it did not end by itself"]
+        assert (scene.alive() == []) == (number == 2)
+    assert scene.reasons() == [IDLE]
+
+
+def test_a_new_scheduler_counts_its_own_looks(scene: Scene) -> None:
+    """One that has just begun ends nothing at its first two looks; then all that is idle, with one event."""
+    ended = [scene.request(), scene.request()]
+    assert scene.keeper.step() == 2
+    with scene.store.begin() as records:
+        for ident in ended:
+            records.requests.cancel(ident, at_once=True, why="on request")
+    found, keeper = scene.alive(), scene.another_keeper()
+    for alive in (found, found, []):
+        for instance in found:
+            scene.attendance.seen(f"host:{instance}", instance, "c7i.large", "idle", None)
+        assert keeper.step() == 0
+        assert scene.alive() == alive
+        scene.clock.advance(30)
+    event = scene.store.state.events[-1]
+    assert (event.kind, event.subject, event.payload) == ("fleet.ended", "fleet", {"reason": IDLE, "instances": 2})
+    assert (scene.states(), scene.reasons()) == (["ended"] * 2, [IDLE] * 2)
+
+
+def test_an_instance_that_was_ours_has_its_time_too(scene: Scene) -> None:
+    """Struck from the ledger, it counts as a stranger from then on, not from when it was first seen."""
+    scene.request()
+    scene.keeper.step()
+    (ours,) = scene.alive()
+    for _ in range(4):
+        scene.clock.advance(100)
+        scene.attendance.seen("host:1", ours, "c7i.large", "idle", None)
+        scene.keeper.step()
+    with scene.store.begin() as records:
+        records.launches.ended(list(scene.store.state.launches), "by hand")
+    for seconds in (0, 300):
+        scene.clock.advance(seconds)
+        scene.keeper.step()
+        assert ours in scene.alive()
+    scene.clock.advance(1)
+    scene.keeper.step()
+    assert ours not in scene.alive()
+
+
+def test_a_launch_that_is_younger_than_the_list(scene: Scene) -> None:
+    """What another scheduler launched while EC2's list was slow to come is not taken for lost."""
+    scene.request()
+
+    class Slow(MemoryFleet):
+        def instances(self) -> list[Instance]:
+            found = scene.fleet.instances()
+            scene.keeper.step()
+            scene.clock.advance(11)
+            return found
+
+    assert scene.another_keeper(Slow()).step() == 0
+    assert (scene.states(), len(scene.fleet.asked)) == (["launched"], 1)
+
+
+@pytest.mark.parametrize(("known", "age"), [(None, 11.0), (True, 11.0), (False, 0.0)])
+def test_ages_in_a_look(scene: Scene, known: bool | None, age: float) -> None:
+    """A launch is as old as the ledger says, unless EC2's list may be older than its instance."""
+    scene.request()
+    scene.keeper.step()
+    scene.clock.advance(11)
+    idents = set(scene.store.state.launches) if known else set()
+    with scene.store.begin() as records:
+        situation, _ = look(records, [], RULES, known=None if known is None else idents)
+    assert [launch.age for launch in situation.launches] == [age]
+
+
+def test_what_a_training_takes_counts(scene: Scene) -> None:
+    """Once it is known how long trainings take, one instance is launched for several short ones."""
+    ident = scene.request()
+    scene.store.state.claim(ident, lease_until=scene.clock.now() + timedelta(seconds=60), instance_id="i-0")
+    scene.clock.advance(2)
+    scene.store.state.finish(ident)
+    for _ in range(3):
+        scene.request()
+    assert scene.keeper.step() == 1
+
+
+@pytest.mark.parametrize(("action", "instances"), [("error", 0), ("lost", 1)])
+def test_an_error_at_the_step_of_a_launch(scene: Scene, action: str, instances: int) -> None:
+    """Before or behind EC2's answer: the claim is given back, and the next step asks for the same launch."""
+    scene.request()
+    with armed("K16", action), pytest.raises(TransientError, match="K16"):
+        scene.keeper.step()
+    assert (len(scene.alive()), scene.states()) == (instances, ["asked"])
+    assert scene.keeper.step() == 1
+    assert (len(scene.alive()), scene.states()) == (1, ["launched"])
+
+
+def test_the_price_is_that_of_the_market_and_the_zone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The instance says where it runs and as what; what it costs there is written down."""
+    asked: list[tuple[str | None, ...]] = []
+
+    def price(_prices: FixedPrices, *instance: str | None) -> float:
+        asked.append(instance)
+        return 0.5
+
+    launch = scene.fleet.launch
+    monkeypatch.setattr(scene.fleet, "launch", lambda *what: replace(launch(*what), zone="eu-north-1b"))
+    monkeypatch.setattr(FixedPrices, "usd_per_hour", price)
+    scene.request()
+    scene.keeper.step()
+    assert asked == [("c7i.large", "spot", "eu-north-1b")]
+    assert [row.usd_per_hour for row in scene.store.state.launches.values()] == [0.5]
 
 
 @pytest.mark.parametrize("disturbance", ["message", "request", "busy"])
@@ -334,9 +443,9 @@ def test_looks_begin_anew(scene: Scene, disturbance: str) -> None:
     (instance,) = scene.alive()
     with scene.store.begin() as records:
         records.requests.cancel(ident, at_once=True, why="on request")
-    for look in range(5):
+    for number in range(5):
         scene.clock.advance(30)
-        disturbed = look == 2
+        disturbed = number == 2
         state = "busy" if disturbed and disturbance == "busy" else "idle"
         scene.attendance.seen("host:1", instance, "c7i.large", state, None)
         scene.messages = int(disturbed and disturbance == "message")
@@ -438,16 +547,22 @@ def test_what_launching_says(
     assert ("fleet.ended", f"launch/{launch}", {"reason": silent}) in journal(scene.store, skip)[0]
 
 
-def test_what_a_limit_says(said: Callable[..., Any], journal: Callable[..., Any]) -> None:
-    """A limit that is reached is told once a day, with what is used of it."""
+def test_what_a_limit_says(
+    said: Callable[..., Any], journal: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each limit that is reached is told once a day, with what is used of it."""
     scene = Scene(replace(RULES, fleet_max=0))
     scene.request()
     for _ in range(2):
         scene.keeper.step()
-    cap = {"used": 0.0, "limit": 0.0}
-    assert said() == [("WARNING", "fleet.cap_reached", {"cap": "instances", **cap})]
+    scene.rules = replace(RULES, max_usd_per_day=2.0)
+    monkeypatch.setattr(MemoryLaunches, "usage", lambda _: Usage(hours=1.0, usd=2.5, unpriced_hours=0.0))
+    for _ in range(2):
+        scene.another_keeper().step()
+    caps = [("instances", {"used": 0.0, "limit": 0.0}), ("usd_per_day", {"used": 2.5, "limit": 2.0})]
+    assert said() == [("WARNING", "fleet.cap_reached", {"cap": name, **cap}) for name, cap in caps]
     assert [e for e in journal(scene.store)[0] if e[0] == "fleet.cap_reached"] == [
-        ("fleet.cap_reached", "fleet", {"name": "instances", **cap})
+        ("fleet.cap_reached", "fleet", {"name": name, **cap}) for name, cap in caps
     ]
 
 
