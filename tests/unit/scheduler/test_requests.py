@@ -12,7 +12,8 @@ from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.launches import CAPACITY, Usage
 from trainyard.contracts.queue import Outgoing
-from trainyard.errors import ServiceError, TransientError
+from trainyard.contracts.requests import NewRequest
+from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
@@ -107,7 +108,6 @@ def test_ask(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("settings", "place", "columns"),
     [
-        ({"min_new_rows": 5}, {}, ["settings.min_new_rows"]),
         ({"cron": "* * * * *", "priority": 5}, {}, ["settings.cron", "settings.priority"]),
         ({"budget_seconds": 0}, {"priority": 500, "instance_types": 3, "spot": "no"},
          ["policy.budget_seconds", "policy.priority", "policy.instance_types", "policy.spot"]),
@@ -124,6 +124,46 @@ def test_ask_for_what_cannot_be(scene: Scene, settings: object, place: dict[str,
     assert scene.store.state.requests == {}
 
 
+def test_a_key_of_the_policy_is_no_setting(scene: Scene) -> None:
+    """The problem says which keys there are."""
+    with pytest.raises(ServiceError) as caught:
+        scene.ask({"min_new_rows": 5})
+    keys = "one of the keys budget_seconds, families, metric, seed, gate"
+    assert caught.value.details == [Problem(None, "settings.min_new_rows", keys, "a key of the policy only")]
+
+
+def test_the_metric_is_one_of_the_task(scene: Scene) -> None:
+    """What a classifier is measured by says nothing about numbers."""
+    with scene.store.begin() as records:
+        put_model(records, "numbers", {"dataset": "flights", "label": "x", "task": "regression"}, BY)
+        with pytest.raises(ServiceError) as caught:
+            ask(records, "numbers", {"metric": "auc"}, BY)
+    assert caught.value.details == [Problem(None, "policy.metric", "one of auto, rmse, mae, r2", "'auc'")]
+
+
+def test_what_is_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked is written down, and no more rows count as new than there are; labels are not counted for it."""
+    added: list[NewRequest] = []
+    counted: list[bool] = []
+    add, standing = MemoryRequests.add, MemoryRequests.standing
+
+    def adding(room: MemoryRequests, request: NewRequest) -> Any:
+        added.append(request)
+        return add(room, request)
+
+    def looking(room: MemoryRequests, model_id: int, *, labels: bool) -> Any:
+        counted.append(labels)
+        return replace(standing(room, model_id, labels=labels), used_seq=12)
+
+    monkeypatch.setattr(MemoryRequests, "add", adding)
+    monkeypatch.setattr(MemoryRequests, "standing", looking)
+    scene.ask()
+    policy = scene.store.state.models[0].policy
+    model_id = scene.store.state.models[0].id
+    expected = NewRequest(model_id, "by_hand", 10, 0, policy.settings(), "test", "trace", 3, ("c7i.large",), None)
+    assert (added, counted) == ([expected], [False])
+
+
 def test_ask_without_rows() -> None:
     """There is nothing to learn from."""
     scene = Scene()
@@ -135,8 +175,9 @@ def test_ask_without_rows() -> None:
 def test_ask_beside_another_road(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unique index that refuses is a conflict to repeat."""
     monkeypatch.setattr(MemoryRequests, "add", lambda *_: None)
-    with pytest.raises(ServiceError, match="ask again"):
+    with pytest.raises(ServiceError) as caught:
         scene.ask()
+    assert caught.value.message == "another request for the same rows was made just now; ask again"
 
 
 def test_cancel_what_nobody_holds(scene: Scene) -> None:
