@@ -85,7 +85,9 @@ def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hurry()
 
 
-def test_what_is_said(monkeypatch: pytest.MonkeyPatch, said: Callable[..., Any]) -> None:
+def test_what_is_said(
+    monkeypatch: pytest.MonkeyPatch, said: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """An outage and a lack of threads are warnings, a fault is an error; the thread has a name and keeps nobody up."""
     seen: list[tuple[str, bool]] = []
     errors: list[Exception] = [TransientError("away"), ValueError("a fault")]
@@ -109,6 +111,7 @@ def test_what_is_said(monkeypatch: pytest.MonkeyPatch, said: Callable[..., Any])
         ("ERROR", "publish.fault", {}),
         ("WARNING", "publish.postponed", {"reason": "no thread"}),
     ]
+    assert [repr(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["ValueError('a fault')"]
 
 
 class Counting(MemoryBlobs):

@@ -392,12 +392,12 @@ def test_a_delay_goes_with_the_message(scene: Scene) -> None:
 def test_an_old_outbox_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     """Two minutes in the outbox are worth a warning, and the metric shows them."""
     scene.ask()
-    scene.clock.advance(119)
+    scene.clock.advance(120)
     scene.queues["training"].outage = TransientError("away")
     with pytest.raises(TransientError):
         scene.relay()
     assert "relay.outbox_old" not in caplog.messages
-    scene.clock.advance(2)
+    scene.clock.advance(1)
     assert relay.oldest_seconds(scene.store) == 121
     with pytest.raises(TransientError):
         scene.relay()
@@ -409,7 +409,12 @@ def test_relay_all_sends_more_than_a_batch(scene: Scene) -> None:
     with scene.store.begin() as records:
         for number in range(relay.BATCH + 1):
             records.outbox.post("training", TrainingRequest(str(number)))
+    assert scene.relay() == relay.BATCH
+    with scene.store.begin() as records:
+        for number in range(relay.BATCH - 1):
+            records.outbox.post("arrived", DataArrived("flights", str(number), 3))
     relay.relay_all(scene.store, scene.queues)
+    assert scene.waiting == 0
     assert scene.queues["training"].depth().visible == relay.BATCH + 1
     _, request = scene.ask()
     with scene.store.begin() as records:
@@ -422,8 +427,10 @@ def test_a_message_that_nobody_can_read_is_sent_nevertheless(scene: Scene) -> No
     """The relay is no judge of contents: the queue's dead letters are."""
     now = scene.clock.now()
     scene.store.state.outbox.append(Message(1, "training", Outgoing("TrainingRequest", "rubbish"), now))
-    assert scene.relay() == 1
-    assert scene.queues["training"].depth().visible == 1
+    _, request = scene.ask()
+    assert scene.relay() == 2
+    assert scene.queues["training"].depth().visible == 2
+    assert scene.store.state.requests[request.id].send_count == 1
 
 
 # --- the reconciler ---
@@ -457,6 +464,20 @@ def test_a_backed_off_request_is_looked_at_and_left(scene: Scene) -> None:
     assert reconciler.step() == 0
     scene.clock.advance(20)
     assert (reconciler.step(), reconciler.step()) == (1, 0)
+
+
+def test_a_new_queue_gets_every_request_once(scene: Scene) -> None:
+    """What was sent in the second in which the queue was made may be lost with the old one: sent again, once."""
+    scene.ask()
+    scene.store.state.add_rows("flights", 1)
+    scene.ask()
+    scene.relay()
+    made_at = scene.clock.now().timestamp()
+    reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: made_at)
+    for posted in (2, 0):
+        assert reconciler.step() == posted
+        scene.relay()
+    assert scene.queues["training"].depth().visible == 4
 
 
 # --- what is said ---
