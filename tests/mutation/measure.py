@@ -48,7 +48,6 @@ SLOW = {
         "test_policies.py::test_no_trigger_makes_a_hot_loop",
         "test_policies.py::test_a_storm_is_one_evaluation",
         "test_policies.py::test_no_storm_is_read_for_ever",
-        "test_requests.py::test_relay_all_sends_more_than_a_batch",
         "test_edges.py",
     ),
 }

@@ -330,20 +330,21 @@ def test_idle_instances_end_after_three_looks(scene: Scene) -> None:
     assert scene.reasons() == [IDLE]
 
 
-def test_a_new_scheduler_counts_its_own_looks(scene: Scene) -> None:
+def test_a_new_scheduler_counts_its_own_looks(scene: Scene, said: Callable[..., Any]) -> None:
     """One that has just begun ends nothing at its first two looks; then all that is idle, with one event."""
     ended = [scene.request(), scene.request()]
     assert scene.keeper.step() == 2
     with scene.store.begin() as records:
         for ident in ended:
             records.requests.cancel(ident, at_once=True, why="on request")
-    found, keeper = scene.alive(), scene.another_keeper()
+    found, keeper = sorted(scene.alive()), scene.another_keeper()
     for alive in (found, found, []):
         for instance in found:
             scene.attendance.seen(f"host:{instance}", instance, "c7i.large", "idle", None)
         assert keeper.step() == 0
-        assert scene.alive() == alive
+        assert sorted(scene.alive()) == alive
         scene.clock.advance(30)
+    assert said()[-1] == ("INFO", "fleet.terminated", {"instances": " ".join(found)})
     event = scene.store.state.events[-1]
     assert (event.kind, event.subject, event.payload) == ("fleet.ended", "fleet", {"reason": IDLE, "instances": 2})
     assert (scene.states(), scene.reasons()) == (["ended"] * 2, [IDLE] * 2)
