@@ -143,12 +143,13 @@ def test_an_old_outbox_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -
 
 
 def test_relay_all_sends_more_than_a_batch(scene: Scene) -> None:
-    """It goes on until the outbox is empty; a request with two messages is counted once."""
+    """It goes on, batch by batch, until the outbox is empty; a request with two messages is counted once."""
     with scene.store.begin() as records:
-        for number in range(relay.BATCH + 1):
+        for number in range(2 * relay.BATCH + 1):
             records.outbox.post("training", TrainingRequest(str(number)))
+    assert scene.relay() == relay.BATCH
     relay.relay_all(scene.store, scene.queues)
-    assert scene.queues["training"].depth().visible == relay.BATCH + 1
+    assert scene.queues["training"].depth().visible == 2 * relay.BATCH + 1
     _, request = scene.ask()
     with scene.store.begin() as records:
         records.outbox.post("training", TrainingRequest(request.id))
