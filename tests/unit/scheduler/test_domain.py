@@ -36,8 +36,10 @@ HELD = replace(QUEUED, state="running", lease_live=True, instance_id="i-1", leas
         (replace(QUEUED, sent_ago=3600.0, send_count=99), None, "nobody took it"),
         (replace(QUEUED, sent_ago=None, sent_at=None), None, "it was never sent"),
         (QUEUED, 1000.0, "the queue was made anew since"),
-        (QUEUED, 998.0, None),
+        (QUEUED, 999.1, "the queue was made anew since"),
+        (QUEUED, 999.0, None),
         (LOST, None, "its trainer's lease ran out"),
+        (replace(LOST, sent_ago=1.0), None, None),
         (replace(LOST, sent_ago=0.5), None, None),
     ],
 )

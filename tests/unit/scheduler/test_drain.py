@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +17,9 @@ from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.drain import drain
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask, cancel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BY = By("test", "trace")
 COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
@@ -63,6 +67,23 @@ def test_tickets_of_ended_requests_go() -> None:
     assert drain(scene.store, scene.queue) == 26
     assert (scene.queue.depth().total, scene.dead.depth().total) == (0, 0)
     assert drain(scene.store, scene.queue) == 0
+
+
+def test_what_draining_says(said: Callable[..., Any]) -> None:
+    """How many tickets went, and which one names no request; nothing when there is nothing to do."""
+    scene = Scene()
+    assert drain(scene.store, scene.queue) == 0
+    scene.cancel(scene.ask())
+    scene.queue.send([STRAY[0]])
+    assert drain(scene.store, scene.queue) == 1
+    unknown = next(fields for _, action, fields in said() if action == "ticket.unknown")
+    assert said()[1:] == [
+        ("WARNING", "ticket.unknown", {"message": unknown["message"], "receives": 1}),
+        ("INFO", "tickets.drained", {"tickets": 1}),
+    ]
+    scene.clock.advance(5)
+    (stray,) = scene.queue.receive(limit=10, wait_seconds=0, visibility_seconds=1)
+    assert stray.message_id == unknown["message"]
 
 
 def test_one_step_is_bounded() -> None:

@@ -1,4 +1,4 @@
-"""The fleet's keeper over records, a fleet and prices in memory."""
+"""The fleet's keeper launches: over records, a fleet and prices in memory."""
 
 from __future__ import annotations
 
@@ -8,97 +8,27 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.unit.scheduler.fleet_scene import RULES, SPEC, Losing, Scene
 
-from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import Instance, LaunchRefusedError, LaunchSpec, NoCapacityError
-from trainyard.errors import ServiceError, TransientError
-from trainyard.testing.fakes import FixedPrices, MemoryAttendance, MemoryFleet, MemoryStore
-from trainyard.testing.fakes.scheduling_fleet import MemoryCosts
+from trainyard.contracts.launches import Usage
+from trainyard.errors import TransientError
+from trainyard.testing.crashpoints import armed
+from trainyard.testing.fakes import FixedPrices, MemoryFleet
+from trainyard.testing.fakes.scheduling_fleet import MemoryLaunches
 from trainyard_scheduler import fleet_views
 from trainyard_scheduler.domain.fleet import Rules
-from trainyard_scheduler.domain.machines import Patience
-from trainyard_scheduler.use_cases import costs
-from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.explain import explained
-from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks, look
-from trainyard_scheduler.use_cases.models import put_model
-from trainyard_scheduler.use_cases.requests import ask
+from trainyard_scheduler.use_cases.fleet import look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-BY = By("test", "trace")
-COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
-SPEC = LaunchSpec(("c7i.large",), spot=True)
-RULES = Rules(SPEC, fleet_max=2, patience=Patience(boot_seconds=300.0, silent_seconds=180.0))
-
-
-class Scene:
-    """One model whose requests are made by hand, a fleet that can be told to fail, and a keeper."""
-
-    def __init__(self, rules: Rules = RULES) -> None:
-        self.clock = ManualClock()
-        self.store = MemoryStore(self.clock)
-        self.store.state.add_dataset("flights", COLUMNS)
-        self.fleet = MemoryFleet()
-        self.attendance = MemoryAttendance(self.store)
-        self.messages = 0
-        self.rules = rules
-        self.keeper = self.another_keeper()
-        with self.store.begin() as records:
-            put_model(records, "late", {"dataset": "flights", "label": "late", "policy": {"min_new_rows": None}}, BY)
-
-    def another_keeper(self, fleet: MemoryFleet | None = None) -> FleetKeeper:
-        """Return a keeper as another scheduler has it."""
-        return FleetKeeper(
-            self.store,
-            fleet or self.fleet,
-            FixedPrices({"c7i.large": 3.6}),
-            rules=self.rules,
-            looks=Looks(lambda: self.messages, every_seconds=30.0),
-            clock=self.clock,
-        )
-
-    def request(self) -> str:
-        """Ask by hand, for new rows; return the id."""
-        self.store.state.add_rows("flights", 1)
-        with self.store.begin() as records:
-            return ask(records, "late", {}, BY)[1].id
-
-    def states(self) -> list[str]:
-        """Return the ledger's states, oldest first."""
-        return [row.state for row in self.store.state.launches.values()]
-
-    def reasons(self) -> list[str]:
-        """Return the ledger's reasons, oldest first."""
-        return [row.reason for row in self.store.state.launches.values()]
-
-    def events(self) -> list[str]:
-        """Return the kinds of the fleet's events."""
-        return [event.kind for event in self.store.state.events if event.kind.startswith("fleet")]
-
-    def alive(self) -> list[str]:
-        """Return the live instances."""
-        return [instance.instance_id for instance in self.fleet.instances() if instance.alive]
 
 
 @pytest.fixture
 def scene() -> Scene:
     """A fresh scene."""
     return Scene()
-
-
-class Losing(MemoryFleet):
-    """A fleet that launches and loses the answer, while it is told to."""
-
-    losing = True
-
-    def launch(self, launch_id: str, spec: LaunchSpec) -> Instance:
-        """Launch, and say nothing of it."""
-        instance = super().launch(launch_id, spec)
-        if self.losing:
-            raise TransientError("the answer was lost")
-        return instance
 
 
 def test_fleet_grows_with_the_work_and_is_replaced(scene: Scene) -> None:
@@ -281,137 +211,70 @@ def test_limit_of_the_day(scene: Scene) -> None:
     assert scene.keeper.step() == 1
 
 
-def test_silent_trainer(scene: Scene) -> None:
-    """A trainer that falls silent loses its instance, the ledger says why, and who waits gets another one."""
+def test_a_launch_that_is_younger_than_the_list(scene: Scene) -> None:
+    """What another scheduler launched while EC2's list was slow to come is not taken for lost."""
+    scene.request()
+
+    class Slow(MemoryFleet):
+        def instances(self) -> list[Instance]:
+            found = scene.fleet.instances()
+            scene.keeper.step()
+            scene.clock.advance(11)
+            return found
+
+    assert scene.another_keeper(Slow()).step() == 0
+    assert (scene.states(), len(scene.fleet.asked)) == (["launched"], 1)
+
+
+@pytest.mark.parametrize(("known", "age"), [(None, 11.0), (True, 11.0), (False, 0.0)])
+def test_ages_in_a_look(scene: Scene, known: bool | None, age: float) -> None:
+    """A launch is as old as the ledger says, unless EC2's list may be older than its instance."""
     scene.request()
     scene.keeper.step()
-    (first,) = scene.alive()
-    scene.attendance.seen("host:1", first, "c7i.large", "idle", None)
-    scene.clock.advance(180.1)
-    scene.keeper.step()
-    assert scene.reasons()[0] == "its trainer has been silent for more than 180 s"
-    assert (first in scene.alive(), scene.states()) == (False, ["ended", "launched"])
-
-
-def test_terminate_that_fails_is_repeated(scene: Scene) -> None:
-    """An instance that is to go is ended at every step until EC2 says that it has ended."""
-
-    class Stubborn(MemoryFleet):
-        refused = 0
-
-        def terminate(self, instance_ids: list[str]) -> None:  # type: ignore[override]
-            if self.refused < 2:
-                self.refused += 1
-                raise TransientError("busy")
-            super().terminate(instance_ids)
-
-    scene.fleet = Stubborn()
-    keeper = scene.another_keeper()
-    scene.request()
-    keeper.step()
-    scene.clock.advance(301)
-    for _ in range(2):
-        with pytest.raises(TransientError, match="busy"):
-            keeper.step()
-        scene.clock.advance(1)
-    (first, second) = scene.alive()  # who waits got another one meanwhile
-    keeper.step()
-    assert scene.alive() == [second]
-    assert scene.states() == ["ended", "launched"]
-    assert first != second
-
-
-def test_stranger_is_ended(scene: Scene) -> None:
-    """An instance that carries our tag and stands in no ledger goes after the time that a trainer has to boot."""
-    stranger = scene.fleet.add("nobody's", "c7i.large", market="spot")
-    for _ in range(11):
-        assert scene.keeper.step() == 0
-        assert scene.alive() == [stranger.instance_id]
-        scene.clock.advance(30)
-    scene.keeper.step()
-    assert scene.alive() == []
-
-
-def test_idle_instances_end_after_three_looks(scene: Scene) -> None:
-    """With no open request and an empty queue, three looks apart end what is idle, and the ledger says why."""
-    ident = scene.request()
-    scene.keeper.step()
-    (instance,) = scene.alive()
+    scene.clock.advance(11)
+    idents = set(scene.store.state.launches) if known else set()
     with scene.store.begin() as records:
-        records.requests.cancel(ident, at_once=True, why="on request")
-    for nth in range(3):
-        assert scene.alive() == [instance]
-        scene.clock.advance(30)
-        scene.attendance.seen("host:1", instance, "c7i.large", "idle", None)
-        scene.keeper.step()
-        scene.keeper.step()  # no look: the pause is not over
-        assert (scene.alive() == []) == (nth == 2)
-    assert scene.reasons() == ["there is no work, and it did not end by itself"]
+        situation, _ = look(records, [], RULES, known=None if known is None else idents)
+    assert [launch.age for launch in situation.launches] == [age]
 
 
-@pytest.mark.parametrize("disturbance", ["message", "request", "busy"])
-def test_looks_begin_anew(scene: Scene, disturbance: str) -> None:
-    """A message, a request or a busy trainer between the looks starts the count again; a busy one is never ended."""
+def test_what_a_training_takes_counts(scene: Scene) -> None:
+    """Once it is known how long trainings take, one instance is launched for several short ones."""
     ident = scene.request()
-    scene.keeper.step()
-    (instance,) = scene.alive()
-    with scene.store.begin() as records:
-        records.requests.cancel(ident, at_once=True, why="on request")
-    for nth in range(5):
-        scene.clock.advance(30)
-        disturbed = nth == 2
-        state = "busy" if disturbed and disturbance == "busy" else "idle"
-        scene.attendance.seen("host:1", instance, "c7i.large", state, None)
-        scene.messages = int(disturbed and disturbance == "message")
-        other = scene.request() if disturbed and disturbance == "request" else None
-        scene.keeper.step()
-        if other is not None:
-            with scene.store.begin() as records:
-                records.requests.cancel(other, at_once=True, why="on request")
-    assert scene.alive() == [instance]
-
-
-def test_costs_are_settled_by_whatever_road(scene: Scene) -> None:
-    """Every run that has ended costs its seconds at its instance's price; the answer by day adds them up."""
-    ident = scene.request()
-    scene.keeper.step()
-    (instance,) = scene.alive()
-    until = scene.clock.now() + timedelta(seconds=60)
-    scene.store.state.claim(ident, lease_until=until, instance_id=instance)
-    assert costs.settle(scene.store) == 0
-    scene.clock.advance(10)
+    scene.store.state.claim(ident, lease_until=scene.clock.now() + timedelta(seconds=60), instance_id="i-0")
+    scene.clock.advance(2)
     scene.store.state.finish(ident)
-    assert [costs.settle(scene.store), costs.settle(scene.store)] == [1, 0]
-    with scene.store.begin() as records:
-        first, last = costs.days(records, None, None)
-        assert (last - first).days == 29
-        runs, instances = costs.between(records, first, last)
-    assert [(row.model, row.usd) for row in runs] == [("late", pytest.approx(0.01))]
-    assert [(row.instances, row.usd) for row in instances] == [(1, pytest.approx(0.01))]
+    for _ in range(3):
+        scene.request()
+    assert scene.keeper.step() == 1
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "wrong"),
-    [
-        ("2026-02-30", None, "from must be a day"),
-        (None, "today", "upto must be a day"),
-        ("20260101", None, "from must be a day"),
-        ("2026-02-02", "2026-02-01", "is after"),
-        ("2024-01-01", "2026-01-01", "366 days"),
-    ],
-)
-def test_days_that_cannot_be(scene: Scene, first: str | None, last: str | None, wrong: str) -> None:
-    """Bad days are refused with the parameter's name."""
-    with scene.store.begin() as records, pytest.raises(ServiceError, match=wrong):
-        costs.days(records, first, last)
+@pytest.mark.parametrize(("action", "instances"), [("error", 0), ("lost", 1)])
+def test_an_error_at_the_step_of_a_launch(scene: Scene, action: str, instances: int) -> None:
+    """Before or behind EC2's answer: the claim is given back, and the next step asks for the same launch."""
+    scene.request()
+    with armed("K16", action), pytest.raises(TransientError, match="K16"):
+        scene.keeper.step()
+    assert (len(scene.alive()), scene.states()) == (instances, ["asked"])
+    assert scene.keeper.step() == 1
+    assert (len(scene.alive()), scene.states()) == (1, ["launched"])
 
 
-def test_days_that_can_be(scene: Scene) -> None:
-    """A day alone, a leap year, and the first days of the calendar are days."""
-    with scene.store.begin() as records:
-        for first, last in (("2026-01-01", "2026-01-01"), ("2024-01-01", "2024-12-31")):
-            assert [day.isoformat() for day in costs.days(records, first, last)] == [first, last]
-        assert costs.days(records, None, "0001-01-05")[0].isoformat() == "0001-01-02"
+def test_the_price_is_that_of_the_market_and_the_zone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The instance says where it runs and as what; what it costs there is written down."""
+    asked: list[tuple[str | None, ...]] = []
+
+    def price(_prices: FixedPrices, *instance: str | None) -> float:
+        asked.append(instance)
+        return 0.5
+
+    launch = scene.fleet.launch
+    monkeypatch.setattr(scene.fleet, "launch", lambda *what: replace(launch(*what), zone="eu-north-1b"))
+    monkeypatch.setattr(FixedPrices, "usd_per_hour", price)
+    scene.request()
+    scene.keeper.step()
+    assert asked == [("c7i.large", "spot", "eu-north-1b")]
+    assert [row.usd_per_hour for row in scene.store.state.launches.values()] == [0.5]
 
 
 def test_request_ids_are_real(scene: Scene) -> None:
@@ -419,9 +282,6 @@ def test_request_ids_are_real(scene: Scene) -> None:
     scene.request()
     scene.keeper.step()
     assert [str(uuid.UUID(ident)) for ident in scene.store.state.launches] == list(scene.store.state.launches)
-
-
-# --- what is said ---
 
 
 def test_what_launching_says(
@@ -461,22 +321,20 @@ def test_what_launching_says(
     assert ("fleet.ended", f"launch/{launch}", {"reason": silent}) in journal(scene.store, skip)[0]
 
 
-def test_what_a_limit_says(said: Callable[..., Any], journal: Callable[..., Any]) -> None:
-    """A limit that is reached is told once a day, with what is used of it."""
+def test_what_a_limit_says(
+    said: Callable[..., Any], journal: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each limit that is reached is told once a day, with what is used of it."""
     scene = Scene(replace(RULES, fleet_max=0))
     scene.request()
     for _ in range(2):
         scene.keeper.step()
-    cap = {"used": 0.0, "limit": 0.0}
-    assert said() == [("WARNING", "fleet.cap_reached", {"cap": "instances", **cap})]
+    scene.rules = replace(RULES, max_usd_per_day=2.0)
+    monkeypatch.setattr(MemoryLaunches, "usage", lambda _: Usage(hours=1.0, usd=2.5, unpriced_hours=0.0))
+    for _ in range(2):
+        scene.another_keeper().step()
+    caps = [("instances", {"used": 0.0, "limit": 0.0}), ("usd_per_day", {"used": 2.5, "limit": 2.0})]
+    assert said() == [("WARNING", "fleet.cap_reached", {"cap": name, **cap}) for name, cap in caps]
     assert [e for e in journal(scene.store)[0] if e[0] == "fleet.cap_reached"] == [
-        ("fleet.cap_reached", "fleet", {"name": "instances", **cap})
+        ("fleet.cap_reached", "fleet", {"name": name, **cap}) for name, cap in caps
     ]
-
-
-def test_what_settled_costs_say(scene: Scene, said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line with the number of runs, none when there are none."""
-    for settled in (0, 3):
-        monkeypatch.setattr(MemoryCosts, "settle", lambda _, settled=settled: settled)
-        assert costs.settle(scene.store) == settled
-    assert said() == [("INFO", "costs.settled", {"runs": 3})]

@@ -193,6 +193,30 @@ def test_what_was_asked_for_as_spot_may_become_it(spec: LaunchSpec, new: int) ->
     assert len(planned([replace(QUEUED, spot=False)], [replace(ASKED, spec=spec)]).new) == new
 
 
+@pytest.mark.parametrize(
+    ("requests", "kinds", "workers", "pools"),
+    [
+        ([QUEUED], ["g5.xlarge"], [], [(1, "enough")]),
+        ([replace(QUEUED, priority=5), WANTS_GPU], ["g5.xlarge"], [], [(0, "launching"), (1, "enough")]),
+        ([replace(QUEUED, priority=5), replace(QUEUED, spot=False)], ["c7i.large"], [],
+         [(0, "launching"), (1, "enough")]),
+        ([replace(HELD, instance_id="i-0", instance_types=["c7i.large"]), QUEUED], ["c7i.large"] * 2, [1],
+         [(1, "enough"), (0, "enough")]),
+        ([replace(HELD, instance_id="i-0", instance_types=["c7i.large"]),
+          replace(QUEUED, instance_types=["c7i.large"]), QUEUED], ["c7i.large"] * 3, [1, 2],
+         [(1, "enough"), (1, "enough")]),
+    ],
+)  # fmt: skip
+def test_who_gets_an_idle_instance(
+    requests: list[OpenRequest], kinds: list[str], workers: list[int], pools: list[tuple[int, str]]
+) -> None:
+    """Who insists on nothing takes any, after those who insist on a type or market; nobody gets more than it lacks."""
+    launches = [launch(n, market="on-demand") for n in range(len(kinds))]
+    instances = [instance(n, kind) for n, kind in enumerate(kinds)]
+    plan = planned(requests, launches, instances, [worker(n) for n in workers or range(len(kinds))])
+    assert [(pool.available, pool.state) for pool in plan.pools] == pools
+
+
 def test_pool_of_a_request() -> None:
     """What a request does not say, the environment's settings say."""
     assert pool_of(QUEUED, SPEC) == SPEC
@@ -270,6 +294,15 @@ def test_most_instances() -> None:
     assert over.pools[0].cap == Cap("instances", 4.0, 3.0)
 
 
+@pytest.mark.parametrize(("waiting", "new", "cap"), [(2, 2, None), (3, 3, None), (4, 3, Cap("instances", 0.0, 3.0))])
+def test_room_for_some(waiting: int, new: int, cap: Cap | None) -> None:
+    """What there is room for is launched; the limit is told when more is wanted than that, not when all of it is."""
+    (pool,) = planned([QUEUED] * waiting).pools
+    assert (pool.new, pool.state, pool.cap) == (new, "launching", cap)
+    (last,) = planned([QUEUED] * 2, rules=replace(RULES, fleet_max=1)).pools
+    assert (last.new, last.state, last.cap) == (1, "launching", Cap("instances", 0.0, 1.0))
+
+
 def test_pools_share_one_limit() -> None:
     """Two pools that lack instances name the same limit, once."""
     plan = planned([QUEUED, WANTS_GPU], rules=replace(RULES, fleet_max=0))
@@ -328,6 +361,23 @@ def test_room_is_made_for_other_types() -> None:
     assert {seat.instance_id for seat in crowd.excess} == {"i-0", "i-1"}
     booting = planned([WANTS_GPU], launches, instances)
     assert booting.excess == ()
+
+
+@pytest.mark.parametrize(
+    ("requests", "kinds", "new"),
+    [
+        ([WANTS_GPU] * 2, ["c7i.large"] * 2, 1),
+        ([WANTS_GPU] * 2, ["c7i.large", "c7i.large", "g5.xlarge"], 0),
+        ([WANTS_GPU, replace(HELD, instance_id="i-2", instance_types=["g5.xlarge"])],
+         ["c7i.large", "c7i.large", "g5.xlarge"], 0),
+    ],
+)  # fmt: skip
+def test_no_more_room_is_made_than_lacks(requests: list[OpenRequest], kinds: list[str], new: int) -> None:
+    """One instance is missing: one of the two that serve nobody goes, whatever is launched, free or busy besides."""
+    count = range(len(kinds))
+    instances = [instance(n, kind) for n, kind in enumerate(kinds)]
+    plan = planned(requests, [launch(n) for n in count], instances, [worker(n) for n in count])
+    assert (len(plan.new), [seat.instance_id for seat in plan.excess]) == (new, ["i-0"])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from trainyard.errors import MessageError, ServiceError, TransientError
 from trainyard.messages import DataArrived, FeedbackGiven, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
+from trainyard.testing.fakes.scheduling_registry import MemoryModels
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard_scheduler.use_cases import policies
 from trainyard_scheduler.use_cases.answers import By
@@ -391,6 +392,23 @@ def test_arrivals_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (came, asked) == (min(count, bound) or 15, [(10, 3, 60), *[(10, 0, 60)] * (calls - 1)])
     assert seen == ["d0", "d1"] * 4 + ["d0", "d1"]
     assert scene.queue.depth().total == 0
+
+
+def test_only_the_second_look_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said before is counted without a lock; the model is locked where there is something to write."""
+    scene = Scene(min_new_rows=10)
+    locks: list[bool] = []
+    get = MemoryModels.get
+
+    def getting(room: MemoryModels, name: str, *, lock: bool = False) -> Any:
+        locks.append(lock)
+        return get(room, name, lock=lock)
+
+    monkeypatch.setattr(MemoryModels, "get", getting)
+    for expected in ([False, True], [False]):
+        locks.clear()
+        assert policies.evaluate_model(scene.store, "late") is False
+        assert locks == expected
 
 
 def test_only_the_dataset_s_models_are_looked_at() -> None:

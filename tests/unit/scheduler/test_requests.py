@@ -1,84 +1,24 @@
-"""Requests by hand, their end, and why they wait; sending their messages and sending them again."""
+"""Requests by hand, their end, and why they wait."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.unit.scheduler.request_scene import BY, NOWHERE, RULES, SPEC, Scene
 
-from trainyard.clock import ManualClock
-from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.launches import CAPACITY, Usage
-from trainyard.contracts.queue import Outgoing
-from trainyard.errors import Problem, ServiceError, TransientError
-from trainyard.messages import DataArrived, TrainingRequest
-from trainyard.testing.crashpoints import armed
-from trainyard.testing.fakes import MemoryQueue, MemoryStore
+from trainyard.contracts.requests import NewRequest
+from trainyard.errors import Problem, ServiceError
 from trainyard.testing.fakes.scheduling_fleet import MemoryLaunches
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
-from trainyard.testing.fakes.scheduling_state import Message
-from trainyard_scheduler.domain.fleet import Rules
-from trainyard_scheduler.use_cases import relay
-from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.explain import explained
 from trainyard_scheduler.use_cases.models import put_model
-from trainyard_scheduler.use_cases.requests import ask, cancel, is_uuid
-from trainyard_scheduler.use_cases.resend import Reconciler
+from trainyard_scheduler.use_cases.requests import ask, is_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from trainyard.contracts.requests import RequestRecord
-
-BY = By("test", "trace")
-COLUMNS = ({"name": "late", "type": "bool", "role": "label"}, {"name": "x", "type": "float", "role": "feature"})
-SPEC = LaunchSpec(("c7i.large",), spot=True)
-RULES = Rules(SPEC, fleet_max=2)
-NOWHERE = "00000000-0000-4000-8000-000000000000"
-
-
-class Scene:
-    """One model with ten rows, and the queues."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock()
-        self.store = MemoryStore(self.clock)
-        self.store.state.add_dataset("flights", COLUMNS)
-        self.queues = {name: MemoryQueue(self.clock) for name in ("training", "arrived", "predictions")}
-        policy = {"min_new_rows": None, "priority": 3, "instance_types": ["c7i.large"], "seed": 9}
-        with self.store.begin() as records:
-            put_model(records, "late", {"dataset": "flights", "label": "late", "policy": policy}, BY)
-        self.store.state.add_rows("flights", 10)
-
-    def ask(self, settings: object = None, **place: Any) -> tuple[bool, RequestRecord]:
-        """Ask by hand."""
-        with self.store.begin() as records:
-            return ask(records, "late", {} if settings is None else settings, BY, place=place)
-
-    def cancel(self, ident: str) -> RequestRecord:
-        """Cancel."""
-        with self.store.begin() as records:
-            return cancel(records, ident, BY)
-
-    def explain(self, ident: str) -> Mapping[str, Any]:
-        """Explain, with at most two instances."""
-        with self.store.begin() as records:
-            return explained(records, ident, rules=RULES, resend_seconds=120.0)
-
-    def claim(self, ident: str, seconds: float = 60) -> None:
-        """Let a trainer hold it."""
-        self.store.state.claim(ident, lease_until=self.clock.now() + timedelta(seconds=seconds), instance_id="i-1")
-
-    def relay(self) -> int:
-        """Send once."""
-        return relay.relay(self.store, self.queues)
-
-    @property
-    def waiting(self) -> int:
-        """Messages in the outbox that were not sent."""
-        return sum(message.sent_at is None for message in self.store.state.outbox)
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -107,7 +47,6 @@ def test_ask(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("settings", "place", "columns"),
     [
-        ({"min_new_rows": 5}, {}, ["settings.min_new_rows"]),
         ({"cron": "* * * * *", "priority": 5}, {}, ["settings.cron", "settings.priority"]),
         ({"budget_seconds": 0}, {"priority": 500, "instance_types": 3, "spot": "no"},
          ["settings.budget_seconds", "priority", "instance_types", "spot"]),
@@ -124,6 +63,46 @@ def test_ask_for_what_cannot_be(scene: Scene, settings: object, place: dict[str,
         scene.ask(settings, **place)
     assert (caught.value.code, [p.column for p in caught.value.details]) == ("invalid_model", columns)
     assert scene.store.state.requests == {}
+
+
+def test_a_key_of_the_policy_is_no_setting(scene: Scene) -> None:
+    """The problem says which keys there are."""
+    with pytest.raises(ServiceError) as caught:
+        scene.ask({"min_new_rows": 5})
+    keys = "one of the keys budget_seconds, families, metric, seed, gate"
+    assert caught.value.details == [Problem(None, "settings.min_new_rows", keys, "a key of the policy only")]
+
+
+def test_the_metric_is_one_of_the_task(scene: Scene) -> None:
+    """What a classifier is measured by says nothing about numbers."""
+    with scene.store.begin() as records:
+        put_model(records, "numbers", {"dataset": "flights", "label": "x", "task": "regression"}, BY)
+        with pytest.raises(ServiceError) as caught:
+            ask(records, "numbers", {"metric": "auc"}, BY)
+    assert caught.value.details == [Problem(None, "settings.metric", "one of auto, rmse, mae, r2", "'auc'")]
+
+
+def test_what_is_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asked is written down, and no more rows count as new than there are; labels are not counted for it."""
+    added: list[NewRequest] = []
+    counted: list[bool] = []
+    add, standing = MemoryRequests.add, MemoryRequests.standing
+
+    def adding(room: MemoryRequests, request: NewRequest) -> Any:
+        added.append(request)
+        return add(room, request)
+
+    def looking(room: MemoryRequests, model_id: int, *, labels: bool) -> Any:
+        counted.append(labels)
+        return replace(standing(room, model_id, labels=labels), used_seq=12)
+
+    monkeypatch.setattr(MemoryRequests, "add", adding)
+    monkeypatch.setattr(MemoryRequests, "standing", looking)
+    scene.ask()
+    policy = scene.store.state.models[0].policy
+    model_id = scene.store.state.models[0].id
+    expected = NewRequest(model_id, "by_hand", 10, 0, policy.settings(), "test", "trace", 3, ("c7i.large",), None)
+    assert (added, counted) == ([expected], [False])
 
 
 def test_what_is_expected_of_settings(scene: Scene) -> None:
@@ -150,8 +129,9 @@ def test_ask_without_rows() -> None:
 def test_ask_beside_another_road(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unique index that refuses is a conflict to repeat."""
     monkeypatch.setattr(MemoryRequests, "add", lambda *_: None)
-    with pytest.raises(ServiceError, match="ask again"):
+    with pytest.raises(ServiceError) as caught:
         scene.ask()
+    assert caught.value.message == "another request for the same rows was made just now; ask again"
 
 
 def test_cancel_what_nobody_holds(scene: Scene) -> None:
@@ -276,177 +256,6 @@ def test_the_cloud_s_last_word_is_told(scene: Scene) -> None:
     assert found["fleet"]["next_launch_seconds"] == 3.0
 
 
-# --- the relay ---
-
-
-def test_nothing_to_send(scene: Scene) -> None:
-    """An empty outbox costs one look."""
-    assert scene.relay() == 0
-    assert relay.oldest_seconds(scene.store) == 0
-
-
-def test_no_transaction_is_open_while_a_queue_is_called(scene: Scene) -> None:
-    """A slow queue holds no lock: another transaction goes through in the middle of a send."""
-    _, request = scene.ask()
-    seen = []
-
-    class Slow(MemoryQueue):
-        def send(self, messages: Sequence[Outgoing]) -> list[int]:
-            with scene.store.begin() as records:  # the fake lets one transaction in at a time
-                seen.append(records.outbox.take(9, hold_seconds=1))
-            return super().send(messages)
-
-    scene.queues["training"] = Slow(scene.clock)
-    assert scene.relay() == 1
-    assert seen == [[]]
-    assert scene.store.state.requests[request.id].send_count == 1
-
-
-def test_what_a_dead_relay_took_is_sent_by_the_next(scene: Scene) -> None:
-    """After a crash between take and send nobody sends for some seconds, then somebody does."""
-    scene.ask()
-    with armed("K13"), pytest.raises(TransientError, match="K13"):
-        scene.relay()
-    assert scene.relay() == 0
-    scene.clock.advance(relay.HOLD_SECONDS + 0.1)
-    assert scene.relay() == 1
-    assert (scene.waiting, scene.queues["training"].depth().visible) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("point", "action", "in_queue"), [("K14", "error", 0), ("K14", "lost", 1), ("K15", "error", 1), ("K15", "lost", 1)]
-)
-def test_an_error_at_each_step_of_a_send(scene: Scene, point: str, action: str, in_queue: int) -> None:
-    """The message is there at least once, and marked in the end."""
-    scene.ask()
-    with armed(point, action), pytest.raises(TransientError, match=point):
-        scene.relay()
-    assert scene.queues["training"].depth().visible == in_queue
-    scene.clock.advance(relay.HOLD_SECONDS + 0.1)
-    scene.relay()
-    assert scene.waiting == 0
-    assert scene.queues["training"].depth().visible >= 1
-
-
-def test_entries_are_refused_one_by_one(scene: Scene) -> None:
-    """What one queue refused is sent again at once, what it took is not; other queues are not kept waiting."""
-
-    class Picky(MemoryQueue):
-        refusing = True
-
-        def send(self, messages: Sequence[Outgoing]) -> list[int]:
-            if not self.refusing:
-                return super().send(messages)
-            super().send(messages[1:])
-            return [0]
-
-    scene.queues["training"] = queue = Picky(scene.clock)
-    with scene.store.begin() as records:
-        for ident in "abc":
-            records.outbox.post("training", TrainingRequest(ident))
-        records.outbox.post("arrived", DataArrived("flights", "b", 3))
-    with pytest.raises(TransientError, match="queue training refused 1 of 3 messages"):
-        scene.relay()
-    assert (queue.depth().visible, scene.queues["arrived"].depth().visible, scene.waiting) == (2, 1, 1)
-    queue.refusing = False
-    assert scene.relay() == 1
-    assert queue.depth().visible == 3
-
-
-def test_all_queues_away(scene: Scene) -> None:
-    """Nothing is marked, everything is given back, and the error names both."""
-    scene.ask()
-    with scene.store.begin() as records:
-        records.outbox.post("arrived", DataArrived("flights", "b", 3))
-    for name in ("training", "arrived"):
-        scene.queues[name].outage = TransientError(f"{name} is away")
-    with pytest.raises(TransientError, match="training is away; arrived is away"):
-        scene.relay()
-    assert scene.waiting == 2
-    for name in ("training", "arrived"):
-        scene.queues[name].outage = None
-    assert scene.relay() == 2
-
-
-def test_a_delay_goes_with_the_message(scene: Scene) -> None:
-    """A message that suits nobody just now is hidden by the queue for a while."""
-    with scene.store.begin() as records:
-        records.outbox.post("training", TrainingRequest(NOWHERE), delay_seconds=30)
-    scene.relay()
-    depth = scene.queues["training"].depth()
-    assert (depth.visible, depth.delayed) == (0, 1)
-
-
-def test_an_old_outbox_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    """Two minutes in the outbox are worth a warning, and the metric shows them."""
-    scene.ask()
-    scene.clock.advance(119)
-    scene.queues["training"].outage = TransientError("away")
-    with pytest.raises(TransientError):
-        scene.relay()
-    assert "relay.outbox_old" not in caplog.messages
-    scene.clock.advance(2)
-    assert relay.oldest_seconds(scene.store) == 121
-    with pytest.raises(TransientError):
-        scene.relay()
-    assert "relay.outbox_old" in caplog.messages
-
-
-def test_relay_all_sends_more_than_a_batch(scene: Scene) -> None:
-    """It goes on until the outbox is empty; a request with two messages is counted once."""
-    with scene.store.begin() as records:
-        for number in range(relay.BATCH + 1):
-            records.outbox.post("training", TrainingRequest(str(number)))
-    relay.relay_all(scene.store, scene.queues)
-    assert scene.queues["training"].depth().visible == relay.BATCH + 1
-    _, request = scene.ask()
-    with scene.store.begin() as records:
-        records.outbox.post("training", TrainingRequest(request.id))
-    relay.relay_all(scene.store, scene.queues)
-    assert scene.store.state.requests[request.id].send_count == 1
-
-
-def test_a_message_that_nobody_can_read_is_sent_nevertheless(scene: Scene) -> None:
-    """The relay is no judge of contents: the queue's dead letters are."""
-    now = scene.clock.now()
-    scene.store.state.outbox.append(Message(1, "training", Outgoing("TrainingRequest", "rubbish"), now))
-    assert scene.relay() == 1
-    assert scene.queues["training"].depth().visible == 1
-
-
-# --- the reconciler ---
-
-
-def test_the_reconciler_is_idle_without_requests(scene: Scene) -> None:
-    """The queue service is not asked when nothing is open."""
-
-    def never() -> float:
-        raise AssertionError
-
-    assert Reconciler(scene.store, resend_seconds=60, queue_made_at=never).step() == 0
-
-
-def test_a_request_that_is_held_is_not_sent_again(scene: Scene) -> None:
-    """However old its message is."""
-    _, request = scene.ask()
-    scene.relay()
-    scene.claim(request.id, seconds=7200)
-    scene.clock.advance(3600)
-    assert Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0).step() == 0
-
-
-def test_a_backed_off_request_is_looked_at_and_left(scene: Scene) -> None:
-    """Sent twice, it is silent for longer than the first pause and shorter than the second."""
-    _, request = scene.ask()
-    scene.relay()
-    scene.store.state.requests[request.id].send_count = 2
-    scene.clock.advance(100)
-    reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0)
-    assert reconciler.step() == 0
-    scene.clock.advance(20)
-    assert (reconciler.step(), reconciler.step()) == (1, 0)
-
-
 # --- what is said ---
 
 
@@ -515,35 +324,3 @@ def test_the_whole_explanation(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(MemoryRequests, "run", lambda *_: pytest.fail("asked for what is no id"))
     with pytest.raises(ServiceError, match="unknown_request"):
         scene.explain("x")
-
-
-def test_what_resending_says(scene: Scene, said: Callable[..., Any]) -> None:
-    """A line for each request with the reason and how often it was sent before."""
-    _, request = scene.ask()
-    scene.relay()
-    assert said() == [("INFO", "relay.sent", {"messages": 1})]
-    reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0)
-    scene.clock.advance(60)
-    assert reconciler.step() == 1
-    fields = {"request": request.id, "reason": "nobody took it", "sends": 1}
-    assert said()[1:] == [("INFO", "request.sent_again", fields)]
-
-
-def test_what_the_relay_says(scene: Scene, said: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
-    """An old outbox, a queue that is away and a message that nobody can read have lines of their own."""
-    scene.ask()
-    with scene.store.begin() as records:
-        records.outbox.post("arrived", DataArrived("flights", "b", 3))
-    scene.store.state.outbox.append(Message(99, "training", Outgoing("Mystery", "x"), scene.clock.now()))
-    scene.clock.advance(120.6)
-    scene.queues["arrived"].outage = TransientError("away")
-    with pytest.raises(TransientError, match=r"^away$"):
-        scene.relay()
-    assert sorted(said(), key=lambda line: line[1]) == [
-        ("WARNING", "relay.outbox_old", {"oldest_seconds": 121, "limit_seconds": 120.0}),
-        ("WARNING", "relay.queue_away", {"queue": "arrived", "messages": 1, "reason": "away"}),
-        ("INFO", "relay.sent", {"messages": 2}),
-        ("ERROR", "relay.unreadable_message", {"id": 99}),
-    ]
-    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert "Mystery" in str(error)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +14,9 @@ from trainyard.contracts.requests import Refused, Standing
 from trainyard.policy import Policy
 from trainyard_scheduler.domain.cron import cron_problem, next_due
 from trainyard_scheduler.domain.triggers import evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUIET = Standing(
@@ -254,6 +259,21 @@ def test_min_interval() -> None:
     assert evaluate(policy, replace(SOME, asked_at=NOON - timedelta(seconds=90))).fired
 
 
+@pytest.mark.parametrize(
+    ("rows", "numbers"),
+    [
+        (None, {"value": None, "threshold": 0.5, "trained_rows": None, "met": False}),
+        (0, {"value": None, "threshold": 0.5, "trained_rows": 0, "met": False}),
+        (30, {"value": 0.166667, "threshold": 0.5, "trained_rows": 30, "met": False}),
+        (10, {"value": 0.5, "threshold": 0.5, "trained_rows": 10, "met": True}),
+    ],
+)
+def test_numbers_of_a_fraction(rows: int | None, numbers: dict[str, object]) -> None:
+    """The share is told to a millionth, and as nothing where nothing was trained on."""
+    verdict = evaluate(replace(NONE, min_fraction_new=0.5), replace(SOME, trained_rows=rows), [])
+    assert verdict.numbers["triggers"] == {"min_fraction_new": numbers}
+
+
 def test_alarms() -> None:
     """Alarms that the policy listens to ask for a training; the request answers all of them."""
     policy = replace(NONE, on_drift=True, on_quality_drop=True)
@@ -261,6 +281,8 @@ def test_alarms() -> None:
     assert (verdict.trigger, verdict.served, verdict.unserved) == ("on_drift", (7, 8), {})
     assert verdict.reason == "fired: drift alarm in v3/12; quality alarm in v3/9"
     assert verdict.numbers["triggers"]["on_drift"] == {"alarms": [7], "met": True}
+    another = evaluate(policy, SOME, [DRIFT, replace(DRIFT, id=9, window_id="v3/13")])
+    assert another.reason == "fired: drift alarm in v3/12, v3/13"
     only = evaluate(policy, SOME, [DROP])
     assert (only.trigger, only.served) == ("on_quality_drop", (8,))
 
@@ -328,9 +350,8 @@ def test_cron_that_cannot_be(expression: str) -> None:
 
 
 def test_cron_times() -> None:
-    """Times are UTC, whatever zone the start is told in, and lie behind it."""
-    eastern = NOON.astimezone(tz=None)
-    assert next_due("0 12 * * *", eastern) == NOON + timedelta(days=1)
+    """The next time lies behind the start."""
+    assert next_due("0 12 * * *", NOON) == NOON + timedelta(days=1)
     assert cron_problem("0 2 * * MON-FRI") is None
 
 
@@ -346,6 +367,7 @@ _DAYS = " (0 and 7 are Sunday), SUN to SAT, 5L (the last Friday) or 5#2 (the sec
         ("5/10,1-9/2,7 0 L JAN,jul/3 5L", None),
         ("0 0 LW * 5#2,MON-FRI", None),
         ("0 0 30 2 *", "it never comes true: such a day is in none of its months"),
+        ("0 0 */29 2 0#5", "it never comes true: such a day is in none of its months"),
         ("0 0 31 4,6 *", "it never comes true: such a day is in none of its months"),
         ("x", "it has 1 field, not five: minute, hour, day of month, month, day of week"),
         ("0 0 * * * *", "it has 6 fields, not five: minute, hour, day of month, month, day of week"),
@@ -377,8 +399,19 @@ def test_what_is_wrong_with_a_cron_expression(expression: str, problem: str | No
     assert cron_problem(expression) == problem
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's zone is nine hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
 def test_cron_is_utc() -> None:
-    """Whatever zone the clock speaks in, the hours of the expression are UTC's."""
+    """Whatever zone the clock or the machine speaks in, the hours of the expression are UTC's."""
     after = datetime(2026, 6, 1, 13, tzinfo=timezone(timedelta(hours=2)))
     assert next_due("0 12 * * *", after) == datetime(2026, 6, 1, 12, tzinfo=UTC)
     assert next_due("0 12 * * *", after).utcoffset() == timedelta(0)

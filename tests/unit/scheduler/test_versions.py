@@ -99,6 +99,7 @@ def test_an_alias_is_removed(scene: Scene, journal: Callable[..., Any]) -> None:
     scene.do(remove_alias, "late", "shadow", BY)
     assert scene.aliases() == {}
     assert scene.deployments()[-1] == ("shadow", None, 2, moved.seq, "operator", "removed")
+    assert {model_id for model_id, _ in scene.store.state.deployments} == {scene.store.state.models[0].id}
     events, audit = journal(scene.store, scene.skip)
     details = {"version": 2, "seq": moved.seq}
     assert events[1:] == [("alias.removed", "model/late/alias/shadow", details)]

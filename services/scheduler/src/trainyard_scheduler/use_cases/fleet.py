@@ -158,7 +158,7 @@ class FleetKeeper:
             self._idle_looks = 0
             return []
         self._idle_looks += 1
-        return [replace(seat, excess=_IDLE) for seat in free] if self._idle_looks >= _IDLE_LOOKS else []
+        return free if self._idle_looks >= _IDLE_LOOKS else []
 
     def _end(self, instances: Sequence[Instance], idle: Sequence[Seat]) -> bool:
         """Terminate what must go, again at every step until EC2 says that it is gone; launches nothing: False."""

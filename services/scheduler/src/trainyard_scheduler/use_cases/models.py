@@ -119,7 +119,11 @@ def _cron_problems(policy: Mapping[str, Any]) -> list[Problem]:
     if expression is None:
         return []
     problem = cron_problem(expression)
-    return [] if problem is None else [Problem(None, "policy.cron", f"a time that comes ({problem})", expression[:120])]
+    return (
+        []
+        if problem is None
+        else [Problem(None, "policy.cron", f"a cron expression in UTC ({problem})", expression[:120])]
+    )
 
 
 def _label_problems(dataset: DatasetView, label: str, task: str) -> list[Problem]:
