@@ -254,7 +254,7 @@ def page(found: list[Strength]) -> str:
     for strength in found:
         lines += [f"## {strength.service}", "", in_words(strength).strip() + ".", ""]
         lines += ["| Module | Changes | Noticed | Score |", "|---|---|---|---|"]
-        lines += [f"| {name} | {all_} | {noticed} | {noticed / all_:.0%} |" for name, all_, noticed in strength.modules]
+        lines += [f"| {name} | {all_} | {noticed} | {noticed / all_:.1%} |" for name, all_, noticed in strength.modules]
         lines += ["", "Survivors:", ""]
         lines += [f"- `{name}`" for name in strength.survivors] or ["- none"]
         lines.append("")
