@@ -65,14 +65,6 @@ def test_ask_for_what_cannot_be(scene: Scene, settings: object, place: dict[str,
     assert scene.store.state.requests == {}
 
 
-def test_a_key_of_the_policy_is_no_setting(scene: Scene) -> None:
-    """The problem says which keys there are."""
-    with pytest.raises(ServiceError) as caught:
-        scene.ask({"min_new_rows": 5})
-    keys = "one of the keys budget_seconds, families, metric, seed, gate"
-    assert caught.value.details == [Problem(None, "settings.min_new_rows", keys, "a key of the policy only")]
-
-
 def test_the_metric_is_one_of_the_task(scene: Scene) -> None:
     """What a classifier is measured by says nothing about numbers."""
     with scene.store.begin() as records:
