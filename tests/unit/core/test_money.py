@@ -9,7 +9,15 @@ from trainyard.money import dollars, dollars_per_hour
 
 @pytest.mark.parametrize(
     ("amount", "words"),
-    [(0.0, "$0.00"), (0.42, "$0.42"), (50, "$50.00"), (1234.5, "$1,234.50"), (0.0023, "$0.0023"), (0.01, "$0.01")],
+    [
+        (0.0, "$0.00"),
+        (0.42, "$0.42"),
+        (50, "$50.00"),
+        (1234.5, "$1,234.50"),
+        (0.0023, "$0.0023"),
+        (0.01, "$0.01"),
+        (1e-9, "<$0.0001"),
+    ],
 )
 def test_dollars(amount: float, words: str) -> None:
     """Two digits behind the point; four where two would show nothing."""

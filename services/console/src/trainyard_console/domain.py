@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
+from trainyard.money import dollars
+
 DASH = "–"
 SERVICES = ("ingest", "scheduler", "predictor")
 _MOST_METRICS = 3
@@ -280,8 +282,7 @@ def _run(item: dict[str, Any], now: datetime) -> Run:
 
 
 def _dollars(value: Any) -> str:
-    """Return an amount with as many digits as tell it from nothing: a short run costs a fraction of a cent."""
-    return f"${value:,.4f}" if _is_number(value) and 0 <= value < _MOST_DOLLARS else DASH
+    return dollars(value) if _is_number(value) and 0 <= value < _MOST_DOLLARS else DASH
 
 
 def _machine(item: dict[str, Any]) -> Machine:
