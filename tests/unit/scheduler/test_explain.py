@@ -106,6 +106,9 @@ def test_a_silent_holder() -> None:
     found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
     over = words + " out another trainer takes the request over"
     assert found == Explanation("held_by_worker", over, "a trainer that is silent")
+    last = explain(replace(RUNNING, attempt=3), HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
+    failed = words.replace("attempt 2", "attempt 3") + " out another trainer ends the request as failed"
+    assert last == Explanation("held_by_worker", failed, "a trainer that is silent")
     asked = replace(RUNNING, cancel_requested=True)
     found = explain(asked, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
     ended = words + " out another trainer ends the request as it was asked to"
@@ -123,6 +126,7 @@ def test_who_holds() -> None:
     assert not held(QUEUED, HELD)
 
 
+LOST_MESSAGE = "a message that is lost, or hidden by a trainer that died"
 LOST_WORDS = "the lease of host:7 ran out 3 s ago and was not renewed; "
 
 
@@ -133,8 +137,16 @@ LOST_WORDS = "the lease of host:7 ran out 3 s ago and was not renewed; "
          Explanation("lease_expired", LOST_WORDS + "1 trainer is idle: one takes it over within seconds",
                      "the trainer that held it vanished", None, 0.0, 0.0)),
         (RUNNING, replace(LOST, holder=None, lease_left=None), IDLE, ENOUGH,
-         Explanation("lease_expired", "the lease of its trainer ran out and was not renewed; 1 trainer is idle: one"
-                     " takes it over within seconds", "the trainer that held it vanished", None, 0.0, 20.0)),
+         Explanation("lease_expired", "the lease of its trainer ran out and was not renewed; its message was sent"
+                     " 1.7 min ago, a trainer is idle and nobody took it: it is sent again in 20 s", LOST_MESSAGE, None,
+                     20.0, 20.0)),
+        (RUNNING, replace(LOST, lease_left=-300.0, sent_ago=290.0, send_count=3), IDLE, ENOUGH,
+         Explanation("lease_expired", "the lease of host:7 ran out 5 min ago and was not renewed; its message was sent"
+                     " 4.8 min ago, a trainer is idle and nobody took it: it is sent again in 3.2 min", LOST_MESSAGE,
+                     None, 190.0, 190.0)),
+        (RUNNING, replace(LOST, lease_left=-30.0, sent_ago=25.0), IDLE, ENOUGH,
+         Explanation("lease_expired", "the lease of host:7 ran out 30 s ago and was not renewed; 1 trainer is idle: one"
+                     " takes it over within seconds", "the trainer that held it vanished", None, 0.0, 95.0)),
         (RUNNING, LOST, NOBODY, LAUNCHING,
          Explanation("lease_expired", LOST_WORDS + "it waits for another trainer: no trainer runs; the scheduler asks"
                      " for an instance within seconds", START, None, None, 0.0)),
@@ -263,7 +275,7 @@ def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | Non
                      " seconds; 1 more urgent request before it" + MISFIT, START, None, None, 115.0)),
         (QUEUED, SENT, Crew(idle=1, busy=1, ahead=1, ahead_of_idle=1), LAUNCHING,
          Explanation("waiting_for_instance", "1 trainer is idle, 1 busy; the scheduler asks for an instance within"
-                     " seconds; 1 more urgent request before it", START, None, 0.0, 115.0)),
+                     " seconds; 1 more urgent request before it", START, None, 30.0, 115.0)),
         (QUEUED, SENT, NOBODY, ENOUGH,
          Explanation("waiting_for_instance", "its trainer has been silent for some seconds, and is replaced when it"
                      " stays so", "a trainer that is silent", None, None, 115.0)),
@@ -325,7 +337,10 @@ def test_what_became_of_the_last_attempt(last: Attempt, history: str) -> None:
         (SENT, FULL, 30.0),
         (replace(SENT, mean_seconds=None), FULL, None),
         (SENT, NOBODY, None),
-        (SENT, Crew(idle=1, busy=1, ahead=3, ahead_of_idle=3), 30.0),
+        (SENT, Crew(idle=1, busy=1, ahead=3, ahead_of_idle=3), 60.0),
+        (SENT, Crew(idle=1, busy=3, ahead=3, ahead_of_idle=3), 30.0),
+        (SENT, Crew(idle=1, busy=1, ahead=1, ahead_of_idle=1), 30.0),
+        (SENT, Crew(idle=1, starting=1, ahead=1, ahead_of_idle=1), None),
         (SENT, Crew(busy=1, starting=1), None),
         (SENT, Crew(busy=1, starting=1, ahead=1), 30.0),
         (SENT, Crew(idle=1, busy=2, starting=1, ahead=4, ahead_of_idle=1), 30.0),

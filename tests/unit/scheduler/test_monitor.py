@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.scheduler.watched_scene import BY, WATCH, Scene
 
-from trainyard.contracts.monitoring import Spent
+from trainyard.contracts.monitoring import Sight, Spent
 from trainyard.crashpoints import CrashPointError
 from trainyard.drift import Effect
+from trainyard.errors import TransientError
 from trainyard.monitoring_policy import MonitoringPolicy
 from trainyard.testing.crashpoints import armed
 from trainyard_scheduler.domain.monitoring import held_back, judge_drift
@@ -22,6 +23,8 @@ from trainyard_scheduler.use_cases.models import delete_model, put_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trainyard.testing.fakes import MemoryStore
 
 
 def test_nothing_without_champion_or_full_window() -> None:
@@ -34,7 +37,7 @@ def test_nothing_without_champion_or_full_window() -> None:
     assert scene.outcomes() == ["steady"]
     with scene.store.begin() as records:
         delete_model(records, "late", BY)
-    assert monitor.monitor_model(scene.store, "late") == 0
+    assert monitor.monitor_model(scene.store, "late") == (0, True)
 
 
 def test_a_model_without_champion() -> None:
@@ -50,8 +53,10 @@ def test_somebody_else_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that another scheduler looks at is left alone."""
     scene = Scene()
     scene.predict(40)
-    monkeypatch.setattr("trainyard.testing.fakes.scheduling_monitoring.MemoryMonitoring.hold", lambda *_: None)
-    assert scene.watch() == 0
+    with monkeypatch.context() as others:
+        others.setattr("trainyard.testing.fakes.scheduling_monitoring.MemoryMonitoring.hold", lambda *_: None)
+        assert scene.watch() == 0
+    assert scene.watch() == 1  # not taken for looked at: whoever held it may have died
 
 
 def test_a_strong_shift_is_found_in_the_next_window() -> None:
@@ -168,6 +173,28 @@ def test_a_model_without_news_is_left_alone() -> None:
     assert scene.watch() == 1
     scene.predict(20)
     assert scene.watch() == 1
+
+
+def test_a_model_that_fails_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models behind one that cannot be looked at have their turn; the failure is told, and tried again."""
+    scene = Scene()
+    scene.predict(40)
+    looked: list[str] = []
+
+    def look(_: MemoryStore, name: str) -> tuple[int, bool]:
+        looked.append(name)
+        if name == "a":
+            raise TransientError("a takes too long")
+        return 1, True
+
+    with monkeypatch.context() as patch:
+        sights = [Sight("a", 1, waiting=False), Sight("late", 40, waiting=False)]
+        patch.setattr("trainyard.testing.fakes.scheduling_monitoring.MemoryMonitoring.sights", lambda _: sights)
+        patch.setattr(monitor, "monitor_model", look)
+        for _ in range(2):
+            with pytest.raises(TransientError, match="a takes too long"):
+                scene.watch()
+    assert looked == ["a", "late", "a"]
 
 
 def test_many_windows_take_several_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

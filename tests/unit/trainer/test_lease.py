@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from trainyard.clock import ManualClock, SystemClock
+from trainyard.contracts.runs import Trial
 from trainyard.errors import TransientError
 from trainyard.messages import TrainingRequest
 from trainyard.testing.fakes import MemoryQueue, MemoryRuns
 from trainyard_trainer.lease import LeaseKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainyard.contracts.runs import Lease
 
 LEASE = 60
 
@@ -125,3 +133,63 @@ def test_the_thread_beats_by_itself() -> None:
             SystemClock().sleep(0.1)
     assert keeper.cancelled
     assert not keeper._thread.is_alive()
+
+
+def keeper_of(kept: Kept, clock: ManualClock | SystemClock) -> LeaseKeeper:
+    """Return a keeper of the request that beats ten times a second."""
+    return LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, beat_seconds=0.1, clock=clock)
+
+
+def trial(number: int) -> Trial:
+    """Return a finished trial."""
+    return Trial(number, "linear", {}, {"loss": 1.0}, 0.5, chosen=False)
+
+
+def stored(kept: Kept) -> list[int]:
+    """Return the numbers of the trials that are stored."""
+    return sorted(kept.runs.requests[kept.request_id].runs[0].trials)
+
+
+def test_trials_that_end_together_are_stored_together(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst of quick trials is one call, and what waited for the database goes with what came meanwhile."""
+    calls: list[list[int]] = []
+    keep = MemoryRuns.keep_trials
+
+    def keeping(runs: MemoryRuns, lease: Lease, trials: Sequence[Trial]) -> None:
+        calls.append([trial.number for trial in trials])
+        keep(runs, lease, trials)
+
+    monkeypatch.setattr(MemoryRuns, "keep_trials", keeping)
+    for number in range(3):
+        kept.keeper.keep(trial(number))
+    kept.runs.outage = TransientError("away")
+    kept.keeper.store_trials()
+    assert stored(kept) == []
+    kept.runs.outage = None
+    kept.keeper.keep(trial(3))
+    kept.keeper.store_trials()
+    kept.keeper.store_trials()
+    assert stored(kept) == [0, 1, 2, 3]
+    assert calls == [[0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_a_stream_of_trials_holds_up_no_beat(kept: Kept) -> None:
+    """However quickly trials end, the lease is renewed meanwhile and the wish to cancel is heard."""
+    keeper = keeper_of(kept, SystemClock())
+    kept.runs.requests[kept.request_id].cancel_requested = True
+    with keeper:
+        for number in range(1_000):
+            keeper.keep(trial(number))
+            if keeper.cancelled:
+                break
+            SystemClock().sleep(0.01)
+    assert keeper.cancelled
+
+
+def test_an_end_while_trials_are_gathered(kept: Kept) -> None:
+    """What the thread had not stored when the work ended is stored by whoever ends it."""
+    keeper = keeper_of(kept, kept.clock)
+    with keeper:
+        keeper.keep(trial(1))
+    keeper.store_trials()
+    assert stored(kept) == [1]

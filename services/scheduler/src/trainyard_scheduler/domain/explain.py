@@ -86,7 +86,7 @@ def explain(
         return _held(request, at, silent or 0.0)
     resend = _next_resend(at, resend_seconds)
     if request.state == "running":
-        return replace(_lapsed(request, at, who, pool), next_resend=resend)
+        return replace(_lapsed(request, at, who, pool, resend), next_resend=resend)
     told = _history(at)
     if at.unsent or at.sent_ago is None:
         found = Explanation(
@@ -136,7 +136,9 @@ def _ended(request: RequestRecord) -> Explanation:
 def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
     lease = f"its lease has {in_words(at.lease_left or 0.0)} left"
     if silent > ALIVE_WITHIN_SECONDS:
-        what = "ends the request as it was asked to" if request.cancel_requested else "takes the request over"
+        last = request.attempt >= MAX_ATTEMPTS
+        what = "takes the request over" if not last else "ends the request as failed"
+        what = "ends the request as it was asked to" if request.cancel_requested else what
         return Explanation(
             "cancelling" if request.cancel_requested else "held_by_worker",
             f"{at.holder} holds it ({_attempt(request)}) but has been silent for {in_words(silent)}; {lease}, and when"
@@ -153,7 +155,7 @@ def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
     return Explanation("held_by_worker", f"{at.holder} works on it ({_attempt(request)}, for {took}; {lease})")
 
 
-def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Explanation:
+def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool, resend: float) -> Explanation:
     """Explain a request whose trainer vanished."""
     since = "" if at.lease_left is None else f" {in_words(-at.lease_left)} ago"
     lost = f"the lease of {at.holder or 'its trainer'} ran out{since} and was not renewed"
@@ -166,6 +168,9 @@ def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Expl
             to_do=f"to end it at once: trainyard run cancel {request.id}",
         )
     if who.idle > who.ahead_of_idle:
+        if resend and (at.sent_ago or 0.0) > TAKEN_WITHIN_SECONDS:  # sent since, and nobody took it
+            found = _free(at, who, resend)
+            return replace(found, code="lease_expired", sentence=f"{lost}; {found.sentence}")
         said = f"{lost}; {_idle(who)}: one takes it over within seconds"
         return Explanation("lease_expired", said, blocked_by="the trainer that held it vanished", expected_wait=0.0)
     found = _waiting(request, at, who, pool)
@@ -341,8 +346,8 @@ def _wait(at: Position, who: Crew) -> float | None:
     hands = who.idle + who.busy + who.starting
     if at.mean_seconds is None or not hands:
         return None
-    rounds = (who.ahead + (0 if who.idle else who.busy)) // hands
-    return round(rounds * at.mean_seconds, 1) if rounds or who.idle else None
+    rounds = (who.ahead + who.busy) // hands
+    return round(rounds * at.mean_seconds, 1) if rounds or who.idle > who.ahead else None
 
 
 def _plural(count: int, one: str, many: str | None = None) -> str:

@@ -11,6 +11,7 @@ from trainyard.contracts.fleet import LaunchRefusedError, NoCapacityError
 from trainyard.contracts.launches import CAPACITY, REFUSED
 from trainyard.errors import TransientError
 from trainyard_scheduler.domain.fleet import Situation, plan_fleet
+from trainyard_scheduler.use_cases.rounds import do_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,7 @@ class FleetKeeper:
         self._doomed |= {seat.instance_id for seat in (*plan.excess, *idle) if seat.instance_id is not None}
         work = [partial(self._end, instances, idle)]
         work += [partial(self._launch, launch_id) for launch_id in (*plan.retried, *asked)]
-        return sum(_each(work))
+        return sum(do_all(work))
 
     def _round_due(self) -> bool:
         now = self._clock.monotonic()
@@ -212,20 +213,3 @@ class FleetKeeper:
             records.journal.announce(event, f"launch/{launch_id}", {"reason": error})
         _log.warning(event, launch=launch_id, reason=error)
         return False
-
-
-def _each(work: Sequence[Callable[[], bool]]) -> list[bool]:
-    """Do every piece of work, whatever becomes of the others; return their answers.
-
-    Raises:
-        TransientError: the last of those that some of it raised.
-    """
-    answers, failure = [], None
-    for piece in work:
-        try:
-            answers.append(piece())
-        except TransientError as e:
-            failure = e
-    if failure is not None:
-        raise failure
-    return answers

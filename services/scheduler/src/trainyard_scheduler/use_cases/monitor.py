@@ -15,6 +15,7 @@ from trainyard import drift, logs
 from trainyard.crashpoints import crashpoint
 from trainyard_scheduler.domain.monitoring import Finding, held_back, judge_drift, judge_quality
 from trainyard_scheduler.domain.scoring import scores_of
+from trainyard_scheduler.use_cases.rounds import do_all
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock
@@ -36,7 +37,7 @@ _log = logs.get(__name__)
 
 
 class Monitor:
-    """Watches all served models, round after round: a model of which there is no news costs a row of one statement."""
+    """Watches all served models, round after round: a quiet model costs a row of one statement."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
@@ -47,12 +48,16 @@ class Monitor:
     def step(self) -> int:
         """Look at the models that have news, or were not looked at for a while; return how many windows were computed.
 
-        One with more windows than a round computes has its turn in the next round again.
+        One with more windows than a round computes has its turn in the next round again. Labels of any model are news
+        to all, until their watches have seen whose they are.
+
+        Raises:
+            TransientError: some models could not be looked at; the others were.
         """
         with self._store.begin() as records:
             sights = records.monitoring.sights()
         self._seen = {sight.model: self._seen[sight.model] for sight in sights if sight.model in self._seen}
-        return sum(self._look(sight) for sight in sights if self._has_news(sight))
+        return sum(do_all([partial(self._look, sight) for sight in sights if self._has_news(sight)]))
 
     def _has_news(self, sight: Sight) -> bool:
         if sight.waiting or sight.model not in self._seen:
@@ -62,29 +67,38 @@ class Monitor:
 
     def _look(self, sight: Sight) -> int:
         begun = self._clock.monotonic()
-        windows = monitor_model(self._store, sight.model)
-        if windows < MOST_WINDOWS:
+        windows, over = monitor_model(self._store, sight.model)
+        if over:
             self._seen[sight.model] = (sight.predictions, begun)
         return windows
 
 
-def monitor_model(store: Store, name: str) -> int:
-    """Compute what is due of one model, until :data:`MOST_WINDOWS` are done; return how many windows that were."""
+def monitor_model(store: Store, name: str) -> tuple[int, bool]:
+    """Compute what is due of one model, until :data:`MOST_WINDOWS` are done.
+
+    Returns how many windows that were, and whether nothing is left: not so while somebody else watches the model.
+    """
     done = 0
-    while done < MOST_WINDOWS and (found := _one_step(store, name)):
+    while done < MOST_WINDOWS:
+        found = _one_step(store, name)
+        if not found:
+            return done, found is not None
         done += found
-    return done
+    return done, False
 
 
-def _one_step(store: Store, name: str) -> int:
-    """Cut the next window, else look at labels and at windows that waited; return how many windows were computed."""
+def _one_step(store: Store, name: str) -> int | None:
+    """Cut the next window, else look at labels and at windows that waited; return how many windows were computed.
+
+    None: somebody else watches the model at this moment.
+    """
     with store.begin() as records:
         model = records.models.get(name)
         if model is None or model.champion is None:
             return 0
         mark = records.monitoring.hold(model.id)
         if mark is None:
-            return 0
+            return None
         watch = Watch(records, model)
         return watch.cut() or watch.labels(mark) or watch.waited()
 

@@ -6,6 +6,7 @@ lock and a unique index, so two schedulers, a clock that jumps or a storm of mes
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainyard import logs
@@ -15,6 +16,7 @@ from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import MessageError, TransientError
 from trainyard.messages import DataArrived, TrainingRequest, decode
 from trainyard_scheduler.domain.triggers import ALARM_KEYS, Verdict, evaluate
+from trainyard_scheduler.use_cases.rounds import do_all
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue, Received
@@ -75,10 +77,14 @@ def _dataset_in(message: Received) -> str:
 
 
 def evaluate_models(store: Store, *, dataset: str | None = None) -> int:
-    """Evaluate the policies of all models, or of those that learn from ``dataset``; return how many fired."""
+    """Evaluate the policies of all models, or of those that learn from ``dataset``; return how many fired.
+
+    Raises:
+        TransientError: some could not be evaluated; the others were.
+    """
     with store.begin() as records:
         names = records.models.names(dataset=dataset)
-    return sum(evaluate_model(store, name) for name in names)
+    return sum(do_all([partial(evaluate_model, store, name) for name in names]))
 
 
 def evaluate_model(store: Store, name: str) -> bool:

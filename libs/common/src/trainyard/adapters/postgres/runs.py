@@ -274,6 +274,7 @@ class PostgresRuns(Runs):
         self, connection: sa.Connection, lease: Lease, trials: Sequence[Trial], *, state: str, also: str = ""
     ) -> bool:
         """Write trials of the run in one statement; False: none, for the request is not held under this fence."""
+        once = {trial.number: trial for trial in reversed(trials)}  # of two with one number the first, as in two calls
         written = run(
             connection,
             _WRITE_TRIALS + also,
@@ -281,7 +282,7 @@ class PostgresRuns(Runs):
             id=lease.request_id,
             fence=lease.fence,
             state=state,
-            trials=json.dumps([asdict(trial) for trial in trials], allow_nan=False),
+            trials=json.dumps([asdict(trial) for trial in once.values()], allow_nan=False),
         )
         return bool(written.rowcount)
 

@@ -245,7 +245,7 @@ class RunsContract:
         assert list(job.trials) == []
         for _ in range(2):
             desk.runs.keep_trials(job.lease, [trial(1)])
-        desk.runs.keep_trials(job.lease, [trial(1), trial(2, 0.125)])
+        desk.runs.keep_trials(job.lease, [trial(1), trial(2, 0.125), trial(2, 0.25)])
         desk.runs.release(job.lease, reason="spot notice")
         again = claimed(desk, request_id)
         assert list(again.trials) == [trial(1), trial(2, 0.125)]
