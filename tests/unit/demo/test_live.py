@@ -87,6 +87,26 @@ def test_windows_that_are_not_shown_any_more(truth, user, asked, client):
         truth.check(user, asked, patience=5)
 
 
+def test_windows_of_other_versions_took_the_place(truth, user, asked, client):
+    """When none of the version's closed windows is shown any more its open one is compared with the end of the log."""
+    labels, answers = list(LATE.values()), list(ANSWERS.values())
+    client.log[:0] = [{**client.log[0], "id": f"early{n}", "label": None} for n in range(8)]
+    metrics = {"roc_auc": auc(labels, answers), "log_loss": log_loss(labels, answers)}
+    client.live = [{**client.live[0], "number": n} for n in range(20)]
+    client.windows = [{"version": 2, "predictions": 5, "labels": 4, "metrics": metrics}]
+    assert truth.check(user, asked, patience=5).auc == 0.75
+    client.live.pop()
+    with pytest.raises(DemoError, match="of closed windows the service shows the newest 20, of all versions"):
+        truth.check(user, asked, patience=5)
+    client.live.append(client.live[0])
+    metrics["roc_auc"] += 0.001
+    with pytest.raises(DemoError, match="roc_auc of version 2"):
+        truth.check(user, asked, patience=5)
+    client.windows[0]["predictions"] = 14
+    with pytest.raises(DemoError, match="in vain for windows"):
+        truth.check(user, asked, patience=5)
+
+
 def _lose_one(client):
     del client.log[0]
 

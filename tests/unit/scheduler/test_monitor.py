@@ -102,7 +102,7 @@ def test_a_version_without_profile() -> None:
     }
     assert scene.shown()["missing"] == [
         "the champion was made without a profile of its rows: drift is seen from the next version on",
-        "no label has come for any prediction: quality needs feedback",
+        "no label has come for the predictions shown here: quality needs feedback",
     ]
 
 
@@ -266,12 +266,12 @@ def test_windows_by_time() -> None:
     assert scene.watch() == 0
     assert scene.shown()["missing"] == [
         "no window of 1 h with predictions is over",
-        "no label has come for any prediction: quality needs feedback",
+        "no label has come for the predictions shown here: quality needs feedback",
     ]
     scene.clock.advance(3_661)
     assert scene.watch() == 1
     assert scene.outcomes() == ["steady"]
-    assert scene.shown()["missing"] == ["no label has come for any prediction: quality needs feedback"]
+    assert scene.shown()["missing"] == ["no label has come for the predictions shown here: quality needs feedback"]
     scene.predict(5, at=began + timedelta(hours=5))
     scene.clock.advance(6 * 3_600)
     scene.watch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.unit.scheduler.watched_scene import Scene
@@ -72,7 +73,7 @@ def test_what_is_shown() -> None:
     scene = Scene()
     assert scene.shown()["missing"] == [
         "no window is full: 0 of 40 predictions of the champion",
-        "no label has come for any prediction: quality needs feedback",
+        "no label has come for the predictions shown here: quality needs feedback",
     ]
     scene.label(scene.predict(40))
     scene.watch()
@@ -141,6 +142,39 @@ def test_the_open_windows() -> None:
     assert (first["from"], second["upto"]) == ((at - timedelta(seconds=5)).isoformat(), at.isoformat())
 
 
+def test_answers_that_do_not_fit_are_counted() -> None:
+    """Answers that cannot be compared with their labels are left out and counted, in open windows and in closed ones;
+    a window in which none can be is not judged, and nothing fails.
+    """
+    scene = Scene()
+    strange: list[Any] = [{"prediction": 1.0}, {"prediction": True, "probabilities": {"a": 0.5, "b": 0.5}}]
+    ids = scene.predict(20)
+    ids += [scene.store.state.log("late", 1, {"x": 0.0}, output) for output in strange]
+    scene.label(ids)
+    shown = scene.shown()
+    (window,) = shown["windows"]
+    assert (window["labels"], window["uncomparable"], window["metrics"]["accuracy"]) == (22, 2, 1.0)
+    told = "2 of 22 labels in the open window of version 1 cannot be compared with their answers"
+    assert shown["missing"][1:] == [f"{told}: metrics are of the others"]
+    scene.label(scene.predict(18))
+    scene.watch()
+    (live,) = scene.shown()["live"]
+    assert (live["outcome"], live["labels"], live["uncomparable"]) == ("steady", 40, 2)
+    assert "; 40 labels of 40 predictions, 2 of which cannot be compared with an answer" in live["summary"]
+    scene.label([scene.store.state.log("late", 1, {"x": 0.0}, {"prediction": None}) for _ in range(40)])
+    assert scene.shown()["windows"][0]["metrics"] == {}
+    scene.watch()
+    report = scene.report()
+    assert report == {
+        "summary": "40 labels of 40 predictions; none of them can be compared with an answer",
+        "predictions": 40,
+        "chosen": 40,
+        "labels": 40,
+        "uncomparable": 40,
+        "because": "none of them can be compared with an answer",
+    }
+
+
 def test_whose_predictions_fill_the_window() -> None:
     """What is missing to the first window are predictions of the champion, whatever others answered."""
     scene = Scene()
@@ -158,11 +192,19 @@ def test_open_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     scene.predict(15)
     scene.predict(9, version=2)
     scene.predict(4, version=3)
-    found = {one["version"]: (one["predictions"], one["complete"]) for one in scene.shown()["windows"]}
-    assert found == {3: (4, True), 2: (1, False), 1: (15, True)}
-    scene.predict(10)
-    assert [(one["version"], one["predictions"]) for one in scene.shown()["windows"]] == [(1, 20)]
-    assert scene.shown()["windows"][0]["complete"] is False
+
+    def found() -> tuple[list[tuple[Any, ...]], list[str]]:
+        shown = scene.shown()
+        windows = [tuple(one[key] for key in ("version", "predictions", "complete")) for one in shown["windows"]]
+        return windows, [sentence for sentence in shown["missing"] if "left out" in sentence]
+
+    assert found() == ([(3, 4, True), (2, 1, False), (1, 15, True)], [])
+    scene.predict(5)
+    left_out = "open windows of these versions are left out, as 20 predictions are read: 3, 2"
+    assert found() == ([(1, 20, True)], [left_out])
+    scene.predict(1)
+    assert found() == ([(1, 20, False)], [left_out])
+    assert scene.shown()["windows"][0]["from"] == scene.clock.now().isoformat()
 
 
 def test_predictions_of_a_model_that_nobody_serves() -> None:
@@ -196,7 +238,8 @@ def test_every_key_of_a_closed_window() -> None:
     assert {key: drift[key] for key in place} == place
     assert set(drift) == {*place, "outcome", "summary", "drifting", "features"}
     assert {key: live[key] for key in place} == place
-    assert set(live) == {*place, "outcome", "summary", "predictions", "labels"}
+    assert set(live) == {*place, "outcome", "summary", "predictions", "chosen", "labels", "uncomparable"}
+    assert {live[key] for key in ("predictions", "chosen")} == {40}
     scene.label(scene.predict(40, shift=1.5))
     scene.watch()
     figures = {"metrics", "metric", "reference", "reference_rows", "value", "low", "high", "confidence"}

@@ -29,7 +29,8 @@ def judged(truth: list[Any], said: list[Any], reference: dict[str, float], **cha
     outputs = [one if isinstance(one, dict) else {"prediction": one} for one in said]
     return judge_quality(
         scores_of(outputs, truth),
-        predictions=len(said),
+        predictions=changes.pop("predictions", len(said)),
+        chosen=len(said),
         labels=len(truth),
         age=0.0,
         reference=Reference(None, reference, changes.pop("rows", None)),

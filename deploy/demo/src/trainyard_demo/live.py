@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 _EQUAL = 1e-6
+#: Closed windows that the service shows, the newest of all versions.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,10 @@ class Truth:
             return parts if all(window["labels"] == len(_labelled(part)) for window, part in parts) else []
 
         parts: list[tuple[Json, list[Json]]] = user.until(
-            looked_at, seconds=patience, what=f"windows with all predictions and labels of version {version}"
+            looked_at,
+            seconds=patience,
+            what=f"windows with all predictions and labels of version {version}; of closed windows the service shows"
+            f" the newest {_SHOWN}, of all versions",
         )
         for window, part in parts:
             self._compare(version, window["metrics"], _labelled(part))
@@ -109,8 +114,11 @@ def _parts(watched: Json, version: int, log: list[Json]) -> list[tuple[Json, lis
     """
     closed = sorted((w for w in watched["live"] if w["version"] == version), key=lambda w: w["number"])
     opened = [w for w in watched["windows"] if w["version"] == version]
-    # The service shows the newest windows. They are of equal length, so the oldest one's number says where it begins.
-    behind = closed[0]["number"] * closed[0]["predictions"] if closed else 0
+    behind = 0
+    if closed:  # They are of equal length, so the number of the oldest one that is shown says where it begins.
+        behind = closed[0]["number"] * closed[0]["predictions"]
+    elif len(watched["live"]) >= _SHOWN:  # Windows of other versions may have taken their place: the end is left.
+        behind = max(len(log) - sum(w["predictions"] for w in opened), 0)
     parts = []
     for window in (*closed, *opened):
         rows = window["predictions"]

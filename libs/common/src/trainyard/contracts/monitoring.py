@@ -51,6 +51,15 @@ class Span:
     rows: int
 
 
+def choice(rows: int, most: int) -> int:
+    """Return below which ``seq % 2**31 * 2654435761 % 2**32`` lies for about ``most`` of ``rows`` predictions.
+
+    The products are spread evenly, by the golden ratio (Knuth, volume 3, 6.4). Every second place of the log would be
+    no even choice: a version that answers in turn with another one has only odd places, or none.
+    """
+    return 2**32 * most // max(rows, most)
+
+
 @dataclass(frozen=True)
 class WindowRecord:
     """What a detector found in a window: one of :data:`OUTCOMES`, and the numbers behind it."""
@@ -182,11 +191,17 @@ class Monitoring(Protocol):
         ...
 
     def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
-        """Yield the inputs of the span's predictions; of more than ``most`` an even choice."""
+        """Yield the inputs of the span's predictions in the order of the log; when it had more than ``most`` rows an
+        even choice of about so many, see :func:`choice`.
+        """
         ...
 
-    def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
-        """Yield the span's predictions in the order of the log, each with its latest label."""
+    def count(self, model_id: int, span: Span) -> int:
+        """Return how many predictions the span has now: one by time may have got some after it was cut."""
+        ...
+
+    def scored(self, model_id: int, span: Span, most: int) -> Iterator[Scored]:
+        """Yield predictions as :meth:`inputs` chooses them, each with its latest label."""
         ...
 
     def answering(self, model_id: int, limit: int) -> list[int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.durations import in_words
 from trainyard.intervals import HIGHER_IS_BETTER
 from trainyard.policy import METRICS
+from trainyard_scheduler.domain.scoring import uncomparable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,6 +128,7 @@ def judge_quality(
     scores: Scores | None,
     *,
     predictions: int,
+    chosen: int,
     labels: int,
     age: float,
     reference: Reference,
@@ -140,29 +142,43 @@ def judge_quality(
 
     Args:
         scores: the labelled answers; None when no label can be compared.
-        predictions, labels: of the window; labels that are null do not count.
+        predictions: of the window.
+        chosen: how many of them were looked at, all or an even choice.
+        labels: how many of those have one; labels that are null do not count.
         age: seconds since the window ended.
         reference: the version on its hold-out.
         metric: of the policy; "auto" is the first of the task.
         settings: what counts.
     """
-    told = f"{labels:,} labels of {predictions:,} predictions"
-    numbers: dict[str, Any] = {"predictions": predictions, "labels": labels}
+    told = f"{labels:,} labels of {chosen:,} predictions"
+    if chosen < predictions:
+        told += f" chosen out of {predictions:,}"
+    strange = uncomparable(scores, labels)
+    numbers: dict[str, Any] = {
+        "predictions": predictions,
+        "chosen": chosen,
+        "labels": labels,
+        "uncomparable": strange,
+    }
     found, why = None, "none of them can be compared with an answer"
     if scores is not None:
         found, why = _judged_by(scores, reference, METRICS[scores.task][0] if metric == "auto" else metric, settings)
         numbers["metrics"] = scores.values()
+        if strange:
+            told += f", {strange:,} of which cannot be compared with an answer"
     if why and labels:
         numbers["because"] = why
     if found is not None:
         numbers |= {**found.numbers, "reference_rows": reference.rows}
     waits = settings.label_wait - age
-    if labels < predictions and waits > 0:
+    if labels < chosen and waits > 0:
         return Finding("not_enough_data", f"{told}; waits {in_words(waits)} for the others", numbers, waits)
     if labels < settings.min_rows:
         return Finding("not_enough_data", f"{told}; {settings.min_rows:,} are needed", numbers)
     if found is None:
         return Finding("not_enough_data", f"{told}; {why}", numbers)
+    if labels - strange < settings.min_rows:
+        return Finding("not_enough_data", f"{told}; {settings.min_rows:,} that can be are needed", numbers)
     return _said(found, numbers, f"{told}; {why}, so {found.metric} is judged" if why else told)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ class Scores:
 
     def values(self) -> dict[str, float]:
         """Return the metrics of the task that have a value on these rows, finite ones."""
-        with np.errstate(over="ignore"):  # squares of labels near the end of the float range
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of labels near the end of the float range
             found = gate.measure(self.task, self.labels, self.answers)
         if self.classes:
             found["accuracy"] = float(np.mean(self.said == self.labels))  # of the answer that was given, as below
@@ -80,29 +81,69 @@ class Scores:
 
 
 def scores_of(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> Scores | None:
-    """Return the arrays of these answers and their labels, none of them null; None when no label can be compared."""
-    shares = outputs[0].get("probabilities") if outputs else None
-    return _of_classes(outputs, labels, sorted(shares)) if shares else _of_numbers(outputs, labels)
+    """Return the arrays of the answers that can be compared with their labels; None when none can.
+
+    The log keeps whatever a predictor wrote. What the version answers, the classes or numbers, is what most of its
+    answers have; those of another form are left out, and so is a label that is no number beside one that is.
+
+    Args:
+        outputs: JSON objects as they were logged, of any content.
+        labels: of each, any JSON but null.
+    """
+    forms = Counter(form for form in map(_form, outputs) if form is not None)
+    if not forms:
+        return None
+    ((classes, _),) = forms.most_common(1)
+    pairs = [(output, label) for output, label in zip(outputs, labels, strict=True) if _form(output) == classes]
+    return _of_classes(pairs, classes) if classes else _of_numbers(pairs)
 
 
-def _of_classes(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any], classes: list[str]) -> Scores:
-    index = {name: number for number, name in enumerate(classes)}
+def uncomparable(scores: Scores | None, labels: int) -> int:
+    """Return how many of so many labels :func:`scores_of` has left out."""
+    return labels if scores is None else labels - len(scores.labels)
+
+
+def _form(output: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the classes of an answer, () for a number, None for what is neither."""
+    said, shares = output.get("prediction"), output.get("probabilities")
+    if shares is None:
+        return () if _number(said) is not None else None
+    if not isinstance(shares, dict) or not all(map(_is_share, shares.values())):
+        return None
+    return tuple(sorted(shares)) if _name(said) in shares else None
+
+
+def _is_share(value: Any) -> bool:
+    number = _number(value)
+    return number is not None and 0.0 <= number <= 1.0
+
+
+def _number(value: Any) -> float | None:
+    """Return a JSON number as a finite float; None for anything else, truth values too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        return None
+    return float(value)
+
+
+def _name(value: Any) -> str | None:
+    """Return the class that a label or an answer names; None for what cannot name one."""
+    return class_name(value) if isinstance(value, str | bool) or _number(value) is not None else None
+
+
+def _of_classes(pairs: Sequence[tuple[Mapping[str, Any], Any]], classes: tuple[str, ...]) -> Scores:
+    index: dict[str | None, int] = {name: number for number, name in enumerate(classes)}
     return Scores(
         "binary" if len(classes) == 2 else "multiclass",
-        np.array([index.get(class_name(label), -1) for label in labels], dtype=np.int64),
-        np.array([[output["probabilities"][name] for name in classes] for output in outputs], dtype=np.float64),
-        np.array([index[class_name(output["prediction"])] for output in outputs], dtype=np.int64),
-        tuple(classes),
+        np.array([index.get(_name(label), -1) for _, label in pairs], dtype=np.int64),
+        np.array([[output["probabilities"][name] for name in classes] for output, _ in pairs], dtype=np.float64),
+        np.array([index[_name(output["prediction"])] for output, _ in pairs], dtype=np.int64),
+        classes,
     )
 
 
-def _of_numbers(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> Scores | None:
-    pairs = [
-        (float(label), float(output["prediction"]))
-        for label, output in zip(labels, outputs, strict=True)
-        if isinstance(label, int | float) and not isinstance(label, bool) and abs(label) <= _LARGEST
-    ]
-    if not pairs:
+def _of_numbers(pairs: Sequence[tuple[Mapping[str, Any], Any]]) -> Scores | None:
+    rows = [(number, float(output["prediction"])) for output, label in pairs if (number := _number(label)) is not None]
+    if not rows:
         return None
-    truth, said = np.array(pairs, dtype=np.float64).T
+    truth, said = np.array(rows, dtype=np.float64).T
     return Scores("regression", truth, said, np.array([], dtype=np.int64))

@@ -8,6 +8,7 @@ the order of the server: late, repeated and reordered labels end in the same tab
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,7 @@ class Watch:
 
     def cut(self) -> int:
         """Cut the next window of any version and compute it; return 1, or 0 when none is full."""
-        for version in self._room.versions(self._model.id, MOST_VERSIONS):
+        for version in self._versions():
             span = self._next(version)
             if span is not None:
                 crashpoint("K43")
@@ -140,6 +141,13 @@ class Watch:
         self._again(spans)
         return len(spans)
 
+    def _versions(self) -> list[int]:
+        """Return the versions to watch, the champion first, however many newer ones have served before it."""
+        champion = self._model.champion
+        known = {champion, *self._room.versions(self._model.id, MOST_VERSIONS)}
+        found = [version for version in known if version is not None]
+        return sorted(found, key=lambda version: (version != champion, -version))
+
     def _next(self, version: int) -> Span | None:
         latest = self._room.recent(self._model.id, "drift", 1, version=version)
         last = latest[0].span if latest else None
@@ -163,9 +171,11 @@ class Watch:
             self._quality(span, self._room.reference(self._model.id, span.version))
 
     def _quality(self, span: Span, reference: Reference) -> None:
-        outputs, labels, predictions = [], [], 0
-        for one in self._room.scored(self._model.id, span):
-            predictions += 1
+        # Counted now: predictions of a window by time may have reached the log after it was cut.
+        now = replace(span, rows=self._room.count(self._model.id, span))
+        outputs, labels, chosen = [], [], 0
+        for one in self._room.scored(self._model.id, now, MOST_ROWS):
+            chosen += 1
             if one.label is not None:
                 outputs.append(one.output)
                 labels.append(one.label)
@@ -173,7 +183,8 @@ class Watch:
         judge = partial(judge_quality, metric=self._model.policy.metric, settings=self._settings)
         finding = judge(
             scores_of(outputs, labels),
-            predictions=predictions,
+            predictions=now.rows,
+            chosen=chosen,
             labels=len(labels),
             age=self._room.age(span),
             reference=reference,

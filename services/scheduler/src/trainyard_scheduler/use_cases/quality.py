@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.monitoring import DETECTORS
 from trainyard.durations import in_words
-from trainyard_scheduler.domain.scoring import scores_of
+from trainyard_scheduler.domain.scoring import scores_of, uncomparable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ _MOST_LABELS = 10_000
 def shown(records: Records, model: ModelRecord) -> Json:
     """Return the open windows and what watching the model has found, newest first, and what it takes to see more."""
     room = records.monitoring
-    windows = open_windows(records, model)
+    windows, left_out = open_windows(records, model)
     drift, live = (room.recent(model.id, detector, MOST_SHOWN) for detector in DETECTORS)
     waiting = _waiting(records, model)
     return {
@@ -37,27 +37,32 @@ def shown(records: Records, model: ModelRecord) -> Json:
         "live": [_closed(one) for one in live],
         "alarms": [_alarm(one, waiting) for one in records.alarms.page(model.id, MOST_SHOWN)],
         "waiting_labels": room.waiting_labels(_MOST_LABELS),
-        "missing": _missing(records, model, windows, live),
+        "missing": [*_missing(records, model, windows, live), *_untold(windows, left_out)],
     }
 
 
-def open_windows(records: Records, model: ModelRecord) -> list[Json]:
-    """Return for each version the predictions that no closed window has, newest version first.
+def open_windows(records: Records, model: ModelRecord) -> tuple[list[Json], list[int]]:
+    """Return for each version the predictions that no closed window has, newest version first; and who is left out.
 
     The champion's are read first, then those of the newest versions, until :data:`MOST_PREDICTIONS` are read; a window
-    of which older ones were left out is not ``complete``. Closed windows are stored: nothing of them is read here.
+    of which older ones were left out is not ``complete``, and a version of which all were is in the second list. Closed
+    windows are stored: nothing of them is read here.
     """
-    room, left, found = records.monitoring, MOST_PREDICTIONS, []
+    room, left = records.monitoring, MOST_PREDICTIONS
+    found: list[Json] = []
+    left_out: list[int] = []
     for version in _versions(records, model):
         latest = room.recent(model.id, "drift", 1, version=version)
-        rows = list(room.unwatched(model.id, version, latest[0].span if latest else None, left))
-        if rows:
-            complete = len(rows) < left
-            found.append(_open(version, rows, complete=complete, confidence=model.policy.monitoring.confidence))
-        left -= len(rows)
-        if not left:
-            break
-    return sorted(found, key=lambda window: -window["version"])
+        # One more than is shown tells whether there are more.
+        rows = list(room.unwatched(model.id, version, latest[0].span if latest else None, left + 1))
+        shown_here = rows[max(len(rows) - left, 0) :]
+        if shown_here:
+            complete = len(rows) <= left
+            found.append(_open(version, shown_here, complete=complete, confidence=model.policy.monitoring.confidence))
+        elif rows:
+            left_out.append(version)
+        left -= len(shown_here)
+    return sorted(found, key=lambda window: -window["version"]), left_out
 
 
 def _versions(records: Records, model: ModelRecord) -> list[int]:
@@ -75,6 +80,7 @@ def _open(version: int, rows: Sequence[Scored], *, complete: bool, confidence: f
         "version": version,
         "predictions": len(rows),
         "labels": len(labelled),
+        "uncomparable": uncomparable(scores, len(labelled)),
         "complete": complete,
         "from": min(one.at for one in rows).isoformat(),
         "upto": max(one.at for one in rows).isoformat(),
@@ -97,7 +103,23 @@ def _missing(records: Records, model: ModelRecord, windows: Sequence[Json], live
     if records.monitoring.reference(model.id, model.champion).profile is None:
         found.append("the champion was made without a profile of its rows: drift is seen from the next version on")
     if not any(one["labels"] for one in windows) and not any(one.report["labels"] for one in live):
-        found.append("no label has come for any prediction: quality needs feedback")
+        found.append("no label has come for the predictions shown here: quality needs feedback")
+    return found
+
+
+def _untold(windows: Sequence[Json], left_out: Sequence[int]) -> list[str]:
+    """Say what the figures of the open windows leave out."""
+    found = [
+        f"{one['uncomparable']:,} of {one['labels']:,} labels in the open window of version {one['version']} cannot be"
+        " compared with their answers: metrics are of the others"
+        for one in windows
+        if one["uncomparable"]
+    ]
+    if left_out:
+        which = ", ".join(map(str, sorted(left_out, reverse=True)))
+        found.append(
+            f"open windows of these versions are left out, as {MOST_PREDICTIONS:,} predictions are read: {which}"
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from trainyard.contracts.monitoring import (
     Span,
     Spent,
     WindowRecord,
+    choice,
 )
 
 if TYPE_CHECKING:
@@ -182,20 +183,26 @@ class PostgresMonitoring(Monitoring):
         return Span(ident, version, number, "time", *bounds, row.rows)
 
     def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
-        """Stream the inputs; of a long window every second, third ... prediction by its number."""
-        every = -(-span.rows // most)
-        for row in self._members(f"{sql.MEMBERS} AND seq % :every = 0 ORDER BY seq", model_id, span, every=every):
+        """Stream the inputs; of a long window those that the numbers of its predictions choose."""
+        statement = f"{sql.MEMBERS} AND {sql.CHOSEN} ORDER BY seq"
+        for row in self._members(statement, model_id, span, below=choice(span.rows, most)):
             yield row.inputs
 
-    def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
+    def count(self, model_id: int, span: Span) -> int:
+        """Count the predictions."""
+        statement = f"SELECT count(*) FROM ({sql.MEMBERS}) those"  # noqa: S608 - put together of constants
+        counted: int = run(self._connection, statement, model_id=model_id, **vars(span)).scalar_one()
+        return counted
+
+    def scored(self, model_id: int, span: Span, most: int) -> Iterator[Scored]:
         """Stream outputs and labels."""
         statement = f"""
-            WITH those AS ({sql.MEMBERS})
+            WITH those AS ({sql.MEMBERS} AND {sql.CHOSEN})
             SELECT those.predicted_at, those.output, f.label IS NOT NULL, f.label FROM those
             LEFT JOIN LATERAL (SELECT label FROM core.feedback WHERE prediction_id = those.id
                                ORDER BY seq DESC LIMIT 1) f ON true
             ORDER BY those.seq"""  # noqa: S608 - put together of constants
-        for row in self._members(statement, model_id, span):
+        for row in self._members(statement, model_id, span, below=choice(span.rows, most)):
             yield Scored(*row)
 
     def answering(self, model_id: int, limit: int) -> list[int]:

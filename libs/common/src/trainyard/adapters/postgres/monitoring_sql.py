@@ -38,6 +38,8 @@ MEMBERS = """
     WHERE model_id = :model_id AND version = :version
     AND (:cut = 'rows' AND seq > :after_seq AND seq <= :last_seq
          OR :cut = 'time' AND predicted_at >= :began_at AND predicted_at < :ended_at)"""
+# An even choice, see trainyard.contracts.monitoring.choice; the first modulus keeps the product within a bigint.
+CHOSEN = "seq % 2147483648 * 2654435761 % 4294967296 < :below"
 # The newest predictions behind a window, by the index that its cut follows. The bound is inside: predictions that an
 # earlier model of the name has logged count towards it before they are left out.
 UNWATCHED = """

@@ -79,7 +79,6 @@ class MonitoringContract:
             assert (second.number, second.after_seq) == (1, first.last_seq)
             assert room.cut_rows(watched.model_id, 1, second, 2) is None
             assert [row["x"] for row in room.inputs(watched.model_id, second, 10)] == [2, 3]
-            assert len(list(room.inputs(watched.model_id, second, 1))) <= 1
             assert room.age(first) > 0
 
     def test_windows_by_time(self, watched: WatchedWorld) -> None:
@@ -118,10 +117,10 @@ class MonitoringContract:
                 room.put(watched.model_id, "drift", span, outcome="steady", report={})
                 room.put(watched.model_id, "quality", span, outcome="steady", report={})
             scored = [
-                (one.output["prediction"], one.has_label, one.label) for one in room.scored(watched.model_id, first)
+                (one.output["prediction"], one.has_label, one.label) for one in room.scored(watched.model_id, first, 9)
             ]
             assert scored == [("p0", True, "yes"), ("p1", True, False)]
-            assert [one.has_label for one in room.scored(watched.model_id, second)] == [False, False]
+            assert [one.has_label for one in room.scored(watched.model_id, second, 9)] == [False, False]
             assert room.waiting_labels(10) == 1
             assert room.waiting_labels(2) == 0
             seen = room.feedback_upto(0, 1)
@@ -146,7 +145,28 @@ class MonitoringContract:
         with watched.store.begin() as records:
             room = records.monitoring
             assert room.labelled(watched.model_id, 0, room.feedback_upto(0, 10)) == [span]
-            assert [one.label for one in room.scored(watched.model_id, span)] == [None, True]
+            assert (span.rows, room.count(watched.model_id, span)) == (1, 2)
+            assert [one.label for one in room.scored(watched.model_id, span, 9)] == [None, True]
+
+    def test_an_even_choice(self, watched: WatchedWorld) -> None:
+        """Of a long window as many predictions as asked for are read, from all of it, and by everybody the same; also
+        when another version answers in turn, so that every second place of the log is none of its own.
+        """
+        for number in range(40):
+            watched.log(f"p{number}", inputs={"x": number})
+            watched.log(f"other{number}", version=2)
+        with watched.store.begin() as records:
+            room, span = records.monitoring, _cut(records, watched, 40)
+            assert room.count(watched.model_id, span) == 40
+            for most in (10, 20, 30):
+                chosen = [row["x"] for row in room.inputs(watched.model_id, span, most)]
+                scored = [one.output["prediction"] for one in room.scored(watched.model_id, span, most)]
+                assert scored == [f"p{number}" for number in chosen]
+                assert chosen == sorted(chosen)
+                for half in ([x for x in chosen if x < 20], [x for x in chosen if x >= 20]):
+                    assert abs(len(half) - most / 2) <= 2
+            for most in (40, 41):
+                assert [row["x"] for row in room.inputs(watched.model_id, span, most)] == list(range(40))
 
     def test_what_no_window_has(self, watched: WatchedWorld) -> None:
         """The newest predictions behind a window by count or by time, in order and no more than asked; versions too."""

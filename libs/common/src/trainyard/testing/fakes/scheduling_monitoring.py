@@ -18,6 +18,7 @@ from trainyard.contracts.monitoring import (
     Span,
     Spent,
     WindowRecord,
+    choice,
 )
 from trainyard.testing.fakes.scheduling_state import Window
 
@@ -169,15 +170,17 @@ class MemoryMonitoring(Monitoring):
 
     def inputs(self, model_id: int, span: Span, most: int) -> Iterator[Mapping[str, Any]]:
         """Yield the inputs, or an even choice."""
-        every = -(-span.rows // most)
-        for seq, row in self._members(model_id, span):
-            if seq % every == 0:
-                yield row.inputs
+        for row in self._chosen(model_id, span, most):
+            yield row.inputs
 
-    def scored(self, model_id: int, span: Span) -> Iterator[Scored]:
+    def count(self, model_id: int, span: Span) -> int:
+        """Count the predictions."""
+        return len(self._members(model_id, span))
+
+    def scored(self, model_id: int, span: Span, most: int) -> Iterator[Scored]:
         """Yield outputs and labels."""
         latest = dict(self._state.feedback)
-        for _, row in self._members(model_id, span):
+        for row in self._chosen(model_id, span, most):
             yield Scored(row.predicted_at, row.output, row.id in latest, latest.get(row.id))
 
     def answering(self, model_id: int, limit: int) -> list[int]:
@@ -263,6 +266,10 @@ class MemoryMonitoring(Monitoring):
                 else span.began_at <= row.predicted_at < span.ended_at
             )
         ]
+
+    def _chosen(self, model_id: int, span: Span, most: int) -> list[Logged]:
+        below = choice(span.rows, most)
+        return [row for seq, row in self._members(model_id, span) if seq % 2**31 * 2654435761 % 2**32 < below]
 
     def _quality_spans(self, model_id: int) -> list[Span]:
         found = [
