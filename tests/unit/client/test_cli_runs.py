@@ -47,6 +47,15 @@ def test_train_with_urgency_and_place(api, trainyard):
     assert api.asked[-1].json == {}
 
 
+def test_train_what_is_open_already(api, trainyard):
+    """A request for the same rows keeps its wishes; those that differ are named, with the way to ask anew."""
+    kept = {**REQUEST, "instance_types": ["g5.xlarge"], "spot": None}
+    api.on("POST", "/v1/models/buys/requests", (200, kept))
+    done = trainyard("train", "buys", "--priority", "60", "--instance-type", "g5.xlarge", "--spot")
+    assert "its priority and spot stay as they were; to ask anew, first: trainyard run cancel r" in done.out
+    assert "stay as they were" not in trainyard("train", "buys", "--priority", "5").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "path", "query"),
     [

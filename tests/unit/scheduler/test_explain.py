@@ -203,6 +203,9 @@ def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | Non
     ("request_", "at", "who", "pool", "expected"),
     [
         (QUEUED, replace(SENT, unsent=True), BUSY, ENOUGH,
+         Explanation("waiting_to_be_sent", "its message is being sent again",
+                     "the scheduler's relay or the queue service", None, 30.0, 0.0)),
+        (QUEUED, replace(SENT, sent_ago=None, waited=25.1), BUSY, ENOUGH,
          Explanation("waiting_to_be_sent", "its message has not gone to the training queue yet",
                      "the scheduler's relay or the queue service", CHECK, 30.0, 0.0)),
         (QUEUED, replace(SENT, sent_ago=None, waited=25.0), IDLE, ENOUGH,
@@ -259,6 +262,10 @@ def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | Non
         (QUEUED, SENT, NOBODY, replace(CROWDED, cap=Cap("instances", 0.0, 0.0)),
          Explanation("cap_reached", "no instance is allowed", "TRAINYARD_FLEET_MAX is 0", "raise TRAINYARD_FLEET_MAX",
                      None, 115.0)),
+        (QUEUED, SENT, BUSY, replace(CROWDED, cap=Cap("instances", 1.0, 0.0)),
+         Explanation("cap_reached", "the only trainer is busy; 1 of 0 allowed instances run or start",
+                     "TRAINYARD_FLEET_MAX is 0", "wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
+                     30.0, 115.0)),
         (QUEUED, SENT, NOBODY, POOR,
          Explanation("cap_reached", "today's limit is reached: $50.25 of $50.00 spent; nothing is launched",
                      "TRAINYARD_FLEET_MAX_USD_PER_DAY is 50",
@@ -324,7 +331,7 @@ def test_what_became_of_the_last_attempt(last: Attempt, history: str) -> None:
     """A request that a trainer had before is told why it is in the queue again, then what it waits for."""
     at = replace(SENT, attempts=(replace(WORK, state="failed", error="older"), last))
     assert told(QUEUED, at, IDLE, ENOUGH).sentence == history + "1 trainer is idle: one takes it within seconds"
-    unsent = told(QUEUED, replace(at, unsent=True), IDLE, ENOUGH)
+    unsent = told(QUEUED, replace(at, unsent=True, sent_ago=None), IDLE, ENOUGH)
     assert unsent.sentence == history + "its message has not gone to the training queue yet"
     assert unsent.to_do is None
 

@@ -22,6 +22,7 @@ from trainyard_trainer.domain import (
     RunFailedError,
     class_of_exit,
     deadline_seconds,
+    end_in_words,
     idle_for_good,
     policy_of,
     trial_of,
@@ -90,6 +91,24 @@ def test_settings_are_read() -> None:
     """What the scheduler has copied from a policy comes back as that policy."""
     policy = replace(Policy(), families=("trees",), budget_seconds=7.0)
     assert policy_of(job(policy.settings())) == policy
+
+
+STARVED = ", as the system does when memory runs out: it needs an instance type with more of it, or fewer rows"
+
+
+@pytest.mark.parametrize(
+    ("code", "last_words", "told"),
+    [
+        (1, "no such file", "the training process ended with 1: no such file"),
+        (1, "a" + "x" * 2_000, "the training process ended with 1: " + "x" * 2_000),
+        (0, " \n", "the training process ended with 0"),
+        (-11, "", "the training process was ended by signal 11"),
+        (-9, "", "the training process was ended by signal 9" + STARVED),
+    ],
+)
+def test_how_a_child_ended_in_words(code: int, last_words: str, told: str) -> None:
+    """The code or the signal, what it said last, and for SIGKILL what that means and what helps."""
+    assert end_in_words(code, last_words) == told
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ EXIT_OVERDUE = 75
 
 _BY_EXIT = {EXIT_DATA: "data", EXIT_PARITY: "parity", EXIT_MEMORY: "oom"}
 _SIGKILL = 9
+#: Of what a child has said last so much is kept.
+_MOST_WORDS = 2_000
 #: What libraries say when an allocation is refused and they end the process themselves.
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "Memory allocation", "out of memory")
 
@@ -90,6 +92,14 @@ def class_of_exit(code: int, last_words: str) -> str:
         return _BY_EXIT[code]
     starved = code == -_SIGKILL or any(words in last_words for words in _OUT_OF_MEMORY)
     return "oom" if starved else "crash"
+
+
+def end_in_words(code: int, last_words: str) -> str:
+    """Say how a child ended on its own, with ``code`` as in :func:`class_of_exit`, and what it said last."""
+    how = f"ended with {code}" if code >= 0 else f"was ended by signal {-code}"
+    if code == -_SIGKILL:
+        how += ", as the system does when memory runs out: it needs an instance type with more of it, or fewer rows"
+    return f"the training process {how}" + (f": {last_words[-_MOST_WORDS:]}" if last_words.strip() else "")
 
 
 def worth_retrying(error_class: str, attempt: int) -> bool:

@@ -17,6 +17,7 @@ from trainyard_trainer.domain import (
     RunFailedError,
     class_of_exit,
     deadline_seconds,
+    end_in_words,
     policy_of,
     trial_of,
 )
@@ -152,7 +153,7 @@ class Run:
         try:
             message = str(workdir.read_json(directory, workdir.ERROR)["message"])
         except FileNotFoundError:
-            message = f"the training process ended with {code}: {last_words[-2_000:]}"
+            message = end_in_words(code, last_words)
         raise RunFailedError(class_of_exit(code, last_words), message)
 
     def _listen(self, child: TrainingChild) -> None:

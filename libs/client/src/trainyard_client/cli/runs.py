@@ -60,6 +60,7 @@ def _add_train_command(root: click.Group) -> None:
             if not output.data(request):
                 ident = request["id"]
                 output.say(f"request {ident} is {request['state']}; see why with: trainyard run explain {ident}")
+                _say_what_was_not_taken(output, request, priority, instance_types, spot)
             return None
         request = wait_with_progress(output, client, request["id"], timeout)
         version = next((v for v in client.versions(name) if v["request_id"] == request["id"]), None)
@@ -68,6 +69,20 @@ def _add_train_command(root: click.Group) -> None:
         return Exit.OK if request["state"] == "done" else Exit.FAILED
 
     command(root, "train", example="trainyard train late --wait")(train)
+
+
+def _say_what_was_not_taken(
+    output: Output, request: Json, priority: int | None, instance_types: tuple[str, ...], spot: bool | None
+) -> None:
+    """Say so when the answer is an open request for the same rows, which was asked for with other wishes."""
+    wishes = {"priority": priority, "instance_types": list(instance_types) or None, "spot": spot}
+    kept = [name for name, wish in wishes.items() if wish is not None and request.get(name) != wish]
+    if kept:
+        names = " and ".join(name.replace("_", " ") for name in kept)
+        output.say(
+            f"it was open already for the same rows, and its {names} stay as they were; to ask anew, first:"
+            f" trainyard run cancel {request['id']}"
+        )
 
 
 def wait_with_progress(output: Output, client: Client, request_id: str, seconds: float) -> Json:

@@ -89,13 +89,7 @@ def explain(
         return replace(_lapsed(request, at, who, pool, resend), next_resend=resend)
     told = _history(at)
     if at.unsent or at.sent_ago is None:
-        found = Explanation(
-            "waiting_to_be_sent",
-            "its message has not gone to the training queue yet",
-            blocked_by="the scheduler's relay or the queue service",
-            to_do=_CHECK if at.waited > TAKEN_WITHIN_SECONDS and not at.attempts else None,
-            expected_wait=_wait(at, who),
-        )
+        found = _unsent(at, who)
     elif who.idle > who.ahead_of_idle:
         found = _free(at, who, resend)
     else:
@@ -192,6 +186,19 @@ def _history(at: Position) -> str:
 # --- what waits ---
 
 
+def _unsent(at: Position, who: Crew) -> Explanation:
+    """Explain a request whose message is in the outbox: for the first time, or once more."""
+    late = at.sent_ago is None and at.waited > TAKEN_WITHIN_SECONDS and not at.attempts
+    again = at.sent_ago is not None and not at.attempts
+    return Explanation(
+        "waiting_to_be_sent",
+        "its message is being sent again" if again else "its message has not gone to the training queue yet",
+        blocked_by="the scheduler's relay or the queue service",
+        to_do=_CHECK if late else None,
+        expected_wait=_wait(at, who),
+    )
+
+
 def _free(at: Position, who: Crew, resend: float) -> Explanation:
     """Explain a request for which a trainer is free."""
     sent_ago = at.sent_ago or 0.0
@@ -282,7 +289,7 @@ def _capped(cap: Cap) -> Explanation:
 def _full(who: Crew, cap: Cap) -> Explanation:
     """Explain a fleet that has as many instances as it may."""
     blocked = f"TRAINYARD_FLEET_MAX is {cap.limit:g}"
-    if not cap.limit:
+    if not cap.limit and not (who.idle or who.busy or who.starting):
         return Explanation("cap_reached", "no instance is allowed", blocked, "raise TRAINYARD_FLEET_MAX")
     return Explanation(
         "cap_reached",
