@@ -11,6 +11,16 @@ from trainyard.contracts.runs import MAX_ATTEMPTS
 from trainyard.durations import in_words
 from trainyard.money import dollars
 from trainyard_scheduler.domain.crew import ALIVE_WITHIN_SECONDS
+from trainyard_scheduler.domain.explain_words import (
+    attempt_of,
+    expected_wait,
+    idle_trainers,
+    in_short,
+    misfits,
+    on_the_way,
+    plural,
+    trainers,
+)
 from trainyard_scheduler.domain.resending import pause_seconds
 
 if TYPE_CHECKING:
@@ -34,8 +44,6 @@ OPEN_CODES = (
 )
 #: A free trainer takes a message within its long poll; a message that was not taken by then may be lost.
 TAKEN_WITHIN_SECONDS = 25.0
-#: The last words of an attempt may be long; a sentence is not.
-_MOST_ERROR_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ def _next_resend(at: Position, resend_seconds: float) -> float:
 def _ended(request: RequestRecord) -> Explanation:
     words = {
         "done": "it is done",
-        "failed": f"it failed after {_plural(request.attempt, 'attempt')}",
+        "failed": f"it failed after {plural(request.attempt, 'attempt')}",
         "cancelled": "it was cancelled",
         "blocked_by_data": "its rows allow no version worth having",
     }[request.state]
@@ -135,8 +143,8 @@ def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
         what = "ends the request as it was asked to" if request.cancel_requested else what
         return Explanation(
             "cancelling" if request.cancel_requested else "held_by_worker",
-            f"{at.holder} holds it ({_attempt(request)}) but has been silent for {in_words(silent)}; {lease}, and when"
-            f" it runs out another trainer {what}",
+            f"{at.holder} holds it ({attempt_of(request)}) but has been silent for {in_words(silent)}; {lease}, and"
+            f" when it runs out another trainer {what}",
             blocked_by="a trainer that is silent",
         )
     if request.cancel_requested:
@@ -146,7 +154,7 @@ def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
             blocked_by="the trainer's next heartbeat",
         )
     took = in_words(at.attempts[-1].seconds) if at.attempts else "0 s"
-    return Explanation("held_by_worker", f"{at.holder} works on it ({_attempt(request)}, for {took}; {lease})")
+    return Explanation("held_by_worker", f"{at.holder} works on it ({attempt_of(request)}, for {took}; {lease})")
 
 
 def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool, resend: float) -> Explanation:
@@ -154,7 +162,7 @@ def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool, resend:
     since = "" if at.lease_left is None else f" {in_words(-at.lease_left)} ago"
     lost = f"the lease of {at.holder or 'its trainer'} ran out{since} and was not renewed"
     if request.cancel_requested or request.attempt >= MAX_ATTEMPTS:
-        end = "as cancelled, for it was asked to" if request.cancel_requested else f"as failed: {_attempt(request)}"
+        end = "as cancelled, for it was asked to" if request.cancel_requested else f"as failed: {attempt_of(request)}"
         return Explanation(
             "lease_expired",
             f"{lost}; the next trainer that looks for work ends the request {end}",
@@ -165,7 +173,7 @@ def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool, resend:
         if resend and (at.sent_ago or 0.0) > TAKEN_WITHIN_SECONDS:  # sent since, and nobody took it
             found = _free(at, who, resend)
             return replace(found, code="lease_expired", sentence=f"{lost}; {found.sentence}")
-        said = f"{lost}; {_idle(who)}: one takes it over within seconds"
+        said = f"{lost}; {idle_trainers(who)}: one takes it over within seconds"
         return Explanation("lease_expired", said, blocked_by="the trainer that held it vanished", expected_wait=0.0)
     found = _waiting(request, at, who, pool)
     return replace(found, code="lease_expired", sentence=f"{lost}; it waits for another trainer: {found.sentence}")
@@ -176,7 +184,7 @@ def _history(at: Position) -> str:
     if not at.attempts:
         return ""
     last = at.attempts[-1]
-    why = f": {_short(last.error)}" if last.error else ""
+    why = f": {in_short(last.error)}" if last.error else ""
     if last.state == "released":
         return f"{last.worker} handed it back, which costs no attempt{why}; "
     kind = f" ({last.error_class})" if last.error_class else ""
@@ -195,7 +203,7 @@ def _unsent(at: Position, who: Crew) -> Explanation:
         "its message is being sent again" if again else "its message has not gone to the training queue yet",
         blocked_by="the scheduler's relay or the queue service",
         to_do=_CHECK if late else None,
-        expected_wait=_wait(at, who),
+        expected_wait=expected_wait(at, who),
     )
 
 
@@ -203,8 +211,8 @@ def _free(at: Position, who: Crew, resend: float) -> Explanation:
     """Explain a request for which a trainer is free."""
     sent_ago = at.sent_ago or 0.0
     if sent_ago <= TAKEN_WITHIN_SECONDS:
-        before = f", {_plural(who.ahead_of_idle, 'more urgent request')} before it" if who.ahead_of_idle else ""
-        said = f"{_idle(who)}{before}: one takes it within seconds"
+        before = f", {plural(who.ahead_of_idle, 'more urgent request')} before it" if who.ahead_of_idle else ""
+        said = f"{idle_trainers(who)}{before}: one takes it within seconds"
         return Explanation("waiting_for_worker", said, expected_wait=0.0)
     again = f"in {in_words(resend)}" if resend else "now"
     return Explanation(
@@ -218,12 +226,12 @@ def _free(at: Position, who: Crew, resend: float) -> Explanation:
 
 def _waiting(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Explanation:
     """Explain a request for which no trainer is free."""
-    wait = _wait(at, who)
-    order = f"; {_plural(who.ahead, 'more urgent request')} before it" if who.ahead else ""
-    others = order + _misfits(request, who)
+    wait = expected_wait(at, who)
+    order = f"; {plural(who.ahead, 'more urgent request')} before it" if who.ahead else ""
+    others = order + misfits(request, who)
     if who.idle + who.starting > who.ahead:
         return Explanation(
-            "waiting_for_instance", _on_the_way(who) + others, blocked_by="the start of an instance", expected_wait=wait
+            "waiting_for_instance", on_the_way(who) + others, blocked_by="the start of an instance", expected_wait=wait
         )
     if pool.state == "cap_reached" and pool.cap is not None:
         found = _full(who, pool.cap) if pool.cap.name == "instances" else _capped(pool.cap)
@@ -233,7 +241,7 @@ def _waiting(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Exp
         return replace(found, sentence=found.sentence + others, expected_wait=wait)
     if pool.state == "launching":
         number = "an instance" if pool.new == 1 else f"{pool.new:,} instances"
-        said = f"{_hands(who)}; the scheduler asks for {number} within seconds{others}"
+        said = f"{trainers(who)}; the scheduler asks for {number} within seconds{others}"
         return Explanation("waiting_for_instance", said, blocked_by="the start of an instance", expected_wait=wait)
     if not (who.idle or who.busy or who.starting):
         said = f"its trainer has been silent for some seconds, and is replaced when it stays so{others}"
@@ -241,7 +249,7 @@ def _waiting(request: RequestRecord, at: Position, who: Crew, pool: Pool) -> Exp
     blocked = "the requests before it" if who.ahead else "the trainings that run"
     turn = order or "; it is the next"
     return Explanation(
-        "waiting_turn", _hands(who) + turn + _misfits(request, who), blocked_by=blocked, expected_wait=wait
+        "waiting_turn", trainers(who) + turn + misfits(request, who), blocked_by=blocked, expected_wait=wait
     )
 
 
@@ -250,7 +258,7 @@ def _no_capacity(pool: Pool, hold: Hold) -> Explanation:
     where = "instance_types" if pool.spec.on_demand else "instance_types and spot"
     return Explanation(
         "waiting_capacity",
-        f"the cloud had no capacity at {_plural(hold.failures, 'try', 'tries')} in a row, the last"
+        f"the cloud had no capacity at {plural(hold.failures, 'try', 'tries')} in a row, the last"
         f" {in_words(hold.seconds_ago)} ago ({hold.error}); it is asked again {_again(hold)}",
         blocked_by="capacity of the cloud",
         to_do=f"allow {widen}: {where} of the policy or the request",
@@ -293,69 +301,7 @@ def _full(who: Crew, cap: Cap) -> Explanation:
         return Explanation("cap_reached", "no instance is allowed", blocked, "raise TRAINYARD_FLEET_MAX")
     return Explanation(
         "cap_reached",
-        f"{_hands(who)}; {cap.used:,.0f} of {cap.limit:,.0f} allowed instances run or start",
+        f"{trainers(who)}; {cap.used:,.0f} of {cap.limit:,.0f} allowed instances run or start",
         blocked_by=blocked,
         to_do="wait, raise TRAINYARD_FLEET_MAX, or cancel what matters less",
     )
-
-
-# --- words ---
-
-
-def _idle(who: Crew) -> str:
-    return "1 trainer is idle" if who.idle == 1 else f"{who.idle:,} trainers are idle"
-
-
-def _hands(who: Crew) -> str:
-    """Say what those do who may serve the request, while none of them is free for it."""
-    one, many = (" that suits it", " that suit it") if who.unsuited else ("", "")
-    if who.idle:
-        return f"{_idle(who)}, {who.busy:,} busy"
-    if who.busy:
-        return f"the only trainer{one} is busy" if who.busy == 1 else f"all {who.busy:,} trainers{many} are busy"
-    return f"no trainer{one} runs"
-
-
-def _on_the_way(who: Crew) -> str:
-    up = who.starting - who.asked
-    parts = []
-    if up:
-        parts.append(f"{_plural(up, 'instance')} {'is' if up == 1 else 'are'} starting")
-    if who.asked:
-        parts.append(f"{_plural(who.asked, 'instance')} {'is' if who.asked == 1 else 'are'} asked for")
-    return " and ".join(parts)
-
-
-def _misfits(request: RequestRecord, who: Crew) -> str:
-    """Name the trainers that may not serve the request, and what it insists on; empty without any."""
-    if not who.unsuited:
-        return ""
-    wants = [" or ".join(request.instance_types)] if request.instance_types else []
-    wants += ["on-demand capacity"] if request.spot is False else []
-    do = "trainer does" if who.unsuited == 1 else "trainers do"
-    return f"; {who.unsuited:,} other {do} not suit it: it wants {', '.join(wants)}"
-
-
-def _attempt(request: RequestRecord) -> str:
-    return f"attempt {request.attempt} of {MAX_ATTEMPTS}"
-
-
-def _short(error: str) -> str:
-    line = " ".join(error.split())
-    return line if len(line) <= _MOST_ERROR_CHARS else line[:_MOST_ERROR_CHARS] + " …"
-
-
-def _wait(at: Position, who: Crew) -> float | None:
-    """Return the expected seconds until the request is taken: whole rounds of trainings before it.
-
-    None while no training time is known, and where it depends on an instance that is still to come.
-    """
-    hands = who.idle + who.busy + who.starting
-    if at.mean_seconds is None or not hands:
-        return None
-    rounds = (who.ahead + who.busy) // hands
-    return round(rounds * at.mean_seconds, 1) if rounds or who.idle > who.ahead else None
-
-
-def _plural(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
