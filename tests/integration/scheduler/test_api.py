@@ -101,6 +101,7 @@ def test_model_is_made_changed_and_deleted(call: Client) -> None:
         ({**MODEL, "label": "id"}, ["label"]),
         ({**MODEL, "task": "regression"}, ["label"]),
         ({**MODEL, "task": "binary", "policy": {"metric": "rmse"}}, ["policy.metric"]),
+        ({**MODEL, "policy": {"metric": "rmse"}}, ["policy.metric"]),
         ({**MODEL, "policy": {"min_new_rows": 0, "what": 1, "gate": {"x": 1}}},
          ["policy.what", "policy.min_new_rows", "policy.gate.x"]),
         ({"dataset": 3, "label": None, "task": "x", "policy": []}, ["dataset", "label", "task", "policy"]),
@@ -130,6 +131,14 @@ def test_bad_input_is_named(call: Client) -> None:
         ("GET", "/v1/models?limit=0", 400, "bad_request", {}),
         ("GET", "/v1/runs?cursor=1", 400, "bad_request", {}),
         ("GET", "/v1/runs?model=nosuch", 404, "unknown_model", {}),
+        ("GET", "/v1/runs?state=failed", 400, "bad_request", {}),
+        ("GET", "/v1/requests?model=nosuch", 404, "unknown_model", {}),
+        ("GET", "/v1/requests?model=%00", 404, "unknown_model", {}),
+        ("GET", "/v1/requests?foo=1", 400, "bad_request", {}),
+        ("GET", "/v1/models/late/requests?model=late", 400, "bad_request", {}),
+        ("GET", "/v1/fleet?x=1", 400, "bad_request", {}),
+        ("GET", "/v1/doctor?all=true", 400, "bad_request", {}),
+        ("POST", "/v1/models/late/requests?priority=5", 400, "bad_request", {}),
         ("GET", "/v1/runs/1", 404, "unknown_run", {}),
         ("GET", "/v1/requests/1", 404, "unknown_request", {}),
         ("GET", "/v1/audit?cursor=99999999999999999999", 400, "bad_request", {}),
@@ -180,6 +189,8 @@ def test_requests_of_all_models(call: Client, warehouse: Warehouse) -> None:
     assert gone["outcome"] == "cancelled on request, while no trainer held it"
     assert call("GET", "/v1/requests?state=cancelled")["items"] == [gone]
     assert call("GET", "/v1/requests?state=queued&limit=10000") == {"items": [made[0], made[2]], "next_cursor": None}
+    assert call("GET", "/v1/requests?model=late_0&limit=1") == {"items": made[:1], "next_cursor": made[0]["id"]}
+    assert call("GET", "/v1/requests?model=late_1&state=queued")["items"] == []
     first = call("GET", "/v1/requests?limit=1")
     assert first == {"items": made[:1], "next_cursor": made[0]["id"]}
     rest = call("GET", f"/v1/requests?limit=2&cursor={first['next_cursor']}")

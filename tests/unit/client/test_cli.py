@@ -100,10 +100,24 @@ def test_problems_name_row_and_column(api, trainyard, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["train"], ["runs", "--nonsense"], ["train", "m", "--timeout", "x"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["train"],
+        ["runs", "--nonsense"],
+        ["train", "m", "--timeout", "x"],
+        *(["doctor", "--wait", seconds] for seconds in ("nan", "inf", "-1", "1e400")),
+        *(["train", "m", "--timeout", seconds] for seconds in ("nan", "inf", "-1")),
+        ["model", "create", "m", "--dataset", "d", "--label", "l", "--max-age", "nan"],
+        ["model", "create", "m", "--dataset", "d", "--label", "l", "--min-interval", "inf"],
+        ["fleet", "--url", "nonsense"],
+        ["fleet", "--url", "http://"],
+        ["fleet", "--api-key", "ключ"],
+        ["model", "show", ""],
+    ],
 )
 def test_wrong_use_ends_with_2(trainyard, arguments):
-    """Unknown commands, missing arguments and bad options are wrong use, said on standard error."""
+    """Unknown commands, missing arguments, bad options and addresses are wrong use, said on standard error."""
     done = trainyard(*arguments)
     assert (done.code, done.out) == (Exit.USAGE, "")
     assert done.err
@@ -113,7 +127,7 @@ def test_a_bad_setting_is_one_sentence(trainyard):
     """An environment variable that cannot be read is named."""
     done = trainyard("runs", TRAINYARD_ROUTER_PORT="many")
     assert done.code == Exit.USAGE
-    assert "TRAINYARD_ROUTER_PORT" in done.err
+    assert "TRAINYARD_ROUTER_PORT='many' cannot be read: expected a whole number from 0 to 65,535" in done.err
 
 
 def test_control_characters_of_data_do_not_reach_the_terminal(api, trainyard):

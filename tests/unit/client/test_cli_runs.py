@@ -164,6 +164,28 @@ def test_cancel_what_has_ended(api, trainyard, state, hint):
     assert json.loads(trainyard("run", "cancel", "r", "--json").err)["error"]["hint"] == hint
 
 
+def test_show_takes_a_run_or_a_request(api, trainyard):
+    """A request's id shows its newest run; without one the next step is named; an unknown id stays a 404."""
+    run = {"id": "u2", "request_id": "r", "model": "buys", "attempt": 2, "state": "running", "trials": []}
+    api.on("GET", "/v1/runs/r", (404, error("unknown_run")))
+    api.on("GET", "/v1/requests/r", {**REQUEST, "attempt": 2, "state": "running"})
+    foreign = {**run, "id": "u3", "request_id": "other"}
+    api.on("GET", "/v1/runs", page(foreign, run, {**run, "id": "u1", "attempt": 1}))
+    api.on("GET", "/v1/runs/u2", run)
+    assert json.loads(trainyard("run", "show", "u2", "--json").out) == run
+    done = trainyard("run", "show", "r", "--json")
+    assert (done.code, json.loads(done.out)) == (Exit.OK, run)
+    api.on("GET", "/v1/requests/r", REQUEST)
+    done = trainyard("run", "show", "r")
+    assert done.code == Exit.NOT_FOUND
+    assert "training request r is queued and has no run" in done.err
+    assert "trainyard run explain r" in done.err
+    api.on("GET", "/v1/requests/r", (404, error("unknown_request")))
+    done = trainyard("run", "show", "r")
+    assert done.code == Exit.NOT_FOUND
+    assert "trainyard runs" in done.err
+
+
 def test_cancel_fails_otherwise(api, trainyard):
     """Another error keeps its own next step."""
     api.on("GET", "/v1/runs/r", (404, error("unknown_run")))

@@ -19,9 +19,31 @@ def test_settings_and_fields_are_the_same():
 
 
 def test_a_value_that_cannot_be_read_names_its_variable():
-    """The operator sees which variable is wrong and what it is for."""
-    with pytest.raises(ConfigError, match=r"TRAINYARD_ROUTER_PORT='http'.*one address"):
+    """The operator sees which variable is wrong and what it takes."""
+    with pytest.raises(ConfigError, match=r"^TRAINYARD_ROUTER_PORT='http' cannot be read: expected a whole number"):
         config.load({"TRAINYARD_ROUTER_PORT": "http"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("FLEET_MAX_USD_PER_DAY", "banana", "a number, 0 or more"),
+        ("FLEET_MAX_USD_PER_DAY", "-1", "a number, 0 or more"),
+        ("FLEET_MAX", "1.5", "a whole number, 0 or more"),
+        ("LEASE_SECONDS", "0", "a whole number, 1 or more"),
+        ("POLICY_TICK_SECONDS", "inf", "a number of seconds, more than 0"),
+        ("BEAT_SECONDS", "soon", "a number of seconds, more than 0, or nothing"),
+        ("KEEP_EVENTS_DAYS", "0", "a number of days, more than 0, at most 36,500"),
+        ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("SPOT", "maybe", "one of 1, true, yes, 0, false, no"),
+        ("INSTANCE_TYPES", ",", "one word or more, between spaces or commas"),
+    ],
+)
+def test_what_is_expected_is_said(variable, value, expected):
+    """A refusal says what would be read instead, not what the setting is for."""
+    with pytest.raises(ConfigError) as caught:
+        config.load({f"TRAINYARD_{variable}": value})
+    assert str(caught.value) == f"TRAINYARD_{variable}={value!r} cannot be read: expected {expected}"
 
 
 def test_a_missing_database_is_one_sentence():

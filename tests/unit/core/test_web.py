@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainyard.adapters.web import Route, make_app, page_arguments, read_object
+from trainyard.adapters.web import PAGE, Route, make_app, page_arguments, read_object
 from trainyard.auth import KEYS_OBJECT, KeyRing, LiveKey, encode_keys, make_key, parse_key
 from trainyard.clock import ManualClock
 from trainyard.errors import Problem, ServiceError, TransientError
@@ -45,7 +45,7 @@ def client(key):
             "Make",
             max_body_bytes=50,
         ),
-        Route("GET", "/v1/things", lambda: (200, page_arguments()), "read", "A page"),
+        Route("GET", "/v1/things", lambda: (200, page_arguments()), "read", "A page", parameters=PAGE),
         Route("GET", "/v1/admin", lambda: (200, {}), "admin", "For admins"),
         Route("GET", "/v1/boom", _boom, "read", "A fault"),
         Route("GET", "/v1/away", _away, "read", "An outage"),
@@ -147,6 +147,22 @@ def test_a_wrong_method_is_named(client):
 def test_page_arguments_come_as_given(client):
     """A limit in range and any printable cursor reach the view."""
     assert client.get("/v1/things?limit=7&cursor=a").get_json() == [7, "a"]
+
+
+def test_unknown_parameters_are_refused_by_name(client):
+    """A misspelt filter is not an unfiltered answer: the refusal names it and what there is instead."""
+    for path, expected in [
+        ("/v1/things?limt=7&limit=2", "one of limit, cursor"),
+        ("/v1/boom?x=1", "no query parameter"),
+    ]:
+        answer = client.get(path)
+        error = answer.get_json()["error"]
+        (detail,) = error["details"]
+        assert (answer.status_code, error["code"], detail["expected"]) == (400, "bad_request", expected)
+        assert repr(detail["column"]) in error["message"]
+    listed = client.get("/openapi.json").get_json()["paths"]["/v1/things"]["get"]["parameters"]
+    assert [(one["name"], one["in"]) for one in listed] == [("limit", "query"), ("cursor", "query")]
+    assert client.get("/healthz?probe=1").status_code == 200
 
 
 def test_invented_methods_leave_no_series_behind(client):

@@ -95,6 +95,31 @@ def test_what_no_model_can_be(
     assert (caught.value.code, caught.value.details) == ("invalid_model", [Problem(None, *found) for found in problems])
 
 
+@pytest.mark.parametrize(
+    ("label", "metric", "allowed"),
+    [
+        ("late", "rmse", "auto, roc_auc, log_loss, accuracy"),
+        ("kind", "r2", "auto, roc_auc, log_loss, accuracy"),
+        ("words", "mae", "auto, roc_auc, log_loss, accuracy"),
+        ("kind", "roc_auc", None),
+        ("kind", "auto", None),
+        ("delay", "rmse", None),
+        ("delay", "accuracy", None),
+    ],
+)
+def test_the_labels_type_restricts_the_metric(store: MemoryStore, label: str, metric: str, allowed: str | None) -> None:
+    """Where the label's type makes task auto a classification, a metric of amounts is refused; numbers may be both."""
+    columns = tuple({"name": kind, "type": column} for kind, column in (("kind", "category"), ("words", "text")))
+    store.state.add_dataset("typed", (*COLUMNS, *columns))
+    body = {"dataset": "typed", "label": label, "policy": {"metric": metric}}
+    if allowed is None:
+        assert put(store, body)[1].policy.metric == metric
+        return
+    with pytest.raises(ServiceError) as caught:
+        put(store, body)
+    assert caught.value.details == [Problem(None, "policy.metric", f"one of {allowed}", repr(metric))]
+
+
 @pytest.mark.parametrize("dataset", ["nosuch", "No Name", "d" * 99])
 def test_unknown_dataset(store: MemoryStore, dataset: str) -> None:
     """A model reads a dataset that is there."""

@@ -72,6 +72,10 @@ def test_the_metric_is_one_of_the_task(scene: Scene) -> None:
         with pytest.raises(ServiceError) as caught:
             ask(records, "numbers", {"metric": "auc"}, BY)
     assert caught.value.details == [Problem(None, "settings.metric", "one of auto, rmse, mae, r2", "'auc'")]
+    with pytest.raises(ServiceError) as caught:
+        scene.ask({"metric": "rmse"})  # task auto, but the label is yes or no
+    allowed = "one of auto, roc_auc, log_loss, accuracy"
+    assert caught.value.details == [Problem(None, "settings.metric", allowed, "'rmse'")]
 
 
 def test_what_is_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,12 @@ DROP = Alarm(8, "quality", "v3/9", "worse", {}, NOON, None, None)
         (
             replace(QUIET, last_seq=5000, refused=FAILED),
             False,
-            "not fired: the request for these rows was failed; waiting for newer rows",
+            "not fired: the request for these rows failed; waiting for newer rows",
+        ),
+        (
+            replace(QUIET, last_seq=5000, refused=replace(FAILED, state="cancelled")),
+            False,
+            "not fired: the request for these rows was cancelled; waiting for newer rows",
         ),
         (replace(QUIET, last_seq=5001, refused=FAILED), True, "fired: 5,001 of 1,000 new rows"),
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import quote
 
 from trainyard.clock import SystemClock
-from trainyard_client.errors import ClientError, WaitTimeoutError
+from trainyard_client.errors import ClientError, MisuseError, WaitTimeoutError
 from trainyard_client.transport import Transport
 
 if TYPE_CHECKING:
@@ -228,6 +228,13 @@ class Client:
         """Return a run with its trials."""
         return self._get(f"/v1/runs/{_in_path(run_id)}")
 
+    def run_of(self, request: Json) -> Json | None:
+        """Return the newest run of a training request with its trials; None before the first."""
+        if request["attempt"] < 1:
+            return None
+        run = next((run for run in self.runs(request["model"]) if run["request_id"] == request["id"]), None)
+        return None if run is None else self.run(run["id"])
+
     def versions(self, model: str) -> Iterator[Json]:
         """Yield the model's versions."""
         return self._items(f"/v1/models/{_in_path(model)}/versions")
@@ -386,7 +393,7 @@ class Client:
 
 def _in_path(text: str) -> str:
     if text in {"", ".", ".."}:  # would name another route
-        raise ClientError(f"{text!r} is not a name")
+        raise MisuseError(f"{text!r} is not a name")
     return quote(text, safe="", errors="replace")
 
 

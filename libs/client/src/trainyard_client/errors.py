@@ -11,6 +11,10 @@ class ClientError(TrainyardError):
     """Base of every error that the SDK raises on purpose; the message is for a reader."""
 
 
+class MisuseError(ClientError):
+    """What the caller gave cannot be sent to anybody: the address is none, the key is no key, a name is no name."""
+
+
 class UnreachableError(ClientError):
     """Nobody answers at the address, or only after too long, even after the repeats that were safe."""
 

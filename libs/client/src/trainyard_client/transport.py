@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import requests
 import requests.auth
 
-from trainyard_client.errors import ApiError, ClientError, UnreachableError
+from trainyard_client.errors import ApiError, ClientError, MisuseError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,9 +50,9 @@ class Transport:
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ClientError(f"{base_url!r} is not an address; give one like http://127.0.0.1:8080")
+            raise MisuseError(f"{base_url!r} is not an address; give one like http://127.0.0.1:8080")
         if key and not (key.isascii() and key.isprintable()):
-            raise ClientError("the API key has characters that no API key has; was it copied whole?")
+            raise MisuseError("the API key has characters that no API key has; was it copied whole?")
         self.base_url = base_url.rstrip("/")
         self._clock = clock
         self._timeout = timeout

@@ -6,6 +6,7 @@ Entry modules call :func:`load` with the environment; nothing else reads it. ``d
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,28 @@ class Setting:
     secret: bool = False
 
 
+def _takes(words: str) -> Callable[[Callable[[str], Any]], Callable[[str], Any]]:
+    """Let a reader say in ``words`` what it takes, whatever went wrong: the words never hold the value."""
+
+    def decorate(read: Callable[[str], Any]) -> Callable[[str], Any]:
+        @functools.wraps(read)
+        def checked(value: str) -> Any:
+            try:
+                return read(value)
+            except (ValueError, KeyError) as e:
+                raise ValueError(words) from e
+
+        return checked
+
+    return decorate
+
+
 def _text(value: str) -> str:
     return value
 
 
 def _at_least(least: int) -> Callable[[str], int]:
+    @_takes(f"a whole number, {least} or more")
     def read(value: str) -> int:
         if (number := int(value)) < least:
             raise ValueError(f"{number} is less than {least}")
@@ -43,12 +64,14 @@ def _at_least(least: int) -> Callable[[str], int]:
     return read
 
 
+@_takes("a whole number from 0 to 65,535")
 def _port(value: str) -> int:
     if not 0 <= (number := int(value)) <= 65_535:
         raise ValueError(f"{number} is no port")
     return number
 
 
+@_takes("a number of seconds, more than 0")
 def _seconds(value: str) -> float:
     """Read a wait of some length: a loop that pauses for 0 s takes a whole processor."""
     if not (math.isfinite(number := float(value)) and number > 0):
@@ -56,6 +79,7 @@ def _seconds(value: str) -> float:
     return number
 
 
+@_takes("a number of days, more than 0, at most 36,500")
 def _days(value: str) -> float:
     """Read for how long records are kept; a century stands for always, what is longer the database cannot count."""
     if not 0 < (number := float(value)) <= 36_500:
@@ -63,10 +87,12 @@ def _days(value: str) -> float:
     return number
 
 
+@_takes(f"one of {', '.join(_LEVELS)}")
 def _level(value: str) -> str:
-    return {name: name for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}[value.upper()]
+    return {name: name for name in _LEVELS}[value.upper()]
 
 
+@_takes("an address of Postgres such as postgresql://user:password@host:5432/name, or nothing")
 def _postgres(value: str) -> str | None:
     parts = urlsplit(value)
     if value and (parts.scheme not in {"postgresql", "postgresql+psycopg2"} or parts.port == 0):
@@ -75,10 +101,12 @@ def _postgres(value: str) -> str | None:
     return f"postgresql+psycopg2{value.removeprefix(parts.scheme)}" if value else None
 
 
+@_takes("one of 1, true, yes, 0, false, no")
 def _flag(value: str) -> bool:
     return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[value.lower()]
 
 
+@_takes("one word or more, between spaces or commas")
 def _words(value: str) -> tuple[str, ...]:
     if not (words := tuple(value.replace(",", " ").split())):
         raise ValueError("there is no word in it")
@@ -93,6 +121,7 @@ def _some_words(value: str) -> tuple[str, ...]:
     return tuple(value.replace(",", " ").split())
 
 
+@_takes("a number, 0 or more")
 def _amount(value: str) -> float:
     """Read a number of which 0 means none."""
     if not (math.isfinite(number := float(value)) and number >= 0):
@@ -104,6 +133,7 @@ def _optional(value: str) -> str | None:
     return value or None
 
 
+@_takes("a number of seconds, more than 0, or nothing")
 def _optional_seconds(value: str) -> float | None:
     return _seconds(value) if value else None
 
@@ -580,16 +610,16 @@ def load(environ: Mapping[str, str]) -> Config:
     """Read every setting from ``environ``.
 
     Raises:
-        ConfigError: a value cannot be read; names the variable.
+        ConfigError: a value cannot be read; names the variable, and what it takes.
     """
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         raw = environ.get(setting.variable, setting.default or "")
         try:
             values[setting.field] = setting.read(raw)
-        except (ValueError, KeyError) as e:
+        except ValueError as e:
             shown = "<secret>" if setting.secret else repr(raw)
-            raise ConfigError(f"{setting.variable}={shown} cannot be read: {setting.meaning}") from e
+            raise ConfigError(f"{setting.variable}={shown} cannot be read: expected {e}") from e
     return Config(**values)
 
 

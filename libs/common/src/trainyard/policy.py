@@ -24,7 +24,14 @@ METRICS = {
     "regression": ("rmse", "mae", "r2"),
 }
 TASKS = ("auto", *METRICS)
+#: What is known of task 'auto' by the label's type alone: text and categories may have two classes or more.
+CLASSIFICATION = "classification"
 _ALL_METRICS = ("auto", *dict.fromkeys(name for names in METRICS.values() for name in names))
+_METRICS_OF = {
+    "auto": _ALL_METRICS,
+    CLASSIFICATION: ("auto", *dict.fromkeys((*METRICS["binary"], *METRICS["multiclass"]))),
+    **{task: ("auto", *names) for task, names in METRICS.items()},
+}
 _MAX_ROWS = 10**12
 _MAX_BUDGET_SECONDS = 11 * 3600.0
 _MAX_AGE_SECONDS = 10 * 366 * 86_400.0
@@ -118,7 +125,10 @@ class Policy:
 
 
 def policy_problems(raw: object, *, task: str | None = None) -> list[Problem]:
-    """Return everything that is wrong with a policy given as JSON; ``task`` restricts the metric when known."""
+    """Return everything that is wrong with a policy given as JSON.
+
+    ``task`` restricts the metric when it is known; one of :data:`TASKS`, or :data:`CLASSIFICATION`.
+    """
     return _problems(raw, task=task)
 
 
@@ -143,7 +153,7 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
     found += _field(
         raw, "policy", "families", _some_of(FAMILIES), f"a list of some of {', '.join(FAMILIES)}, each once"
     )
-    metrics = _ALL_METRICS if task in {None, "auto"} else ("auto", *METRICS[str(task)])
+    metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
     found += _field(raw, "policy", "seed", _whole(0, 2**31 - 1), "a whole number from 0 to 2147483647")
     for name, problems in _NESTED.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import (
+    PAGE,
     Route,
     json_response,
     page_arguments,
@@ -291,7 +292,7 @@ def _dataset_routes(views: DatasetViews) -> list[Route]:
             body=_ROWS,
             answer=_COLUMNS,
         ),
-        Route("GET", "/v1/datasets", views.listed, "read", "List datasets", answer=_LIST),
+        Route("GET", "/v1/datasets", views.listed, "read", "List datasets", answer=_LIST, parameters=PAGE),
         Route("GET", one, views.get, "read", "One dataset"),
         Route("DELETE", one, views.delete, "admin", "Remove a dataset that no model reads"),
     ]
@@ -310,15 +311,39 @@ def _batch_routes(views: BatchViews) -> list[Route]:
             takes=_CONTENT_TYPES,
             body=_ROWS,
         ),
-        Route("GET", f"{one}/batches", views.listed, "read", "List batches, newest first", answer=_LIST),
+        Route(
+            "GET",
+            f"{one}/batches",
+            views.listed,
+            "read",
+            "List batches, newest first",
+            answer=_LIST,
+            parameters=PAGE,
+        ),
         Route("GET", f"{one}/batches/<ident>", views.get, "read", "One batch"),
-        Route("GET", f"{one}/batches/<ident>/rejects", views.rejects, "read", "Rejected rows", answer=_LIST),
+        Route(
+            "GET",
+            f"{one}/batches/<ident>/rejects",
+            views.rejects,
+            "read",
+            "Rejected rows",
+            answer=_LIST,
+            parameters=PAGE,
+        ),
     ]
 
 
 def _log_routes(views: LogViews) -> list[Route]:
     return [
-        Route("GET", "/v1/predictions", views.listed, "read", "List predictions with their labels", answer=_LIST),
+        Route(
+            "GET",
+            "/v1/predictions",
+            views.listed,
+            "read",
+            "List predictions with their labels",
+            answer=_LIST,
+            parameters=(*PAGE, "model", "version"),
+        ),
         Route("GET", "/v1/predictions/<ident>", views.get, "read", "One prediction with its label"),
         Route(
             "POST",

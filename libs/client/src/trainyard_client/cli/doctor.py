@@ -8,7 +8,7 @@ import click
 
 from trainyard.clock import SystemClock
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import command
+from trainyard_client.cli.frame import Duration, command
 from trainyard_client.errors import ApiError, UnreachableError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_to(root: click.Group) -> None:
     """Add the command."""
 
     @click.option("--everything", is_flag=True, help="Look at everything, not only at the newest part; takes longer.")
-    @click.option("--wait", "seconds", type=click.FloatRange(min=0), help="Ask until healthy, for that many seconds.")
+    @click.option("--wait", "seconds", type=Duration(), help="Ask until healthy, for at most so long.")
     def doctor(output: Output, client: Client, *, everything: bool, seconds: float | None) -> Exit:
         """Check that nothing was lost, doubled or left over; exit 0 only when everything passed.
 

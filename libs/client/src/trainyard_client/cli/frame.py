@@ -15,7 +15,7 @@ from trainyard_client.cli import address, exits
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.output import Output
 from trainyard_client.client import Client
-from trainyard_client.errors import ApiError, ClientError, UnreachableError, WaitTimeoutError
+from trainyard_client.errors import ApiError, ClientError, MisuseError, UnreachableError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,7 +132,7 @@ def _report(output: Output, error: Exception, *, name: str) -> Exit:
         case CommandError():
             output.error(error.message, code=error.code.name.lower(), hint=error.hint)
             return error.code
-        case ConfigError():
+        case ConfigError() | MisuseError():
             output.error(str(error), code="usage")
             return Exit.USAGE
         case ApiError():

@@ -10,7 +10,7 @@ from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import Duration, command
+from trainyard_client.cli.frame import CommandError, Duration, command
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
 
     @click.argument("run_id", metavar="ID")
     def show(output: Output, client: Client, run_id: str) -> None:
-        """Show the run ID with its trials."""
-        run = client.run(run_id)
+        """Show the run ID, or the newest run of the training request ID, with its trials."""
+        run = _run_of(client, run_id)
         if not output.data(run):
             names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
                      "started_at", "ended_at", "error_class", "error")  # fmt: skip
@@ -154,6 +154,32 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
     command(root, "runs", example="trainyard runs late")(runs)
     command(group, "show", example="trainyard run show 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(show)
     command(group, "cancel", example="trainyard run cancel 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(cancel)
+
+
+def _run_of(client: Client, ident: str) -> Json:
+    """Return the run, or the newest one of the request of that id."""
+    try:
+        return client.run(ident)
+    except ApiError as e:
+        if e.code != "unknown_run":
+            raise
+        request = _request_or_none(client, ident)
+        if request is None:
+            raise
+    run = client.run_of(request)
+    if run is None:
+        hint = f"see why with: trainyard run explain {ident}"
+        raise CommandError(f"training request {ident} is {request['state']} and has no run", Exit.NOT_FOUND, hint=hint)
+    return run
+
+
+def _request_or_none(client: Client, ident: str) -> Json | None:
+    try:
+        return client.request(ident)
+    except ApiError as e:
+        if e.code != "unknown_request":
+            raise
+        return None
 
 
 def _request_of(client: Client, ident: str) -> str:

@@ -17,7 +17,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from trainyard import logs, strict_json
-from trainyard.errors import CODES, ServiceError, TransientError
+from trainyard.errors import CODES, Problem, ServiceError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Largest body of a route that does not say otherwise, in bytes.
 CONTROL_BODY_BYTES = 256 * 1024
+#: The query parameters of a list, as :func:`page_arguments` reads them.
+PAGE = ("limit", "cursor")
 _MAX_URI_CHARS = 4096
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,7 +44,10 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Route:
-    """One operation. ``scope`` None: anybody may call it. ``rule`` is Flask's, e.g. ``/v1/datasets/<name>``."""
+    """One operation. ``scope`` None: anybody may call it. ``rule`` is Flask's, e.g. ``/v1/datasets/<name>``.
+
+    ``parameters`` are all that its query may have; a route without scope, for probes and browsers, ignores others.
+    """
 
     method: str
     rule: str
@@ -53,6 +58,7 @@ class Route:
     takes: tuple[str, ...] = ()
     body: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,14 @@ def _check_host(hosts: Sequence[str]) -> None:
         raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
 
 
+def _check_parameters(known: Sequence[str]) -> None:
+    """Refuse what the route does not read: a filter that is ignored would answer another question."""
+    if unknown := sorted(request.args.keys() - set(known)):
+        allowed = f"one of {', '.join(known)}" if known else "no query parameter"
+        details = [Problem(None, name[:80], allowed, "an unknown parameter") for name in unknown[:20]]
+        raise ServiceError("bad_request", f"unknown parameter {unknown[0][:80]!r}; this route takes {allowed}", details)
+
+
 def _view(route: Route, ring: KeyRing | None) -> Callable[..., Response]:
     if route.scope is not None and ring is None:
         raise ValueError(f"{route.rule} needs a scope, and the service has no API keys to check it with")
@@ -199,6 +213,7 @@ def _view(route: Route, ring: KeyRing | None) -> Callable[..., Response]:
             g.principal = ring.authenticate(request.headers.get("Authorization"))
             if not g.principal.may(route.scope):
                 raise ServiceError("wrong_scope", f"this route needs the scope '{route.scope}'")
+            _check_parameters(route.parameters)
         request.max_content_length = route.max_body_bytes
         if (request.content_length or 0) > route.max_body_bytes:
             raise ServiceError("too_large", f"the body is larger than {route.max_body_bytes:,} bytes")
@@ -332,7 +347,10 @@ def openapi(service: str, routes: Sequence[Route], version: str) -> dict[str, An
         operation: dict[str, Any] = {
             "summary": route.summary,
             "operationId": f"{route.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', route.rule.lower()).strip('_')}",
-            "parameters": [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names],
+            "parameters": [
+                *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names),
+                *({"name": n, "in": "query", "schema": {"type": "string"}} for n in route.parameters),
+            ],
             "responses": {
                 "2XX": {"description": "Success", "content": {"application/json": {"schema": route.answer or {}}}},
                 "4XX": {"$ref": "#/components/responses/Error"},

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RETRY_SECONDS, MAX_RETRY_SECONDS = 60.0, 3600.0
 #: The policy key that listens to each detector.
 ALARM_KEYS = {"drift": "on_drift", "quality": "on_quality_drop"}
+#: How a request that gave nothing ended, behind "the request".
+_ENDED = {"failed": "failed", "cancelled": "was cancelled"}
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,12 @@ def _hold(policy: Policy, now: Standing, new_rows: int, words: str, *, alarm: bo
         return _Hold("no_new_rows", f"{said}, though {words}", for_rows=True)
     if now.refused is not None:
         if now.refused.upto_seq >= now.last_seq:
-            said = f"the request for these rows was {now.refused.state}; waiting for newer rows"
+            said = f"the request for these rows {_ENDED[now.refused.state]}; waiting for newer rows"
             return _Hold("refused", said, for_rows=True)
         pause = min(RETRY_SECONDS * 2.0 ** min(now.refused.in_a_row - 1, 30), MAX_RETRY_SECONDS)
         until = now.refused.at + timedelta(seconds=pause)
         if now.refused.in_a_row and now.now < until:
-            said = f"the last request was {now.refused.state}; held back until {_time(until)}, though {words}"
+            said = f"the last request {_ENDED[now.refused.state]}; held back until {_time(until)}, though {words}"
             return _Hold("retry_pause", said, until=until)
     if now.asked_at is not None:
         until = now.asked_at + timedelta(seconds=policy.min_interval)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import is_name
 from trainyard.errors import Problem, ServiceError
-from trainyard.policy import TASKS, Policy, invalid, policy_problems
+from trainyard.policy import CLASSIFICATION, TASKS, Policy, invalid, policy_problems
 from trainyard_scheduler.domain.cron import cron_problem
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _LABEL_TYPES = {
     "multiclass": ("int", "text", "category"),
     "regression": ("int", "float"),
 }
+#: What 'auto' comes to where the label's type decides it.
+_AUTO_BY_TYPE = {"bool": "binary", "text": CLASSIFICATION, "category": CLASSIFICATION}
 
 
 def model_called(records: Records, name: str, *, lock: bool = False) -> ModelRecord:
@@ -35,6 +37,13 @@ def model_called(records: Records, name: str, *, lock: bool = False) -> ModelRec
     if model is None:
         raise ServiceError("unknown_model", f"there is no model {name[:80]!r}; create it with PUT /v1/models/{{name}}")
     return model
+
+
+def task_for(dataset: DatasetView | None, label: str, task: str) -> str:
+    """Return the task, or what the label's type alone says of task 'auto'; numbers may be classes or amounts."""
+    columns = dataset.columns if dataset is not None else ()
+    kind = next((column["type"] for column in columns if column["name"] == label), None)
+    return _AUTO_BY_TYPE.get(str(kind), task) if task == "auto" else task
 
 
 def put_model(records: Records, name: str, body: Mapping[str, Any], by: By) -> tuple[bool, ModelRecord]:
@@ -50,7 +59,8 @@ def put_model(records: Records, name: str, body: Mapping[str, Any], by: By) -> t
         raise ServiceError("unknown_dataset", f"there is no dataset {body['dataset'][:80]!r}")
     existing = records.models.get(name, lock=True)
     task = body.get("task", "auto" if existing is None else existing.task)
-    problems = _label_problems(dataset, body["label"], task) + policy_problems(body.get("policy", {}), task=task)
+    problems = _label_problems(dataset, body["label"], task)
+    problems += policy_problems(body.get("policy", {}), task=task_for(dataset, body["label"], task))
     problems = problems or _cron_problems(body.get("policy", {}))
     if problems:
         raise invalid(problems)

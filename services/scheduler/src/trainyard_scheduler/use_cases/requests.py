@@ -11,7 +11,7 @@ from trainyard.contracts.requests import NewRequest
 from trainyard.errors import Problem, ServiceError
 from trainyard.messages import TrainingRequest
 from trainyard.policy import RUN_KEYS, Policy, policy_problems
-from trainyard_scheduler.use_cases.models import model_called
+from trainyard_scheduler.use_cases.models import model_called, task_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,10 @@ def ask(
             the dataset has no rows.
     """
     model = model_called(records, model_name, lock=True)
-    wanted = _wanted(settings, place, model.policy, model.task)
+    task = model.task
+    if isinstance(settings, dict) and "metric" in settings:  # what else is given needs no look at the dataset
+        task = task_for(records.models.dataset(model.dataset), model.label, task)
+    wanted = _wanted(settings, place, model.policy, task)
     standing = records.requests.standing(model.id, labels=False)
     if standing.last_seq == 0:
         raise ServiceError("conflict", f"dataset {model.dataset!r} has no rows yet: send some, then ask again")

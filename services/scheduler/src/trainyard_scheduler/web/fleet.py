@@ -11,7 +11,6 @@ from trainyard.adapters.web import Route
 from trainyard_scheduler import fleet_views
 from trainyard_scheduler.use_cases import costs
 from trainyard_scheduler.use_cases.fleet import look
-from trainyard_scheduler.web.common import bad_request
 
 if TYPE_CHECKING:
     from trainyard_scheduler.web.status import Services
@@ -28,8 +27,6 @@ def routes(services: Services) -> list[Route]:
         return 200, fleet_views.fleet(situation, plan, services.fleet_rules, ledger)
 
     def costs_() -> Any:
-        if unknown := request.args.keys() - {"from", "upto"}:
-            raise bad_request(f"unknown parameter {min(unknown)!r}; there are from and upto")
         with store.begin() as records:
             first, last = costs.days(records, request.args.get("from"), request.args.get("upto"))
             runs, instances = costs.between(records, first, last)
@@ -38,5 +35,5 @@ def routes(services: Services) -> list[Route]:
     get = partial(Route, "GET")
     return [
         get("/v1/fleet", fleet, "read", "Instances, launches, what each kind of request waits for, and limits"),
-        get("/v1/costs", costs_, "read", "What runs and instances cost, by day"),
+        get("/v1/costs", costs_, "read", "What runs and instances cost, by day", parameters=("from", "upto")),
     ]

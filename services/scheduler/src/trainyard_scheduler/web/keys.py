@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from trainyard.adapters.web import Route, page_arguments, read_object
+from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import keys
 from trainyard_scheduler.use_cases.answers import Outcome
@@ -50,7 +50,7 @@ def routes(store: Store) -> list[Route]:
         return Response(status=204)
 
     return [
-        Route("GET", "/v1/keys", listed, "admin", "API keys, without their secrets"),
+        Route("GET", "/v1/keys", listed, "admin", "API keys, without their secrets", parameters=PAGE),
         Route("POST", "/v1/keys", make, "admin", "Make an API key; it is shown once", body=_KEY),
         Route("DELETE", "/v1/keys/<key_id>", revoke, "admin", "Revoke an API key"),
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from trainyard.adapters.web import Route, page_arguments, read_object
+from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, quality
 from trainyard_scheduler.web.common import asker, name_cursor, number_cursor, page
@@ -64,10 +64,12 @@ def routes(store: Store) -> list[Route]:
 
     one = "/v1/models/<name>"
     return [
-        Route("GET", "/v1/models", listed, "read", "All models"),
+        Route("GET", "/v1/models", listed, "read", "All models", parameters=PAGE),
         Route("GET", one, shown, "read", "One model"),
         Route("PUT", one, put, "operate", "Create a model or change its policy", body=_MODEL),
         Route("DELETE", one, delete, "admin", "Delete a model; its records stay"),
-        Route("GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first"),
+        Route(
+            "GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first", parameters=PAGE
+        ),
         Route("GET", f"{one}/quality", live_quality, "read", "Live metrics, drift and alarms"),
     ]

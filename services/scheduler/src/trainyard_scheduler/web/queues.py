@@ -55,7 +55,14 @@ def routes(store: Store, pairs: Mapping[str, queues.Pair]) -> list[Route]:
 
     return [
         Route("GET", "/v1/queues", listed, "read", "How many messages each queue holds"),
-        Route("GET", "/v1/queues/<name>/dead", dead, "read", "Dead letters of a queue, and why they are dead"),
+        Route(
+            "GET",
+            "/v1/queues/<name>/dead",
+            dead,
+            "read",
+            "Dead letters of a queue, and why they are dead",
+            parameters=("limit",),
+        ),
         Route("POST", "/v1/queues/dlq/redrive", redrive, "operate", "Send dead letters back", body=_REDRIVE),
     ]
 

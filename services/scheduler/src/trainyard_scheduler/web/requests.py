@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from trainyard.adapters.web import Route, page_arguments
+from trainyard.adapters.web import PAGE, Route, page_arguments
 from trainyard.contracts.requests import STATES
 from trainyard.errors import ServiceError
 from trainyard_scheduler import views
@@ -52,7 +52,8 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
         if state is not None and state not in STATES:
             raise bad_request(f"state is one of {', '.join(STATES)}")
         with store.begin() as records:
-            model_id = None if name is None else models.model_called(records, name).id
+            wanted = request.args.get("model") if name is None else name
+            model_id = None if wanted is None else models.model_called(records, wanted).id
             found = records.requests.page_texts(limit + 1, before, model_id=model_id, state=state)
         return _page_of_texts(found, limit)
 
@@ -89,12 +90,26 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
     of_model, one = "/v1/models/<name>/requests", "/v1/requests/<request_id>"
     return [
         Route("POST", of_model, ask, "operate", "Train now on all rows there are", body=_BODY),
-        Route("GET", of_model, listed, "read", "A model's training requests, newest first; ?state= restricts"),
-        Route("GET", "/v1/requests", listed, "read", "All training requests, newest first; ?state= restricts"),
+        Route(
+            "GET",
+            of_model,
+            listed,
+            "read",
+            "A model's training requests, newest first; ?state= restricts",
+            parameters=(*PAGE, "state"),
+        ),
+        Route(
+            "GET",
+            "/v1/requests",
+            listed,
+            "read",
+            "All training requests, newest first; ?model= and ?state= restrict",
+            parameters=(*PAGE, "model", "state"),
+        ),
         Route("GET", one, shown, "read", "One training request"),
         Route("GET", f"{one}/explain", explain, "read", "Why a request (or the request of a run) waits"),
         Route("POST", f"{one}/cancel", cancel, "operate", "Cancel a training request"),
-        Route("GET", "/v1/runs", runs, "read", "Runs, newest first; ?model= restricts"),
+        Route("GET", "/v1/runs", runs, "read", "Runs, newest first; ?model= restricts", parameters=(*PAGE, "model")),
         Route("GET", "/v1/runs/<run_id>", run, "read", "One run with its trials"),
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from trainyard.adapters.web import Route, page_arguments
+from trainyard.adapters.web import PAGE, Route, page_arguments
 from trainyard.doctor import EVERYTHING, Limits
 from trainyard_scheduler import views
 from trainyard_scheduler.web.common import flag_argument, number_cursor, page
@@ -59,7 +59,13 @@ def routes(services: Services) -> list[Route]:
 
     get = partial(Route, "GET")
     return [
-        get("/v1/audit", audit, "admin", "Who changed what, newest first"),
-        get("/v1/doctor", doctor, "admin", "Whether everything fits together, and how to mend what does not"),
+        get("/v1/audit", audit, "admin", "Who changed what, newest first", parameters=PAGE),
+        get(
+            "/v1/doctor",
+            doctor,
+            "admin",
+            "Whether everything fits together, and how to mend what does not",
+            parameters=("everything",),
+        ),
         get("/v1/events", events, "read", "What happens, as server-sent events"),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
-from trainyard.adapters.web import Route, page_arguments, read_object
+from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, versions
 from trainyard_scheduler.use_cases.answers import Outcome
@@ -103,14 +103,21 @@ def routes(store: Store) -> list[Route]:
 
     one = "/v1/models/<name>"
     return [
-        Route("GET", f"{one}/versions", listed, "read", "Versions, newest first"),
+        Route("GET", f"{one}/versions", listed, "read", "Versions, newest first", parameters=PAGE),
         Route("GET", f"{one}/versions/<int:number>", shown, "read", "One version"),
-        Route("GET", f"{one}/aliases", aliases, "read", "Aliases"),
+        Route("GET", f"{one}/aliases", aliases, "read", "Aliases", parameters=PAGE),
         Route("GET", f"{one}/aliases/<alias_name>", alias, "read", "One alias"),
         Route("PUT", f"{one}/aliases/<alias_name>", put_alias, "operate", "Point an alias at a version", body=_ALIAS),
         Route("DELETE", f"{one}/aliases/<alias_name>", delete_alias, "operate", "Remove an alias"),
         Route("POST", f"{one}/rollback", roll_back, "operate", "Move the champion back to the previous version"),
-        Route("GET", f"{one}/deployments", deployments, "read", "Who served when, newest first; ?at= asks for a time"),
+        Route(
+            "GET",
+            f"{one}/deployments",
+            deployments,
+            "read",
+            "Who served when, newest first; ?at= asks for a time",
+            parameters=(*PAGE, "at"),
+        ),
     ]
 
 
