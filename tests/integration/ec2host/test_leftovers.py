@@ -1,4 +1,4 @@
-"""What a host that was stopped at a bad moment leaves: the next one removes the files of the dead, never of the living."""
+"""What a host that stopped at a bad moment leaves: the next one removes the files of the dead, never of the living."""
 
 from __future__ import annotations
 
