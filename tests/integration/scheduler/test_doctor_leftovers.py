@@ -25,6 +25,7 @@ from trainyard.clock import ManualClock, SystemClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.contracts.queue import Outgoing
 from trainyard.doctor import CHECKS, Doctor, Sources
+from trainyard.messages import TrainingRequest
 from trainyard_scheduler.use_cases.publish import ModelPublisher
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class World:
         """Return what is wrong by check."""
         return {check.id: check.problems for check in self.doctor.examine().checks if not check.passed}
 
+    def mend(self, ident: str) -> str:
+        """Return what is advised for a check."""
+        return {check.id: check.mend for check in self.doctor.examine().checks}[ident]
+
 
 @pytest.fixture
 def world(
@@ -114,7 +119,13 @@ def test_messages(world: World, store: PostgresStore) -> None:
 
     dead.send([MESSAGE])
     assert any(p.startswith("queue training has 1 dead letter: 1 training_request") for p in world.problems()["I5"])
-    for queue in (training, dead):
+    assert "redrive" not in world.mend("I5")  # nobody can read it
+    dead.send([TrainingRequest(request.id).outgoing()])
+    assert "redrive" not in world.mend("I5")  # its request has ended
+    world.sql("UPDATE core.training_request SET state = 'queued', finished_at = NULL")
+    assert "trainyard queue redrive training" in world.mend("I5")
+    world.sql("UPDATE core.training_request SET state = 'cancelled', finished_at = now() - interval '5 minutes'")
+    for queue in (training, dead, dead):
         (message,) = queue.receive(limit=1, wait_seconds=1, visibility_seconds=60)
         queue.delete(message.receipt)
     assert world.problems() == {}
@@ -177,6 +188,9 @@ def test_objects(world: World, store: PostgresStore, warehouse: Warehouse) -> No
     key = f"models/late/{'ab' * 32}.msgpack"
     world.publisher.step()
     assert world.problems()["I7"] == [f"version 1 of model late: there is no object {key}"]
+    world.sql("UPDATE core.model SET deleted_at = now()")
+    assert not any(key in problem for problem in world.problems().get("I7", ()))
+    world.sql("UPDATE core.model SET deleted_at = NULL")
     world.blobs.put(key, b"short")
     assert world.problems()["I7"] == [f"version 1 of model late: {key} has 5 bytes, registered were 10"]
     world.blobs.put(key, b"x" * 10)

@@ -412,6 +412,16 @@ def test_doctor_fails_when_something_is_wrong(api, trainyard):
     assert api.asked[-1].query == {"everything": "true"}
 
 
+def test_doctor_says_each_advice_behind_its_problems(api, trainyard):
+    """Two problems of one check have two remedies; what is listed without one comes last."""
+    advice = [{"mend": "ask", "problems": ["a", "c"]}, {"mend": "wait", "problems": ["b"]}]
+    check = {"id": "I7", "title": "t", "state": "failed", "problems": ["a", "b", "c", "and 2 more"], "mend": "ask wait"}
+    checks = [check | {"mends": advice}]
+    api.on("GET", "/v1/doctor", {"healthy": False, "state": "failed", "checks": checks})
+    said = [line for line in trainyard("doctor").out.splitlines() if line.startswith("I7: ")]
+    assert said == ["I7: a", "I7: c", "I7: mend it: ask", "I7: b", "I7: mend it: wait", "I7: and 2 more"]
+
+
 def test_doctor_that_cannot_look_is_not_healthy(api, trainyard):
     """Unknown is no success for a script, and as JSON the report is what the service said."""
     report = {"healthy": False, "state": "unknown", "checks": [{"id": "I4", "title": "t", "problems": []}]}
@@ -467,7 +477,27 @@ def test_dead_letters_say_why_and_what_next(api, trainyard):
     assert done.out.count("it has ended") == 1
     assert "r of buys: done" in done.out
     assert "\x1b" not in done.out
-    assert "trainyard queue redrive training" in done.err
+    assert "redrive" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("causes", "back", "purge"),
+    [
+        (["request_open"], True, False),
+        (["refused"], True, False),
+        (["unreadable"], False, True),
+        (["request_settled"], False, True),
+        (["other_environment"], False, False),
+        (["unreadable", "request_open"], True, True),
+    ],
+)
+def test_only_letters_with_work_behind_them_are_to_be_sent_back(api, trainyard, causes, back, purge):
+    """For what nobody can read, or is over, it is said how it leaves, with the name of its dead-letter queue."""
+    api.on("GET", "/v1/queues/arrived/dead", {"items": [LETTER | {"cause": cause} for cause in causes]})
+    done = trainyard("queue", "dlq", "arrived")
+    assert ("trainyard queue redrive arrived" in done.err) == back
+    assert ("purge trainyard-arrived-dlq (or what TRAINYARD_QUEUE_ARRIVED names, with -dlq)" in done.err) == purge
+    assert ("aws sqs purge-queue --queue-url" in done.err) == purge
 
 
 def test_no_dead_letters(api, trainyard):

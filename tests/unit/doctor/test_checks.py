@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -28,11 +29,14 @@ from trainyard.doctor.evidence import (
     Versions,
     WorkerRow,
 )
+from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.model import encode
 from trainyard.testing.models import sample_model
 
 MESSAGE = Outgoing("training_request", "body")
 DAY = 86_400.0
+OPEN, ENDED = str(uuid.uuid4()), str(uuid.uuid4())
+OF_OPEN, OF_ENDED, OF_NOBODY = (TrainingRequest(ident).outgoing() for ident in (OPEN, ENDED, str(uuid.uuid4())))
 
 
 @pytest.fixture
@@ -107,6 +111,15 @@ def test_dishonest_versions(scene: Scene, versions: list[JudgedVersion], said: s
     scene.database.versions_answer = Versions(versions, len(versions))
     (problem,) = scene.problems()["I3"]
     assert said in problem
+
+
+def test_advice_for_dishonest_versions(scene: Scene) -> None:
+    """Training again does not change an old version, and that is said; a record that was changed is another matter."""
+    scene.database.versions_answer = Versions([judged(1, fence=2)], 1, ["request r has 2 versions"])
+    (counted, _), (judged_wrong, _) = scene.examine()["I3"].mends
+    assert "until its record is restored" in counted
+    assert "trainyard alias set MODEL ALIAS VERSION" in judged_wrong
+    assert "until its model is deleted" in judged_wrong
 
 
 def test_honest_versions(scene: Scene) -> None:
@@ -233,9 +246,36 @@ def test_outbox_and_dead_letters(scene: Scene) -> None:
         "3 messages wait in the outbox, the oldest for 130 s",
         "queue training has 2 dead letters: 2 training_request, first sent 0 s ago",
     ]
-    assert "trainyard queue redrive" in check.mend
     scene.dead.receive(limit=2, wait_seconds=0, visibility_seconds=60)
     assert scene.examine()["I5"].problems[1] == "queue training has 2 dead letters: hidden just now"
+
+
+@pytest.mark.parametrize(
+    ("letters", "helps", "helps_not"),
+    [
+        ([MESSAGE], ["purge", "trainyard-training-dlq", "TRAINYARD_QUEUE_TRAINING", "14 days"], ["redrive", "--limit"]),
+        ([OF_ENDED], ["purge", "are no lost work"], ["redrive"]),
+        ([OF_OPEN], ["trainyard queue redrive training"], ["purge", "another environment"]),
+        ([OF_NOBODY], ["another environment's"], ["redrive", "purge"]),
+        ([MESSAGE, OF_OPEN], ["trainyard queue redrive training", "purge"], []),
+        ([OF_ENDED] * 11, ["purge", "trainyard queue dlq training --limit 100"], ["redrive"]),
+    ],
+)
+def test_what_helps_against_dead_letters(
+    scene: Scene, letters: list[Outgoing], helps: list[str], helps_not: list[str]
+) -> None:
+    """Only letters behind which work waits are to be sent back; for the others it is said how they leave."""
+    scene.database.requests = {OPEN: True, ENDED: False}
+    scene.dead.send(letters)
+    mend = scene.examine()["I5"].mend
+    assert all(words in mend for words in helps)
+    assert not any(words in mend for words in helps_not)
+
+
+def test_dead_letters_outside_the_training_queue(scene: Scene) -> None:
+    """What its reader refused can be sent back to the queue it came from."""
+    scene.queues["arrived"][1].send([DataArrived("flights", "b", 1).outgoing()])
+    assert "trainyard queue redrive arrived" in scene.examine()["I5"].mend
 
 
 def test_letter_without_type(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,6 +357,41 @@ def test_version_without_object(scene: Scene) -> None:
         f"version 1 of model late: {KEY} has {len(ARTIFACT):,} bytes, registered were 5",
         f"version 2 of model late: there is no object {KEY}x",
     ]
+
+
+def test_a_deleted_model_needs_no_object(scene: Scene) -> None:
+    """Nothing leads to its versions any more; their artifacts, as far as there are any, still belong to them."""
+    stored = StoredVersion("late", 2, KEY + "x", 5, deleted=True)
+    scene.database.stored_answer = [*scene.database.stored_answer, stored]
+    assert scene.problems() == {}
+
+
+def test_advice_for_a_lost_artifact(scene: Scene) -> None:
+    """What really helps is said, each problem with its own advice, and that the check stays as it is until then."""
+    scene.blobs.delete(KEY)
+    scene.blobs.put("models/readme.txt", b"x")
+    checks = scene.examine()
+    for ident in ("I4", "I7"):
+        assert "bucket's versions" not in checks[ident].mend
+        assert "from a backup of the bucket" in checks[ident].mend
+        assert "trainyard alias set MODEL ALIAS VERSION" in checks[ident].mend
+    (lost, own), (stranger, other) = checks["I7"].mends
+    assert "named here until its object is, or until its model is deleted" in lost
+    assert own == [f"version 1 of model late: there is no object {KEY}"]
+    assert "remove it by hand" in stranger
+    assert other == ["models/readme.txt is an object that no version refers to"]
+
+
+def test_advice_for_a_file_that_never_worked(scene: Scene) -> None:
+    """A backup holds the same bytes, so none is advised."""
+    data = b"no model"
+    alias = replace(ALIAS, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    scene.blobs.put(KEY, data)
+    scene.database.aliases_answer = [StandingAlias(alias, 60.0)]
+    scene.publish(alias)
+    mend = scene.examine()["I4"].mend
+    assert "no backup helps" in mend
+    assert "from a backup" not in mend
 
 
 def test_object_that_came_after_the_listing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

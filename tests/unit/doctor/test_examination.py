@@ -82,6 +82,8 @@ def test_problems_found_before_an_outage_stand(scene: Scene, monkeypatch: pytest
     assert check.state == "failed"
     assert "there is no object" in check.problems[0]
     assert "could not look at everything: S3 went away" in check.notes[-1]
+    assert [problems for _, problems in check.mends] == [check.problems, []]
+    assert check.mend == " ".join(mend for mend, _ in check.mends)
 
 
 def test_limits_reach_the_evidence(scene: Scene) -> None:
@@ -110,6 +112,7 @@ def test_many_problems_are_counted(scene: Scene) -> None:
     assert len(check.problems) == 21
     assert check.problems[-1] == "and 5 more"
     assert check.mend.count("restore the dataset from a backup") == 1
+    assert check.as_dict()["mends"] == [{"mend": check.mend, "problems": check.problems[:20]}]
 
 
 @pytest.mark.parametrize(

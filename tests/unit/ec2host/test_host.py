@@ -53,6 +53,7 @@ class FakeTrainers:
         self.now: dict[str, Life] = {}
         self.did: list[str] = []
         self.disk_full = False
+        self.sweeps = 0
 
     def lives(self) -> dict[str, Life]:
         """Return the lives."""
@@ -76,6 +77,10 @@ class FakeTrainers:
         """Drop one."""
         self.did.append(f"forget {instance_id}")
         del self.now[instance_id]
+
+    def sweep(self) -> None:
+        """Count the sweeps."""
+        self.sweeps += 1
 
 
 class Scene:
@@ -223,3 +228,19 @@ def test_metadata_is_for_the_instance_alone() -> None:
     scene.cloud.terminate(["i-2"])
     scene.look()
     assert scene.metadata.read("i-2", "latest/meta-data/instance-id") is None
+
+
+def test_every_look_sweeps() -> None:
+    """What a killed host left is looked for at each look, for the trainer that wrote there may end later."""
+    scene = Scene()
+    scene.look(times=2)
+    assert scene.trainers.sweeps == 2
+
+
+def test_a_host_that_stops_drops_what_has_ended() -> None:
+    """Files of trainers that have ended go with the host; a trainer that does not end keeps its own."""
+    scene = Scene()
+    scene.trainers.now = {"i-1": Life.STOPPED, "i-2": Life.ENDED, "i-3": Life.STOPPING}
+    scene.host.stop(1.0)
+    assert scene.trainers.did == ["forget i-1", "forget i-2"]
+    assert list(scene.trainers.now) == ["i-3"]

@@ -12,10 +12,10 @@ import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.queue import MAX_BYTES, Outgoing, Received
+from trainyard.dead_letters import CAUSES, preview, read
 from trainyard.errors import ServiceError, TransientError
 from trainyard.messages import DataArrived, FeedbackGiven, PredictionLogged, TrainingRequest
 from trainyard.testing.fakes import MemoryQueue, MemoryStore
-from trainyard_scheduler.domain.dead_letters import CAUSES, preview, read
 from trainyard_scheduler.use_cases import queues
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import put_model

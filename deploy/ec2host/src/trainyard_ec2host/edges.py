@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -17,7 +19,7 @@ from trainyard.processes import ProcessId, alive, bound, identify, signal_group
 from trainyard_ec2host.domain import INTERRUPT_TAG, Life, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from trainyard.clock import Clock
@@ -28,6 +30,8 @@ _log = logs.get(__name__)
 STOP_SECONDS = 30.0
 _LOGS_KEPT = 20
 _NICE = ("--nice", "10")
+#: the work directories of instances: their ids begin so
+_INSTANCE = "i-*"
 
 
 class Ec2Cloud:
@@ -99,7 +103,8 @@ class TrainerProcesses:
     """Trainers as children of this process, with a pid file each so that the next host finds what this one leaves.
 
     ``environment`` gives the environment of an instance's trainer; ``work`` holds a directory per instance, which goes
-    with it.
+    with it. A trainer has its directory locked as long as it lives, by a descriptor that it inherits: so a directory
+    that nobody has locked is left over, whatever became of pid files when a host was killed.
     """
 
     def __init__(
@@ -131,8 +136,9 @@ class TrainerProcesses:
 
     def start(self, instance_id: str) -> None:
         """Start the trainer of an instance, in a process group and a work directory of its own."""
-        (self._work / instance_id).mkdir(mode=0o700, exist_ok=True)
-        with self._open_log(instance_id) as output:
+        directory = self._work / instance_id
+        directory.mkdir(mode=0o700, exist_ok=True)
+        with self._open_log(instance_id) as output, _locked(directory) as lock:
             process = subprocess.Popen(
                 bound(self._command, parent=os.getpid(), options=_NICE),
                 env=dict(self._environment(instance_id)),
@@ -140,6 +146,7 @@ class TrainerProcesses:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=(lock,),
             )
         identity = identify(process.pid) or ProcessId(process.pid, "")
         self._trainers[instance_id] = _Trainer(identity, process, Life.RUNNING)  # it runs, file or no file
@@ -161,6 +168,20 @@ class TrainerProcesses:
         self._pid_file(instance_id).unlink(missing_ok=True)
         shutil.rmtree(self._work / instance_id, ignore_errors=True)
 
+    def sweep(self) -> None:
+        """Remove the work directories of trainers that ended while no host looked, or that could not be started."""
+        for directory in self._work.glob(_INSTANCE):
+            if directory.name in self._trainers or not directory.is_dir():
+                continue
+            try:
+                with _locked(directory):
+                    shutil.rmtree(directory)
+            except BlockingIOError:
+                continue  # its trainer still lives, although its pid file was lost; it was told to stop by the kernel
+            except FileNotFoundError:
+                continue  # somebody else was faster
+            _log.info("directory.swept", instance_id=directory.name)
+
     def _look(self, instance_id: str, trainer: _Trainer) -> None:
         if trainer.life in {Life.ENDED, Life.STOPPED}:
             return
@@ -177,7 +198,10 @@ class TrainerProcesses:
         _log.info("trainer.ended", instance_id=instance_id, code=code, by_itself=trainer.life is Life.ENDED)
 
     def _adopt(self) -> None:
-        """Take over what a killed host left: its trainers were told to stop by the kernel, or are told now."""
+        """Take over what a killed host left: its trainers were told to stop by the kernel, or are told now.
+
+        The directories of trainers that have ended since go with the first sweep.
+        """
         for file in self._pids.glob("*.json"):
             identity = ProcessId.parse(file.read_text())
             if identity is None or not alive(identity):
@@ -204,3 +228,18 @@ def _signal(trainer: _Trainer, number: signal.Signals) -> None:
     """Signal the trainer itself, not its group: it stops its own children in order."""
     if alive(trainer.identity):
         os.kill(trainer.identity.pid, number)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[int]:
+    """Hold the lock on a work directory; a process that inherits the descriptor keeps it beyond the block.
+
+    Raises:
+        BlockingIOError: a process has it.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)  # not LOCK_UN, which would take the lock from the heir too

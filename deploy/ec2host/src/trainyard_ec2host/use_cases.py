@@ -48,6 +48,10 @@ class Trainers(Protocol):
         """Drop what is kept of a process that has ended."""
         ...
 
+    def sweep(self) -> None:
+        """Remove the files of trainers that have ended and are not known any more, as a killed host leaves them."""
+        ...
+
 
 class Metadata(Protocol):
     """What the instances can ask about themselves."""
@@ -86,20 +90,24 @@ class Host:
                 self._trainers.forget(instance_id)
             if wanted.terminate:
                 self._cloud.terminate(wanted.terminate)
+            self._trainers.sweep()
             self._goes_well(True)
         except (TransientError, OSError) as e:
             self._goes_well(False, str(e))
 
     def stop(self, deadline_seconds: float) -> None:
-        """Stop every trainer and wait for them; the instances stay, and get new trainers from the next host."""
+        """Stop every trainer, wait for them and drop their files; the instances get new trainers from the next host."""
         deadline = self._clock.monotonic() + deadline_seconds
         for instance_id in self._trainers.lives():
             self._trainers.stop(instance_id)
-        while live := [i for i, life in self._trainers.lives().items() if life not in {Life.ENDED, Life.STOPPED}]:
+        over = {Life.ENDED, Life.STOPPED}
+        while live := [i for i, life in self._trainers.lives().items() if life not in over]:
             if self._clock.monotonic() > deadline:
                 _log.error("trainers.left", instances=" ".join(live))
-                return
+                break
             self._clock.sleep(0.05)
+        for instance_id in [i for i, life in self._trainers.lives().items() if life in over]:
+            self._trainers.forget(instance_id)
 
     def _goes_well(self, well: bool, reason: str = "") -> None:
         """Log when looks begin to fail and when they succeed again, not every look between."""

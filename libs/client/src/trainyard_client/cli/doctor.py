@@ -61,11 +61,19 @@ def _healthy_in_time(client: Client, everything: bool, seconds: float, clock: Cl
 def _show(output: Output, report: Any) -> None:
     output.table(report["checks"], ("id", "title", "state"), empty="no checks")
     for check in report["checks"]:
-        for problem in check["problems"]:
-            output.say(f"{check['id']}: {problem}")
+        _show_problems(output, check)
         for note in check.get("notes", ()):
             output.note(f"{check['id']}: {note}")
-        if check.get("mend"):
-            output.say(f"{check['id']}: mend it: {check['mend']}")
     words = {"passed": "healthy", "unknown": "not known to be healthy: see the checks that could not be made"}
     output.say(words.get(report.get("state"), "healthy" if report["healthy"] else "not healthy"))
+
+
+def _show_problems(output: Output, check: Any) -> None:
+    """Say what is wrong, each advice behind the problems that it is for."""
+    advised = check.get("mends") or [{"mend": check.get("mend"), "problems": check["problems"]}]
+    named = {problem for advice in advised for problem in advice["problems"]}
+    for advice in [*advised, {"mend": "", "problems": [p for p in check["problems"] if p not in named]}]:
+        for problem in advice["problems"]:
+            output.say(f"{check['id']}: {problem}")
+        if advice["mend"]:
+            output.say(f"{check['id']}: mend it: {advice['mend']}")

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from trainyard_client.client import Client
 
 _QUEUES = ("training", "arrived", "objects", "predictions")
+#: Causes of dead letters behind which work waits, and those behind which none does.
+_LOST_WORK = frozenset({"request_open", "refused"})
+_NO_WORK = frozenset({"unreadable", "request_settled"})
+_NO_WORK_ADVICE = (
+    "letters that nobody can read, or whose request has ended, are no lost work, and sending them back helps nothing:"
+    " find who writes what cannot be read; they leave by themselves 14 days after they were first sent. To drop them at"
+    " once, purge trainyard-{queue}-dlq (or what {setting} names, with -dlq) with: aws sqs purge-queue --queue-url URL;"
+    " that drops every other dead letter of {queue} too"
+)
 
 
 def add_to(root: click.Group) -> None:
@@ -45,8 +54,11 @@ def add_to(root: click.Group) -> None:
         output.table(rows, columns, empty=f"no dead letters: every message of {queue} found its reader")
         for words in dict.fromkeys(letter["words"] for letter in found):
             output.say(words)
-        if found:
+        causes = {letter["cause"] for letter in found}
+        if causes & _LOST_WORK:
             output.note(f"when the cause is mended, send them back with: trainyard queue redrive {queue}")
+        if causes & _NO_WORK:
+            output.note(_NO_WORK_ADVICE.format(queue=queue, setting=f"TRAINYARD_QUEUE_{queue.upper()}"))
 
     @click.argument("queue", type=click.Choice(_QUEUES), default="training")
     @click.option("--limit", type=click.IntRange(1, 500), help="Send back at most so many. By default all.")

@@ -33,7 +33,15 @@ PUBLISHED_WITHIN_SECONDS = 5.0
 #: The scheduler's sweeper removes an unreferenced artifact after a day and an hour (clocks differ), and comes by every
 #: few minutes.
 SWEPT_AFTER_SECONDS = 26 * 3600.0
-_MEND_ARTIFACT = "Restore the artifact from the bucket's versions, or point the alias at another version."
+_MEND_ARTIFACT = (
+    "Put the file back under the same key from a backup of the bucket. If there is none, this version cannot serve"
+    " again: point the alias at a sound one with `trainyard alias set MODEL ALIAS VERSION`, or train a new one with"
+    " `trainyard train MODEL` first. Until then the alias is named here."
+)
+_MEND_BAD_MODEL = (
+    "The file is the one that was registered, so no backup helps: point the alias at a sound version with `trainyard"
+    " alias set MODEL ALIAS VERSION`, or train a new one with `trainyard train MODEL` first."
+)
 _MEND_OBJECT = (
     "trainyard_scheduler.main writes it anew within 2 s: is it running, and may it write to the bucket? Its log says"
     " what S3 answers."
@@ -43,22 +51,25 @@ _MEND_SWEEP = (
 )
 _MEND_STRANGER = "It is none of Trainyard's artifacts: find out who put it there, and remove it by hand."
 _MEND_LOST = (
-    "Restore the artifact from the bucket's versions; the version cannot serve before. Else train again with"
-    " `trainyard train`."
+    "Put the object back under the same key from a backup of the bucket. If there is none, this version cannot serve"
+    " again: point its aliases at a sound one with `trainyard alias set MODEL ALIAS VERSION`, or train a new one with"
+    " `trainyard train MODEL` first. Neither brings this version back: it is named here until its object is, or until"
+    " its model is deleted with `trainyard model delete MODEL`."
 )
 
 
 def aliases_work(findings: Findings, database: Database, blobs: BlobStore, most: int | None) -> None:
     """Read, decode and try the artifact of every alias, and compare the alias objects."""
     standing = sorted(database.aliases(), key=_urgency)
-    tried: dict[tuple[str, str, int], str | None] = {}
+    tried: dict[tuple[str, str, int], tuple[str, str] | None] = {}
     for alias in (entry.published for entry in standing):
         file = (alias.key, alias.sha256, alias.size)
         if file not in tried and (most is None or len(tried) < most):
             tried[file] = _artifact_problem(blobs, alias)
         problem = tried.get(file)
         if problem is not None:
-            findings.problem(f"{_name(alias)}: {problem}", _MEND_ARTIFACT)
+            sentence, mend = problem
+            findings.problem(f"{_name(alias)}: {sentence}", mend)
     untried = len({(e.published.key, e.published.sha256, e.published.size) for e in standing}) - len(tried)
     if untried:
         findings.note(f"loaded {len(tried):,} artifacts, champions' first; {untried:,} more were not loaded")
@@ -82,21 +93,22 @@ def _look_again(findings: Findings, database: Database, blobs: BlobStore, differ
                 findings.problem(f"{_name(alias)}: {problem}", _MEND_OBJECT)
 
 
-def _artifact_problem(blobs: BlobStore, alias: PublishedAlias) -> str | None:
+def _artifact_problem(blobs: BlobStore, alias: PublishedAlias) -> tuple[str, str] | None:
+    """Return what is wrong with the alias's artifact, and what helps; None when it is sound."""
     try:
         data = blobs.get(alias.key).data
     except BlobMissingError:
-        return f"there is no object {alias.key}"
+        return f"there is no object {alias.key}", _MEND_ARTIFACT
     if len(data) != alias.size or hashlib.sha256(data).hexdigest() != alias.sha256:
-        return f"{alias.key} is not the file that was registered: {len(data):,} bytes, another hash"
+        return f"{alias.key} is not the file that was registered: {len(data):,} bytes, another hash", _MEND_ARTIFACT
     try:
         model = decode(data)
         self_test(model)
     except TransientError:
         raise
     except TrainyardError as e:
-        return f"{alias.key} does not load or does not predict as it did: {e}"
-    return None if model.name == alias.model else f"{alias.key} is a model called {model.name}"
+        return f"{alias.key} does not load or does not predict as it did: {e}", _MEND_BAD_MODEL
+    return None if model.name == alias.model else (f"{alias.key} is a model called {model.name}", _MEND_BAD_MODEL)
 
 
 def _object_problem(blobs: BlobStore, alias: PublishedAlias) -> str | None:
@@ -148,6 +160,8 @@ def _versions_have_objects(
     findings: Findings, blobs: BlobStore, versions: Sequence[StoredVersion], sizes: Mapping[str, int]
 ) -> None:
     for version in versions:
+        if version.deleted:
+            continue  # nothing leads to it any more
         name = f"version {version.version} of model {version.model}"
         if version.key not in sizes:
             if not _exists(blobs, version.key):  # it may have come after the listing

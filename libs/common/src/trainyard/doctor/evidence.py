@@ -119,12 +119,13 @@ class Predictions:
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """A version's artifact as the database knows it."""
+    """A version's artifact as the database knows it; ``deleted``: its model was, so nobody needs it any more."""
 
     model: str
     version: int
     key: str
     size: int
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,10 @@ class Database(Protocol):
 
     def traffic(self) -> Traffic:
         """Return what messages there should be."""
+        ...
+
+    def requests_open(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Return for each training request of these ids (UUIDs) whether it is open; ids of no request are left out."""
         ...
 
     def predictions(self, most: int | None) -> Predictions:

@@ -35,7 +35,10 @@ _MEND_SILENT = (
     "Its lease runs out and the request goes on elsewhere; the scheduler's fleet loop ends the instance. See its log"
     " for what happened to the trainer."
 )
-_MEND_DIRECTORY = "No trainer is at work in it any more: remove it."
+_MEND_DIRECTORY = (
+    "The EC2 host removes it as soon as no trainer is at work in it: is trainyard_ec2host running? Its log says what"
+    " hinders it (`host.hindered`)."
+)
 
 
 def nothing_is_left_over(findings: Findings, database: Database, fleet: Fleet | None, machine: Machine | None) -> None:

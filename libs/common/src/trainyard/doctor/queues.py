@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from trainyard.dead_letters import cause, read
 from trainyard.durations import in_words
 
 if TYPE_CHECKING:
@@ -29,10 +30,26 @@ _READERS = {
 _PEEKED = 10
 _HIDDEN_SECONDS = 10
 _MEND_OUTBOX = "Is trainyard_scheduler.main running, and does SQS answer? Its log names the queue that does not."
+#: Causes of dead letters (:data:`trainyard.dead_letters.CAUSES`) behind which work waits, and those behind which none
+#: does.
+_LOST_WORK = frozenset({"request_open", "refused"})
+_NO_WORK = frozenset({"unreadable", "request_settled"})
 _MEND_DEAD = (
-    "See how old they are and why they died with `trainyard queue dlq`, mend the cause, and send them back with"
-    " `trainyard queue redrive`."
+    "See why they died with `trainyard queue dlq {name}`, mend the cause, and send them back with"
+    " `trainyard queue redrive {name}`."
 )
+_MEND_NO_WORK = (
+    "Dead letters of {name} that nobody can read, or whose request has ended, are no lost work: do not send them back."
+    " Find out who writes what cannot be read (`trainyard queue dlq {name}` shows how each letter begins). They leave"
+    " by themselves 14 days after they were first sent, and are named here until then; to drop them at once, purge"
+    " trainyard-{name}-dlq (or what {setting} names, with -dlq) with `aws sqs purge-queue --queue-url URL`, which also"
+    " drops every letter that could be sent back."
+)
+_MEND_ELSEWHERE = (
+    "Dead letters of {name} about requests that are not in this database are another environment's, or of a time that"
+    " was lost with a restored database: compare {setting} of your environments; sent back here they die again."
+)
+_MEND_UNSEEN = "See the other dead letters of {name} with `trainyard queue dlq {name} --limit 100`."
 _MEND_TICKETS = (
     "Messages of requests that have ended do no harm; trainyard_scheduler.main removes them within seconds while no"
     " request is open, so see that it runs and that SQS answers it."
@@ -62,8 +79,30 @@ def queues_agree(
     for name, (_, dead_letters) in queues.items():
         dead = dead_letters.depth().total
         if dead:
-            said = _letters(_peek(dead_letters), database.now().timestamp()) or "hidden just now"
-            findings.problem(f"queue {name} has {dead:,} dead letter{'s' * (dead > 1)}: {said}", _MEND_DEAD)
+            letters = _peek(dead_letters)
+            said = _letters(letters, database.now().timestamp()) or "hidden just now"
+            mend = _mend(name, _causes(database, name, letters), unseen=len(letters) < dead)
+            findings.problem(f"queue {name} has {dead:,} dead letter{'s' * (dead > 1)}: {said}", mend)
+
+
+def _causes(database: Database, name: str, letters: Sequence[Received]) -> set[str]:
+    """Return why letters are dead, as far as each and the database tell."""
+    readings = [read(name, letter) for letter in letters]
+    ids = sorted({reading.request_id for reading in readings if reading.request_id is not None})
+    known = database.requests_open(ids) if ids else {}
+    return {cause(reading, known.get(reading.request_id or "")) for reading in readings}
+
+
+def _mend(name: str, causes: set[str], *, unseen: bool) -> str:
+    """Say what helps against dead letters of these causes; ``unseen``: there are more, of which nobody knows why."""
+    advice = [
+        (_MEND_DEAD, bool(causes & _LOST_WORK)),
+        (_MEND_NO_WORK, bool(causes & _NO_WORK)),
+        (_MEND_ELSEWHERE, "other_environment" in causes),
+        (_MEND_UNSEEN, unseen),
+    ]
+    setting = f"TRAINYARD_QUEUE_{name.upper()}"
+    return " ".join(words.format(name=name, setting=setting) for words, helps in advice if helps)
 
 
 def _letters(letters: Sequence[Received], now: float) -> str:

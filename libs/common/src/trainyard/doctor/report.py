@@ -15,7 +15,8 @@ class Check:
     """The answer to one question.
 
     ``state`` is 'passed', 'failed', or 'unknown' when the check could not be made; ``notes`` say what is no problem but
-    worth knowing, and whatever was left out; ``mend`` says what to do when it did not pass.
+    worth knowing, and whatever was left out; ``mend`` says what to do when it did not pass. ``mends`` says it problem
+    by problem: each advice with the listed problems that it is for, none of them where it is for the whole check.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Check:
     problems: list[str]
     notes: list[str]
     mend: str
+    mends: list[tuple[str, list[str]]] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -40,6 +42,7 @@ class Check:
             "problems": self.problems,
             "notes": self.notes,
             "mend": self.mend,
+            "mends": [{"mend": mend, "problems": problems} for mend, problems in self.mends],
         }
 
 
@@ -71,14 +74,15 @@ class Findings:
     def __init__(self) -> None:
         self._problems: list[str] = []
         self._notes: list[str] = []
-        self._mends: dict[str, None] = {}
+        self._mends: dict[str, list[str]] = {}
         self._unlisted = 0
 
     def problem(self, sentence: str, mend: str) -> None:
         """Add something wrong, and what to do about it; equal advice is given once."""
-        self._mends[mend] = None
+        named = self._mends.setdefault(mend, [])
         if len(self._problems) < MOST_LISTED:
             self._problems.append(sentence)
+            named.append(sentence)
         else:
             self._unlisted += 1
 
@@ -105,6 +109,7 @@ class Findings:
             self._listed(),
             self._notes,
             " ".join(self._mends),
+            list(self._mends.items()),
         )
 
     def broken(self, ident: str, title: str, reason: str) -> Check:
@@ -118,6 +123,7 @@ class Findings:
             self._listed(),
             [*self._notes, said],
             " ".join([*self._mends, mend]),
+            [*self._mends.items(), (mend, [])],
         )
 
     def _listed(self) -> list[str]:

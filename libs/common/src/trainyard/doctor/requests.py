@@ -15,7 +15,15 @@ _MEND_REQUESTS = (
     "Is trainyard_scheduler.main running, and can a trainer start (`trainyard fleet`)? Else cancel the request with"
     " `trainyard run cancel` and ask again."
 )
-_MEND_VERSIONS = "Point the aliases at a sound version, and train again by hand with `trainyard train`."
+_MEND_VERSIONS = (
+    "Do not let it serve: point its aliases at a sound version with `trainyard alias set MODEL ALIAS VERSION`, or train"
+    " a new one with `trainyard train MODEL` first. A version is never changed, so it is named here until its model is"
+    " deleted with `trainyard model delete MODEL`."
+)
+_MEND_MISCOUNTED = (
+    "Somebody changed the database by other means than the services: compare it with a backup. `trainyard train MODEL`"
+    " makes a new version where one is needed; the request is named here until its record is restored."
+)
 
 
 def requests_move(findings: Findings, database: Database) -> None:
@@ -37,7 +45,7 @@ def one_honest_version(findings: Findings, database: Database, most: int | None)
     """Compare versions with their requests, and hold-outs with what was fitted."""
     looked = database.versions(most)
     for sentence in looked.miscounted:
-        findings.problem(sentence, _MEND_VERSIONS)
+        findings.problem(sentence, _MEND_MISCOUNTED)
     for version in looked.newest:
         if version.fence != version.winner_fence or version.request_state != "done":
             findings.problem(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.contracts.queue import MAX_BATCH, Outgoing
+from trainyard.dead_letters import CAUSES, cause, preview, read
 from trainyard.errors import ServiceError, TransientError
-from trainyard_scheduler.domain.dead_letters import CAUSES, cause, preview, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,7 +110,7 @@ def explain(records: Records, queue: str, letter: Received) -> DeadLetter:
     """Say what a dead letter is, and why it is probably dead."""
     reading = read(queue, letter)
     request = None if reading.request_id is None else records.requests.get(reading.request_id)
-    why = cause(reading, request)
+    why = cause(reading, None if request is None else request.open)
     words = f"{CAUSES[why]}: {reading.problem}" if reading.problem else CAUSES[why]
     return DeadLetter(letter, preview(letter.body), why, words, request)
 

@@ -22,7 +22,7 @@ from trainyard.doctor.evidence import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from trainyard.contracts.registry import PublishedVersion
 
@@ -37,6 +37,7 @@ class MemoryDatabase(Database):
     versions_answer: Versions = field(default_factory=Versions)
     aliases_answer: list[StandingAlias] = field(default_factory=list)
     traffic_answers: list[Traffic] = field(default_factory=lambda: [Traffic()])
+    requests: dict[str, bool] = field(default_factory=dict)
     predictions_answer: Predictions = field(default_factory=Predictions)
     stored_answer: list[StoredVersion] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
@@ -76,6 +77,11 @@ class MemoryDatabase(Database):
         """Return one traffic after the other, the last for ever."""
         self._answer(None)
         return self.traffic_answers.pop(0) if len(self.traffic_answers) > 1 else self.traffic_answers[0]
+
+    def requests_open(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Return those that are known."""
+        self._answer(tuple(ids))
+        return {ident: self.requests[ident] for ident in ids if ident in self.requests}
 
     def predictions(self, most: int | None) -> Predictions:
         """Return the log's summary."""

@@ -32,7 +32,7 @@ from trainyard.doctor.evidence import (
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -97,6 +97,12 @@ class PostgresDatabase(Database):
                 quiet={row.queue: row.seconds for row in run(connection, statements.QUIET)},
             )
 
+    def requests_open(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Return which of these requests there are, and whether they are open."""
+        with self._reading() as connection:
+            found = run(connection, statements.REQUESTS_OPEN, ids=list(ids))
+            return {row.id: row.open for row in found}
+
     def predictions(self, most: int | None) -> Predictions:
         """Look through the newest predictions and labels."""
         with self._reading() as connection:
@@ -118,7 +124,8 @@ class PostgresDatabase(Database):
         with self._reading() as connection:
             found = run(
                 connection,
-                "SELECT m.name AS model, v.version, v.artifact_key AS key, v.size_bytes AS size"
+                "SELECT m.name AS model, v.version, v.artifact_key AS key, v.size_bytes AS size,"
+                " m.deleted_at IS NOT NULL AS deleted"
                 " FROM core.version v JOIN core.model m ON m.id = v.model_id ORDER BY 1, 2",
             )
             return [StoredVersion(**row) for row in found.mappings()]

@@ -42,6 +42,10 @@ MISCOUNTED = """
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id
     WHERE r.state = 'done' AND NOT EXISTS (SELECT FROM core.version v WHERE v.request_id = r.id)"""
 
+REQUESTS_OPEN = """
+    SELECT id::text AS id, state IN ('queued', 'running') AS open
+    FROM core.training_request WHERE id = ANY(CAST(:ids AS uuid[]))"""
+
 ALIAS_AGES = """
     SELECT m.name AS model, a.name AS alias,
            CAST(extract(epoch FROM clock_timestamp() - a.updated_at) AS float8) AS seconds

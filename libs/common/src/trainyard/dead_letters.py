@@ -14,7 +14,6 @@ from trainyard.messages import DataArrived, FeedbackGiven, Message, PredictionLo
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Received
-    from trainyard.contracts.requests import RequestRecord
 
 #: Why a letter is probably dead -> words for people.
 CAUSES = {
@@ -63,15 +62,15 @@ def read(queue: str, letter: Received) -> Reading:
     return Reading()
 
 
-def cause(reading: Reading, request: RequestRecord | None) -> str:
-    """Return the key of :data:`CAUSES`; ``request``: the one that the letter points to, None when there is none."""
+def cause(reading: Reading, request_open: bool | None) -> str:
+    """Return the key of :data:`CAUSES`; ``request_open``: whether its request is, None: there is none."""
     if reading.problem:
         return "unreadable"
     if reading.request_id is None:
         return "refused"
-    if request is None:
+    if request_open is None:
         return "other_environment"
-    return "request_open" if request.open else "request_settled"
+    return "request_open" if request_open else "request_settled"
 
 
 def preview(body: str) -> str:
