@@ -56,7 +56,7 @@ mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and sched
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
 
 .PHONY: chaos
-chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: an hour, into docs/evidence)
+chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: over an hour, into docs/evidence)
 	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
 
 .PHONY: verify
@@ -66,7 +66,7 @@ verify: lint types test cases emulators chaos ## What CI runs
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
 
 .PHONY: evidence
-evidence: ## Everything in full size, with the figures in docs/evidence (an hour; goes on where it was interrupted)
+evidence: ## Everything in full size, with the figures in docs/evidence (over an hour; goes on where it was interrupted)
 	$(MAKE) chaos FULL=1
 
 .PHONY: bench

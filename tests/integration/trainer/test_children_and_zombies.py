@@ -40,7 +40,7 @@ def test_a_training_that_kills_its_process_fails_after_three(yard: Yard, tmp_pat
         ("failed", "crash"),
         ("failed", "crash"),
     ]
-    assert "ended with -11" in runs[1]["error"]
+    assert "was ended by signal 11" in runs[1]["error"]
     yard.add_rows(1)
     good = yard.request()
     yard.until(good, "done")
