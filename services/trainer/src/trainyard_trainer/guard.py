@@ -90,3 +90,4 @@ class Guard:
                 if self._clock.monotonic() > deadline:
                     raise RunFailedError("transient", str(e)) from e
             pause(self._clock)
+            check()  # the lease may have run out meanwhile: then an outside that is back is for the next holder
