@@ -123,6 +123,27 @@ def test_the_lease_runs_out_before_the_end_is_recorded(
     assert [run.state for run in world.row(request_id).runs] == ["lost", "failed"]
 
 
+def test_a_lease_that_runs_out_in_a_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch, said: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    """When the database is back after the lease has run out, the run is given up and nothing is recorded."""
+    request_id = world.request()
+
+    def failing(_: Path) -> int:
+        world.runs.outage = TransientError("away")
+        return 65
+
+    def pause(clock: ManualClock) -> None:
+        clock.advance(world.lease_seconds + 1)
+        world.runs.outage = None
+
+    monkeypatch.setattr("trainyard_trainer.guard.pause", pause)
+    world.children.script = failing
+    world.trainer.step()
+    assert [line["code"] for line in said("run.abandoned")] == ["lease_lost"]
+    assert [run.state for run in world.row(request_id).runs] == ["running"]
+
+
 def test_a_fault_of_ours_is_a_crash(world: World, said: Callable[[str], list[dict[str, Any]]]) -> None:
     """An exception that nobody foresaw fails the run with its name, and the loop goes on."""
 
