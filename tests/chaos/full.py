@@ -205,7 +205,7 @@ class Progress:
     def __init__(self, seed: int, sources: str, kept: Path) -> None:
         self._kept = kept
         self._header = {
-            "command": " ".join(["python tests/chaos/full.py", *sys.argv[1:]]),
+            "command": f"python tests/chaos/full.py --seed {seed}",
             "seed": seed,
             "commit": sources,
             "machine": machine(),
