@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conftest import Yard
 
 KILLED = -signal.SIGKILL
+CHILD = "python -m trainyard.testing.training_child"
 
 
 def test_from_request_to_champion_and_challenger(yard: Yard) -> None:
@@ -46,12 +47,10 @@ def test_from_request_to_champion_and_challenger(yard: Yard) -> None:
 
 def test_sigterm_hands_the_request_back(yard: Yard) -> None:
     """SIGTERM in the middle of a training: the attempt does not count, a new message waits, exit code 0 in seconds."""
-    yard.add_rows(40_000)
-    request = yard.request(families=["trees"], budget_seconds=60.0)
-    trainer = yard.trainer()
-    wait_until(
-        lambda: yard.rows("SELECT 1 FROM core.run WHERE progress ->> 'stage' LIKE 'fitting%'") != [], "a training"
-    )
+    yard.add_rows(500)
+    request = yard.request()
+    trainer = yard.trainer(child=f"{CHILD} --seconds 60 --trials 60")
+    wait_until(lambda: yard.rows("SELECT 1 FROM core.trial") != [], "a finished trial of a training")
     child = _children(trainer.pid)
     assert child
     trainer.terminate()
@@ -62,7 +61,7 @@ def test_sigterm_hands_the_request_back(yard: Yard) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in child)
     wait_until(lambda: yard.queue.depth().total == 0, "the old message to be gone")
     assert yard.relay() == 1
-    yard.trainer()
+    yard.trainer(child=CHILD)
     yard.until(request, "done")
     assert len(yard.versions()) == 1
 
