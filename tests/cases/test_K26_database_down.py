@@ -2,7 +2,8 @@
 
 Set-up: Postgres refuses every connection from the PUT on, for less than the lease lasts, or for longer. Seen: a short
 outage is waited out by the run that has the lease; a long one costs it the lease, the message comes again, and the next
-attempt finds the same object and publishes it. In the end there is one version.
+attempt finds the same object and publishes it, unless a call of the first outlived the outage. In the end there is one
+version.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def test_one_version_in_the_end(
     back.join(10)
     yard.work_off(trainer)
     assert yard.row(request_id)["state"] == "done"
-    assert len(stored) == fence
     (version,) = yard.versions()
-    assert version["fence"] == fence
+    # A call that was under way all the time may still end: nobody else has taken the request, so its fence holds.
+    assert version["fence"] in {1, fence}
+    assert len(stored) == version["fence"]
     assert yard.artifacts() == [version["artifact_key"]]
-    assert [run["state"] for run in yard.runs(request_id)] == ["lost", "done"][-fence:]
+    assert [run["state"] for run in yard.runs(request_id)] == ["lost", "done"][-version["fence"] :]
