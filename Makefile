@@ -70,7 +70,7 @@ evidence: ## Everything in full size, with the figures in docs/evidence (over an
 	$(MAKE) chaos FULL=1
 
 .PHONY: bench
-bench: $(STATE)/dev $(STATE)/data ## Benchmarks, each as a ratio to a peer or a limit in the same run
+bench: $(STATE)/dev $(STATE)/data $(STATE)/peers.made ## Benchmarks, each as a ratio to a peer or a limit in the same run
 	$(BIN)/python -m benchmarks
 
 ##@ Keep
@@ -85,7 +85,7 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev; do \
+	cd requirements && for set in bootstrap runtime dev peers; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header data.in -o data.txt
@@ -122,6 +122,12 @@ $(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt
 	@echo "installing LocalStack in $(STATE)/localstack"
 	@$(PYTHON) -m venv --clear $(STATE)/localstack
 	@$(BIN)/uv pip install --quiet --python $(STATE)/localstack/bin/python --require-hashes --compile-bytecode -r requirements/localstack.txt
+	@touch $@
+
+$(STATE)/peers.made: $(STATE)/uv requirements/peers.txt
+	@echo "installing what the benchmarks compare with in $(STATE)/peers"
+	@$(PYTHON) -m venv --clear $(STATE)/peers
+	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --require-hashes --compile-bytecode -r requirements/peers.txt
 	@touch $@
 
 $(STATE)/data: $(STATE)/runtime requirements/data.txt
