@@ -77,17 +77,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked rows on their way in, as text: what every format becomes and every warehouse takes.
+    """Checked rows on their way in, as CSV: what every format becomes and every warehouse takes as it is.
 
-    ``chunks`` yields lists of rows and is read once; it may raise what the reading of the source raises. Each row has
-    one cell for each of ``columns``; columns of the schema that are not listed are missing in all rows. A cell is a
-    decimal or scientific number, ``t`` or ``f``, an ISO 8601 date or time with zone, or the text itself; the cell
-    :attr:`missing` is the missing value. No cell holds NUL, unless that is ``missing``.
+    ``chunks`` yields whole records and is read once; it may raise what the reading of the source raises. A record has
+    one cell for each of ``columns``; columns of the schema that are not listed are missing in all rows. The bytes are
+    UTF-8 without NUL: commas between cells, ``\\n`` behind each record, quotes as in RFC 4180, no header, and no
+    record that begins with an unquoted backslash. A cell is a decimal or scientific number, ``t`` or ``f`` or another
+    spelling that the schema takes, an ISO 8601 date or time with zone, or the text itself. The unquoted empty cell is
+    missing; the quoted one is the empty text, or missing too when ``quoted_empty_is_missing``.
     """
 
     columns: tuple[str, ...]
-    missing: str
-    chunks: Iterator[Sequence[Sequence[str]]]
+    chunks: Iterator[bytes]
+    quoted_empty_is_missing: bool = False
 
 
 @dataclass(frozen=True)
