@@ -41,7 +41,7 @@ def build_app(config: Config) -> Flask:
     clock = SystemClock()
     clients = AwsClients(config)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
-    engine = make_engine(config.require_database(), service="ingest")
+    engine = make_engine(config.require_database(), service="ingest", role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
@@ -70,7 +70,9 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
-    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
+    engine = make_engine(
+        config.require_database(), service="ingest-worker", pool_size=4, role=config.ingest_role
+    )
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse))
