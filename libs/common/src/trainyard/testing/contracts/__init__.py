@@ -5,6 +5,7 @@ from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.launches import LaunchesContract
 from trainyard.testing.contracts.monitoring import MonitoringContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
+from trainyard.testing.contracts.prediction_months import PredictionMonthsContract
 from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
@@ -19,6 +20,7 @@ __all__ = [
     "LaunchesContract",
     "MonitoringContract",
     "PredictionLogContract",
+    "PredictionMonthsContract",
     "QueueContract",
     "RunsContract",
     "SchedulingContract",
