@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 #: second is held by the connection that runs the revisions: its server process may outlive a process that was killed,
 #: and as long as it works nobody else begins.
 _LOCK, _WORK_LOCK = 7_214_880_331, 7_214_880_333
+_ASK_SECONDS = 0.1
 #: A server process that works for a client notices within this time that the client is no more. Not every system lets
 #: it look; there it finds out when it is done.
 _NOTICE = """
@@ -45,7 +46,8 @@ BEGIN
 EXCEPTION WHEN invalid_parameter_value THEN
     RAISE DEBUG 'this system cannot look for a client that has gone';
 END $$"""
-_LOCK_TIMEOUT, _STATEMENT_TIMEOUT = "55P03", "57014"
+#: SQLSTATEs after which a revision is tried again: no lock in time, or a deadlock that it was chosen to end.
+_NO_LOCK, _STATEMENT_TIMEOUT = {"55P03", "40P01"}, "57014"
 EXIT_OK, EXIT_AWAY, EXIT_CONFIG, EXIT_HELD_UP = 0, 1, 2, 3
 _log = logs.get(__name__)
 
@@ -86,15 +88,26 @@ def migrate(
     engine = sa.create_engine(
         database_url, poolclass=sa.NullPool, connect_args={"application_name": "trainyard-migrate"}
     )
+    clock = clock or SystemClock()
     try:
         with engine.connect() as locker, engine.connect() as connection:
-            locker.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
-            connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": _WORK_LOCK})
+            _hold(locker, _LOCK, clock)
+            _hold(connection, _WORK_LOCK, clock)
             connection.execute(sa.text(_NOTICE))
             connection.commit()
-            return _run(connection, revision, limits or Limits(), clock or SystemClock())
+            return _run(connection, revision, limits or Limits(), clock)
     finally:
         engine.dispose()
+
+
+def _hold(connection: sa.Connection, lock: int, clock: Clock) -> None:
+    """Take a lock for the session. Who waits inside a statement has a snapshot, which CREATE INDEX CONCURRENTLY awaits."""
+    while True:
+        held = connection.execute(sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}).scalar_one()
+        connection.commit()
+        if held:
+            return
+        clock.sleep(_ASK_SECONDS)
 
 
 def _run(connection: sa.Connection, revision: str, limits: Limits, clock: Clock) -> list[str]:
@@ -141,7 +154,7 @@ def _upgrade(connection: sa.Connection, settings: AlembicConfig, revision: str, 
                     f"revision {revision} took longer than a statement may and was rolled back; raise"
                     " TRAINYARD_MIGRATE_STATEMENT_SECONDS and start again"
                 ) from e
-            if state != _LOCK_TIMEOUT:
+            if state not in _NO_LOCK:
                 raise
             _log.warning("database.migration_delayed", revision=revision, attempt=attempt, reason=str(e.orig).strip())
             if attempt == tries:

@@ -107,6 +107,11 @@ BEGIN
     IF record.name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
         RAISE EXCEPTION 'a dataset cannot bear the name %', quote_literal(record.name);
     END IF;
+    -- The view before the table, as everybody does who reads the view: the other way round they could wait for each
+    -- other.
+    IF to_regclass(format('data.%I', record.name)) IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE data.%I IN ACCESS EXCLUSIVE MODE', record.name);
+    END IF;
     -- A session that loads sets the sequence first, under the dataset's lock, so what it keeps in its cache is its own.
     EXECUTE format('CREATE SEQUENCE IF NOT EXISTS %s CACHE 1000', numbers);
     -- batch_id: of the release before, which wrote it; the ledger's spans say the same.
