@@ -1,15 +1,18 @@
-"""Expand, migrate, contract: no revision takes away, or narrows, what the release before still uses (docs/migrations.md)."""
+"""Expand, migrate, contract: no revision takes away, or narrows, what the release before uses (docs/migrations.md)."""
 
 from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.postgres.previous_release import REVISION as SHIPPED
 from tests.integration.postgres.schema import location
 from tests.integration.postgres.stopping_migration import statements
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: What a revision may do only when it is marked as a contraction.
 _TAKES_AWAY = {
@@ -34,7 +37,9 @@ def problems(text: str) -> list[str]:
         bare = _BODY.sub("", _COMMENT.sub("", statement))
         found += [what for what, pattern in _TAKES_AWAY.items() if re.search(pattern, bare, re.IGNORECASE)]
         for column in re.findall(r"\bADD\s+COLUMN\s+([^,;]*)", bare, re.IGNORECASE):
-            if re.search(r"\bNOT\s+NULL\b", column, re.IGNORECASE) and not re.search(r"\bDEFAULT\b", column, re.IGNORECASE):
+            if re.search(r"\bNOT\s+NULL\b", column, re.IGNORECASE) and not re.search(
+                r"\bDEFAULT\b", column, re.IGNORECASE
+            ):
                 found.append("adds a column that must be given")
         unique = re.search(r"\bCREATE\s+UNIQUE\s+INDEX\b.*?\bON\s+([\w.]+)", bare, re.IGNORECASE | re.DOTALL)
         if unique and unique[1] not in made:

@@ -29,8 +29,8 @@ from trainyard.contracts.upkeep import KINDS
 from trainyard.schema import Schema
 from trainyard_ingest.domain.formats import CSV
 from trainyard_ingest.use_cases.intake import Origin, RowIntake
-from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases import monitor
+from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import put_model
 from trainyard_scheduler.use_cases.requests import ask
 

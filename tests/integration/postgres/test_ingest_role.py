@@ -80,7 +80,8 @@ TABLE: dict[str, str | None] = {
     "DELETE FROM core.batch": DENIED,
     "DELETE FROM core.reject": None,
     "DELETE FROM core.loading": None,
-    "INSERT INTO core.dataset_revision (dataset_id, revision, columns, changes, actor) VALUES (1, 1, '[]', '[]', 'a')": None,
+    "INSERT INTO core.dataset_revision (dataset_id, revision, columns, changes, actor)"
+    " VALUES (1, 1, '[]', '[]', 'a')": None,
     "DELETE FROM core.erasure": DENIED,
     "UPDATE core.erasure SET actor = 'nobody'": DENIED,
     # models, versions, trainings
@@ -199,7 +200,9 @@ def test_hostile_records_make_nothing(mine: Any, postgres: PostgresServer, name:
     """A record that no dataset can have is refused by the function, and nothing was made of it."""
     before = _objects(mine)
     with mine.cursor() as cursor:
-        cursor.execute("INSERT INTO core.dataset (name, columns) VALUES (%s, %s) RETURNING id", [name, json.dumps(columns)])
+        cursor.execute(
+            "INSERT INTO core.dataset (name, columns) VALUES (%s, %s) RETURNING id", [name, json.dumps(columns)]
+        )
         (number,) = cursor.fetchone()
         with pytest.raises(psycopg2.Error):
             cursor.execute("SELECT core.shape_dataset(%s)", [number])
@@ -208,7 +211,16 @@ def test_hostile_records_make_nothing(mine: Any, postgres: PostgresServer, name:
 
 
 @pytest.mark.parametrize(
-    "name", ['"; DROP TABLE core.model; --', "a' || pg_sleep(1) || '", "$$ $function$", "%s %I {}", "é\\'\"", "ingest_seq", "c2"]
+    "name",
+    [
+        '"; DROP TABLE core.model; --',
+        "a' || pg_sleep(1) || '",
+        "$$ $function$",
+        "%s %I {}",
+        "é\\'\"",
+        "ingest_seq",
+        "c2",
+    ],
 )
 def test_hostile_names_are_only_names(mine: Any, name: str) -> None:
     """Whatever a column is called, the view calls it so, and nothing else has happened."""
@@ -222,7 +234,12 @@ def test_hostile_names_are_only_names(mine: Any, name: str) -> None:
         cursor.execute("SELECT * FROM data.odd")
         assert [column.name for column in cursor.description] == [name]
         made = _objects(mine) - before
-    assert {kind_and_name[1] for kind_and_name in made} == {f"data_.t_{number}", f"data_.t_{number}_pkey", f"data_.s_{number}", "data.odd"}
+    assert {kind_and_name[1] for kind_and_name in made} == {
+        f"data_.t_{number}",
+        f"data_.t_{number}_pkey",
+        f"data_.s_{number}",
+        "data.odd",
+    }
 
 
 @pytest.mark.parametrize(
@@ -230,7 +247,10 @@ def test_hostile_names_are_only_names(mine: Any, name: str) -> None:
     [
         "CREATE TEMPORARY TABLE dataset AS SELECT 1 AS id",
         "CREATE FUNCTION pg_temp.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'DROP TABLE core.model' $$",
-        "CREATE FUNCTION pg_temp.jsonb_array_elements(jsonb) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT '{}'::jsonb $$",
+        (
+            "CREATE FUNCTION pg_temp.jsonb_array_elements(jsonb) RETURNS SETOF jsonb LANGUAGE sql"
+            " AS $$ SELECT '{}'::jsonb $$"
+        ),
         "CREATE TEMPORARY TABLE pg_attribute AS SELECT 1 AS attrelid",
         "CREATE TEMPORARY TABLE pg_depend AS SELECT 1 AS classid",
     ],
@@ -241,7 +261,9 @@ def test_a_search_path_cannot_disguise_anything(mine: Any, disguise: str) -> Non
     with mine.cursor() as cursor:
         cursor.execute(disguise)
         cursor.execute("SET search_path = pg_temp, core, public, pg_catalog")
-        cursor.execute("INSERT INTO core.dataset (name, columns) VALUES ('odd', %s) RETURNING id", [json.dumps(_rename("a"))])
+        cursor.execute(
+            "INSERT INTO core.dataset (name, columns) VALUES ('odd', %s) RETURNING id", [json.dumps(_rename("a"))]
+        )
         (number,) = cursor.fetchone()
         cursor.execute("SELECT core.shape_dataset(%s)", [number])
         cursor.execute("SELECT month FROM core.open_prediction_month()")

@@ -31,7 +31,7 @@ PREDICTIONS, ROWS = 100_000, 100_000
 LOCK_TIMEOUT = "4s"
 _LOG = (
     "INSERT INTO core.prediction (id, model, version, inputs, output, predicted_at)"
-    " SELECT %s || n, 'm', 1, '{\"age\": 31, \"city\": \"Bern\"}', '{\"prediction\": true}', now()"
+    ' SELECT %s || n, \'m\', 1, \'{"age": 31, "city": "Bern"}\', \'{"prediction": true}\', now()'
     " FROM generate_series(1, %s) n ON CONFLICT (id) DO NOTHING"
 )
 

@@ -97,7 +97,9 @@ def test_the_release_before_works_on_the_new_schema(url: str, old: Callable[...,
         {"d_one": [83, 122], "d_two": [43, 82], "d_three": [1, 40]}
     )
     seen = old("read")
-    assert [ident for _, ident, _ in seen["log"]] == [f"{word}-{n}" for word in ("one", "two", "three") for n in range(3)]
+    assert [ident for _, ident, _ in seen["log"]] == [
+        f"{word}-{n}" for word in ("one", "two", "three") for n in range(3)
+    ]
     assert [seq for seq, _, _ in seen["log"]] == sorted(seq for seq, _, _ in seen["log"])
     assert [label for _, _, label in seen["log"]] == [False, None, None] * 3
     assert seen["batches"] == {"d_one": 4, "d_two": 3, "d_three": 1}

@@ -78,9 +78,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
-    engine = make_engine(
-        config.require_database(), service="ingest-worker", pool_size=4, role=config.ingest_role
-    )
+    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4, role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config)))

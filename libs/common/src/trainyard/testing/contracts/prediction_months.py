@@ -100,7 +100,14 @@ class PredictionMonthsContract:
         old, young = month(log, 2), month(log, 0)
         log.log("gone", old)
         log.log("kept", young)
-        for ident, at in (("gone", old), ("kept", old), ("gone", old), ("never", old), ("gone", young), ("soon", young)):
+        for ident, at in (
+            ("gone", old),
+            ("kept", old),
+            ("gone", old),
+            ("never", old),
+            ("gone", young),
+            ("soon", young),
+        ):
             log.label(ident, at)
         assert _forget_labels(log) == 0, "nothing was forgotten yet"
         assert forget(log, young).month is not None

@@ -190,7 +190,9 @@ class State:
     ) -> str:
         """Log a prediction; return its id."""
         now = logged_at or self.clock.now()
-        row = Logged(ident or f"p{self.forgotten + len(self.predictions) + 1}", model, version, inputs, output, at or now, now)
+        row = Logged(
+            ident or f"p{self.forgotten + len(self.predictions) + 1}", model, version, inputs, output, at or now, now
+        )
         self.predictions.append(row)
         return row.id
 
