@@ -1,8 +1,8 @@
 r"""Rows in over HTTP against ``psql \copy`` of the same clean CSV into a table of the same making.
 
 From the first byte sent to the committed answer: gunicorn, key, checks, COPY, ledger, COMMIT; Postgres waits for its
-disk. The limit is psql's own COPY, unchecked, into an empty table with the same columns, index and numbering. Rounds are
-interleaved; figures are medians. Memory is the service's peak above what it held just before.
+disk. The limit is psql's own COPY, unchecked, into an empty table with the same columns, index and numbering. Rounds
+are interleaved; figures are medians. Memory is the service's peak above what it held just before.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _loads(folder: Path) -> tuple[list[str], list[Load]]:
         Load("CSV, ten times", ten, "text/csv", 10 * rows, 0.9, times=10, rounds=LARGE_ROUNDS),
         Load("CSV, 1 % rejected", bad, "text/csv", rows, 0.5),
         Load("NDJSON", ndjson, "application/x-ndjson", rows, 0.45),
-        # Load("Parquet", packed, "application/vnd.apache.parquet", rows, 0.45),
+        Load("Parquet", packed, "application/vnd.apache.parquet", rows, 0.45),
         Load(f"JSON, {JSON_ROWS:,} rows", array, "application/json", JSON_ROWS, 0.3),
     ]
 
