@@ -26,8 +26,8 @@ def merged(
 
 def _column(column: Column, reports: Sequence[Mapping[str, Any]], levels: int) -> dict[str, Any]:
     parts = [(report, _part(report, column.name)) for report in reports]
-    nulls = sum(report["seen"] if part is None else part["nulls"] for report, part in parts)
-    seen = [(report["seen"] - part["nulls"], part) for report, part in parts if part is not None]
+    nulls = sum(report["seen"] if part is None else part["nulls"] or 0 for report, part in parts)
+    seen = [(report["seen"] - (part["nulls"] or 0), part) for report, part in parts if part is not None]
     mean, std = _moments([(n, part["mean"], part["std"]) for n, part in seen if part["mean"] is not None])
     return {
         "name": column.name,

@@ -110,22 +110,24 @@ class Examiner:
     # --- counts, extremes, moments ---
 
     def _basics(self) -> tuple[int, dict[str, dict[str, Any]]]:
+        """Return how many rows were looked at, and the figures of each column by its physical name."""
         found: dict[str, dict[str, Any]] = {}
         seen = 0
         for at in range(0, len(self._columns), _COLUMNS_AT_ONCE):
             some = self._columns[at : at + _COLUMNS_AT_ONCE]
-            values = self._aggregates(some, moments=True) or self._aggregates(some, moments=False)
-            if values is None:
-                found.update({physical: _nothing() for physical, _ in some})
-                continue
-            seen = values[0]
-            for number, (physical, _) in enumerate(some):
-                there, low, high, mean, std = values[1 + 5 * number : 6 + 5 * number]
-                found[physical] = {"nulls": seen - there, "min": low, "max": high, "mean": mean, "std": std}
+            values = self._aggregates(some, moments=True)
+            parts = [(some, values)] if values is not None else [([one], self._alone(one)) for one in some]
+            for columns, figures in parts:
+                seen = seen if figures is None else figures[0]
+                found.update(_figures(columns, figures))
         return seen, found
 
+    def _alone(self, column: tuple[str, Column]) -> Sequence[Any] | None:
+        """Return one column's figures, without moments where a sum is too large for a float."""
+        return self._aggregates([column], moments=True) or self._aggregates([column], moments=False)
+
     def _aggregates(self, columns: Sequence[tuple[str, Column]], *, moments: bool) -> Sequence[Any] | None:
-        """Return the number of rows, then five values for each column; without moments where a sum is too large."""
+        """Return the number of rows, then five values for each column; None when that cannot be told."""
         wanted = [expression for physical, column in columns for expression in _five(physical, column, moments)]
         rows = self._ask(
             "counts",
@@ -285,8 +287,16 @@ def _five(physical: str, column: Column, moments: bool) -> Iterator[sql.Composab
             yield sql.SQL(moment + "(" + number + ")").format(c)
 
 
-def _nothing() -> dict[str, Any]:
-    return {"nulls": None, "min": None, "max": None, "mean": None, "std": None}
+def _figures(columns: Sequence[tuple[str, Column]], values: Sequence[Any] | None) -> dict[str, dict[str, Any]]:
+    """Return what :meth:`Examiner._aggregates` found, by physical name."""
+    names = ("min", "max", "mean", "std")
+    if values is None:
+        return {physical: {"nulls": None, **dict.fromkeys(names)} for physical, _ in columns}
+    found = {}
+    for number, (physical, _) in enumerate(columns):
+        there, *figures = values[1 + 5 * number : 6 + 5 * number]
+        found[physical] = {"nulls": values[0] - there, **dict(zip(names, figures, strict=True))}
+    return found
 
 
 def _bounded(count: int | None) -> dict[str, Any]:

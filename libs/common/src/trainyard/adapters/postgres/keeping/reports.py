@@ -133,7 +133,7 @@ def report(engine: sa.Engine, batch_id: str) -> dict[str, Any] | None:
         ).one_or_none()
     if row is None or row.report is None:
         return None
-    return {**row.report, "checksum": row.checksum, "reported_at": row.reported_at.isoformat()}
+    return {**_read(row.report), "checksum": row.checksum, "reported_at": row.reported_at.isoformat()}
 
 
 def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
@@ -156,15 +156,22 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
             connection, "SELECT position, count(*) FROM core.level WHERE dataset_id = :id GROUP BY 1", id=dataset.id
         ).all()
     names = dataset.schema.names
+    reports = [_read(row.report) for row in found]
     return {
         "name": dataset.name,
         "rows": dataset.rows,
         "batches": counted.batches,
         "reported": counted.reported,
         "merged": len(found),
-        "sampled": any(row.report["sampled"] for row in found),
-        "columns": merged(
-            dataset.schema, [row.report for row in found], {names[position - 1]: n for position, n in levels}
-        ),
-        "newest": None if not found else {"batch": found[0].id, "report": found[0].report},
+        "sampled": any(one["sampled"] for one in reports),
+        "columns": merged(dataset.schema, reports, {names[position - 1]: n for position, n in levels}),
+        "newest": None if not found else {"batch": found[0].id, "report": reports[0]},
     }
+
+
+def _read(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a report as it was made: jsonb gives large floats back as whole numbers."""
+    for column in stored["columns"]:
+        floats = ("min", "max", "mean", "std") if column["type"] == "float" else ("mean", "std")
+        column.update({name: float(column[name]) for name in floats if column[name] is not None})
+    return stored

@@ -11,7 +11,7 @@ from psycopg2 import sql
 from sqlalchemy.exc import DBAPIError
 
 from trainyard.adapters.postgres import journal
-from trainyard.adapters.postgres.copying import table_of
+from trainyard.adapters.postgres.copying import shape, table_of
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.keeping.derived import forget_derived
 from trainyard.adapters.postgres.sql import run
@@ -94,7 +94,7 @@ def _carry_out(connection: sa.Connection, dataset: Dataset, plan: Evolution, act
     )
     _keep_revision(connection, dataset, dataset.revision + 1, columns, changes, actor)
     if plan.reshape:
-        run(connection, "SELECT core.shape_dataset(:id)", id=dataset.id)
+        shape(connection, dataset.id)
     if plan.rewritten:
         _take_back(connection, dataset)
     subject = f"dataset/{dataset.name}"
