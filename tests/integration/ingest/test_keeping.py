@@ -252,3 +252,16 @@ def test_sampled_report(shoppers, monkeypatch):
     assert found["duplicates"] == {"rows": None, "keys": None, "known_keys": None}
     whole = "SELECT sum(hash_record_extended(ROW(c1, c2, c3, c4, c5, c6, c7), 0))::text FROM data_.t_2 WHERE ingest_seq > 4"
     assert found["checksum"] == shoppers.scalar(whole)
+
+
+def test_share_of_rejects(service):
+    """A batch is refused over the share that its dataset takes, to the row."""
+    body = "id\n" + "".join(f"{n}\n" for n in range(71)) + "x\n" * 29
+    assert _put(service, COLUMNS, settings={"max_rejected_share": 0.29}).status_code == 201
+    assert service.call("POST", f"{_HOME}/rows", body, **CSV).json["rejected"] == 29
+    _put(service, COLUMNS, settings={"max_rejected_share": 0.28})
+    refused = service.call("POST", f"{_HOME}/rows", body + "\n", **CSV)
+    assert (refused.status_code, refused.json["error"]["code"]) == (422, "invalid_rows")
+    assert "29 of 100 rows do not fit the schema, more than 28 %" in refused.json["error"]["message"]
+    _put(service, COLUMNS, settings={"max_rejected_share": 0})
+    assert service.call("POST", f"{_HOME}/rows", "id\n7\n8\n", **CSV).status_code == 201
