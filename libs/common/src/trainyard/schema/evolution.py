@@ -50,6 +50,11 @@ class Evolution:
     rewritten: bool
 
 
+def holds(wide: str, narrow: str) -> bool:
+    """Tell whether a column of type ``wide`` is what one of type ``narrow`` may have become."""
+    return wide == narrow or (narrow, wide) in _WIDER
+
+
 def evolution(current: Schema, wanted: Schema) -> Evolution:
     """Return the way from ``current`` to ``wanted``; columns are matched by name, in any order.
 

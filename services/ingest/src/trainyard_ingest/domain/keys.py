@@ -49,7 +49,7 @@ def _object(text: str, names: list[str]) -> Mapping[str, Any]:
     expected = f"a JSON object of {', '.join(names)}"
     try:
         given = strict_json.loads(text.encode())
-    except ServiceError as e:
+    except (ServiceError, UnicodeEncodeError) as e:
         raise ServiceError("bad_request", f"key must be {expected}", [Problem(None, "key", expected, shown(text))]) from e
     if not isinstance(given, dict) or set(given) != set(names):
         raise ServiceError("bad_request", f"key must be {expected}", [Problem(None, "key", expected, shown(text))])
