@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.keeping import PostgresKeeping
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
@@ -45,7 +46,9 @@ class Service:
         ring.refresh()
         app = make_app(
             "ingest",
-            web.routes(warehouse, log, RowIntake(warehouse, SystemClock()), TakeFeedback(log)),
+            web.routes(
+                warehouse, PostgresKeeping(engine), log, RowIntake(warehouse, SystemClock()), TakeFeedback(log)
+            ),
             ring=ring,
             clock=SystemClock(),
             ready=dict,

@@ -53,7 +53,7 @@ def test_a_batch_and_what_it_leaves_behind(service):
         kind, body = connection.execute(sa.text("SELECT type, body FROM core.outbox")).one()
     assert messages.decode(kind, body) == messages.DataArrived("shop", batch["id"], 3)
     assert service.scalar("SELECT payload->>'id' FROM core.event WHERE kind = 'batch.committed'") == batch["id"]
-    assert service.call("GET", f"/v1/datasets/shop/batches/{batch['id']}").get_json() == batch
+    assert service.call("GET", f"/v1/datasets/shop/batches/{batch['id']}").get_json() == {**batch, "report": None}
     assert service.call("GET", "/v1/datasets/shop/batches").get_json()["items"] == [batch]
     assert service.call("GET", "/v1/datasets/shop").get_json()["rows"] == 3
 

@@ -6,6 +6,7 @@ the service refuses and :class:`~trainyard_client.errors.UnreachableError` when 
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import quote
 
@@ -92,9 +93,19 @@ class Client:
         columns: list[Json] = self._transport.send("POST", path, data=sample, content_type=content_type)["columns"]
         return columns
 
-    def create_dataset(self, name: str, columns: Sequence[Json]) -> Json:
-        """Create a dataset, or return the one that is there with the same columns."""
-        return self._put(f"/v1/datasets/{_in_path(name)}", {"columns": list(columns)})
+    def create_dataset(self, name: str, columns: Sequence[Json], settings: Json | None = None) -> Json:
+        """Create a dataset, or bring the one that is there to these columns and settings; it is never narrowed."""
+        body = {"columns": list(columns), **({} if settings is None else {"settings": settings})}
+        return self._put(f"/v1/datasets/{_in_path(name)}", body)
+
+    def profile(self, name: str) -> Json:
+        """Return what the dataset's columns hold, as far as its batches were reported on."""
+        return self._get(f"/v1/datasets/{_in_path(name)}/profile")
+
+    def erase(self, name: str, key: str) -> Json:
+        """Erase every row of a key: its value, or a JSON object of the values of several key columns."""
+        path = f"/v1/datasets/{_in_path(name)}/rows"
+        return self._sent("DELETE", path, params={"key": key}, idempotency_key=str(uuid.uuid4()))
 
     def delete_dataset(self, name: str) -> None:
         """Delete a dataset that no model reads."""

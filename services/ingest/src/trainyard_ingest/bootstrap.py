@@ -14,6 +14,7 @@ from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine, reachable
+from trainyard.adapters.postgres.keeping import PostgresKeeping
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
@@ -22,6 +23,7 @@ from trainyard.clock import SystemClock
 from trainyard.loops import Loop
 from trainyard_ingest import web
 from trainyard_ingest.edges import Consumer, Sweeping, landing_handler, predictions_handler
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from trainyard.config import Config
 
 _KEYS_EVERY_SECONDS = 2.0
+_REPORTS_EVERY_SECONDS = 2.0
+_RETENTION_EVERY_SECONDS = 60.0
 #: A landing file may be large. When its taker dies, the sweep finds it long before its message comes back.
 _OBJECT_SECONDS = 900
 
@@ -49,7 +53,13 @@ def build_app(config: Config) -> Flask:
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(warehouse, log, RowIntake(warehouse, clock, _spool(config)), TakeFeedback(log)),
+        web.routes(
+            warehouse,
+            PostgresKeeping(engine),
+            log,
+            RowIntake(warehouse, clock, _spool(config)),
+            TakeFeedback(log),
+        ),
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},
@@ -78,7 +88,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
-    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
+    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=6)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config)))
@@ -94,7 +104,10 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
         predictions_handler(log, TakeFeedback(log)),
         visibility_seconds=config.message_seconds,
     )
+    datasets = KeepDatasets(warehouse, PostgresKeeping(engine))
     return [
+        Loop("reports", lambda: datasets.report_all(stop.is_set), stop=stop, period=_REPORTS_EVERY_SECONDS),
+        Loop("retention", lambda: datasets.expire_all(stop.is_set), stop=stop, period=_RETENTION_EVERY_SECONDS),
         Loop("landing", objects.step, stop=stop, recovered=sweeping.soon),
         Loop("landing sweep", sweeping.step, stop=stop, recovered=sweeping.soon),
         Loop("predictions", predictions.step, stop=stop),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
@@ -26,11 +27,14 @@ from trainyard.schema import Schema
 from trainyard_ingest.domain import formats
 from trainyard_ingest.domain.labels import PREDICTION_ID
 from trainyard_ingest.domain.source import Source
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.intake import Origin
+from trainyard_ingest.web_keeping import REPORT, KeepingViews, keeping_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trainyard.contracts.keeping import Keeping
     from trainyard.contracts.prediction_log import PredictionLog
     from trainyard.contracts.warehouse import Dataset, Warehouse
     from trainyard_ingest.use_cases.feedback import TakeFeedback
@@ -43,28 +47,35 @@ _DISCARD_BYTES = 1 << 20
 _MOST_DISCARDED_BYTES = 256 << 20
 
 
-def routes(warehouse: Warehouse, log: PredictionLog, intake: RowIntake, feedback: TakeFeedback) -> list[Route]:
+def routes(
+    warehouse: Warehouse, keeping: Keeping, log: PredictionLog, intake: RowIntake, feedback: TakeFeedback
+) -> list[Route]:
     """Return every route of the service."""
+    datasets = KeepDatasets(warehouse, keeping)
+    kept = KeepingViews(datasets, keeping, named=partial(_named, warehouse), repeated=_idempotency_key)
     return [
-        *_dataset_routes(DatasetViews(warehouse)),
-        *_batch_routes(BatchViews(warehouse, intake)),
+        *_dataset_routes(DatasetViews(warehouse, datasets)),
+        *keeping_routes(kept),
+        *_batch_routes(BatchViews(warehouse, keeping, intake)),
         *_log_routes(LogViews(log, feedback)),
     ]
 
 
 class DatasetViews:
-    """Datasets: made, looked at, removed."""
+    """Datasets: made, changed, looked at, removed."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, datasets: KeepDatasets) -> None:
         self._warehouse = warehouse
+        self._datasets = datasets
 
     def put(self, name: str) -> tuple[int, Any]:
-        """Make a dataset, or find it made alike."""
+        """Make a dataset, or bring the one that exists to what the body says."""
         if not is_name(name):
             raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         _refuse_encoded()
-        schema = Schema.from_dict(read_object(required=["columns"]))
-        dataset, made = self._warehouse.create(name, schema, actor=principal().key_id)
+        body = read_object(required=["columns"], optional=["settings"])
+        schema = Schema.from_dict({"columns": body["columns"]})
+        dataset, made = self._datasets.put(name, schema, body.get("settings"), actor=principal().key_id)
         return (201 if made else 200), dataset.as_dict()
 
     def infer(self, name: str) -> tuple[int, Any]:
@@ -96,8 +107,9 @@ class DatasetViews:
 class BatchViews:
     """Rows in, and the ledger of what came."""
 
-    def __init__(self, warehouse: Warehouse, intake: RowIntake) -> None:
+    def __init__(self, warehouse: Warehouse, keeping: Keeping, intake: RowIntake) -> None:
         self._warehouse = warehouse
+        self._keeping = keeping
         self._intake = intake
 
     def post(self, name: str) -> tuple[int, Any]:
@@ -129,8 +141,9 @@ class BatchViews:
         return 200, _page([batch.as_dict() for batch in found], limit, lambda last: str(last["id"]))
 
     def get(self, name: str, ident: str) -> tuple[int, Any]:
-        """Return one batch."""
-        return 200, self._warehouse.batch(_named(self._warehouse, name), ident).as_dict()
+        """Return one batch with its quality report."""
+        batch = self._warehouse.batch(_named(self._warehouse, name), ident)
+        return 200, {**batch.as_dict(), "report": self._keeping.report(batch.id)}
 
     def rejects(self, name: str, ident: str) -> tuple[int, Any]:
         """List the problems of a batch's rejected rows."""
@@ -277,6 +290,20 @@ def _body_format() -> formats.Format:
 
 
 _COLUMNS = {"type": "object", "required": ["columns"], "properties": {"columns": {"type": "array"}}}
+_DATASET = {
+    **_COLUMNS,
+    "properties": {
+        "columns": {"type": "array"},
+        "settings": {
+            "type": "object",
+            "properties": {
+                "max_rejected_share": {"type": "number", "minimum": 0, "maximum": 1},
+                "new_columns": {"type": "string", "enum": ["refuse", "add"]},
+                "retention_days": {"type": ["number", "null"], "exclusiveMinimum": 0},
+            },
+        },
+    },
+}
 _ROWS = {"description": 'JSON {"rows": [{column: value}]} or [{column: value}], NDJSON, or CSV with a header row'}
 _ITEMS = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "maxItems": 10_000}}}
 _LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
@@ -285,7 +312,7 @@ _LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {
 def _dataset_routes(views: DatasetViews) -> list[Route]:
     one = "/v1/datasets/<name>"
     return [
-        Route("PUT", one, views.put, "operate", "Make a dataset", body=_COLUMNS),
+        Route("PUT", one, views.put, "operate", "Make or change a dataset", body=_DATASET),
         Route(
             "POST",
             f"{one}/infer",
@@ -325,7 +352,14 @@ def _batch_routes(views: BatchViews) -> list[Route]:
             answer=_LIST,
             parameters=PAGE,
         ),
-        Route("GET", f"{one}/batches/<ident>", views.get, "read", "One batch"),
+        Route(
+            "GET",
+            f"{one}/batches/<ident>",
+            views.get,
+            "read",
+            "One batch with its quality report",
+            answer={"type": "object", "required": ["id", "report"], "properties": {"report": REPORT}},
+        ),
         Route(
             "GET",
             f"{one}/batches/<ident>/rejects",

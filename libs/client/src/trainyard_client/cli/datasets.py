@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import files
+from trainyard_client.cli import files, keeping
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 from trainyard_client.errors import ApiError
@@ -26,6 +26,7 @@ def add_to(root: click.Group) -> None:
     group = click.Group("dataset", help="Tables of typed rows.")
     root.add_command(group)
     _add_dataset_commands(group)
+    keeping.add_to(group)
     _add_row_commands(root)
 
 
@@ -72,6 +73,7 @@ def _add_dataset_commands(group: click.Group) -> None:
         dataset = client.dataset(name)
         if not output.data(dataset):
             output.fields(dataset, ("name", "rows", "last_seq", "created_at"))
+            output.fields(dataset.get("settings", {}), tuple(dataset.get("settings", {})))
             output.table(dataset["columns"], ("name", "type", "role", "nullable"), empty="no columns")
 
     @click.argument("name")
@@ -103,8 +105,15 @@ def _add_row_commands(root: click.Group) -> None:
                 output.say("see what was wrong with: trainyard rejects BATCH")
 
     @click.argument("name")
-    def batches(output: Output, client: Client, name: str) -> None:
-        """List what arrived in the dataset NAME, in one batch each."""
+    @click.argument("batch", required=False)
+    def batches(output: Output, client: Client, name: str, batch: str | None) -> None:
+        """List what arrived in the dataset NAME, in one batch each, or show one BATCH and what it holds."""
+        if batch is not None:
+            one = client.batch(name, batch)
+            if not output.data(one):
+                output.fields(one, _BATCH)
+                keeping.show_report(output, one)
+            return
         found = list(client.batches(name))
         if not output.data(found):
             output.table(found, _BATCH, empty="no batches yet")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trainyard.dataset_settings import DatasetSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
@@ -25,18 +27,27 @@ SOURCES = ("http", "landing")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A typed table. ``last_seq`` is the number of its newest row; rows are never removed one by one."""
+    """A typed table.
+
+    Attributes:
+        last_seq: the number of its newest row; numbers are never given again.
+        removed: how many rows an erasure or the retention took away.
+        revision: rises with every change of the columns.
+    """
 
     id: int
     name: str
     schema: Schema
     last_seq: int
     created_at: datetime
+    settings: DatasetSettings = field(default_factory=DatasetSettings)
+    removed: int = 0
+    revision: int = 1
 
     @property
     def rows(self) -> int:
-        """How many rows were stored: they are numbered without gaps."""
-        return self.last_seq
+        """How many rows there are: they are numbered without gaps, and some may have been removed."""
+        return self.last_seq - self.removed
 
     @property
     def physical(self) -> tuple[str, ...]:
@@ -48,6 +59,8 @@ class Dataset:
         return {
             "name": self.name,
             **self.schema.to_dict(),
+            "settings": self.settings.as_dict(),
+            "revision": self.revision,
             "rows": self.rows,
             "last_seq": self.last_seq,
             "created_at": self.created_at.isoformat(),
@@ -117,8 +130,12 @@ class Stored:
 class Warehouse(Protocol):
     """Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer."""
 
-    def create(self, name: str, schema: Schema, *, actor: str) -> tuple[Dataset, bool]:
+    def create(
+        self, name: str, schema: Schema, *, actor: str, settings: DatasetSettings | None = None
+    ) -> tuple[Dataset, bool]:
         """Make a dataset and return it and True, or the one that exists with just these columns and False.
+
+        The settings (None: the defaults) are those of a dataset that is made; one that exists keeps its own.
 
         Raises:
             ServiceError: ``conflict``: it exists with other columns.

@@ -50,7 +50,7 @@ class RowIntake:
                 body that cannot be read or does not fit, its code, and nothing is stored.
         """
         dataset = self._warehouse.dataset(name)
-        source, tally = Source(stream, kind.most_bytes), Tally()
+        source, tally = Source(stream, kind.most_bytes), Tally(dataset.settings.max_rejected_share)
         if origin.fingerprint is not None:
             earlier = self._warehouse.find(dataset, origin.fingerprint)
             if earlier is not None:

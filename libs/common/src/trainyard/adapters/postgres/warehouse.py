@@ -12,6 +12,7 @@ from trainyard.adapters.postgres import copying, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
 from trainyard.crashpoints import crashpoint
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard.messages import DataArrived
 from trainyard.schema import Schema
@@ -28,7 +29,8 @@ _SETTLE_SECONDS = 0.5
 #: How long a batch waits for the one before it.
 _LOCK_SECONDS = 60
 
-_DATASET = "SELECT id, name, columns, last_seq, created_at FROM core.dataset WHERE deleted_at IS NULL"
+_DATASET_FIELDS = "id, name, columns, last_seq, created_at, settings, removed_rows, revision"
+_DATASET = f"SELECT {_DATASET_FIELDS} FROM core.dataset WHERE deleted_at IS NULL"  # noqa: S608 - of constants
 _BATCH = """
     SELECT b.id, d.name AS dataset, b.source, b.source_name, b.state, b.row_count AS rows,
         b.rejected_count AS rejected, b.first_seq, b.last_seq, b.reason, b.created_at, b.body_sha256
@@ -66,16 +68,23 @@ class PostgresWarehouse(Warehouse):
 
     # --- datasets ---
 
-    def create(self, name: str, schema: Schema, *, actor: str) -> tuple[Dataset, bool]:
+    def create(
+        self, name: str, schema: Schema, *, actor: str, settings: DatasetSettings | None = None
+    ) -> tuple[Dataset, bool]:
         """Make the dataset's record, table and view, or return the one that exists alike."""
         with transaction(self._engine) as connection:
             row = connection.execute(
                 sa.text(
-                    "INSERT INTO core.dataset (name, columns) VALUES (:name, CAST(:columns AS jsonb))"
+                    "INSERT INTO core.dataset (name, columns, settings)"
+                    " VALUES (:name, CAST(:columns AS jsonb), CAST(:settings AS jsonb))"
                     " ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING"
-                    " RETURNING id, name, columns, last_seq, created_at"
+                    f" RETURNING {_DATASET_FIELDS}"
                 ),
-                {"name": name, "columns": json.dumps(_columns_json(schema))},
+                {
+                    "name": name,
+                    "columns": json.dumps(columns_json(schema)),
+                    "settings": json.dumps((settings or DatasetSettings()).as_dict()),
+                },
             ).one_or_none()
             if row is None:
                 existing = self._read(connection, name)
@@ -116,6 +125,7 @@ class PostgresWarehouse(Warehouse):
                 raise ServiceError("in_use", f"the dataset '{name}' is read by the model '{model}'; delete that first")
             connection.execute(sa.text("UPDATE core.dataset SET deleted_at = now() WHERE id = :id"), {"id": dataset.id})
             copying.shape(connection, dataset.id)
+            connection.execute(sa.text("DELETE FROM core.level WHERE dataset_id = :id"), {"id": dataset.id})
             journal.audit(connection, actor=actor, action="dataset.delete", subject=f"dataset/{name}", details={})
             journal.announce(connection, "dataset.deleted", f"dataset/{name}", {})
 
@@ -332,7 +342,7 @@ def _keep_rejects(connection: sa.Connection, batch_id: uuid.UUID, problems: Sequ
     connection.execute(sa.text(_KEEP_REJECTS), {"batch": batch_id, **columns})
 
 
-def _columns_json(schema: Schema) -> list[dict[str, Any]]:
+def columns_json(schema: Schema) -> list[dict[str, Any]]:
     """Return the schema as ``core.dataset.columns`` holds it: with the physical name of each column."""
     return [{**c.to_dict(), "physical": f"c{n}"} for n, c in enumerate(schema.columns, start=1)]
 
@@ -342,8 +352,30 @@ def schema_of(columns: list[dict[str, Any]]) -> Schema:
     return Schema.from_dict({"columns": [{k: v for k, v in c.items() if k != "physical"} for c in columns]})
 
 
+def read_dataset(connection: sa.Connection, dataset_id: int, *, lock: bool = False) -> Dataset:
+    """Return the dataset as it is now; ``lock``: nobody else loads, changes or deletes it until the transaction ends.
+
+    Raises:
+        ServiceError: ``unknown_dataset``: it was deleted meanwhile.
+    """
+    held = " FOR NO KEY UPDATE" if lock else ""
+    row = connection.execute(sa.text(f"{_DATASET} AND id = :id{held}"), {"id": dataset_id}).one_or_none()
+    if row is None:
+        raise ServiceError("unknown_dataset", "the dataset was deleted meanwhile")
+    return _dataset(row)
+
+
 def _dataset(row: Any) -> Dataset:
-    return Dataset(row.id, row.name, schema_of(row.columns), row.last_seq, row.created_at)
+    return Dataset(
+        row.id,
+        row.name,
+        schema_of(row.columns),
+        row.last_seq,
+        row.created_at,
+        DatasetSettings.stored(row.settings),
+        row.removed_rows,
+        row.revision,
+    )
 
 
 def _stored(row: Any, *, new: bool) -> Stored:

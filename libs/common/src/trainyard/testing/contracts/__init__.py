@@ -2,6 +2,7 @@
 
 from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
+from trainyard.testing.contracts.keeping import KeepingContract
 from trainyard.testing.contracts.launches import LaunchesContract
 from trainyard.testing.contracts.monitoring import MonitoringContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
@@ -16,6 +17,7 @@ from trainyard.testing.contracts.workers import WorkersContract
 __all__ = [
     "BlobStoreContract",
     "FleetContract",
+    "KeepingContract",
     "LaunchesContract",
     "MonitoringContract",
     "PredictionLogContract",

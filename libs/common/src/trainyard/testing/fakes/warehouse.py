@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived
 from trainyard.schema import parse_text
@@ -44,7 +45,9 @@ class MemoryWarehouse(Warehouse):
         self.models: dict[str, str] = {}
         self.outage: Exception | None = None
 
-    def create(self, name: str, schema: Schema, *, actor: str) -> tuple[Dataset, bool]:
+    def create(
+        self, name: str, schema: Schema, *, actor: str, settings: DatasetSettings | None = None
+    ) -> tuple[Dataset, bool]:
         """Make a dataset."""
         self._answer()
         with self._lock:
@@ -53,7 +56,9 @@ class MemoryWarehouse(Warehouse):
                 if existing.schema != schema:
                     raise ServiceError("conflict", f"the dataset '{name}' exists with other columns")
                 return existing, False
-            made = Dataset(next(self._numbers), name, schema, 0, self._clock.now())
+            made = Dataset(
+                next(self._numbers), name, schema, 0, self._clock.now(), settings or DatasetSettings()
+            )
             self._datasets[name], self.rows[name], self._ledger[made.id] = made, [], {}
             self.audit.append((actor, f"create {name}"))
             return made, True
@@ -139,6 +144,17 @@ class MemoryWarehouse(Warehouse):
         """Return the problems that were kept."""
         self._answer()
         return list(enumerate(self._rejects[batch.id], start=1))[after : after + limit]
+
+    def replace(self, dataset: Dataset) -> Dataset:
+        """Put another record in the place of the dataset's; for what keeps datasets."""
+        self._datasets[dataset.name] = dataset
+        return dataset
+
+    def forget_rejects(self, dataset: Dataset, told: Callable[[Problem], bool]) -> None:
+        """Drop the problems that ``told`` is true of."""
+        for stored in self._ledger[dataset.id].values():
+            kept = self._rejects[stored.batch.id]
+            kept[:] = [problem for problem in kept if not told(problem)]
 
     def _live(self, dataset: Dataset) -> Dataset:
         current = self._datasets.get(dataset.name)
