@@ -2,6 +2,7 @@
 
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.fleet import FixedPrices, MemoryFleet
+from trainyard.testing.fakes.loading import MemoryLoadingBoard
 from trainyard.testing.fakes.prediction_log import MemoryPredictionLog
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.fakes.runs import MemoryRuns
@@ -15,6 +16,7 @@ __all__ = [
     "MemoryAttendance",
     "MemoryBlobs",
     "MemoryFleet",
+    "MemoryLoadingBoard",
     "MemoryPredictionLog",
     "MemoryQueue",
     "MemoryRuns",
