@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainyard import logs
+from trainyard.contracts.loading import Origins
 from trainyard.contracts.warehouse import Intake
 from trainyard.errors import ServiceError
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 from trainyard_ingest.use_cases.pace import Ahead
+from trainyard_ingest.use_cases.progress import Counted, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from trainyard.clock import Clock
+    from trainyard.contracts.loading import LoadingBoard
     from trainyard.contracts.warehouse import Dataset, Rows, Stored, Warehouse
     from trainyard_ingest.domain.formats import Format
     from trainyard_ingest.domain.source import Readable
@@ -26,21 +30,25 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a body came from. ``fingerprint`` None: the body's own hash identifies it."""
+    """Where a body came from. ``fingerprint`` None: the body's own hash identifies it; ``size`` None: not known."""
 
     source: str
     source_name: str
     fingerprint: str | None
     trace_id: str | None
+    size: int | None = None
 
 
 class RowIntake:
-    """Reads, checks and stores bodies of rows."""
+    """Reads, checks and stores bodies of rows; tells the board, if there is one, how far each is."""
 
-    def __init__(self, warehouse: Warehouse, clock: Clock, spool: Path | None = None) -> None:
+    def __init__(
+        self, warehouse: Warehouse, clock: Clock, spool: Path | None = None, board: LoadingBoard | None = None
+    ) -> None:
         self._warehouse = warehouse
         self._clock = clock
         self._spool = spool
+        self._board = board
 
     def take(self, name: str, stream: Readable, kind: Format, origin: Origin) -> Stored:
         """Store the rows of a body as one batch, once: the same body again gives the same batch.
@@ -50,7 +58,19 @@ class RowIntake:
                 body that cannot be read or does not fit, its code, and nothing is stored.
         """
         dataset = self._warehouse.dataset(name)
-        source, tally = Source(stream, kind.most_bytes), Tally()
+        tally = Tally()
+        progress = self._progress(dataset, origin, tally)
+        with progress.told():
+            source = Source(Counted(stream, progress), kind.most_bytes)
+            stored = self._take(dataset, source, kind, origin, tally=tally, progress=progress)
+        batch = stored.batch
+        if stored.new:
+            _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
+        return stored
+
+    def _take(
+        self, dataset: Dataset, source: Source, kind: Format, origin: Origin, *, tally: Tally, progress: Progress
+    ) -> Stored:
         if origin.fingerprint is not None:
             earlier = self._warehouse.find(dataset, origin.fingerprint)
             if earlier is not None:
@@ -62,29 +82,36 @@ class RowIntake:
             return _entry(origin, kind, source.drain(), tally)
 
         with Ahead(rows.chunks, self._clock, self._spool) as chunks:
+            made = replace(rows, chunks=iter(chunks))
             if chunks.settle():
                 intake = conclude()
-                stored = self._load(dataset, rows, chunks, lambda: intake, intake.fingerprint)
+                stored = self._load(dataset, made, lambda: intake, intake.fingerprint, progress)
             else:
-                stored = self._load(dataset, rows, chunks, conclude, origin.fingerprint)
+                stored = self._load(dataset, made, conclude, origin.fingerprint, progress)
             if not stored.new:
                 for _ in chunks:  # its hash is known when it was read to the end
                     pass
-        batch = stored.batch
-        if not stored.new:
-            return _same_body(stored, source.drain())
-        _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
-        return stored
+        return stored if stored.new else _same_body(stored, source.drain())
 
     def _load(
         self,
         dataset: Dataset,
         rows: Rows,
-        chunks: Ahead,
         conclude: Callable[[], Intake],
         fingerprint: str | None,
+        progress: Progress,
     ) -> Stored:
-        return self._warehouse.load(dataset, replace(rows, chunks=iter(chunks)), conclude, fingerprint=fingerprint)
+        progress.enters("waiting")
+        rows = replace(rows, chunks=progress.through(rows.chunks))
+        return self._warehouse.load(dataset, rows, conclude, fingerprint=fingerprint, batch_id=progress.batch_id)
+
+    def _progress(self, dataset: Dataset, origin: Origin, tally: Tally) -> Progress:
+        """Return what tells the board how far a body is, under the id that its batch will have."""
+        batch_id, line = str(uuid.uuid4()), None
+        if self._board is not None:
+            origins = Origins(origin.source, origin.source_name, origin.trace_id, origin.size)
+            line = self._board.begin(batch_id, dataset, origins)
+        return Progress(batch_id, line, lambda: tally.rows, origin.size)
 
     def refuse(self, dataset: Dataset, origin: Origin, error: ServiceError) -> Stored:
         """Enter a file that was refused as a whole in the ledger; ``origin`` must have a fingerprint."""

@@ -42,7 +42,7 @@ _READ = """
 """
 
 
-def make_board_engine(database_url: str, *, service: str) -> sa.Engine:
+def make_board_engine(database_url: str | sa.URL, *, service: str) -> sa.Engine:
     """Return an engine for the board alone: two connections, and no patience with any of them."""
     return sa.create_engine(
         database_url,
