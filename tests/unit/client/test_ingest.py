@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import io
 import threading
 
@@ -187,3 +189,20 @@ def test_a_service_that_does_not_say_how_far_it_is(api, client, trouble):
     watcher = Watcher(client._transport.twin(), "/v1/datasets/d/batches", "t", Tracker(None, None), seconds=0.001)
     with watcher.running(wanted=True):
         client.ingest("d", b"id\n1\n", format="csv")
+
+
+@pytest.mark.parametrize("source", [b"id\n1\n", io.BytesIO(b"id\n1\n")])
+def test_what_can_be_read_again_is_hashed_first(api, client, source):
+    """The service hears the SHA-256 beforehand; there is no key of the client's own in its place."""
+    client.ingest("d", source, format="csv")
+    expected = base64.b64encode(hashlib.sha256(b"id\n1\n").digest()).decode()
+    assert api.asked[0].headers["Content-Digest"] == f"sha-256=:{expected}:"
+    assert "Idempotency-Key" not in api.asked[0].headers
+    assert api.asked[0].body == b"id\n1\n"
+
+
+def test_a_pipe_is_not_hashed(api, client):
+    """It would have to be kept."""
+    pipe = type("Pipe", (io.BytesIO,), {"seekable": lambda _: False})(b"id\n1\n")
+    client.ingest("d", pipe, format="csv")
+    assert "Content-Digest" not in api.asked[0].headers

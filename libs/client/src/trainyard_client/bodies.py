@@ -6,6 +6,8 @@ length and can be sent again after a broken connection.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib.util
 import io
 import json
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _BLOCK_BYTES = 1 << 16
+_HASHED_BYTES = 1 << 20
 _IN_MEMORY_BYTES = 8 << 20
 
 
@@ -80,6 +83,21 @@ def opened(source: Any, wanted: str | None) -> Iterator[Body]:
             yield _written(file, "ndjson")
     else:
         raise MisuseError(f"{type(source).__name__} is neither a file nor rows nor a frame")
+
+
+def headers(body: Body) -> dict[str, str]:
+    """Return what the service is to know of a body beforehand: that it is packed, and its SHA-256 (RFC 9530).
+
+    A body that can be read again is read for it, and is at its start again.
+    """
+    said = {"Content-Encoding": "gzip"} if body.gzipped else {}
+    if body.repeatable:
+        digest = hashlib.sha256()
+        while block := body.file.read(_HASHED_BYTES):
+            digest.update(block)
+        body.file.seek(0)
+        said["Content-Digest"] = f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"
+    return said
 
 
 class Counted:

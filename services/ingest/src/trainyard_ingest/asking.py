@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import TYPE_CHECKING, Any
+
+from flask import request
 
 from trainyard.alias_object import is_name
 from trainyard.errors import Problem, ServiceError
@@ -11,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainyard.contracts.warehouse import Dataset, Warehouse
+
+#: 32 bytes in base64, as a byte sequence of a structured header
+_SHA256 = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
 def named(warehouse: Warehouse, name: str) -> Dataset:
@@ -24,6 +31,15 @@ def named(warehouse: Warehouse, name: str) -> Dataset:
             "unknown_dataset", "no dataset can bear that name: a-z, 0-9 and _, at most 48, a letter first"
         )
     return warehouse.dataset(name)
+
+
+def announced_sha256() -> str | None:
+    """Return the SHA-256 in hex that the request's Content-Digest (RFC 9530) gives; None without one that is read."""
+    for member in request.headers.get("Content-Digest", "").split(","):
+        found = _SHA256.fullmatch(member.strip())
+        if found:
+            return base64.b64decode(found[1]).hex()
+    return None
 
 
 def bad(message: str) -> ServiceError:

@@ -23,6 +23,7 @@ from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
 from trainyard.schema import Schema
+from trainyard_ingest.asking import announced_sha256
 from trainyard_ingest.asking import bad as _bad
 from trainyard_ingest.asking import bad_cursor as _bad_cursor
 from trainyard_ingest.asking import is_number as _is_number
@@ -117,7 +118,7 @@ class BatchViews:
             raise ServiceError("too_large", f"a body of {kind.content_type} may have {kind.most_bytes:,} bytes")
         key, key_id = _idempotency_key(), principal().key_id
         fingerprint = None if key is None else f"key:{key_id}:{key}"
-        origin = Origin("http", key_id, fingerprint, trace_id(), request.content_length)
+        origin = Origin("http", key_id, fingerprint, trace_id(), request.content_length, announced_sha256())
         body = _Body()
         try:
             stored = self._intake.take(name, body, kind, origin)

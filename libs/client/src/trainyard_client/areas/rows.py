@@ -92,7 +92,8 @@ class Rows(Calls):
 
         What can be read again (paths, open files, rows, frames) is sent again after a broken connection or while the
         service is away, a few times; a pipe is sent once. Both are safe to repeat by hand: the service knows rows by
-        their content and stores them once.
+        their content and stores them once, whoever sends them. What can be read again is hashed first, so that the
+        service knows it before it has loaded it, and notices when something else arrives.
 
         Args:
             source: a path, an open binary file, bytes, a pandas frame (sent as Parquet where pyarrow is installed,
@@ -118,7 +119,7 @@ class Rows(Calls):
                 answer = self._transport.exchange(
                     "POST",
                     f"/v1/datasets/{in_path(name)}/rows",
-                    headers={"X-Request-Id": trace_id, **({"Content-Encoding": "gzip"} if body.gzipped else {})},
+                    headers={"X-Request-Id": trace_id, **bodies.headers(body)},
                     content_type=CONTENT_TYPES[body.format],
                     idempotency_key=key,
                     keyed=False,

@@ -30,13 +30,26 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a body came from. ``fingerprint`` None: the body's own hash identifies it; ``size`` None: not known."""
+    """Where a body came from.
+
+    Attributes:
+        fingerprint: identifies it; None: its own hash does.
+        size: its length in bytes, None when it is not known.
+        sha256: of the body in hex, as its sender says; None when nobody says. Another body is refused.
+    """
 
     source: str
     source_name: str
     fingerprint: str | None
     trace_id: str | None
     size: int | None = None
+    sha256: str | None = None
+
+    def fingerprint_of(self, kind: Format, sha256: str | None) -> str | None:
+        """Return what identifies a body with that hash; None when that is not known yet."""
+        if self.fingerprint is not None or sha256 is None:
+            return self.fingerprint
+        return f"sha256:{kind.name}:{sha256}"
 
 
 class RowIntake:
@@ -71,15 +84,16 @@ class RowIntake:
     def _take(
         self, dataset: Dataset, source: Source, kind: Format, origin: Origin, *, tally: Tally, progress: Progress
     ) -> Stored:
-        if origin.fingerprint is not None:
-            earlier = self._warehouse.find(dataset, origin.fingerprint)
+        expected = origin.fingerprint_of(kind, origin.sha256)
+        if expected is not None:
+            earlier = self._warehouse.find(dataset, expected)
             if earlier is not None:
-                return _same_body(earlier, source.drain())
+                return _same_body(earlier, _as_announced(origin, source.drain()))
         rows = kind.read(source, dataset.schema, tally)
 
         def conclude() -> Intake:
             tally.judge()
-            return _entry(origin, kind, source.drain(), tally)
+            return _entry(origin, kind, _as_announced(origin, source.drain()), tally)
 
         with Ahead(rows.chunks, self._clock, self._spool) as chunks:
             made = replace(rows, chunks=iter(chunks))
@@ -87,11 +101,11 @@ class RowIntake:
                 intake = conclude()
                 stored = self._load(dataset, made, lambda: intake, intake.fingerprint, progress)
             else:
-                stored = self._load(dataset, made, conclude, origin.fingerprint, progress)
+                stored = self._load(dataset, made, conclude, expected, progress)
             if not stored.new:
                 for _ in chunks:  # its hash is known when it was read to the end
                     pass
-        return stored if stored.new else _same_body(stored, source.drain())
+        return stored if stored.new else _same_body(stored, _as_announced(origin, source.drain()))
 
     def _load(
         self,
@@ -131,12 +145,21 @@ def _entry(origin: Origin, kind: Format, body_sha256: str, tally: Tally) -> Inta
     return Intake(
         source=origin.source,
         source_name=origin.source_name,
-        fingerprint=origin.fingerprint or f"sha256:{kind.name}:{body_sha256}",
+        fingerprint=str(origin.fingerprint_of(kind, body_sha256)),
         body_sha256=body_sha256,
         trace_id=origin.trace_id,
         rejected=tally.rejected,
         rejects=tally.problems,
     )
+
+
+def _as_announced(origin: Origin, body_sha256: str) -> str:
+    if origin.sha256 not in {None, body_sha256}:
+        raise ServiceError(
+            "bad_request",
+            "the body is not the one that its Content-Digest announces; nothing was stored, send it again",
+        )
+    return body_sha256
 
 
 def _same_body(earlier: Stored, body_sha256: str) -> Stored:
