@@ -172,7 +172,14 @@ def test_erase_by_several_columns(service):
     assert _put(service, columns).status_code == 201
     body = "shop,day\nA,2024-01-01\nA,2024-01-02\n,2024-01-02\n"
     assert service.call("POST", f"{_HOME}/rows", body, **CSV).status_code == 201
-    for wrong in ('{"shop":"A"}', '{"shop":"A","day":null}', '{"shop":"A","day":"x"}', "A", "[1]", '{"shop":1,"day":2}'):
+    for wrong in (
+        '{"shop":"A"}',
+        '{"shop":"A","day":null}',
+        '{"shop":"A","day":"x"}',
+        "A",
+        "[1]",
+        '{"shop":1,"day":2}',
+    ):
         assert service.call("DELETE", f"{_HOME}/rows?key={wrong}").status_code == 400
     answer = service.call("DELETE", f'{_HOME}/rows?key={{"shop":"A","day":"2024-01-02"}}')
     assert answer.json["erased_rows"] == 1
@@ -250,7 +257,9 @@ def test_sampled_report(shoppers, monkeypatch):
     found = keeping.report(ident)
     assert (found["rows"], found["seen"], found["sampled"]) == (2_000, 200, True)
     assert found["duplicates"] == {"rows": None, "keys": None, "known_keys": None}
-    whole = "SELECT sum(hash_record_extended(ROW(c1, c2, c3, c4, c5, c6, c7), 0))::text FROM data_.t_2 WHERE ingest_seq > 4"
+    whole = (
+        "SELECT sum(hash_record_extended(ROW(c1, c2, c3, c4, c5, c6, c7), 0))::text FROM data_.t_2 WHERE ingest_seq > 4"
+    )
     assert found["checksum"] == shoppers.scalar(whole)
 
 

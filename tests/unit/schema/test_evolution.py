@@ -85,5 +85,7 @@ def test_keys_and_groups_keep_their_type(role):
 
 def test_columns_that_come_with_rows():
     """They become nullable features, behind the others."""
-    schema = with_columns(Schema([Column("a", "int")]), [Column("a", "text"), Column("b", "text", "label", nullable=False)])
+    schema = with_columns(
+        Schema([Column("a", "int")]), [Column("a", "text"), Column("b", "text", "label", nullable=False)]
+    )
     assert schema == Schema([Column("a", "int"), Column("b", "text")])

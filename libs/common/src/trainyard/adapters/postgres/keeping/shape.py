@@ -159,5 +159,3 @@ def _set(connection: sa.Connection, dataset: Dataset, settings: DatasetSettings,
     subject, details = f"dataset/{dataset.name}", settings.as_dict()
     journal.audit(connection, actor=actor, action="dataset.settings", subject=subject, details=details)
     journal.announce(connection, "dataset.settings", subject, details)
-
-
