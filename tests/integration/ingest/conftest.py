@@ -46,9 +46,7 @@ class Service:
         ring.refresh()
         app = make_app(
             "ingest",
-            web.routes(
-                warehouse, PostgresKeeping(engine), log, RowIntake(warehouse, SystemClock()), TakeFeedback(log)
-            ),
+            web.routes(warehouse, PostgresKeeping(engine), log, RowIntake(warehouse, SystemClock()), TakeFeedback(log)),
             ring=ring,
             clock=SystemClock(),
             ready=dict,

@@ -86,8 +86,16 @@ def test_sound_world(doctor: Doctor) -> None:
     [
         ("DELETE FROM data_.t_1 WHERE ingest_seq = 3", "I1", "has 9 rows where the ledger has 10"),
         ("UPDATE data_.t_1 SET c1 = 7.5 WHERE ingest_seq = 3", "I1", "has rows of checksum"),
-        ("INSERT INTO data_.t_1 VALUES (16, gen_random_uuid(), 1, true, 1)", "I1", "1 rows belong to no committed batch"),
-        ("INSERT INTO data_.t_1 VALUES (0, gen_random_uuid(), 1, true, 1)", "I1", "1 rows belong to no committed batch"),
+        (
+            "INSERT INTO data_.t_1 VALUES (16, gen_random_uuid(), 1, true, 1)",
+            "I1",
+            "1 rows belong to no committed batch",
+        ),
+        (
+            "INSERT INTO data_.t_1 VALUES (0, gen_random_uuid(), 1, true, 1)",
+            "I1",
+            "1 rows belong to no committed batch",
+        ),
         ("UPDATE core.dataset SET last_seq = 14", "I1", "said to be 14, the ledger ends with 15"),
         ("UPDATE core.dataset SET removed_rows = 1", "I1", "1 rows are said to be removed, 0 in the ledger"),
         ("UPDATE core.batch SET removed_count = 1 WHERE first_seq = 1", "I1", "has 10 rows where the ledger has 9"),

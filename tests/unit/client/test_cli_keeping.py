@@ -22,7 +22,15 @@ REPORT = {
     "columns": [COLUMN, CITY],
     "duplicates": {"rows": 11, "keys": None, "known_keys": 13},
 }
-BATCH = {"id": "b1", "source": "http", "source_name": "k", "state": "committed", "rows": 9, "rejected": 0, "last_seq": 9}
+BATCH = {
+    "id": "b1",
+    "source": "http",
+    "source_name": "k",
+    "state": "committed",
+    "rows": 9,
+    "rejected": 0,
+    "last_seq": 9,
+}
 
 
 def test_erase(api, trainyard):

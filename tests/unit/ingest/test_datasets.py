@@ -90,7 +90,13 @@ def test_loops_work_until_nothing_is_left_or_a_stop_comes(datasets, warehouse):
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
-    [("int", "7", 7), ("text", "", ""), ("text", '{"a":1}', '{"a":1}'), ("category", " x ", " x "), ("bool", "t", True)],
+    [
+        ("int", "7", 7),
+        ("text", "", ""),
+        ("text", '{"a":1}', '{"a":1}'),
+        ("category", " x ", " x "),
+        ("bool", "t", True),
+    ],
 )
 def test_key_of_one_column(kind, text, value):
     """The text is the value as a cell would hold it; the empty text is one."""

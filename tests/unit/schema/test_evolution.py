@@ -31,14 +31,20 @@ def schemas(draw):
     return Schema(columns or [Column("a", "int")])
 
 
+def _plan(current, wanted):
+    try:
+        return evolution(current, wanted)
+    except ServiceError as e:
+        return e
+
+
 @given(current=schemas(), wanted=schemas())
 def test_it_grows_or_is_refused(current, wanted):
     """Whatever is accepted keeps every column in its place, only wider, and asked for again changes nothing."""
-    try:
-        plan = evolution(current, wanted)
-    except ServiceError as e:
-        assert e.code in {"narrowing", "invalid_schema"}
-        assert e.details
+    plan = _plan(current, wanted)
+    if isinstance(plan, ServiceError):
+        assert plan.code in {"narrowing", "invalid_schema"}
+        assert plan.details
         return
     new = plan.schema
     assert new.names[: len(current.names)] == current.names
@@ -85,5 +91,7 @@ def test_keys_and_groups_keep_their_type(role):
 
 def test_columns_that_come_with_rows():
     """They become nullable features, behind the others."""
-    schema = with_columns(Schema([Column("a", "int")]), [Column("a", "text"), Column("b", "text", "label", nullable=False)])
+    schema = with_columns(
+        Schema([Column("a", "int")]), [Column("a", "text"), Column("b", "text", "label", nullable=False)]
+    )
     assert schema == Schema([Column("a", "int"), Column("b", "text")])

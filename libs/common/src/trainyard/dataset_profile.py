@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from trainyard.schema import Column, Schema
 
 
-def merged(
-    schema: Schema, reports: Sequence[Mapping[str, Any]], levels: Mapping[str, int]
-) -> list[dict[str, Any]]:
+def merged(schema: Schema, reports: Sequence[Mapping[str, Any]], levels: Mapping[str, int]) -> list[dict[str, Any]]:
     """Return one entry for each column of the schema.
 
     Args:

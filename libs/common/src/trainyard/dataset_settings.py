@@ -53,7 +53,9 @@ class DatasetSettings:
             problem = Problem(None, "settings", "an object {setting: value}", shown(given))
             raise ServiceError("bad_request", "settings must be an object", [problem])
         problems = [
-            Problem(None, f"settings.{shown(name)}", _EXPECTED.get(name, f"one of {', '.join(_EXPECTED)}"), shown(value))
+            Problem(
+                None, f"settings.{shown(name)}", _EXPECTED.get(name, f"one of {', '.join(_EXPECTED)}"), shown(value)
+            )
             for name, value in given.items()
             if name not in _EXPECTED or not _fits(name, value)
         ]

@@ -52,7 +52,9 @@ def show_report(output: Output, batch: Json) -> None:
     """Print a batch's quality report for people."""
     report = batch["report"]
     if report is None:
-        output.say("its quality report is not made yet" if batch["state"] == "committed" else "a refused batch has none")
+        output.say(
+            "its quality report is not made yet" if batch["state"] == "committed" else "a refused batch has none"
+        )
         return
     twice = report["duplicates"]
     if report["sampled"]:

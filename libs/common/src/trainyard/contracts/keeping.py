@@ -63,9 +63,7 @@ class Keeping(Protocol):
         """
         ...
 
-    def erase(
-        self, dataset: Dataset, key: Mapping[str, Any], *, actor: str, once: Repeatable | None = None
-    ) -> Erasure:
+    def erase(self, dataset: Dataset, key: Mapping[str, Any], *, actor: str, once: Repeatable | None = None) -> Erasure:
         """Remove every row of the key (clean values by the names of all key columns) and leave a tombstone.
 
         A key that no row has leaves one as well: it proves that it was asked for and that nothing was there. With

@@ -29,7 +29,9 @@ def read_key(schema: Schema, text: str) -> dict[str, Any]:
     if len(keys) == 1:
         return {keys[0].name: _checked(keys[0], _value(keys[0], text), text)}
     given = _object(text, [column.name for column in keys])
-    return {column.name: _checked(column, check_value(column, given[column.name]), given[column.name]) for column in keys}
+    return {
+        column.name: _checked(column, check_value(column, given[column.name]), given[column.name]) for column in keys
+    }
 
 
 def _value(column: Column, text: str) -> tuple[Any, str | None]:
@@ -50,7 +52,9 @@ def _object(text: str, names: list[str]) -> Mapping[str, Any]:
     try:
         given = strict_json.loads(text.encode())
     except (ServiceError, UnicodeEncodeError) as e:
-        raise ServiceError("bad_request", f"key must be {expected}", [Problem(None, "key", expected, shown(text))]) from e
+        raise ServiceError(
+            "bad_request", f"key must be {expected}", [Problem(None, "key", expected, shown(text))]
+        ) from e
     if not isinstance(given, dict) or set(given) != set(names):
         raise ServiceError("bad_request", f"key must be {expected}", [Problem(None, "key", expected, shown(text))])
     return given

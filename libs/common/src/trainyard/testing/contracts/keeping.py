@@ -1,6 +1,7 @@
 """What all keeping of datasets does.
 
-The class needs the fixtures ``warehouse`` (empty), ``keeping`` (of it), ``stored_rows``, ``add_version`` and ``outlive``.
+The class needs the fixtures ``warehouse`` (empty), ``keeping`` (of it), ``stored_rows``, ``add_version`` and
+``outlive``.
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ class KeepingContract:
         assert keeping.reshape(shop, _SHOP, None, actor="k1") == warehouse.dataset("shop") == shop
 
     @pytest.mark.usefixtures("batches")
-    def test_new_column(
-        self, keeping: Keeping, warehouse: Warehouse, shop: Dataset, stored_rows: StoredRows
-    ) -> None:
+    def test_new_column(self, keeping: Keeping, warehouse: Warehouse, shop: Dataset, stored_rows: StoredRows) -> None:
         """A new column, wherever it is named, comes last, is missing in the rows there are, and takes values."""
         wanted = Schema([Column("note", "text"), *_SHOP.columns])
         changed = keeping.reshape(shop, wanted, None, actor="k1")
@@ -131,6 +130,7 @@ class KeepingContract:
         warehouse: Warehouse,
         shop: Dataset,
         stored_rows: StoredRows,
+        *,
         wanted: Schema,
         column: str,
     ) -> None:
@@ -215,9 +215,7 @@ class KeepingContract:
         assert keeping.erase(shop, {"id": 1}, actor="k1", once=once) == first
         assert warehouse.dataset("shop").rows == 6
 
-    def test_erase_by_several_columns(
-        self, keeping: Keeping, warehouse: Warehouse, stored_rows: StoredRows
-    ) -> None:
+    def test_erase_by_several_columns(self, keeping: Keeping, warehouse: Warehouse, stored_rows: StoredRows) -> None:
         """Only rows with all values of the key go, whatever their types; rows without a whole key stay."""
         schema = Schema([Column("a", "text", "key"), Column("b", "date", "key"), Column("c", "timestamp", "key")])
         dataset, _ = warehouse.create("d", schema, actor="k1")
@@ -243,6 +241,7 @@ class KeepingContract:
         warehouse: Warehouse,
         shop: Dataset,
         stored_rows: StoredRows,
+        *,
         outlive: Outlive,
         add_version: AddVersion,
     ) -> None:

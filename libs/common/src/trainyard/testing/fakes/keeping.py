@@ -88,9 +88,7 @@ class MemoryKeeping(Keeping):
 
     # --- rows that go ---
 
-    def erase(
-        self, dataset: Dataset, key: Mapping[str, Any], *, actor: str, once: Repeatable | None = None
-    ) -> Erasure:
+    def erase(self, dataset: Dataset, key: Mapping[str, Any], *, actor: str, once: Repeatable | None = None) -> Erasure:
         """Empty the key's rows."""
         with self._lock:
             if once is not None and once in self._answers:
@@ -117,7 +115,9 @@ class MemoryKeeping(Keeping):
                 days = dataset.settings.retention_days
                 if days is None:
                     continue
-                young = [b for b in self._committed(dataset) if b.created_at >= self._clock.now() - timedelta(days=days)]
+                young = [
+                    b for b in self._committed(dataset) if b.created_at >= self._clock.now() - timedelta(days=days)
+                ]
                 upto = min((b.first_seq or 0 for b in young), default=dataset.last_seq + 1) - 1
                 rows = self._warehouse.rows[dataset.name]
                 due = [seq for seq in range(1, upto + 1) if rows[seq - 1]][:EXPIRED_AT_ONCE]

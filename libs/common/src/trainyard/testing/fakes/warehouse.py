@@ -56,9 +56,7 @@ class MemoryWarehouse(Warehouse):
                 if existing.schema != schema:
                     raise ServiceError("conflict", f"the dataset '{name}' exists with other columns")
                 return existing, False
-            made = Dataset(
-                next(self._numbers), name, schema, 0, self._clock.now(), settings or DatasetSettings()
-            )
+            made = Dataset(next(self._numbers), name, schema, 0, self._clock.now(), settings or DatasetSettings())
             self._datasets[name], self.rows[name], self._ledger[made.id] = made, [], {}
             self.audit.append((actor, f"create {name}"))
             return made, True

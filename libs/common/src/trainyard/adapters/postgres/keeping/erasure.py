@@ -80,9 +80,7 @@ def _look(
         return upto, _rows(connection, dataset, condition, {**values, "after": 0})
 
 
-def _rows(
-    connection: sa.Connection, dataset: Dataset, condition: sql.Composed, values: Mapping[str, Any]
-) -> list[int]:
+def _rows(connection: sa.Connection, dataset: Dataset, condition: sql.Composed, values: Mapping[str, Any]) -> list[int]:
     query = sql.SQL("SELECT ingest_seq FROM {} WHERE {} AND ingest_seq > %(after)s")
     cursor: Any = connection.connection.cursor()
     cursor.execute(query.format(table_of(dataset), condition), dict(values))

@@ -31,9 +31,7 @@ class PostgresKeeping(Keeping):
         """Add columns to record and table."""
         return shape.evolve(self._engine, dataset, columns, actor=actor)
 
-    def erase(
-        self, dataset: Dataset, key: Mapping[str, Any], *, actor: str, once: Repeatable | None = None
-    ) -> Erasure:
+    def erase(self, dataset: Dataset, key: Mapping[str, Any], *, actor: str, once: Repeatable | None = None) -> Erasure:
         """Delete the key's rows."""
         return erasure.erase(self._engine, dataset, key, actor=actor, once=once)
 

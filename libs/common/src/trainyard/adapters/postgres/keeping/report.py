@@ -1,4 +1,4 @@
-"""The quality report of one batch, from its rows in the table: a statement for each question, each with a time limit."""
+"""The quality report of one batch, from its rows in the table: a statement with a time limit for each question."""
 
 from __future__ import annotations
 
@@ -148,9 +148,7 @@ class Examiner:
             f"distinct values of {column.name}",
             sql.SQL(
                 "SELECT count(*) FROM (SELECT {c} FROM {t} WHERE {w} AND {c} IS NOT NULL GROUP BY {c} LIMIT {most}) d"
-            ).format(
-                c=sql.Identifier(physical), t=self._table, w=self._where, most=sql.Literal(MAX_LEVELS_KNOWN + 1)
-            ),
+            ).format(c=sql.Identifier(physical), t=self._table, w=self._where, most=sql.Literal(MAX_LEVELS_KNOWN + 1)),
         )
         return _bounded(None if rows is None else rows[0][0])
 
@@ -160,9 +158,7 @@ class Examiner:
             sql.SQL(
                 "SELECT {c}, count(*), min(ingest_seq) FROM {t} WHERE {w} AND {c} IS NOT NULL GROUP BY {c}"
                 ' ORDER BY 2 DESC, {c} COLLATE "C" LIMIT {most}'
-            ).format(
-                c=sql.Identifier(physical), t=self._table, w=self._where, most=sql.Literal(MAX_LEVELS_KNOWN + 1)
-            ),
+            ).format(c=sql.Identifier(physical), t=self._table, w=self._where, most=sql.Literal(MAX_LEVELS_KNOWN + 1)),
         )
         if levels is None:
             return {**_bounded(None), "levels": None, "new_categories": None}
