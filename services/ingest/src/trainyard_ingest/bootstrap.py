@@ -15,6 +15,7 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.loading import PostgresLoadingBoard, make_board_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
@@ -49,17 +50,13 @@ def build_app(config: Config) -> Flask:
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
     engine = make_engine(config.require_database(), service="ingest")
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
+    board = PostgresLoadingBoard(make_board_engine(config.require_database(), service="ingest"), clock)
+    intake = RowIntake(warehouse, clock, _spool(config), board)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(
-            warehouse,
-            PostgresKeeping(engine),
-            log,
-            RowIntake(warehouse, clock, _spool(config)),
-            TakeFeedback(log),
-        ),
+        web.routes(warehouse, PostgresKeeping(engine), log, intake, TakeFeedback(log), board),
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},
@@ -91,7 +88,8 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     engine = make_engine(config.require_database(), service="ingest-worker", pool_size=6)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
-    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config)))
+    board = PostgresLoadingBoard(make_board_engine(config.require_database(), service="ingest-worker"), clock)
+    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config), board))
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(

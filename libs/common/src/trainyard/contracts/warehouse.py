@@ -163,13 +163,20 @@ class Warehouse(Protocol):
         ...
 
     def load(
-        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        conclude: Callable[[], Intake],
+        *,
+        fingerprint: str | None = None,
+        batch_id: str | None = None,
     ) -> Stored:
         """Store a batch in one transaction: rows, ledger entry, rejects, ``last_seq``, the message 'data arrived'.
 
         The dataset is locked from before the first chunk is read to COMMIT. ``conclude`` is called once all chunks were
         read; what it raises abandons the batch. A batch whose fingerprint is in the ledger is not stored again: the
-        answer is the earlier one. Where the fingerprint is known before, no chunk is read then.
+        answer is the earlier one. Where the fingerprint is known before, no chunk is read then. ``batch_id`` is a UUID
+        for a batch that people may know before it is stored; None: the warehouse makes one.
 
         Raises:
             ServiceError: ``unknown_dataset`` when it was deleted meanwhile; ``invalid_rows`` for a row that is too
@@ -193,8 +200,10 @@ class Warehouse(Protocol):
         """Return those of ``fingerprints`` that are in the ledger."""
         ...
 
-    def batches(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[Batch]:
-        """Return batches, newest first, those older than the batch with the id ``after``."""
+    def batches(
+        self, dataset: Dataset, *, limit: int, after: str | None = None, state: str | None = None
+    ) -> list[Batch]:
+        """Return batches, newest first, those older than the batch with the id ``after``, those in ``state``."""
         ...
 
     def batch(self, dataset: Dataset, batch_id: str) -> Batch:
@@ -202,6 +211,14 @@ class Warehouse(Protocol):
 
         Raises:
             ServiceError: ``unknown_batch``.
+        """
+        ...
+
+    def batch_of_any(self, batch_id: str) -> Batch:
+        """Return the batch with that id, whichever dataset it belongs to; ``batch_id`` may be any text.
+
+        Raises:
+            ServiceError: ``unknown_batch``: there is none, or its dataset was deleted.
         """
         ...
 

@@ -137,10 +137,17 @@ class PostgresWarehouse(Warehouse):
     # --- batches, in ---
 
     def load(
-        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        conclude: Callable[[], Intake],
+        *,
+        fingerprint: str | None = None,
+        batch_id: str | None = None,
     ) -> Stored:
         """Under the dataset's lock: COPY straight into the table, then enter the batch."""
         sent: tuple[Intake, Stored] | None = None
+        ident = uuid.UUID(batch_id) if batch_id else uuid.uuid4()
         try:
             with transaction(self._engine) as connection:
                 last_seq = self._lock(connection, dataset)
@@ -149,7 +156,7 @@ class PostgresWarehouse(Warehouse):
                 count = copying.load(connection, dataset, rows, last_seq)
                 crashpoint("K5")
                 intake = conclude()
-                sent = intake, self._conclude(connection, dataset, intake, (last_seq + 1, last_seq + count))
+                sent = intake, self._conclude(connection, dataset, intake, ident, (last_seq + 1, last_seq + count))
         except _KnownError as known:
             return known.earlier
         except TransientError as lost:
@@ -170,12 +177,13 @@ class PostgresWarehouse(Warehouse):
             journal.announce(connection, "batch.refused", f"dataset/{dataset.name}", stored.batch.as_dict())
             return stored
 
-    def _conclude(self, connection: sa.Connection, dataset: Dataset, intake: Intake, span: tuple[int, int]) -> Stored:
+    def _conclude(
+        self, connection: sa.Connection, dataset: Dataset, intake: Intake, batch_id: uuid.UUID, span: tuple[int, int]
+    ) -> Stored:
         """Write everything besides the rows that the batch leaves behind."""
         earlier = _find(connection, dataset, intake.fingerprint)
         if earlier is not None:
             raise _KnownError(earlier)
-        batch_id = uuid.uuid4()
         last = span[1]
         stored = self._enter(connection, dataset, intake, batch_id, span=span)
         crashpoint("K6")
@@ -279,18 +287,20 @@ class PostgresWarehouse(Warehouse):
             )
             return set(found.scalars())
 
-    def batches(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[Batch]:
+    def batches(
+        self, dataset: Dataset, *, limit: int, after: str | None = None, state: str | None = None
+    ) -> list[Batch]:
         """Return batches, newest first."""
-        older = ""
+        older = "" if state is None else " AND b.state = :state"
         if after is not None:
             self.batch(dataset, after)
-            older = (
+            older += (
                 " AND (b.created_at, b.id) < (SELECT created_at, id FROM core.batch WHERE id = CAST(:after AS uuid))"
             )
         with transaction(self._engine) as connection:
             found = connection.execute(
                 sa.text(f"{_BATCH}{older} ORDER BY b.created_at DESC, b.id DESC LIMIT :limit"),
-                {"dataset": dataset.id, "limit": limit, "after": after},
+                {"dataset": dataset.id, "limit": limit, "after": after, "state": state},
             )
             return [_stored(row, new=False).batch for row in found]
 
@@ -308,6 +318,26 @@ class PostgresWarehouse(Warehouse):
         if row is None:
             raise unknown
         return _stored(row, new=False).batch
+
+    def batch_of_any(self, batch_id: str) -> Batch:
+        """Return one batch of a dataset that exists."""
+        unknown = ServiceError("unknown_batch", "no dataset has a batch of that id")
+        try:
+            ident = uuid.UUID(batch_id)
+        except ValueError:
+            raise unknown from None
+        with transaction(self._engine) as connection:
+            name = connection.execute(
+                sa.text(
+                    "SELECT d.name FROM core.batch b JOIN core.dataset d ON d.id = b.dataset_id"
+                    " WHERE b.id = :id AND d.deleted_at IS NULL"
+                ),
+                {"id": ident},
+            ).scalar_one_or_none()
+            if name is None:
+                raise unknown
+            dataset = self._read(connection, name)
+        return self.batch(dataset, batch_id)
 
     def rejects(self, batch: Batch, *, limit: int, after: int = 0) -> list[tuple[int, Problem]]:
         """Return the problems that were kept, in the order they were found."""

@@ -4,6 +4,7 @@ from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.keeping import KeepingContract
 from trainyard.testing.contracts.launches import LaunchesContract
+from trainyard.testing.contracts.loading import LoadingContract
 from trainyard.testing.contracts.monitoring import MonitoringContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
 from trainyard.testing.contracts.queue import QueueContract
@@ -19,6 +20,7 @@ __all__ = [
     "FleetContract",
     "KeepingContract",
     "LaunchesContract",
+    "LoadingContract",
     "MonitoringContract",
     "PredictionLogContract",
     "QueueContract",

@@ -84,7 +84,13 @@ class MemoryWarehouse(Warehouse):
             self.audit.append((actor, f"delete {name}"))
 
     def load(
-        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        conclude: Callable[[], Intake],
+        *,
+        fingerprint: str | None = None,
+        batch_id: str | None = None,
     ) -> Stored:
         """Read all rows first, so that a failure leaves nothing."""
         self._answer()
@@ -99,7 +105,7 @@ class MemoryWarehouse(Warehouse):
             if earlier is not None:
                 return earlier
             span = (current.last_seq + 1, current.last_seq + len(typed))
-            stored = self._enter(dataset, intake, span, None)
+            stored = self._enter(dataset, intake, span, None, batch_id)
             self.rows[dataset.name] += typed
             self._datasets[dataset.name] = replace(current, last_seq=span[1])
             self.arrived.append(DataArrived(dataset.name, stored.batch.id, span[1]))
@@ -123,12 +129,14 @@ class MemoryWarehouse(Warehouse):
         self._answer()
         return set(fingerprints) & set(self._ledger[dataset.id])
 
-    def batches(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[Batch]:
+    def batches(
+        self, dataset: Dataset, *, limit: int, after: str | None = None, state: str | None = None
+    ) -> list[Batch]:
         """Return batches, newest first."""
         self._answer()
         newest = [stored.batch for stored in reversed(self._ledger[dataset.id].values())]
         start = 0 if after is None else newest.index(self.batch(dataset, after)) + 1
-        return newest[start : start + limit]
+        return [batch for batch in newest[start:] if state in {None, batch.state}][:limit]
 
     def batch(self, dataset: Dataset, batch_id: str) -> Batch:
         """Return one batch."""
@@ -137,6 +145,15 @@ class MemoryWarehouse(Warehouse):
             if stored.batch.id == batch_id:
                 return stored.batch
         raise ServiceError("unknown_batch", f"the dataset '{dataset.name}' has no batch of that id")
+
+    def batch_of_any(self, batch_id: str) -> Batch:
+        """Return one batch of a dataset that exists."""
+        self._answer()
+        for dataset in self._datasets.values():
+            for stored in self._ledger[dataset.id].values():
+                if stored.batch.id == batch_id:
+                    return stored.batch
+        raise ServiceError("unknown_batch", "no dataset has a batch of that id")
 
     def rejects(self, batch: Batch, *, limit: int, after: int = 0) -> list[tuple[int, Problem]]:
         """Return the problems that were kept."""
@@ -160,9 +177,16 @@ class MemoryWarehouse(Warehouse):
             raise ServiceError("unknown_dataset", f"the dataset '{dataset.name}' was deleted meanwhile")
         return current
 
-    def _enter(self, dataset: Dataset, intake: Intake, span: tuple[int, int] | None, reason: str | None) -> Stored:
+    def _enter(
+        self,
+        dataset: Dataset,
+        intake: Intake,
+        span: tuple[int, int] | None,
+        reason: str | None,
+        batch_id: str | None = None,
+    ) -> Stored:
         batch = Batch(
-            id=str(uuid.uuid4()),
+            id=batch_id or str(uuid.uuid4()),
             dataset=dataset.name,
             source=intake.source,
             source_name=intake.source_name,
