@@ -153,7 +153,9 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
             most=_MOST_MERGED,
         ).all()
         levels = run(
-            connection, "SELECT position, count(*) AS n FROM core.level WHERE dataset_id = :id GROUP BY 1", id=dataset.id
+            connection,
+            "SELECT position, count(*) AS n FROM core.level WHERE dataset_id = :id GROUP BY 1",
+            id=dataset.id,
         ).all()
     names = dataset.schema.names
     reports = [_read(row.report) for row in found]
