@@ -117,13 +117,16 @@ class TestPostgresKeeping(KeepingContract):
 
 
 _VERSION = (
-    "INSERT INTO core.model (name, dataset_id, label, task, policy)"
-    " SELECT :model, id, 'x', 'auto', '{}' FROM core.dataset WHERE name = :dataset AND deleted_at IS NULL",
-    "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by, state)"
-    " SELECT :request, id, 'by_hand', :upto, 1, '{}', 'test', 'done' FROM core.model WHERE name = :model",
+    """
+    INSERT INTO core.model (name, dataset_id, label, task, policy)
+    SELECT :model, id, 'x', 'auto', '{}' FROM core.dataset WHERE name = :dataset AND deleted_at IS NULL""",
+    """
+    INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by, state)
+    SELECT :request, id, 'by_hand', :upto, 1, '{}', 'test', 'done' FROM core.model WHERE name = :model""",
     "INSERT INTO core.run (id, request_id, attempt, fence, worker, state) VALUES (:run, :request, 1, 1, 'w', 'done')",
-    "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
-    " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed)"
-    " SELECT id, 1, :request, :run, 1, 'k', 's', 1, :upto, 1, 'h', '{}', '{}', '{}', true"
-    " FROM core.model WHERE name = :model",
+    """
+    INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,
+        upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed)
+    SELECT id, 1, :request, :run, 1, 'k', 's', 1, :upto, 1, 'h', '{}', '{}', '{}', true
+    FROM core.model WHERE name = :model""",
 )

@@ -7,9 +7,11 @@ import time
 
 import psycopg2
 import pytest
-from tests.integration.ingest.conftest import COLUMNS
+import sqlalchemy as sa
+from tests.integration.ingest.conftest import COLUMNS, Service
 
-from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.keeping import PostgresKeeping, report
 
 CSV = {"Content_Type": "text/csv"}
 _HOME = "/v1/datasets/shoppers"
@@ -202,9 +204,9 @@ def test_report_and_profile(shoppers):
     keeping = PostgresKeeping(shoppers.engine)
     while keeping.take_report():
         pass
-    report = shoppers.call("GET", newest).json["report"]
-    assert report["duplicates"] == {"rows": 0, "keys": 0, "known_keys": 1}
-    assert report["checksum"] == shoppers.scalar(
+    found = shoppers.call("GET", newest).json["report"]
+    assert found["duplicates"] == {"rows": 0, "keys": 0, "known_keys": 1}
+    assert found["checksum"] == shoppers.scalar(
         "SELECT sum(hash_record_extended(ROW(c1, c2, c3, c4, c5, c6, c7), 0))::text FROM data_.t_2 WHERE ingest_seq > 2"
     )
     profile = shoppers.call("GET", f"{_HOME}/profile").json
@@ -214,9 +216,7 @@ def test_report_and_profile(shoppers):
 
 def test_report_of_rows_that_change_meanwhile(shoppers, monkeypatch):
     """A report of rows that were erased while it was made is thrown away and made again."""
-    from trainyard.adapters.postgres.keeping.report import Examiner
-
-    look, keeping = Examiner.examine, PostgresKeeping(shoppers.engine)
+    look, keeping = report.Examiner.examine, PostgresKeeping(shoppers.engine)
 
     def erase_first(self):
         found = look(self)
@@ -224,7 +224,7 @@ def test_report_of_rows_that_change_meanwhile(shoppers, monkeypatch):
         assert shoppers.call("DELETE", f"{_HOME}/rows?key=1").json["erased_rows"] == 1
         return found
 
-    monkeypatch.setattr(Examiner, "examine", erase_first)
+    monkeypatch.setattr(report.Examiner, "examine", erase_first)
     assert keeping.take_report()
     assert shoppers.scalar("SELECT count(*) FROM core.batch WHERE reported_at IS NOT NULL") == 0
     while keeping.take_report():
@@ -243,8 +243,6 @@ def test_one_report_at_a_time(shoppers):
 
 def test_sampled_report(shoppers, monkeypatch):
     """Of a very large batch a part is looked at, and the report says so; rows and checksum are of all."""
-    from trainyard.adapters.postgres.keeping import report
-
     monkeypatch.setattr(report, "SAMPLED_OVER_ROWS", 1_000)
     monkeypatch.setattr(report, "_SAMPLE_PLACES", 10)
     monkeypatch.setattr(report, "_SAMPLE_ROWS_EACH", 20)
@@ -274,3 +272,28 @@ def test_share_of_rejects(service):
     assert "29 of 100 rows do not fit the schema, more than 28 %" in refused.json["error"]["message"]
     _put(service, COLUMNS, settings={"max_rejected_share": 0})
     assert service.call("POST", f"{_HOME}/rows", "id\n7\n8\n", **CSV).status_code == 201
+
+
+def test_the_rights_of_ingest_suffice(shoppers, database_url):
+    """A login that is nothing but a member of trainyard_ingest can do all of this."""
+    engine = make_engine(database_url, service="test")
+
+    @sa.event.listens_for(engine, "connect")
+    def become_ingest(connection, _record):
+        with connection.cursor() as cursor:
+            cursor.execute("SET ROLE trainyard_ingest")
+        connection.commit()
+
+    member = Service(engine)
+    assert _put(member, _with(age={"type": "float"}), settings={"retention_days": 1}).json["revision"] == 2
+    assert member.call("POST", f"{_HOME}/rows", "id,age\n8,1.5\n", **CSV).status_code == 201
+    keeping = PostgresKeeping(engine)
+    while keeping.take_report():
+        pass
+    assert member.call("DELETE", f"{_HOME}/rows?key=2").json["erased_rows"] == 2
+    shoppers.execute("UPDATE core.batch SET created_at = created_at - interval '2 days'")
+    assert keeping.expire() == 3
+    assert member.call("GET", f"{_HOME}/profile").json["rows"] == 0
+    assert member.call("PUT", "/v1/datasets/fresh", {"columns": COLUMNS}).status_code == 201
+    assert member.call("DELETE", "/v1/datasets/fresh").status_code == 204
+    engine.dispose()

@@ -31,14 +31,20 @@ def schemas(draw):
     return Schema(columns or [Column("a", "int")])
 
 
+def _plan(current, wanted):
+    try:
+        return evolution(current, wanted)
+    except ServiceError as e:
+        return e
+
+
 @given(current=schemas(), wanted=schemas())
 def test_it_grows_or_is_refused(current, wanted):
     """Whatever is accepted keeps every column in its place, only wider, and asked for again changes nothing."""
-    try:
-        plan = evolution(current, wanted)
-    except ServiceError as e:
-        assert e.code in {"narrowing", "invalid_schema"}
-        assert e.details
+    plan = _plan(current, wanted)
+    if isinstance(plan, ServiceError):
+        assert plan.code in {"narrowing", "invalid_schema"}
+        assert plan.details
         return
     new = plan.schema
     assert new.names[: len(current.names)] == current.names

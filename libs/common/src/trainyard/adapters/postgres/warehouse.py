@@ -31,6 +31,10 @@ _LOCK_SECONDS = 60
 
 _DATASET_FIELDS = "id, name, columns, last_seq, created_at, settings, removed_rows, revision"
 _DATASET = f"SELECT {_DATASET_FIELDS} FROM core.dataset WHERE deleted_at IS NULL"  # noqa: S608 - of constants
+_CREATE = f"""
+    INSERT INTO core.dataset (name, columns, settings)
+    VALUES (:name, CAST(:columns AS jsonb), CAST(:settings AS jsonb))
+    ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING {_DATASET_FIELDS}"""  # noqa: S608 - of constants
 _BATCH = """
     SELECT b.id, d.name AS dataset, b.source, b.source_name, b.state, b.row_count AS rows,
         b.rejected_count AS rejected, b.first_seq, b.last_seq, b.reason, b.created_at, b.body_sha256
@@ -74,12 +78,7 @@ class PostgresWarehouse(Warehouse):
         """Make the dataset's record, table and view, or return the one that exists alike."""
         with transaction(self._engine) as connection:
             row = connection.execute(
-                sa.text(
-                    "INSERT INTO core.dataset (name, columns, settings)"
-                    " VALUES (:name, CAST(:columns AS jsonb), CAST(:settings AS jsonb))"
-                    " ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING"
-                    f" RETURNING {_DATASET_FIELDS}"
-                ),
+                sa.text(_CREATE),
                 {
                     "name": name,
                     "columns": json.dumps(columns_json(schema)),

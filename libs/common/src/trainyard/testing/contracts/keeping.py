@@ -1,6 +1,7 @@
 """What all keeping of datasets does.
 
-The class needs the fixtures ``warehouse`` (empty), ``keeping`` (of it), ``stored_rows``, ``add_version`` and ``outlive``.
+The class needs the fixtures ``warehouse`` (empty), ``keeping`` (of it), ``stored_rows``, ``add_version`` and
+``outlive``.
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ class KeepingContract:
         warehouse: Warehouse,
         shop: Dataset,
         stored_rows: StoredRows,
+        *,
         wanted: Schema,
         column: str,
     ) -> None:
@@ -239,6 +241,7 @@ class KeepingContract:
         warehouse: Warehouse,
         shop: Dataset,
         stored_rows: StoredRows,
+        *,
         outlive: Outlive,
         add_version: AddVersion,
     ) -> None:

@@ -35,10 +35,13 @@ _MARK = """
     SELECT name, version FROM touched ORDER BY name, version"""
 #: One tombstone may be written in several steps.
 _TOMBSTONE = """
-    INSERT INTO core.erasure AS e (id, dataset_id, kind, key_sha256, rows, first_seq, last_seq, upto_seq, versions, actor)
-    VALUES (CAST(:id AS uuid), :dataset, :kind, :key_sha256, :rows, :first, :last, :upto, CAST(:versions AS jsonb), :actor)
-    ON CONFLICT (id) DO UPDATE SET rows = e.rows + excluded.rows, first_seq = least(e.first_seq, excluded.first_seq),
-        last_seq = greatest(e.last_seq, excluded.last_seq), upto_seq = excluded.upto_seq, versions = excluded.versions"""
+    INSERT INTO core.erasure AS e (
+        id, dataset_id, kind, key_sha256, rows, first_seq, last_seq, upto_seq, versions, actor)
+    VALUES (CAST(:id AS uuid), :dataset, :kind, :key_sha256, :rows, :first, :last, :upto,
+        CAST(:versions AS jsonb), :actor)
+    ON CONFLICT (id) DO UPDATE SET rows = e.rows + excluded.rows, upto_seq = excluded.upto_seq,
+        first_seq = least(e.first_seq, excluded.first_seq), last_seq = greatest(e.last_seq, excluded.last_seq),
+        versions = excluded.versions"""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Tombstone:
 def settle(connection: sa.Connection, dataset: Dataset, seqs: Sequence[int], stone: Tombstone) -> list[tuple[str, int]]:
     """Write what the removal of these rows means for everything else; return the versions it touches, by name.
 
-    Call it under the dataset's lock, and :func:`conclude` last. A run that reads rows now and registers its version later looks for the tombstone
-    itself (:mod:`trainyard.adapters.postgres.runs`).
+    Call it under the dataset's lock, and :func:`conclude` last. A run that reads rows now and registers its version
+    later looks for the tombstone itself (:mod:`trainyard.adapters.postgres.runs`).
     """
     versions: list[tuple[str, int]] = []
     first, last = (min(seqs), max(seqs)) if seqs else (None, None)

@@ -1,4 +1,4 @@
-"""The quality report of one batch, from its rows in the table: a statement for each question, each with a time limit."""
+"""The quality report of one batch, from its rows in the table: a statement with a time limit for each question."""
 
 from __future__ import annotations
 

@@ -153,7 +153,9 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
             most=_MOST_MERGED,
         ).all()
         levels = run(
-            connection, "SELECT position, count(*) FROM core.level WHERE dataset_id = :id GROUP BY 1", id=dataset.id
+            connection,
+            "SELECT position, count(*) AS n FROM core.level WHERE dataset_id = :id GROUP BY 1",
+            id=dataset.id,
         ).all()
     names = dataset.schema.names
     reports = [_read(row.report) for row in found]
@@ -164,7 +166,7 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
         "reported": counted.reported,
         "merged": len(found),
         "sampled": any(one["sampled"] for one in reports),
-        "columns": merged(dataset.schema, reports, {names[position - 1]: n for position, n in levels}),
+        "columns": merged(dataset.schema, reports, {names[row.position - 1]: row.n for row in levels}),
         "newest": None if not found else {"batch": found[0].id, "report": reports[0]},
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from psycopg2 import sql
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _DEPENDED_ON, _CANCELLED = "2BP01", "57014"
 _KEEP_REVISION = """
     INSERT INTO core.dataset_revision (dataset_id, revision, columns, changes, actor)
-    SELECT d.id, :revision, CAST(:columns AS jsonb), CAST(:changes AS jsonb), :actor FROM core.dataset d WHERE d.id = :id
+    VALUES (:id, :revision, CAST(:columns AS jsonb), CAST(:changes AS jsonb), :actor)
     ON CONFLICT DO NOTHING"""
 
 
@@ -84,15 +84,17 @@ def _carry_out(connection: sa.Connection, dataset: Dataset, plan: Evolution, act
     _check_exact(connection, dataset, plan.exact)
     changes = [change.as_dict() for change in plan.changes]
     columns = columns_json(plan.schema)
-    # The first revision is written when it is about to be the last that looked so.
-    _keep_revision(connection, dataset, dataset.revision, columns_json(dataset.schema), [], actor)
+    # The revision before is written where it is not: the first one is, when it is about to be no more.
+    before = {"revision": dataset.revision, "columns": columns_json(dataset.schema), "changes": []}
+    _keep_revision(connection, dataset, before, actor)
     run(
         connection,
         "UPDATE core.dataset SET columns = CAST(:columns AS jsonb), revision = revision + 1 WHERE id = :id",
         columns=json.dumps(columns),
         id=dataset.id,
     )
-    _keep_revision(connection, dataset, dataset.revision + 1, columns, changes, actor)
+    after = {"revision": dataset.revision + 1, "columns": columns, "changes": changes}
+    _keep_revision(connection, dataset, after, actor)
     if plan.reshape:
         shape(connection, dataset.id)
     if plan.rewritten:
@@ -103,21 +105,14 @@ def _carry_out(connection: sa.Connection, dataset: Dataset, plan: Evolution, act
     journal.announce(connection, "dataset.evolved", subject, details)
 
 
-def _keep_revision(
-    connection: sa.Connection,
-    dataset: Dataset,
-    revision: int,
-    columns: list[dict[str, object]],
-    changes: list[dict[str, str]],
-    actor: str,
-) -> None:
+def _keep_revision(connection: sa.Connection, dataset: Dataset, revision: dict[str, Any], actor: str) -> None:
     run(
         connection,
         _KEEP_REVISION,
         id=dataset.id,
-        revision=revision,
-        columns=json.dumps(columns),
-        changes=json.dumps(changes),
+        revision=revision["revision"],
+        columns=json.dumps(revision["columns"]),
+        changes=json.dumps(revision["changes"]),
         actor=actor,
     )
 
@@ -127,10 +122,10 @@ def _check_exact(connection: sa.Connection, dataset: Dataset, names: Sequence[st
     problems = []
     physical = dict(zip(dataset.schema.names, dataset.physical, strict=True))
     for name in names:
-        cursor = connection.connection.cursor()
+        cursor: Any = connection.connection.cursor()
         query = sql.SQL("SELECT {c} FROM {table} WHERE {c} > %(most)s OR {c} < -%(most)s LIMIT 1")
         statement = query.format(c=sql.Identifier(physical[name]), table=table_of(dataset))
-        cursor.execute(statement, {"most": EXACT_AS_FLOAT})  # type: ignore[arg-type]
+        cursor.execute(statement, {"most": EXACT_AS_FLOAT})
         found = cursor.fetchone()
         if found is not None:
             problems.append(Problem(None, name, "whole numbers that a float holds exactly (to 2^53)", str(found[0])))
