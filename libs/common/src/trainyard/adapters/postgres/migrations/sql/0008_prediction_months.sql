@@ -98,7 +98,7 @@ DECLARE
     line record;
 BEGIN
     FOR line IN SELECT * FROM (VALUES
-        ('dataset', 'SELECT, INSERT, UPDATE (columns, settings, revision, last_seq, deleted_at)'),
+        ('dataset', 'SELECT, INSERT, UPDATE (columns, settings, revision, last_seq, removed_rows, deleted_at)'),
         ('dataset_revision', 'SELECT, INSERT'),
         ('batch', 'SELECT, INSERT, UPDATE'),
         ('reject', 'SELECT, INSERT, DELETE'),

@@ -5,7 +5,7 @@ from alembic import op
 from trainyard.adapters.postgres.migrations import read_sql
 
 revision = "0008"
-down_revision = "0004"
+down_revision = "0007"
 
 #: An index of a large table takes its time, during which nobody waits for it.
 STATEMENT_SECONDS = 3_600
