@@ -38,7 +38,9 @@ class Service:
         warehouse = PostgresWarehouse(self.own_engine, SystemClock())
         log = PostgresPredictionLog(self.own_engine)
         self.warehouse, self.log = warehouse, log
-        self.board = PostgresLoadingBoard(make_board_engine(engine.url, service="test"), SystemClock())
+        self.board = PostgresLoadingBoard(
+            make_board_engine(url, service="ingest", role="trainyard_ingest"), SystemClock()
+        )
         blobs = MemoryBlobs()
         self.keys = {scope: make_key() for scope in ("admin", "operate", "ingest", "predict", "feedback", "read")}
         live = []
@@ -52,7 +54,7 @@ class Service:
             "ingest",
             web.routes(
                 warehouse,
-                PostgresKeeping(engine),
+                PostgresKeeping(self.own_engine),
                 log,
                 RowIntake(warehouse, SystemClock(), board=self.board),
                 TakeFeedback(log),
