@@ -8,5 +8,5 @@ BEGIN
         EXECUTE format('DROP TABLE %s', month);
     END LOOP;
 END $$;
-REVOKE ALL ON ALL TABLES IN SCHEMA core FROM trainyard_ingest;
+REVOKE ALL ON ALL TABLES IN SCHEMA core, data_, data FROM trainyard_ingest;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA core FROM trainyard_ingest;

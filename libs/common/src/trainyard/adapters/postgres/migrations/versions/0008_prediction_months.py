@@ -1,5 +1,6 @@
 """The prediction log in monthly tables that go as a whole; labels by their age; the grants of the ingest role."""
 
+import sqlalchemy as sa
 from alembic import op
 
 from trainyard.adapters.postgres.migrations import read_sql
@@ -14,6 +15,10 @@ STATEMENT_SECONDS = 3_600
 def upgrade() -> None:
     """Add them. What runs outside the transaction comes first and may be repeated."""
     with op.get_context().autocommit_block():
+        # Each in a transaction of its own: who waits for one dataset's table holds up nobody else.
+        connection = op.get_bind()
+        for number in connection.scalars(sa.text("SELECT id FROM core.dataset WHERE deleted_at IS NULL")).all():
+            connection.execute(sa.text("SELECT core.shape_dataset(:number)"), {"number": number})
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS core.feedback_by_time")  # a killed run leaves an invalid one
         op.execute(
             "CREATE INDEX CONCURRENTLY feedback_by_time ON core.feedback (given_at) WHERE prediction_id IS NOT NULL"
@@ -25,6 +30,7 @@ def downgrade() -> None:
     """Take them away; only tests do this."""
     op.execute("DROP TRIGGER prediction_redirected ON core.prediction")
     op.execute(read_sql("0008_back.sql"))
+    op.execute(read_sql("0004_back.sql"))
     op.execute("DROP FUNCTION core.redirect_prediction(), core.forget_predictions(interval, integer)")
     op.execute("DROP FUNCTION core.open_prediction_month(), core.prediction_month(timestamptz)")
     op.execute("DROP TABLE core.prediction_kept")
