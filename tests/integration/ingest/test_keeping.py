@@ -241,6 +241,19 @@ def test_one_report_at_a_time(shoppers):
     assert PostgresKeeping(shoppers.engine).take_report() is True
 
 
+def test_keys_that_are_not_looked_for(shoppers, monkeypatch):
+    """A small batch does not make the report read a large table: it says that known keys were not counted."""
+    monkeypatch.setattr(report, "_SEARCHED_ROWS", 1)
+    monkeypatch.setattr(report, "_SEARCHED_TIMES", 0.5)
+    keeping = PostgresKeeping(shoppers.engine)
+    while keeping.take_report():
+        pass
+    batches = shoppers.warehouse.batches(shoppers.warehouse.dataset("shoppers"), limit=2)
+    newest, oldest = (keeping.report(batch.id) for batch in batches)
+    assert (newest["duplicates"]["known_keys"], newest["unanswered"]) == (None, ["known keys"])
+    assert (oldest["duplicates"]["known_keys"], oldest["unanswered"]) == (0, [])
+
+
 def test_sampled_report(shoppers, monkeypatch):
     """Of a very large batch a part is looked at, and the report says so; rows and checksum are of all."""
     monkeypatch.setattr(report, "SAMPLED_OVER_ROWS", 1_000)

@@ -33,11 +33,12 @@ _LOCK_CLASS = 7_214_881
 _log = logs.get(__name__)
 #: The oldest batch of each dataset that waits for its report, so that levels are met in the order of the rows.
 _WAITING = """
-    SELECT DISTINCT ON (b.dataset_id) b.id::text, b.dataset_id, b.row_count, b.rejected_count, b.first_seq, b.last_seq,
-           b.removed_count, b.checksum IS NOT NULL AS summed
-    FROM core.batch b JOIN core.dataset d ON d.id = b.dataset_id
-    WHERE b.state = 'committed' AND b.reported_at IS NULL AND d.deleted_at IS NULL
-    ORDER BY b.dataset_id, b.created_at, b.first_seq"""
+    SELECT b.id::text, d.id AS dataset_id, b.row_count, b.rejected_count, b.first_seq, b.removed_count,
+           b.checksum IS NOT NULL AS summed
+    FROM core.dataset d CROSS JOIN LATERAL (
+        SELECT * FROM core.batch WHERE dataset_id = d.id AND state = 'committed' AND reported_at IS NULL
+        ORDER BY first_seq LIMIT 1) b
+    WHERE d.deleted_at IS NULL ORDER BY b.created_at"""
 #: Nothing is kept when rows went, or columns changed, while they were looked at: the batch waits again.
 _KEEP = """
     UPDATE core.batch SET report = CAST(:report AS jsonb), reported_at = clock_timestamp(),
