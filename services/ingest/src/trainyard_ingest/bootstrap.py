@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from trainyard.clock import Clock
     from trainyard.config import Config
 
 _KEYS_EVERY_SECONDS = 2.0
@@ -48,9 +49,9 @@ def build_app(config: Config) -> Flask:
     clock = SystemClock()
     clients = AwsClients(config)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
-    engine = make_engine(config.require_database(), service="ingest")
+    engine = make_engine(config.require_database(), service="ingest", role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
-    board = PostgresLoadingBoard(make_board_engine(config.require_database(), service="ingest"), clock)
+    board = _board(config, clock, "ingest")
     intake = RowIntake(warehouse, clock, _spool(config), board)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
@@ -66,6 +67,11 @@ def build_app(config: Config) -> Flask:
     app.register_error_handler(ParseException, web.broken_body)
     app.register_error_handler(NoMoreData, web.broken_body)
     return app
+
+
+def _board(config: Config, clock: Clock, service: str) -> PostgresLoadingBoard:
+    engine = make_board_engine(config.require_database(), service=service, role=config.ingest_role)
+    return PostgresLoadingBoard(engine, clock)
 
 
 def _spool(config: Config) -> Path:
@@ -85,10 +91,10 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
-    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=6)
+    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=6, role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
-    board = PostgresLoadingBoard(make_board_engine(config.require_database(), service="ingest-worker"), clock)
+    board = _board(config, clock, "ingest-worker")
     landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config), board))
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)

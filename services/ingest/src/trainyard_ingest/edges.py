@@ -209,8 +209,10 @@ def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[
         content = messages.decode(message.type, message.body)
         try:
             if isinstance(content, messages.PredictionLogged):
-                count = log.add([read_record(record) for record in content.records])
-                _log.info("predictions.logged", predictions=len(content.records), new=count)
+                added = log.add([read_record(record) for record in content.records])
+                _log.info("predictions.logged", predictions=len(content.records), new=added.new)
+                if added.expired:
+                    _log.warning("predictions.expired", predictions=added.expired)
             elif isinstance(content, messages.FeedbackGiven):
                 digest = hashlib.sha256(message.body.encode()).hexdigest()
                 once = Repeatable("queue predictions", "queue", message.message_id, digest)

@@ -42,7 +42,7 @@ _READ = """
 """
 
 
-def make_board_engine(database_url: str | sa.URL, *, service: str) -> sa.Engine:
+def make_board_engine(database_url: str | sa.URL, *, service: str, role: str | None = None) -> sa.Engine:
     """Return an engine for the board alone: two connections, and no patience with any of them."""
     return sa.create_engine(
         database_url,
@@ -54,7 +54,8 @@ def make_board_engine(database_url: str | sa.URL, *, service: str) -> sa.Engine:
         connect_args={
             "application_name": f"trainyard-{service}-board",
             "connect_timeout": 2,
-            "options": "-c statement_timeout=500ms -c lock_timeout=250ms -c timezone=UTC",
+            "options": "-c statement_timeout=500ms -c lock_timeout=250ms -c timezone=UTC"
+            + (f" -c role={role}" if role else ""),
         },
     )
 

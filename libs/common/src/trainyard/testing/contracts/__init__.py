@@ -7,6 +7,7 @@ from trainyard.testing.contracts.launches import LaunchesContract
 from trainyard.testing.contracts.loading import LoadingContract
 from trainyard.testing.contracts.monitoring import MonitoringContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
+from trainyard.testing.contracts.prediction_months import PredictionMonthsContract
 from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
@@ -23,6 +24,7 @@ __all__ = [
     "LoadingContract",
     "MonitoringContract",
     "PredictionLogContract",
+    "PredictionMonthsContract",
     "QueueContract",
     "RunsContract",
     "SchedulingContract",
