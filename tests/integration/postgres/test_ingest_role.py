@@ -83,6 +83,10 @@ TABLE: dict[str, str | None] = {
     "INSERT INTO core.dataset_revision (dataset_id, revision, columns, changes, actor) VALUES (1, 1, '[]', '[]', 'a')": None,
     "DELETE FROM core.erasure": DENIED,
     "UPDATE core.erasure SET actor = 'nobody'": DENIED,
+    "UPDATE core.erasure SET rows = 7, last_at = now()": None,
+    "INSERT INTO core.level (dataset_id, position, level, first_seq) VALUES (1, 1, 'a', 1)": None,
+    "DELETE FROM core.level": None,
+    "SELECT id FROM core.model FOR NO KEY UPDATE": None,
     # models, versions, trainings
     "SELECT name FROM core.model": None,
     "INSERT INTO core.model (name, dataset_id, label, task, policy) VALUES ('x', 1, 'y', 'auto', '{}')": DENIED,

@@ -14,11 +14,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from trainyard import logs
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import is_transient, transaction
+from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.report import Examiner, Span
 from trainyard.adapters.postgres.sql import run
 from trainyard.adapters.postgres.warehouse import read_dataset
 from trainyard.dataset_profile import merged
-from trainyard.errors import ServiceError, TransientError
+from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,19 +53,23 @@ def take_report(engine: sa.Engine) -> bool:
     with transaction(engine) as connection:
         waiting = run(connection, _WAITING).all()
     for batch in waiting:
-        with transaction(engine) as connection:
-            try:
-                dataset = read_dataset(connection, batch.dataset_id)
-            except ServiceError:  # deleted meanwhile
-                continue
-        with _alone(engine, dataset) as cursor:
-            if cursor is None:
-                continue
-            report, checksum = _examine(cursor, dataset, batch)
-        if _keep(engine, dataset, batch, report, checksum):
-            _log.info("batch.reported", dataset=dataset.name, batch=batch.id, rows=report["rows"])
-        return True
+        with unless_deleted():
+            if _report_on(engine, batch):
+                return True
     return False
+
+
+def _report_on(engine: sa.Engine, batch: Any) -> bool:
+    """Make the batch's report; False: another process is making one for this dataset."""
+    with transaction(engine) as connection:
+        dataset = read_dataset(connection, batch.dataset_id)
+    with _alone(engine, dataset) as cursor:
+        if cursor is None:
+            return False
+        report, checksum = _examine(cursor, dataset, batch)
+    if _keep(engine, dataset, batch, report, checksum):
+        _log.info("batch.reported", dataset=dataset.name, batch=batch.id, rows=report["rows"])
+    return True
 
 
 def _examine(cursor: Any, dataset: Dataset, batch: Any) -> tuple[dict[str, Any], Any]:

@@ -17,8 +17,3 @@ CREATE TABLE core.level (
     first_seq  bigint NOT NULL,
     PRIMARY KEY (dataset_id, position, level)
 );
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON core.level TO trainyard_ingest;
-GRANT UPDATE ON core.erasure TO trainyard_ingest;
--- Versions of models on a dataset must not appear while its rows are removed: their models' rows are locked.
-GRANT UPDATE (dataset_id) ON core.model TO trainyard_ingest;
