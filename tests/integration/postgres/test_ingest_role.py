@@ -84,7 +84,8 @@ TABLE: dict[str, str | None] = {
     " VALUES (1, 1, '[]', '[]', 'a')": None,
     "DELETE FROM core.erasure": DENIED,
     "UPDATE core.erasure SET actor = 'nobody'": DENIED,
-    "UPDATE core.erasure SET rows = 2, last_at = now()": None,
+    "UPDATE core.erasure SET rows = 7, last_at = now()": None,
+    "INSERT INTO core.level (dataset_id, position, level, first_seq) VALUES (1, 1, 'a', 1)": None,
     "DELETE FROM core.level": None,
     # models, versions, trainings
     "SELECT name FROM core.model": None,
