@@ -53,12 +53,12 @@ class Service:
         app = make_app(
             "ingest",
             web.routes(
-                warehouse,
-                PostgresKeeping(self.own_engine),
-                log,
-                RowIntake(warehouse, SystemClock(), board=self.board),
-                TakeFeedback(log),
-                self.board,
+                warehouse=warehouse,
+                keeping=PostgresKeeping(engine),
+                log=log,
+                intake=RowIntake(warehouse, SystemClock(), board=self.board),
+                feedback=TakeFeedback(log),
+                board=self.board,
             ),
             ring=ring,
             clock=SystemClock(),
