@@ -103,13 +103,14 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
     return [
         *({"name": n, "in": "path", "required": True, "schema": shape(n)} for n in _PLACE.findall(route.rule)),
-        *({"name": n, "in": "query", "required": False, "schema": shape(n)} for n in route.parameters),
+        *({"name": n, "in": "query", "required": n in route.needs, "schema": shape(n)} for n in route.parameters),
         *({"name": n, "in": "header", "required": False, **_HEADERS[n]} for n in route.headers),
     ]
 
 
 def _successes(route: Route) -> dict[str, Any]:
-    content = {"content": {route.gives: {"schema": route.answer if _is_json(route.gives) else {"type": "string"}}}}
+    kinds = (route.media, *route.gives)
+    content = {"content": {kind: {"schema": route.answer if _is_json(kind) else {"type": "string"}} for kind in kinds}}
     return {
         str(status): {"description": "Success"} | ({} if status == 204 else content)
         for status in route.statuses or ("2XX",)

@@ -48,10 +48,12 @@ class Route:
     """One operation. ``scope`` None: anybody may call it. ``rule`` is Flask's, e.g. ``/v1/datasets/<name>``.
 
     ``parameters`` are all that its query may have; a route without scope, for probes and browsers, ignores others.
+    ``gives`` are the media types, besides JSON, that a caller may ask for with ``Accept``.
     The rest describes it in OpenAPI, where ``tests/api`` holds the service to it: ``body`` and ``answer`` are JSON
-    schemas, ``statuses`` those of its successes (none: any 2XX; an answer of 204 has no body), ``gives`` the content
-    type of an answer, ``shapes`` the schemas of parameters by name, ``fails`` statuses of refusals besides those that
-    its method, path and scope bring with them, ``headers`` the names of those that it reads.
+    schemas, ``statuses`` those of its successes (none: any 2XX; an answer of 204 has no body), ``media`` the content
+    type of an answer, ``shapes`` the schemas of parameters by name, ``fails`` the statuses of refusals besides those
+    that its method, path and scope bring with them, ``needs`` the parameters that must be there, ``headers`` those
+    that it reads.
     """
 
     method: str
@@ -64,10 +66,12 @@ class Route:
     body: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
     statuses: tuple[int, ...] = ()
-    gives: str = "application/json"
+    media: str = "application/json"
     shapes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     fails: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
 
 
@@ -297,7 +301,7 @@ def _own_routes(
             None,
             "Prometheus metrics",
             statuses=(200,),
-            gives="text/plain",
+            media="text/plain",
         ),
     ]
 
