@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import prometheus_client as prometheus
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from trainyard import logs, strict_json
 from trainyard.adapters import openapi
@@ -355,7 +355,10 @@ def _answer_errors(app: Flask) -> None:
     def http_error(error: HTTPException) -> Response:
         code = _HTTP_CODES.get(error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal")
         said = "no such route" if isinstance(error, NotFound) else (error.description or CODES[code][1])
-        return _error_response(ServiceError(code, said))
+        response = _error_response(ServiceError(code, said))
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
