@@ -22,6 +22,7 @@ from trainyard.adapters.web import (
 )
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
 from trainyard.schema import Schema
 from trainyard_ingest.asking import announced_sha256
