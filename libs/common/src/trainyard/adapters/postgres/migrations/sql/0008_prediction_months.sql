@@ -103,9 +103,9 @@ BEGIN
         ('batch', 'SELECT, INSERT, UPDATE'),
         ('reject', 'SELECT, INSERT, DELETE'),
         ('loading', 'SELECT, INSERT, UPDATE, DELETE'),
-        ('level', 'SELECT, INSERT, UPDATE, DELETE'),
         ('erasure', 'SELECT, INSERT, UPDATE (rows, first_seq, last_seq, upto_seq, versions, last_at)'),
-        ('model', 'SELECT, UPDATE (created_at)'),  -- so that an erasure may lock models against new versions
+        ('level', 'SELECT, INSERT, UPDATE, DELETE'),
+        ('model', 'SELECT'),
         ('version', 'SELECT, UPDATE (not_reproducible)'),
         ('training_request', 'SELECT'),
         ('prediction', 'SELECT'),
