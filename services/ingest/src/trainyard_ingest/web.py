@@ -88,7 +88,10 @@ class DatasetViews:
         _refuse_encoded()
         body = read_object(required=["columns"], optional=["settings"])
         schema = Schema.from_dict({"columns": body["columns"]})
-        dataset, made = self._datasets.put(name, schema, body.get("settings"), actor=principal().key_id)
+        settings = body.get("settings")
+        if "settings" in body:
+            DatasetSettings().changed(settings)  # null is no settings, unlike none at all
+        dataset, made = self._datasets.put(name, schema, settings, actor=principal().key_id)
         return (201 if made else 200), dataset.as_dict()
 
     def infer(self, name: str) -> tuple[int, Any]:
@@ -251,8 +254,9 @@ _DATASET = {
             "properties": {
                 "max_rejected_share": {"type": "number", "minimum": 0, "maximum": 1},
                 "new_columns": {"type": "string", "enum": ["refuse", "add"]},
-                "retention_days": {"type": ["number", "null"], "exclusiveMinimum": 0},
+                "retention_days": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 36_500},
             },
+            "additionalProperties": False,
         },
     },
 }
