@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from tests.integration.ingest.processes import Place
 
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.keeping import PostgresKeeping
@@ -13,7 +14,9 @@ from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
 from trainyard.auth import KEYS_OBJECT, KeyRing, LiveKey, encode_keys, make_key, parse_key
 from trainyard.clock import SystemClock
+from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.fakes import MemoryBlobs
+from trainyard.testing.processes import end
 from trainyard_ingest import web
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
@@ -53,12 +56,12 @@ class Service:
         app = make_app(
             "ingest",
             web.routes(
-                warehouse,
-                PostgresKeeping(self.own_engine),
-                log,
-                RowIntake(warehouse, SystemClock(), board=self.board),
-                TakeFeedback(log),
-                self.board,
+                warehouse=warehouse,
+                keeping=PostgresKeeping(self.own_engine),
+                log=log,
+                intake=RowIntake(warehouse, SystemClock(), board=self.board),
+                feedback=TakeFeedback(log),
+                board=self.board,
             ),
             ring=ring,
             clock=SystemClock(),
@@ -127,3 +130,20 @@ def refusing(postgres, migrated_template):
     yield service
     service.close()
     postgres.drop_database(name)
+
+
+@pytest.fixture
+def place(tmp_path, database_url):
+    """A place whose processes are ended after the test."""
+    emulator = AwsEmulator(tmp_path / "aws")
+    emulator.start()
+    place = Place(emulator, database_url, tmp_path)
+    place.setup.ensure()
+    yield place
+    for worker in place.workers:
+        worker.kill()
+    for process in place.processes:
+        end(process)
+    place.engine.dispose()
+    place.clients.close()
+    emulator.kill()

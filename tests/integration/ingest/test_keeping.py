@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 from tests.integration.ingest.conftest import COLUMNS, Service
 
+from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.keeping import PostgresKeeping, report
 
 CSV = {"Content_Type": "text/csv"}
@@ -42,6 +43,7 @@ def test_settings(service):
         "settings.colour",
         "settings.new_columns",
     }
+    assert _put(service, COLUMNS, settings=None).status_code == 400
     assert service.call("GET", _HOME).status_code == 404
     made = _put(service, COLUMNS, settings={"new_columns": "add"})
     assert (made.status_code, made.json["settings"]) == (
@@ -333,3 +335,39 @@ def test_the_rights_of_ingest_suffice(shoppers, database_url):
     assert member.call("PUT", "/v1/datasets/fresh", {"columns": COLUMNS}).status_code == 201
     assert member.call("DELETE", "/v1/datasets/fresh").status_code == 204
     member.close()
+
+
+def test_the_doctor_agrees_at_every_moment(shoppers):
+    """Through reports, erasure, evolution and retention the ledger is what the rows are."""
+    keeping, database = PostgresKeeping(shoppers.engine), PostgresDatabase(shoppers.engine)
+
+    def agrees(*, waiting):
+        looked = database.ledger(None)
+        assert (looked.gaps, looked.strays) == ([], [])
+        assert sum(one.batches for one in looked.unsummed) == waiting
+
+    def report():
+        while keeping.take_report():
+            pass
+
+    agrees(waiting=2)
+    report()
+    agrees(waiting=0)
+    shoppers.call("DELETE", f"{_HOME}/rows?key=1")
+    agrees(waiting=1)
+    report()
+    _put(shoppers, [*COLUMNS, {"name": "note", "type": "text"}])
+    agrees(waiting=0)  # checksums are of the columns of their time
+    shoppers.call("POST", f"{_HOME}/rows", "id,note\n9,x\n", **CSV)
+    report()
+    agrees(waiting=0)
+    _put(shoppers, [*_with(age={"type": "float"}), {"name": "note", "type": "text"}])
+    agrees(waiting=3)
+    report()
+    _put(shoppers, [*_with(age={"type": "float"}), {"name": "note", "type": "text"}], settings={"retention_days": 1})
+    shoppers.execute("UPDATE core.batch SET created_at = created_at - interval '2 days' WHERE first_seq < 5")
+    assert keeping.expire() == 3
+    agrees(waiting=2)
+    report()
+    agrees(waiting=0)
+    assert shoppers.call("GET", _HOME).json["rows"] == 1

@@ -87,6 +87,7 @@ DECLARE
     described jsonb;
     shown     text := '';
     keys      text := '';
+    whole     text := '';
     position  integer := 0;
     widened   boolean := false;
 BEGIN
@@ -146,10 +147,15 @@ BEGIN
         shown := shown || format(', c%s AS %I', position, described ->> 'name');
         IF described ->> 'role' = 'key' THEN
             keys := keys || format(', c%s', position);
+            whole := whole || format(' AND c%s IS NOT NULL', position);
         END IF;
     END LOOP;
     shown := substr(shown, 3);
     keys := substr(keys, 3);
+    -- As in snapshots: a row without a whole key corrects no other.
+    IF record.columns @? '$[*] ? (@.role == "key" && @.nullable == true)' THEN
+        keys := keys || format(', CASE WHEN %s THEN 0 ELSE ingest_seq END', substr(whole, 6));
+    END IF;
     IF keys = '' THEN
         EXECUTE format('CREATE OR REPLACE VIEW data.%I AS SELECT %s FROM %s', record.name, shown, target);
     ELSE
