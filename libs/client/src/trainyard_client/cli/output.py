@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PIPE_COLUMNS = 200
 #: Longer tables are not fitted to the width of the terminal: that takes milliseconds a row.
 _MOST_FITTED_ROWS = 200
+_MOST_IN_CELL = 3
 
 
 def printable(value: object) -> str:
@@ -49,6 +50,16 @@ def printable(value: object) -> str:
         return ", ".join(f"{printable(k)} {printable(v)}" for k, v in value.items())
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _brief(value: object) -> object:
+    """Return a value that fits a cell: of a list its first items, of an object its values."""
+    if isinstance(value, list):
+        more = ["…"] if len(value) > _MOST_IN_CELL else []
+        return ", ".join([printable(_brief(one)) for one in value[:_MOST_IN_CELL]] + more)
+    if isinstance(value, dict):
+        return " ".join(printable(_brief(one)) for one in value.values() if one is not None)
+    return value
 
 
 def _width(text: str) -> int:
@@ -143,7 +154,7 @@ class Output:
         lines = [line for line in columns or [] if isinstance(line, dict)]
         titles = list(dict.fromkeys(name for line in lines for name, value in line.items() if value is not None))
         if lines:
-            self.table(lines, titles, empty="")
+            self.table([{name: _brief(value) for name, value in line.items()} for line in lines], titles, empty="")
 
     def error(self, message: str, *, code: str, details: Sequence[Mapping[str, Any]] = (), hint: str = "") -> None:
         """Print what went wrong on standard error, with the next step; as JSON when JSON is wanted."""
