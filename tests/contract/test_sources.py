@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.sources import PostgresSources
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import ManualClock, SystemClock
+from trainyard.contracts.sources import Draft
 from trainyard.errors import ServiceError
 from trainyard.schema import Column, Schema
 from trainyard.testing.contracts import SourcesContract
@@ -61,11 +63,10 @@ class TestPostgresSources(SourcesContract):
 
     def test_a_deleted_dataset(self, engine: sa.Engine, sources: PostgresSources, dataset: Dataset) -> None:
         """A source of a dataset that was deleted is nobody's work, and none can be made."""
-        from trainyard.testing.contracts.sources import _LONG_AGO, _draft  # noqa: PLC0415 - its own drafts
-
-        sources.put(dataset, "a", _draft(next_at=_LONG_AGO), actor="k1")
+        draft = Draft("url", {"url": "https://example.com/a.csv"}, None, "s", datetime(2020, 1, 1, tzinfo=UTC))
+        sources.put(dataset, "a", draft, actor="k1")
         PostgresWarehouse(engine, SystemClock()).delete("shop", actor="k")
         assert sources.claim(lease_seconds=60) is None
         with pytest.raises(ServiceError) as refused:
-            sources.put(dataset, "b", _draft(), actor="k1")
+            sources.put(dataset, "b", draft, actor="k1")
         assert refused.value.code == "unknown_dataset"

@@ -89,11 +89,13 @@ class PostgresSources(Sources):
     def sources(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[PullSource]:
         """Return sources by name."""
         statement = (
-            f'SELECT {_COLUMNS}{_FROM} WHERE s.dataset_id = :dataset AND s.name COLLATE "C" > :after'  # noqa: S608
+            f'SELECT {_COLUMNS}{_FROM} WHERE s.dataset_id = :dataset AND s.name COLLATE "C" > :after'
             ' ORDER BY s.name COLLATE "C" LIMIT :limit'
         )
         with transaction(self._engine) as connection:
-            return [_source(row) for row in run(connection, statement, dataset=dataset.id, after=after or "", limit=limit)]
+            return [
+                _source(row) for row in run(connection, statement, dataset=dataset.id, after=after or "", limit=limit)
+            ]
 
     def delete(self, dataset: Dataset, name: str, *, actor: str) -> None:
         """Delete the row; a worker that pulls it finds that out by its fence."""
@@ -167,7 +169,7 @@ class PostgresSources(Sources):
         return written
 
     def _read(self, connection: sa.Connection, dataset: Dataset, name: str) -> PullSource:
-        statement = f"SELECT {_COLUMNS}{_FROM} WHERE s.dataset_id = :dataset AND s.name = :name"  # noqa: S608
+        statement = f"SELECT {_COLUMNS}{_FROM} WHERE s.dataset_id = :dataset AND s.name = :name"
         row = run(connection, statement, dataset=dataset.id, name=name).one_or_none()
         if row is None:
             raise _unknown(dataset, name)
