@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import certifi
 import sqlalchemy as sa
@@ -20,6 +20,9 @@ from trainyard_ingest.pulling.fetching import Limits, UrlFetcher
 from trainyard_ingest.pulling.tables import SqlTables
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.pulls import Puller
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COLUMNS = [
     {"name": "id", "type": "int", "nullable": False},

@@ -15,7 +15,8 @@ class PostgresShop:
         self.address = f"postgresql://trainyard@localhost:{server.port}/{name}"
         self.away = {"database": f"postgresql://trainyard@127.0.0.1:1/{name}"}
         self.execute(
-            "CREATE TABLE orders (id bigint PRIMARY KEY, price numeric(12, 4), city text, day date, at timestamptz, ok boolean)"
+            "CREATE TABLE orders (id bigint PRIMARY KEY, price numeric(12, 4), city text, day date, at timestamptz,"
+            " ok boolean)"
         )
 
     def execute(self, statement, **values):
@@ -26,13 +27,15 @@ class PostgresShop:
         names = ("id", "price", "city", "day", "at", "ok")
         zoned = {**dict(zip(names, values, strict=True)), "at": values[4] and f"{values[4]}+00"}
         self.execute(
-            "INSERT INTO orders VALUES (:id, CAST(:price AS numeric), :city, CAST(:day AS date), CAST(:at AS timestamptz), :ok)",
+            "INSERT INTO orders VALUES (:id, CAST(:price AS numeric), :city, CAST(:day AS date),"
+            " CAST(:at AS timestamptz), :ok)",
             **zoned,
         )
 
     def fill(self, count):
         self.execute(
-            "INSERT INTO orders SELECT n, 1.5, 'x', NULL, '2026-02-01 10:00:00+00', NULL FROM generate_series(1, :count) n",
+            "INSERT INTO orders SELECT n, 1.5, 'x', NULL, '2026-02-01 10:00:00+00', NULL"
+            " FROM generate_series(1, :count) n",
             count=count,
         )
 

@@ -16,10 +16,10 @@ class SqliteShop:
     """A file ``shop.db`` that somebody writes to."""
 
     address = "sqlite:///shop.db"
-    away = {"database": "sqlite:///gone.db"}
     bytes_type, bytes_value = "blob", "x'00ff'"
 
     def __init__(self, directory):
+        self.away = {"database": "sqlite:///gone.db"}
         self._path = directory / "shop.db"
         self.execute(
             "CREATE TABLE orders (id integer PRIMARY KEY, price numeric, city text, day date, at datetime, ok boolean)"
