@@ -1,15 +1,11 @@
 """Pulling files from URLs: what is fetched, what is refused, and what a server may do on the way."""
 
-import datetime
-import ipaddress
+import threading
 
 import certifi
 import pytest
 import sqlalchemy as sa
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import make_certificate
 from pull_scene import PullScene
 from web_server import WebServer
 
@@ -246,8 +242,6 @@ def test_a_head_that_never_ends(tmp_path, server):
 
 def test_a_silent_server(tmp_path, server):
     """A server that accepts and says nothing is given up after the idle time."""
-    import threading  # noqa: PLC0415
-
     release = threading.Event()
     server.answers["/a.csv"] = lambda handler: release.wait(20)
     fetcher = _fetcher(server, Limits(10, idle_seconds=0.2))
@@ -297,38 +291,12 @@ def _fetcher(server, limits, **others):
     return UrlFetcher(rule, SystemClock(), limits, http=True, ca_file=certifi.where(), **others)
 
 
-def _certificate(directory, name):
-    """Make a certificate for a host name, which is its own authority; return the files of it and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    alternative = [x509.DNSName(name)] if name != "127.0.0.1" else [x509.IPAddress(ipaddress.ip_address(name))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start.replace(year=2120))
-        .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "certificate.pem", directory / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
-
-
 @pytest.mark.parametrize(
     ("name", "trusted", "works"), [("localhost", True, True), ("other", True, False), ("localhost", False, False)]
 )
 def test_the_certificate_is_the_hosts(tmp_path, name, trusted, works):
     """The connection goes to the address, the certificate must be the host's, by an authority that is trusted."""
-    paths = _certificate(tmp_path, name)
+    paths = make_certificate(tmp_path, name)
     server = WebServer(paths)
     server.on("/a.csv", CSV)
     rule = AddressRule([f"localhost:{server.port}"], resolve=lambda host, port: ["127.0.0.1"])
