@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pymysql
 
 from trainyard.testing.processes import end, free_port, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin")
 #: Nothing has to outlive the tests, so nothing waits for the disk.
@@ -30,9 +33,7 @@ def program(name: str) -> str:
     """
     found = shutil.which(name, path=":".join(_PLACES))
     if found is None:
-        raise RuntimeError(
-            f"{name} is not installed; `make sources` installs mariadb-server, as root on Debian or Ubuntu"
-        )
+        raise RuntimeError(f"{name} is not installed; `make sources` installs mariadb-server")
     return found
 
 

@@ -7,6 +7,9 @@ import pymysql
 import pytest
 from sql_suite import SqlSourceSuite
 
+from trainyard_ingest.domain.pull_spec import TableSpec
+from trainyard_ingest.pulling import engines
+
 _PASSWORD = "pass wörd"
 
 
@@ -74,7 +77,8 @@ class TestMariaDb(SqlSourceSuite):
     def test_instants_and_floats(self, scene, shop):
         """TIMESTAMP is an instant whatever the zones say; FLOAT and DOUBLE come with every digit they hold."""
         shop.execute(
-            "CREATE TABLE visits (id integer PRIMARY KEY AUTO_INCREMENT, at timestamp(6) NOT NULL, price double, single float)"
+            "CREATE TABLE visits (id integer PRIMARY KEY AUTO_INCREMENT, at timestamp(6) NOT NULL,"
+            " price double, single float)"
         )
         shop.execute(
             "SET STATEMENT time_zone = '+05:00' FOR INSERT INTO visits (at, price, single)"
@@ -116,9 +120,6 @@ class TestMariaDb(SqlSourceSuite):
 
     def test_the_server_may_not_read_our_files(self, scene, shop, maria, database):
         """LOAD DATA LOCAL, with which a hostile server could ask for any file, is off."""
-        from trainyard_ingest.domain.pull_spec import TableSpec  # noqa: PLC0415
-        from trainyard_ingest.pulling import engines  # noqa: PLC0415
-
         spec = TableSpec.of(self.describe(scene, shop).description)
         connection = engines._mysql(spec, scene.access, _PASSWORD)
         with closing(connection), connection.cursor() as cursor, pytest.raises(pymysql.MySQLError):
