@@ -138,6 +138,45 @@ class Client:
         """Yield what was wrong with the rows that a batch lost."""
         return self._items(f"/v1/datasets/{_in_path(dataset)}/batches/{_in_path(batch_id)}/rejects")
 
+    # --- sources ---------------------------------------------------------------------------------------------------
+
+    def sources(self, dataset: str) -> Iterator[Json]:
+        """Yield the dataset's pull sources."""
+        return self._items(f"/v1/datasets/{_in_path(dataset)}/sources")
+
+    def source(self, dataset: str, name: str) -> Json:
+        """Return a source with its state and how its last pull ended."""
+        return self._get(_source_path(dataset, name))
+
+    def put_source(self, dataset: str, name: str, description: Json) -> Json:
+        """Make or change a source; ``description`` is that of docs/sources.md."""
+        return self._put(_source_path(dataset, name), description)
+
+    def delete_source(self, dataset: str, name: str) -> None:
+        """Remove a source; the rows that came from it stay."""
+        self._transport.send("DELETE", _source_path(dataset, name))
+
+    def pull_source(self, dataset: str, name: str) -> Json:
+        """Ask for a pull now and return the source."""
+        return self._post(f"{_source_path(dataset, name)}/pull", {})
+
+    def wait_for_pull(self, asked: Json, *, seconds: float, on_progress: Callable[[Json], None] | None = None) -> Json:
+        """Wait until the pull that :meth:`pull_source` has asked for is done, and return the source.
+
+        Raises:
+            WaitTimeoutError: it is not done in time.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            source = self.source(asked["dataset"], asked["name"])
+            if on_progress is not None:
+                on_progress(source)
+            if source["answered"] >= asked["asked"]:
+                return source
+            if self._clock.monotonic() >= deadline:
+                raise WaitTimeoutError(f"the pull of {asked['name']} is not done after {seconds:.0f} s")
+            self._clock.sleep(_POLL_SECONDS)
+
     # --- models, training, versions ------------------------------------------------------------------------------
 
     def models(self) -> Iterator[Json]:
@@ -389,6 +428,10 @@ class Client:
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
+
+
+def _source_path(dataset: str, name: str) -> str:
+    return f"/v1/datasets/{_in_path(dataset)}/sources/{_in_path(name)}"
 
 
 def _in_path(text: str) -> str:
