@@ -11,6 +11,7 @@ import click
 from trainyard import config
 from trainyard.errors import ConfigError
 from trainyard_client.cli import (
+    batches,
     datasets,
     doctor,
     fleet,
@@ -18,6 +19,7 @@ from trainyard_client.cli import (
     operations,
     predictions,
     queues,
+    rows,
     runs,
     sources,
     stack,
@@ -40,7 +42,21 @@ are in docs/cli.md.
 def make_command() -> click.Group:
     """Return the whole command; docs/cli.md is generated from it."""
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
-    for module in (stack, datasets, sources, models, runs, versions, predictions, queues, fleet, operations, doctor):
+    for module in (
+        stack,
+        datasets,
+        rows,
+        batches,
+        sources,
+        models,
+        runs,
+        versions,
+        predictions,
+        queues,
+        fleet,
+        operations,
+        doctor,
+    ):
         module.add_to(root)
     return root
 

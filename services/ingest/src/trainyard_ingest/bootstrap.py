@@ -15,6 +15,8 @@ from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine, reachable
+from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.loading import PostgresLoadingBoard, make_board_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.sources import PostgresSources
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
@@ -28,20 +30,24 @@ from trainyard_ingest.pulling.addresses import AddressRule
 from trainyard_ingest.pulling.engines import Access
 from trainyard_ingest.pulling.fetching import Limits, UrlFetcher
 from trainyard_ingest.pulling.tables import SqlTables
-from trainyard_ingest.sources_web import source_routes
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 from trainyard_ingest.use_cases.pulls import Puller
+from trainyard_ingest.web_sources import source_routes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flask import Flask
 
+    from trainyard.clock import Clock
     from trainyard.config import Config
 
 _KEYS_EVERY_SECONDS = 2.0
+_REPORTS_EVERY_SECONDS = 2.0
+_RETENTION_EVERY_SECONDS = 60.0
 #: A landing file may be large. When its taker dies, the sweep finds it long before its message comes back.
 _OBJECT_SECONDS = 900
 
@@ -51,14 +57,16 @@ def build_app(config: Config) -> Flask:
     clock = SystemClock()
     clients = AwsClients(config)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
-    engine = make_engine(config.require_database(), service="ingest")
+    engine = make_engine(config.require_database(), service="ingest", role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
+    board = _board(config, clock, "ingest")
+    intake = RowIntake(warehouse, clock, _spool(config), board)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
         [
-            *web.routes(warehouse, log, RowIntake(warehouse, clock, _spool(config)), TakeFeedback(log)),
+            *web.routes(warehouse, PostgresKeeping(engine), log, intake, TakeFeedback(log), board),
             *source_routes(PostgresSources(engine), warehouse, _fetcher(config, clock), clock),
         ],
         ring=ring,
@@ -70,6 +78,11 @@ def build_app(config: Config) -> Flask:
     app.register_error_handler(ParseException, web.broken_body)
     app.register_error_handler(NoMoreData, web.broken_body)
     return app
+
+
+def _board(config: Config, clock: Clock, service: str) -> PostgresLoadingBoard:
+    engine = make_board_engine(config.require_database(), service=service, role=config.ingest_role)
+    return PostgresLoadingBoard(engine, clock)
 
 
 def _spool(config: Config) -> Path:
@@ -100,10 +113,11 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
-    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
+    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=6, role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
-    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config)))
+    board = _board(config, clock, "ingest-worker")
+    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config), board))
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(
@@ -126,8 +140,11 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
         spool=_spool(config),
         stopping=stop.is_set,
     )
+    datasets = KeepDatasets(warehouse, PostgresKeeping(engine))
     return [
         Loop("pulls", Pulling(puller, stop).step, stop=stop),
+        Loop("reports", lambda: datasets.report_all(stop.is_set), stop=stop, period=_REPORTS_EVERY_SECONDS),
+        Loop("retention", lambda: datasets.expire_all(stop.is_set), stop=stop, period=_RETENTION_EVERY_SECONDS),
         Loop("landing", objects.step, stop=stop, recovered=sweeping.soon),
         Loop("landing sweep", sweeping.step, stop=stop, recovered=sweeping.soon),
         Loop("predictions", predictions.step, stop=stop),

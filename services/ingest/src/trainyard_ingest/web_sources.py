@@ -11,8 +11,9 @@ from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
+from trainyard_ingest.asking import bad, bad_cursor, named, page
 from trainyard_ingest.domain.pull_spec import read_draft
-from trainyard_ingest.web import _bad, _bad_cursor, _idempotency_key, _named, _page, _refuse_encoded
+from trainyard_ingest.web import _idempotency_key, _refuse_encoded
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock
@@ -33,9 +34,9 @@ class SourceViews:
     def put(self, name: str, source: str) -> tuple[int, Any]:
         """Make a source, or change the one of that name."""
         if not is_name(source):
-            raise _bad("a source's name is a-z, 0-9 and _, a letter first, at most 48 characters")
+            raise bad("a source's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         _refuse_encoded()
-        dataset = _named(self._warehouse, name)
+        dataset = named(self._warehouse, name)
         draft = read_draft(read_object(required=["kind"]), self._clock.now())
         if draft.kind == "url":
             self._fetcher.check(draft.description["url"])
@@ -46,23 +47,23 @@ class SourceViews:
         """List the dataset's sources by name."""
         limit, after = page_arguments()
         if after is not None and not is_name(after):
-            raise _bad_cursor()
-        found = self._sources.sources(_named(self._warehouse, name), limit=limit + 1, after=after)
-        return 200, _page([one.as_dict() for one in found], limit, lambda last: str(last["name"]))
+            raise bad_cursor()
+        found = self._sources.sources(named(self._warehouse, name), limit=limit + 1, after=after)
+        return 200, page([one.as_dict() for one in found], limit, lambda last: str(last["name"]))
 
     def get(self, name: str, source: str) -> tuple[int, Any]:
         """Return one source with its state."""
-        return 200, self._sources.source(_named(self._warehouse, name), _known(source)).as_dict()
+        return 200, self._sources.source(named(self._warehouse, name), _known(source)).as_dict()
 
     def delete(self, name: str, source: str) -> Response:
         """Remove a source; its batches stay."""
-        self._sources.delete(_named(self._warehouse, name), _known(source), actor=principal().key_id)
+        self._sources.delete(named(self._warehouse, name), _known(source), actor=principal().key_id)
         return Response(status=204)
 
     def pull(self, name: str, source: str) -> tuple[int, Any]:
         """Ask for a pull now; a worker does it at once."""
         _refuse_encoded()
-        dataset, key, key_id = _named(self._warehouse, name), _idempotency_key(), principal().key_id
+        dataset, key, key_id = named(self._warehouse, name), _idempotency_key(), principal().key_id
         once = None
         if key is not None:
             route = f"POST /v1/datasets/{dataset.id}/sources/{_known(source)}/pull"
