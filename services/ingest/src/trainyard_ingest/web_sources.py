@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_body, read_object
+from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_body, read_json
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
@@ -37,7 +37,7 @@ class SourceViews:
             raise bad("a source's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         _refuse_encoded()
         dataset = named(self._warehouse, name)
-        draft = read_draft(read_object(required=["kind"]), self._clock.now())
+        draft = read_draft(_described(), self._clock.now())
         if draft.kind == "url":
             self._fetcher.check(draft.description["url"])
         made, new = self._sources.put(dataset, source, draft, actor=principal().key_id)
@@ -69,6 +69,13 @@ class SourceViews:
             route = f"POST /v1/datasets/{dataset.id}/sources/{_known(source)}/pull"
             once = Repeatable(route, key_id, key, hashlib.sha256(read_body()).hexdigest())
         return 202, self._sources.ask(dataset, _known(source), actor=key_id, once=once)
+
+
+def _described() -> dict[str, Any]:
+    described = read_json()
+    if not isinstance(described, dict):
+        raise bad("the body must be a JSON object")
+    return described
 
 
 def _known(source: str) -> str:

@@ -5,7 +5,7 @@ from alembic import op
 from trainyard.adapters.postgres.migrations import read_sql
 
 revision = "0005"
-down_revision = "0008"
+down_revision = "0004"
 
 
 def upgrade() -> None:
