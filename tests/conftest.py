@@ -15,7 +15,7 @@ settings.register_profile("full", max_examples=1_000)
 
 _UNIT = Path(__file__).parent / "unit"
 #: What takes minutes has targets of its own, so that `make test` stays short.
-_APART = {Path(__file__).parent / name for name in ("cases", "chaos", "mariadb", "poison")}
+_APART = {Path(__file__).parent / name for name in ("cases", "chaos", "machines", "mariadb", "poison")}
 _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 

@@ -66,7 +66,14 @@ def build_app(config: Config) -> Flask:
     app = make_app(
         "ingest",
         [
-            *web.routes(warehouse, PostgresKeeping(engine), log, intake, TakeFeedback(log), board),
+            *web.routes(
+                warehouse=warehouse,
+                keeping=PostgresKeeping(engine),
+                log=log,
+                intake=intake,
+                feedback=TakeFeedback(log),
+                board=board,
+            ),
             *source_routes(PostgresSources(engine), warehouse, _fetcher(config, clock), clock),
         ],
         ring=ring,
