@@ -51,6 +51,10 @@ emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws o
 cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can read, in front of the real services
 	$(BIN)/python -m pytest tests/cases tests/poison --numprocesses 2 --dist loadgroup
 
+.PHONY: sources
+sources: $(STATE)/dev $(STATE)/mariadb.made ## Pull sources against a real MariaDB
+	$(BIN)/python -m pytest tests/mariadb
+
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
@@ -68,7 +72,7 @@ api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 req
 	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
 
 .PHONY: verify
-verify: lint types test machines api cases emulators chaos ## What CI runs
+verify: lint types test machines api cases sources emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -132,6 +136,18 @@ $(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt
 	@echo "installing LocalStack in $(STATE)/localstack"
 	@$(PYTHON) -m venv --clear $(STATE)/localstack
 	@$(BIN)/uv pip install --quiet --python $(STATE)/localstack/bin/python --require-hashes --compile-bytecode -r requirements/localstack.txt
+	@touch $@
+
+$(STATE)/mariadb.made:
+	@mkdir -p $(STATE)
+	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing mariadb-server"; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mariadb-server; } >$(STATE)/mariadb.log 2>&1 \
+	      || { tail -n 20 $(STATE)/mariadb.log >&2; exit 1; }; \
+	  else \
+	    echo "trainyard: these tests need MariaDB; on Debian or Ubuntu install it with: apt-get install mariadb-server" >&2; exit 1; \
+	  fi; }
 	@touch $@
 
 $(STATE)/peers.made: $(STATE)/uv requirements/peers.txt

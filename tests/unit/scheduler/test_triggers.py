@@ -11,8 +11,8 @@ import pytest
 
 from trainyard.contracts.monitoring import Alarm
 from trainyard.contracts.requests import Refused, Standing
+from trainyard.cron import cron_problem, next_due
 from trainyard.policy import Policy
-from trainyard_scheduler.domain.cron import cron_problem, next_due
 from trainyard_scheduler.domain.triggers import evaluate
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from trainyard_client.areas.models import Models
 from trainyard_client.areas.operation import Operation
 from trainyard_client.areas.predictions import Predictions
 from trainyard_client.areas.rows import Rows
+from trainyard_client.areas.sources import Sources
 from trainyard_client.transport import Transport
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
 
 
-class Client(Datasets, Rows, Models, Predictions, Operation):
+class Client(Datasets, Rows, Sources, Models, Predictions, Operation):
     """All services behind one address.
 
     Args:

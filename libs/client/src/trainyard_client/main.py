@@ -21,6 +21,7 @@ from trainyard_client.cli import (
     queues,
     rows,
     runs,
+    sources,
     stack,
     versions,
 )
@@ -46,6 +47,7 @@ def make_command() -> click.Group:
         datasets,
         rows,
         batches,
+        sources,
         models,
         runs,
         versions,

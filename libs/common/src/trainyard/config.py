@@ -291,6 +291,38 @@ SETTINGS: tuple[Setting, ...] = (
         "How often landing/ is listed for files whose notification was lost, in seconds.",
     ),
     Setting(
+        "pull_hosts",
+        "TRAINYARD_PULL_HOSTS",
+        _some_words,
+        "",
+        "Hosts, or host:port, that pull sources may reach though they are not public, or not on port 443 or 80.",
+    ),
+    Setting("pull_http", "TRAINYARD_PULL_HTTP", _flag, "0", "Whether URL sources may use http:// besides https://."),
+    Setting(
+        "pull_dir",
+        "TRAINYARD_PULL_DIR",
+        _optional_path,
+        "",
+        "Where SQLite databases that are sources may lie; else nowhere.",
+    ),
+    Setting(
+        "pull_secrets",
+        "TRAINYARD_PULL_SECRETS",
+        _optional_path,
+        "",
+        "File with a line 'name host password' for each password of a source.",
+    ),
+    Setting(
+        "pull_ca",
+        "TRAINYARD_PULL_CA",
+        _optional_path,
+        "",
+        "File with the certificate authorities that sources are checked by; else those of the package certifi.",
+    ),
+    Setting(
+        "pull_most_bytes", "TRAINYARD_PULL_MOST_BYTES", _at_least(1), "4294967296", "Largest file of a URL source."
+    ),
+    Setting(
         "policy_tick_seconds",
         "TRAINYARD_POLICY_TICK_SECONDS",
         _seconds,
@@ -595,6 +627,12 @@ class Config:
     spool_dir: Path
     alias_check_seconds: float
     landing_sweep_seconds: float
+    pull_hosts: tuple[str, ...]
+    pull_http: bool
+    pull_dir: Path | None
+    pull_secrets: Path | None
+    pull_ca: Path | None
+    pull_most_bytes: int
     policy_tick_seconds: float
     resend_seconds: float | None
     lease_seconds: int

@@ -7,6 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import certifi
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from trainyard.adapters.aws.clients import AwsClients
@@ -17,17 +18,24 @@ from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.keeping import PostgresKeeping
 from trainyard.adapters.postgres.loading import PostgresLoadingBoard, make_board_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
+from trainyard.adapters.postgres.sources import PostgresSources
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.loops import Loop
 from trainyard_ingest import web
-from trainyard_ingest.edges import Consumer, Sweeping, landing_handler, predictions_handler
+from trainyard_ingest.edges import Consumer, Pulling, Sweeping, landing_handler, predictions_handler
+from trainyard_ingest.pulling.addresses import AddressRule
+from trainyard_ingest.pulling.engines import Access
+from trainyard_ingest.pulling.fetching import Limits, UrlFetcher
+from trainyard_ingest.pulling.tables import SqlTables
 from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
+from trainyard_ingest.use_cases.pulls import Puller
+from trainyard_ingest.web_sources import source_routes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,14 +65,17 @@ def build_app(config: Config) -> Flask:
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(
-            warehouse=warehouse,
-            keeping=PostgresKeeping(engine),
-            log=log,
-            intake=intake,
-            feedback=TakeFeedback(log),
-            board=board,
-        ),
+        [
+            *web.routes(
+                warehouse=warehouse,
+                keeping=PostgresKeeping(engine),
+                log=log,
+                intake=intake,
+                feedback=TakeFeedback(log),
+                board=board,
+            ),
+            *source_routes(PostgresSources(engine), warehouse, _fetcher(config, clock), clock),
+        ],
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},
@@ -85,6 +96,17 @@ def _spool(config: Config) -> Path:
     """Return where bodies that come slowly wait for their end."""
     config.work_dir.mkdir(parents=True, exist_ok=True)
     return config.work_dir
+
+
+def _fetcher(config: Config, clock: SystemClock) -> UrlFetcher:
+    limits = Limits(config.pull_most_bytes)
+    return UrlFetcher(
+        AddressRule(config.pull_hosts), clock, limits, http=config.pull_http, ca_file=_authorities(config)
+    )
+
+
+def _authorities(config: Config) -> str:
+    return certifi.where() if config.pull_ca is None else str(config.pull_ca)
 
 
 def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
@@ -115,8 +137,19 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
         predictions_handler(log, TakeFeedback(log)),
         visibility_seconds=config.message_seconds,
     )
+    access = Access(AddressRule(config.pull_hosts), config.pull_secrets, config.pull_dir, _authorities(config))
+    puller = Puller(
+        PostgresSources(engine),
+        warehouse=warehouse,
+        intake=RowIntake(warehouse, clock, _spool(config)),
+        tables=SqlTables(access, clock, stop.wait),
+        fetcher=_fetcher(config, clock),
+        spool=_spool(config),
+        stopping=stop.is_set,
+    )
     datasets = KeepDatasets(warehouse, PostgresKeeping(engine))
     return [
+        Loop("pulls", Pulling(puller, stop).step, stop=stop),
         Loop("reports", lambda: datasets.report_all(stop.is_set), stop=stop, period=_REPORTS_EVERY_SECONDS),
         Loop("retention", lambda: datasets.expire_all(stop.is_set), stop=stop, period=_RETENTION_EVERY_SECONDS),
         Loop("landing", objects.step, stop=stop, recovered=sweeping.soon),

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue, Received
     from trainyard_ingest.use_cases.feedback import TakeFeedback
     from trainyard_ingest.use_cases.landing import Landing
+    from trainyard_ingest.use_cases.pulls import Puller
 
 #: Short enough that a stop is prompt.
 _WAIT_SECONDS = 3
 #: So much of the time before a message becomes visible to others, and no more, is left for the last try.
 _SPARE_SHARE, _MOST_SPARE_SECONDS = 0.25, 15.0
 _STOP_SECONDS = 0.5
+_PULL_SECONDS = 1.0
 #: Soon, because nothing changes for a message that can never be handled, yet not before those behind it had their turn.
 _INVALID_AGAIN_SECONDS = 2
 _ETAG = re.compile(r"[!#-~]{1,128}")
@@ -142,6 +144,23 @@ class Sweeping:
         waited = 0.0
         while waited < self._seconds and not self._stop.is_set() and not self._due.wait(_STOP_SECONDS):
             waited += _STOP_SECONDS
+
+
+class Pulling:
+    """Pulls whatever is due or asked for, and looks for more every second."""
+
+    def __init__(self, puller: Puller, stop: threading.Event) -> None:
+        self._puller = puller
+        self._stop = stop
+
+    def step(self) -> None:
+        """Pull one source, or wait a second when there is none.
+
+        Raises:
+            TransientError: the database does not answer.
+        """
+        if not self._puller.step():
+            self._stop.wait(_PULL_SECONDS)
 
 
 def landing_handler(landing: Landing, sweep_soon: Callable[[], None]) -> Callable[[Received], None]:

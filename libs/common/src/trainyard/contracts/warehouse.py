@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Most problems of one batch that are kept; its count of rejected rows is exact all the same.
 MAX_REJECTS_KEPT = 10_000
 #: The sources a batch may come from.
-SOURCES = ("http", "landing")
+SOURCES = ("http", "landing", "pull")
 
 
 @dataclass(frozen=True)

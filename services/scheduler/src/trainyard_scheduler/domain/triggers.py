@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from trainyard.cron import next_due
 from trainyard.durations import in_words
-from trainyard_scheduler.domain.cron import next_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

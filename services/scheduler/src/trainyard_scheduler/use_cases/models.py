@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import is_name
+from trainyard.cron import cron_problem
 from trainyard.errors import Problem, ServiceError
 from trainyard.policy import CLASSIFICATION, TASKS, Policy, invalid, policy_problems
-from trainyard_scheduler.domain.cron import cron_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

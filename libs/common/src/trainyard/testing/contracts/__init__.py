@@ -12,6 +12,7 @@ from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
 from trainyard.testing.contracts.snapshots import SnapshotsContract
+from trainyard.testing.contracts.sources import SourcesContract
 from trainyard.testing.contracts.upkeep import UpkeepContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
 from trainyard.testing.contracts.workers import WorkersContract
@@ -29,6 +30,7 @@ __all__ = [
     "RunsContract",
     "SchedulingContract",
     "SnapshotsContract",
+    "SourcesContract",
     "UpkeepContract",
     "WarehouseContract",
     "WorkersContract",

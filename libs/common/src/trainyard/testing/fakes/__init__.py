@@ -9,6 +9,7 @@ from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.fakes.runs import MemoryRuns
 from trainyard.testing.fakes.scheduling import MemoryStore
 from trainyard.testing.fakes.snapshots import MemorySnapshots
+from trainyard.testing.fakes.sources import MemorySources
 from trainyard.testing.fakes.warehouse import MemoryWarehouse
 from trainyard.testing.fakes.workers import MemoryAttendance
 
@@ -23,6 +24,7 @@ __all__ = [
     "MemoryQueue",
     "MemoryRuns",
     "MemorySnapshots",
+    "MemorySources",
     "MemoryStore",
     "MemoryWarehouse",
 ]

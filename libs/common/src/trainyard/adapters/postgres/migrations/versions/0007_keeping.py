@@ -5,7 +5,7 @@ from alembic import op
 from trainyard.adapters.postgres.migrations import read_sql
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0005"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Cron expressions in UTC, read by cronsim (docs/adr/0010-cronsim.md)."""
+"""Cron expressions in UTC, read by cronsim (docs/adr/0010-cronsim.md), which services that keep times bring along."""
 
 from __future__ import annotations
 

@@ -1,0 +1,101 @@
+"""The HTTP routes of pull sources (docs/sources.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from flask import Response
+
+from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_body, read_json
+from trainyard.alias_object import is_name
+from trainyard.contracts.idempotency import Repeatable
+from trainyard.errors import ServiceError
+from trainyard_ingest.asking import bad, bad_cursor, named, page
+from trainyard_ingest.domain.pull_spec import read_draft
+from trainyard_ingest.web import _idempotency_key, _refuse_encoded
+
+if TYPE_CHECKING:
+    from trainyard.clock import Clock
+    from trainyard.contracts.sources import Sources
+    from trainyard.contracts.warehouse import Warehouse
+    from trainyard_ingest.domain.pulls import Fetcher
+
+
+class SourceViews:
+    """Sources: described, looked at, pulled now, removed."""
+
+    def __init__(self, sources: Sources, warehouse: Warehouse, fetcher: Fetcher, clock: Clock) -> None:
+        self._sources = sources
+        self._warehouse = warehouse
+        self._fetcher = fetcher
+        self._clock = clock
+
+    def put(self, name: str, source: str) -> tuple[int, Any]:
+        """Make a source, or change the one of that name."""
+        if not is_name(source):
+            raise bad("a source's name is a-z, 0-9 and _, a letter first, at most 48 characters")
+        _refuse_encoded()
+        dataset = named(self._warehouse, name)
+        draft = read_draft(_described(), self._clock.now())
+        if draft.kind == "url":
+            self._fetcher.check(draft.description["url"])
+        made, new = self._sources.put(dataset, source, draft, actor=principal().key_id)
+        return (201 if new else 200), made.as_dict()
+
+    def listed(self, name: str) -> tuple[int, Any]:
+        """List the dataset's sources by name."""
+        limit, after = page_arguments()
+        if after is not None and not is_name(after):
+            raise bad_cursor()
+        found = self._sources.sources(named(self._warehouse, name), limit=limit + 1, after=after)
+        return 200, page([one.as_dict() for one in found], limit, lambda last: str(last["name"]))
+
+    def get(self, name: str, source: str) -> tuple[int, Any]:
+        """Return one source with its state."""
+        return 200, self._sources.source(named(self._warehouse, name), _known(source)).as_dict()
+
+    def delete(self, name: str, source: str) -> Response:
+        """Remove a source; its batches stay."""
+        self._sources.delete(named(self._warehouse, name), _known(source), actor=principal().key_id)
+        return Response(status=204)
+
+    def pull(self, name: str, source: str) -> tuple[int, Any]:
+        """Ask for a pull now; a worker does it at once."""
+        _refuse_encoded()
+        dataset, key, key_id = named(self._warehouse, name), _idempotency_key(), principal().key_id
+        once = None
+        if key is not None:
+            route = f"POST /v1/datasets/{dataset.id}/sources/{_known(source)}/pull"
+            once = Repeatable(route, key_id, key, hashlib.sha256(read_body()).hexdigest())
+        return 202, self._sources.ask(dataset, _known(source), actor=key_id, once=once)
+
+
+def _described() -> dict[str, Any]:
+    described = read_json()
+    if not isinstance(described, dict):
+        raise bad("the body must be a JSON object")
+    return described
+
+
+def _known(source: str) -> str:
+    if not is_name(source):
+        raise ServiceError("unknown_source", "no source can bear that name: a-z, 0-9 and _, at most 48, a letter first")
+    return source
+
+
+_SOURCE = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": ["sql", "url"]}}}
+_LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
+
+
+def source_routes(sources: Sources, warehouse: Warehouse, fetcher: Fetcher, clock: Clock) -> list[Route]:
+    """Return the routes."""
+    views, many = SourceViews(sources, warehouse, fetcher, clock), "/v1/datasets/<name>/sources"
+    one = f"{many}/<source>"
+    return [
+        Route("PUT", one, views.put, "operate", "Make or change a pull source", body=_SOURCE),
+        Route("GET", many, views.listed, "read", "List a dataset's pull sources", answer=_LIST, parameters=PAGE),
+        Route("GET", one, views.get, "read", "One pull source with its state"),
+        Route("DELETE", one, views.delete, "operate", "Remove a pull source; its batches stay"),
+        Route("POST", f"{one}/pull", views.pull, "operate", "Pull now"),
+    ]
