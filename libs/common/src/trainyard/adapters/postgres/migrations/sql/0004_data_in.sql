@@ -85,7 +85,7 @@ DECLARE
     position  integer := 0;
     widened   boolean := false;
 BEGIN
-    SELECT * INTO STRICT record FROM core.dataset WHERE id = dataset FOR NO KEY UPDATE;
+    SELECT * INTO STRICT record FROM core.dataset d WHERE d.id = dataset FOR NO KEY UPDATE;
     IF record.deleted_at IS NOT NULL THEN
         IF to_regclass(target) IS NOT NULL THEN
             EXECUTE format('DROP VIEW IF EXISTS data.%I', record.name);

@@ -1,0 +1,18 @@
+"""Packed column blocks, from which a snapshot is read again."""
+
+from alembic import op
+
+from trainyard.adapters.postgres.migrations import read_sql
+
+revision = "0006"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Add them."""
+    op.execute(read_sql("0006_blocks.sql"))
+
+
+def downgrade() -> None:
+    """Take them away; only tests do this."""
+    op.execute("DROP TABLE core.block, core.block_epoch")
