@@ -109,8 +109,7 @@ class _Columns:
 
     def __init__(self, schema: Schema, capacity: int) -> None:
         self._schema = schema
-        self._seq = np.empty(capacity, dtype=np.int64)
-        self._arrays = [np.empty(capacity, dtype=_dtype(column)) for column in schema.columns]
+        self._seq, *self._arrays = _together(capacity, [np.dtype(np.int64), *map(_dtype, schema.columns)])
         self._levels: list[dict[str, int]] = [{} for _ in schema.columns]
         self._units: Units | None = np.empty(capacity, dtype=np.uint64)
         self._has_to_be_exact = {i for i, c in enumerate(schema.columns) if c.role in ("key", "group")}
@@ -172,6 +171,18 @@ class _Columns:
             earlier = self._arrays[index][: place.start]
             self.exact[index][: place.start] = np.where(np.isnan(earlier), 0, earlier)
         self.exact[index][place] = column.values()
+
+
+def _together(length: int, dtypes: Sequence[np.dtype[Any]]) -> list[npt.NDArray[Any]]:
+    """Return arrays in one piece of memory: the system gives large pieces in large pages, which is much faster."""
+    whole = np.empty(length * sum(dtype.itemsize for dtype in dtypes), dtype=np.uint8)
+    arrays: dict[int, npt.NDArray[Any]] = {}
+    at = 0
+    for index in sorted(range(len(dtypes)), key=lambda i: -dtypes[i].itemsize):  # so that each lies at a multiple
+        size = length * dtypes[index].itemsize
+        arrays[index] = whole[at : at + size].view(dtypes[index])
+        at += size
+    return [arrays[index] for index in range(len(dtypes))]
 
 
 def _dtype(column: Column) -> np.dtype[Any]:

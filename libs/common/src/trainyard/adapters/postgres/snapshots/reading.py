@@ -18,7 +18,7 @@ from psycopg2 import sql
 from trainyard.adapters.postgres import blocks
 from trainyard.adapters.postgres.blocks import Fresh, Stored
 from trainyard.adapters.postgres.snapshots.lane import Lane
-from trainyard.adapters.postgres.snapshots.text import TextParser
+from trainyard.adapters.postgres.snapshots.text import TextParser, view
 from trainyard.errors import TrainyardError
 from trainyard.snapshot.assembly import Assembler
 from trainyard.snapshot.block import Block, join
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from trainyard.snapshot import Snapshot
 
 _PIECE_BYTES = 1 << 20
-_PIECES_WAITING = 4
-_BLOCKS_WAITING = 2
+_PIECES_WAITING = 3
+_BLOCKS_WAITING = 1
 
 
 class CorruptBlockError(TrainyardError):
@@ -235,13 +235,15 @@ class _Columns:
 
     def add_text(self, piece: bytes) -> None:
         """Take the next bytes of COPY's text."""
-        whole, line_end, rest = piece.rpartition(b"\n")
-        if not line_end:
-            self._rest += piece
+        if self._rest:
+            piece, self._rest = self._rest + piece, b""
+        whole = piece.rfind(b"\n") + 1
+        if whole < len(piece):  # a row that is longer than the buffer comes in parts
+            self._rest = piece[whole:]
+        if not whole:
             return
-        table = self._parser.table(b"".join((self._rest, whole, line_end)))
-        self._rest = rest
-        numbers = table.column("seq").to_numpy()
+        table = self._parser.table(memoryview(piece)[:whole])
+        numbers = view(table.column("seq").chunk(0), np.int64)
         at = 0
         while at < table.num_rows:
             begin = self._table.begin(int(numbers[at]))
