@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 1_000
 MAX_LINE_BYTES = 1 << 20
-#: No clean text holds NUL, so this cell cannot be a value.
-_MISSING = "\0"
 #: Where :meth:`Schema.check_rows` stops listing problems, and takes the rest of the rows for bad.
 _MAX_PROBLEMS = 10_000
 
@@ -82,19 +80,27 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _rows(objects: Iterator[Any], schema: Schema, tally: Tally) -> Rows:
-    return Rows(schema.names, _MISSING, _checked(objects, schema, tally))
+    return Rows(schema.names, _checked(objects, schema, tally))
 
 
-def _checked(objects: Iterator[Any], schema: Schema, tally: Tally) -> Iterator[Sequence[Sequence[str]]]:
+def _checked(objects: Iterator[Any], schema: Schema, tally: Tally) -> Iterator[bytes]:
     names = schema.names
     size = max(1, min(CHUNK_ROWS, _MAX_PROBLEMS // (2 * len(names))))
     while chunk := list(islice(objects, size)):
         clean, problems = _check(schema, chunk)
-        good = [[as_text(row[name], missing=_MISSING) for name in names] for row in clean if row is not None]
+        good = [",".join(_cell(row[name]) for name in names) for row in clean if row is not None]
         before = tally.rows
         renumbered = (Problem(before + (p.row or 0), p.column, p.expected, p.got) for p in problems)
         tally.add(len(chunk), len(chunk) - len(good), renumbered)
-        yield good
+        if good:
+            yield ("\n".join(good) + "\n").encode()
+
+
+def _cell(value: Any) -> str:
+    """Return a clean value as a cell: texts in quotes, so that the empty one differs from the missing."""
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"'
+    return as_text(value, missing="")
 
 
 def _check(schema: Schema, chunk: Sequence[Any]) -> tuple[list[dict[str, Any] | None], list[Problem]]:
