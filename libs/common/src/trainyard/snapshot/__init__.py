@@ -1,7 +1,7 @@
 """A snapshot as columns: the rows of a dataset up to a sequence number W, the latest of each key, and their hash.
 
 **The content hash, version 2.** It depends on the rows alone: not on how they were read, nor on what came later.
-Anybody can compute it; ``tests/unit/snapshot/reference.py`` does, without any of the code here.
+Anybody can compute it; :mod:`trainyard.testing.snapshot_reference` does, without any of the code here.
 
 The rows with ``ingest_seq <= W``, superseded ones too, are cut into blocks: block k holds the numbers k*B+1 to (k+1)*B
 with B = 65,536. The hash is the SHA-256 of these bytes, one after the other:

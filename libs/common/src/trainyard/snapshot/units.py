@@ -93,7 +93,8 @@ def _text(kind: str, value: Any) -> str:
         return str(int(value))
     if kind == "float":
         return repr(float(value))
-    text = str(np.datetime64(value, "us"))
+    microseconds = value.astype(np.int64) if isinstance(value, np.datetime64) else value
+    text = str(np.datetime64(int(microseconds), "us"))
     day, _, time = text.partition("T")
     era = ""
     year, month, date = day.rsplit("-", 2)

@@ -147,7 +147,7 @@ class Keeper:
             pass  # another reader was faster
         except (TransientError, sa.exc.DBAPIError, psycopg2.Error) as e:
             self._given_up = True
-            log.warning("block.not_stored", dataset=self._dataset_id, first_seq=block.stored.first_seq, error=str(e))
+            log.warning("block.not_stored", dataset=self._dataset_id, first_seq=block.stored.first_seq, reason=str(e))
 
     def drop(self, block: Stored) -> None:
         """Remove a block whose bytes are not what they were."""
