@@ -1,10 +1,10 @@
 """The private directory of one run: what the parent gives the training child, and what the child leaves.
 
-``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` (without
-an event time only) and one file for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the levels of a text column;
-``champion.msgpack`` is the model to beat, if there is one. The child leaves ``artifact.msgpack``, ``report.json``,
-``check.npy`` (what its model answered to the first test rows) and ``check_rows.npy`` (which rows those are), or
-``error.json``.
+``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` (that only
+without an event time) and one file for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the
+levels of a text column; ``champion.msgpack`` is the model to beat, if there is one. The child leaves
+``artifact.msgpack``, ``report.json``, ``check.npy`` (what its model answered to the first test rows) and
+``check_rows.npy`` (which rows those are), or ``error.json``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_json(directory: Path, name: str) -> dict[str, Any]:
 
 def write_snapshot(directory: Path, snapshot: Snapshot) -> dict[str, Any]:
     """Write the snapshot's arrays; return what ``job.json`` must say about them."""
-    arrays = {"seq": snapshot.seq, "first_seq": snapshot.first_seq}
+    arrays: dict[str, Any] = {"seq": snapshot.seq, "first_seq": snapshot.first_seq}
     if snapshot.schema.event_time is None:  # the time rule has no use for units, and they take time
         arrays["unit"] = snapshot.unit
     for name, array in arrays.items():

@@ -65,6 +65,7 @@ class VersionRecord:
     passed: bool
     aliases: tuple[str, ...]
     created_at: datetime
+    extract_key: str | None = None
 
 
 @dataclass(frozen=True)

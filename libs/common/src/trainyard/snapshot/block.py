@@ -87,7 +87,7 @@ class Block:
 
     def take(self, rows: Any) -> Block:
         """Return these rows (a slice, indexes or a mask)."""
-        return Block(self.seq.take(rows), tuple(c.take(rows) if _coded(c) else c[rows] for c in self.columns))
+        return Block(self.seq.take(rows), tuple(_taken(c, rows) for c in self.columns))
 
     def upto(self, seq: int) -> Block:
         """Return the rows up to the number ``seq``."""
@@ -95,8 +95,8 @@ class Block:
         return self if kept == self.rows else self.take(slice(kept))
 
 
-def _coded(column: Any) -> bool:
-    return isinstance(column, Whole | Words)
+def _taken(column: Column, rows: Any) -> Column:
+    return column.take(rows) if isinstance(column, Whole | Words) else column[rows]
 
 
 def words(codes: npt.NDArray[Any], levels: Sequence[str]) -> Words:

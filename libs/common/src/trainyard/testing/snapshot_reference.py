@@ -41,9 +41,9 @@ def reference(schema: Schema, stored: Mapping[int, Row], upto_seq: int, block_ro
     """Return the snapshot of the rows in ``stored``, given by their numbers."""
     rows = {seq: stored[seq] for seq in sorted(stored) if seq <= upto_seq}
     spans: dict[Any, list[int]] = {}
-    for seq, row in rows.items():
+    for number, row in rows.items():
         key = tuple(row[c.name] for c in schema.keys)
-        spans.setdefault(seq if not key or None in key else key, []).append(seq)
+        spans.setdefault(number if not key or None in key else key, []).append(number)
     latest = sorted((numbers[-1], numbers[0]) for numbers in spans.values())
     seq = [last for last, _ in latest]
     return Reference(

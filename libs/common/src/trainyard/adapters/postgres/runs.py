@@ -228,7 +228,8 @@ class PostgresRuns(Runs):
         number = run(
             connection,
             "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
-            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile)"
+            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile,"
+            " extract_key)"
             # Whoever reads version objects and logged predictions knows models by their names only: a model made
             # again under the name of a deleted one goes on where that one ended.
             " SELECT :model_id, 1 + coalesce((SELECT max(v.version) FROM core.version v"
@@ -236,7 +237,7 @@ class PostgresRuns(Runs):
             "  WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0),"
             " r.id, CAST(:run AS uuid), :fence, :artifact_key, :sha256, :size_bytes, r.upto_seq, :snapshot_rows,"
             " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed,"
-            " CAST(:profile AS jsonb)"
+            " CAST(:profile AS jsonb), :extract_key"
             " FROM core.training_request r WHERE r.id = CAST(:id AS uuid)"
             " ON CONFLICT (request_id) DO NOTHING RETURNING version",
             model_id=model_id,
@@ -253,6 +254,7 @@ class PostgresRuns(Runs):
             gate=as_json({**version.gate, "promoted": promoted, "promotion": words}),
             passed=version.passed,
             profile=None if version.profile is None else as_json(version.profile),
+            extract_key=version.extract_key,
         ).scalar_one_or_none()
         if number is None:  # cannot be while request and version end in one transaction; a zombie all the same
             raise _lost(lease)

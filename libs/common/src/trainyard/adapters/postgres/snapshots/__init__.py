@@ -53,7 +53,7 @@ class PostgresSnapshots(Snapshots):
                     )
                     return Reading(connection, table, keeper, progress).run()
             except CorruptBlockError as e:
-                log.error("block.corrupt", dataset=dataset_id, first_seq=e.block.first_seq, reason=str(e))
+                log.warning("block.corrupt", dataset=dataset_id, first_seq=e.block.first_seq, reason=str(e))
                 keeper.drop(e.block)
 
     def _table(self, connection: sa.Connection, dataset_id: int, upto_seq: int) -> Table:

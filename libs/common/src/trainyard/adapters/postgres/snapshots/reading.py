@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from psycopg2 import sql
 
 from trainyard.adapters.postgres import blocks
@@ -28,6 +27,7 @@ from trainyard.snapshot.units import units_of_block
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import pyarrow as pa
     import sqlalchemy as sa
 
     from trainyard.schema import Schema
@@ -191,9 +191,7 @@ class _Columns:
         self._storing = storing
         self._parser = TextParser(table.schema)
         capacity = max(table.last_seq - table.first_seq + 1, 0)
-        self._assembler = Assembler(
-            table.schema, table.upto_seq, capacity=capacity, block_rows=table.block_rows
-        )
+        self._assembler = Assembler(table.schema, table.upto_seq, capacity=capacity, block_rows=table.block_rows)
         #: Under the time rule nobody asks for units, and a group's are computed level by level.
         self._wants_units = table.schema.event_time is None
         self._begin: int | None = None

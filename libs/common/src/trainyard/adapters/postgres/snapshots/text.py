@@ -85,7 +85,7 @@ def _missing(values: pa.Array) -> npt.NDArray[np.bool_] | None:
         return None
     bits = np.frombuffer(values.buffers()[0], np.uint8)
     there = np.unpackbits(bits, count=values.offset + len(values), bitorder="little")
-    return there[values.offset :] == 0
+    return np.equal(there[values.offset :], 0)
 
 
 def _parsed(piece: memoryview, types: dict[str, pa.DataType]) -> pa.Table:

@@ -23,3 +23,6 @@ CREATE TABLE core.block_epoch (
 
 GRANT SELECT, DELETE ON core.block TO trainyard_ingest;
 GRANT SELECT, INSERT, UPDATE ON core.block_epoch TO trainyard_ingest;
+
+-- The object with the rows that the version was made from, where its policy kept them.
+ALTER TABLE core.version ADD COLUMN extract_key text;

@@ -1,4 +1,4 @@
-"""Packed column blocks, from which a snapshot is read again."""
+"""Packed column blocks, from which a snapshot is read again, and the key of a version's extract."""
 
 from alembic import op
 
@@ -16,3 +16,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away; only tests do this."""
     op.execute("DROP TABLE core.block, core.block_epoch")
+    op.execute("ALTER TABLE core.version DROP COLUMN extract_key")
