@@ -6,7 +6,6 @@ import io
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from pyarrow import parquet
 
 from trainyard.policy import Policy
@@ -17,6 +16,7 @@ from trainyard_trainer import extract, workdir
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from conftest import World
 
 SCHEMA = Schema(

@@ -117,8 +117,8 @@ class NewVersion:
     """A version to be registered; its artifact is stored already. The mappings are JSON objects.
 
     ``trials`` is the whole study, those of earlier runs included; ``profile`` sums up the rows that the version was
-    fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, if the policy
-    keeps them.
+    fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, where
+    the policy keeps them.
     """
 
     artifact_key: str
