@@ -14,6 +14,6 @@ def forget_derived(connection: sa.Connection, dataset_id: int, first_seq: int, l
     """Remove what was packed from rows with these numbers, in the transaction that changes them.
 
     The one place to call whatever keeps copies of rows in the database. Extracts on the blob store are out of a
-    transaction's reach: the sweeper removes those whose versions cannot be reproduced any more.
+    transaction's reach; docs/snapshots.md says how to find those that hold removed rows.
     """
     blocks.forget(connection, dataset_id, first_seq, last_seq)

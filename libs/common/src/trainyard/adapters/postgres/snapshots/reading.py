@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from trainyard.schema import Schema
     from trainyard.snapshot import Snapshot
 
-_PIECE_BYTES = 1 << 20
-_PIECES_WAITING = 3
+_PIECE_BYTES = 1 << 19
+_PIECES_WAITING = 2
 _BLOCKS_WAITING = 1
 
 
