@@ -13,7 +13,8 @@ from trainyard.clock import ManualClock, SystemClock
 from trainyard.model import Blend, NeuralNetwork, Predictor, TreeEnsemble, decode
 from trainyard.policy import Policy
 from trainyard.schema import Column, Schema
-from trainyard.snapshot import SnapshotBuilder, Texts, line
+from trainyard.snapshot import Texts
+from trainyard.snapshot.rows import snapshot_of
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError, ParityError
 from trainyard_trainer.learning import trees
@@ -73,9 +74,7 @@ def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = No
     directory.mkdir(parents=True, exist_ok=True)
     schema = Schema([*COLUMNS[:-1], Column("y", LABELS[task], role="label")])
     content = rows(task) if given is None else given
-    builder = SnapshotBuilder(schema, len(content))
-    builder.add([line(schema, n, row) for n, row in enumerate(content, start=1)], range(1, len(content) + 1))
-    snapshot = builder.build()
+    snapshot = snapshot_of(schema, content)
     job = {
         "model": "m",
         "dataset": "d",
@@ -169,9 +168,7 @@ def test_rows_that_allow_no_model(tmp_path: Path, change: Any, words: str) -> No
 def learning(task: str, given: list[dict[str, Any]]) -> Learning:
     """Return what candidates learn from, without a hold-out."""
     schema = Schema([*COLUMNS[:-1], Column("y", LABELS[task], role="label")])
-    builder = SnapshotBuilder(schema, len(given))
-    builder.add([line(schema, n, row) for n, row in enumerate(given, start=1)], range(1, len(given) + 1))
-    snapshot = builder.build()
+    snapshot = snapshot_of(schema, given)
     target = define(schema.column("y"), snapshot.columns["y"], np.ones(len(given), dtype=bool), task)
     kept = np.flatnonzero(target.learnable)
     table = table_of(snapshot, model_schema(schema, "y"), kept)

@@ -75,6 +75,13 @@ def artifact_key(model: str, sha256: str) -> str:
     return f"models/{_checked(model)}/{sha256}.msgpack"
 
 
+def extract_key(model: str, snapshot_sha256: str) -> str:
+    """Return the key of the rows with that content hash, kept for ``model``; ValueError as for :func:`artifact_key`."""
+    if not _SHA256.fullmatch(snapshot_sha256):
+        raise ValueError(f"not a SHA-256 in lower-case hex: {snapshot_sha256[:80]!r}")
+    return f"extracts/{_checked(model)}/{snapshot_sha256}.parquet"
+
+
 def version_key(model: str, version: int) -> str:
     """Return the key of the object that says where a version's artifact is; ValueError as for :func:`alias_key`."""
     if version < 1:

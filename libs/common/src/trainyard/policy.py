@@ -79,6 +79,7 @@ class Policy:
         priority: of the requests that the policy makes; the higher is taken first.
         instance_types: where these may run, best first; empty: as the environment's setting says.
         spot: whether spot capacity may serve them; None: as the environment's setting says.
+        keep_extract: keep the rows of each version as Parquet in the object store.
     """
 
     min_new_rows: int | None = 1000
@@ -96,6 +97,7 @@ class Policy:
     families: tuple[str, ...] = ("linear", "trees")
     metric: str = "auto"
     seed: int = 0
+    keep_extract: bool = False
     gate: GatePolicy = field(default_factory=GatePolicy)
     monitoring: MonitoringPolicy = field(default_factory=MonitoringPolicy)
 
@@ -119,9 +121,13 @@ class Policy:
         return {**asdict(self), "families": list(self.families), "instance_types": list(self.instance_types)}
 
     def settings(self) -> dict[str, Any]:
-        """Return what a training request copies: the keys in :data:`RUN_KEYS`."""
+        """Return what a training request copies: the keys in :data:`RUN_KEYS`.
+
+        ``keep_extract`` only where it is set: a trainer of the release before it refuses keys that it does not know.
+        """
         whole = self.to_dict()
-        return {name: whole[name] for name in RUN_KEYS}
+        settings = {name: whole[name] for name in RUN_KEYS}
+        return settings | {"keep_extract": True} if self.keep_extract else settings
 
 
 def policy_problems(raw: object, *, task: str | None = None) -> list[Problem]:
@@ -155,6 +161,7 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
     )
     metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
+    found += _field(raw, "policy", "keep_extract", lambda v: isinstance(v, bool), "true or false")
     found += _field(raw, "policy", "seed", _whole(0, 2**31 - 1), "a whole number from 0 to 2147483647")
     for name, problems in _NESTED.items():
         if name in raw:

@@ -104,6 +104,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "upto_seq": record.upto_seq,
         "snapshot_rows": record.snapshot_rows,
         "snapshot_hash": record.snapshot_hash,
+        "extract_key": record.extract_key,
         "holdout": dict(record.holdout),
         "metrics": dict(record.metrics),
         "gate": dict(record.gate),

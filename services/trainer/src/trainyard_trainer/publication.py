@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from trainyard.alias_object import artifact_key
+from trainyard.alias_object import artifact_key, extract_key
 from trainyard.contracts.blobs import BlobExistsError
 from trainyard.contracts.runs import LeaseLostError, NewVersion, Published, Trial
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import TransientError
 from trainyard_trainer.domain import RunFailedError, StoppedError
+from trainyard_trainer.extract import write_extract
 from trainyard_trainer.guard import PATIENCE_SECONDS, pause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from trainyard.contracts.runs import Job
     from trainyard_trainer.guard import Guard
@@ -63,7 +65,26 @@ class Publication:
             passed=report["passed"],
             trials=[Trial(**trial) for trial in report["trials"]],
             profile=report.get("profile"),
+            extract_key=described.get("extract_key"),
         )
+
+    def keep_extract(self, directory: Path, described: Mapping[str, Any]) -> str:
+        """Store the rows that the version was made from, under their hash, and return the key.
+
+        An object that is there holds the same rows: the key says so, and nobody replaces it.
+        """
+        key = extract_key(self._job.model, described["snapshot"]["sha256"])
+        path = write_extract(directory, described["snapshot"])
+
+        def put() -> None:
+            try:
+                with path.open("rb") as file:
+                    self._out.blobs.put(key, file, only_if_absent=True)
+            except BlobExistsError:
+                return
+
+        self._guard.work(put)
+        return key
 
     def publish(self, version: NewVersion) -> Published:
         """Publish; when the answer is lost, look whether it happened before trying again.

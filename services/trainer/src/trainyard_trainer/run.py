@@ -69,6 +69,8 @@ class Run:
             crashpoint("K22")
             data = verified_artifact(directory, described)
             crashpoint("K23")
+            if policy.keep_extract:
+                described["extract_key"] = self._publication.keep_extract(directory, described)
             version = self._publication.store(data, report, described)
             return self._publication.publish(version)
 

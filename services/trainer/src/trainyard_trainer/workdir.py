@@ -1,10 +1,10 @@
 """The private directory of one run: what the parent gives the training child, and what the child leaves.
 
-``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` and one file
-for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the levels of a text column;
-``champion.msgpack`` is the model to beat, if there is one. The child leaves ``artifact.msgpack``, ``report.json``,
-``check.npy`` (what its model answered to the first test rows) and ``check_rows.npy`` (which rows those are), or
-``error.json``.
+``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` (that only
+without an event time) and one file for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the
+levels of a text column; ``champion.msgpack`` is the model to beat, if there is one. The child leaves
+``artifact.msgpack``, ``report.json``, ``check.npy`` (what its model answered to the first test rows) and
+``check_rows.npy`` (which rows those are), or ``error.json``.
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ def read_json(directory: Path, name: str) -> dict[str, Any]:
 
 def write_snapshot(directory: Path, snapshot: Snapshot) -> dict[str, Any]:
     """Write the snapshot's arrays; return what ``job.json`` must say about them."""
-    for name in ("seq", "first_seq", "unit"):
-        np.save(directory / f"{name}.npy", getattr(snapshot, name), allow_pickle=False)
+    arrays: dict[str, Any] = {"seq": snapshot.seq, "first_seq": snapshot.first_seq}
+    if snapshot.schema.event_time is None:  # the time rule has no use for units, and they take time
+        arrays["unit"] = snapshot.unit
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", array, allow_pickle=False)
     for index, column in enumerate(snapshot.schema.columns):
         values = snapshot.columns[column.name]
         if isinstance(values, Texts):
@@ -87,5 +90,11 @@ def read_snapshot(directory: Path, described: Mapping[str, Any]) -> Snapshot:
             values = Texts(values, tuple(levels))
         columns[column.name] = values
     return Snapshot(
-        schema, described["upto_seq"], load("seq"), load("first_seq"), load("unit"), columns, described["sha256"]
+        schema=schema,
+        upto_seq=described["upto_seq"],
+        seq=load("seq"),
+        first_seq=load("first_seq"),
+        columns=columns,
+        sha256=described["sha256"],
+        known_unit=load("unit") if schema.event_time is None else None,
     )

@@ -41,8 +41,8 @@ class BlobInfo:
 class BlobStore(Protocol):
     """One bucket. Every method raises :class:`~trainyard.errors.TransientError` when the service does not answer."""
 
-    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> str:
-        """Store ``data`` and return its etag.
+    def put(self, key: str, data: bytes | BinaryIO, *, only_if_absent: bool = False) -> str:
+        """Store ``data`` and return its etag; a file, at most 5 GB, is sent from its beginning piece by piece.
 
         Raises:
             BlobExistsError: ``only_if_absent`` and the key is taken.

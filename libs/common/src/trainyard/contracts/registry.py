@@ -69,6 +69,7 @@ class VersionRecord:
     aliases: tuple[str, ...]
     created_at: datetime
     not_reproducible: str | None = None
+    extract_key: str | None = None
 
 
 @dataclass(frozen=True)

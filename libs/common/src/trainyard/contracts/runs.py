@@ -117,7 +117,8 @@ class NewVersion:
     """A version to be registered; its artifact is stored already. The mappings are JSON objects.
 
     ``trials`` is the whole study, those of earlier runs included; ``profile`` sums up the rows that the version was
-    fitted on (:func:`trainyard.drift.profile_of`).
+    fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, where
+    the policy keeps them.
     """
 
     artifact_key: str
@@ -131,6 +132,7 @@ class NewVersion:
     passed: bool
     trials: Sequence[Trial]
     profile: Mapping[str, Any] | None = None
+    extract_key: str | None = None
 
 
 @dataclass(frozen=True)

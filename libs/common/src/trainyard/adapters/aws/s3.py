@@ -27,7 +27,7 @@ class S3Blobs(BlobStore):
         self._bucket = bucket
         self._on_missing = on_missing
 
-    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> str:
+    def put(self, key: str, data: bytes | BinaryIO, *, only_if_absent: bool = False) -> str:
         """Store ``data`` and return its etag.
 
         Raises:
@@ -37,6 +37,8 @@ class S3Blobs(BlobStore):
         condition = {"IfNoneMatch": "*"} if only_if_absent else {}
 
         def call() -> str:
+            if not isinstance(data, bytes):
+                data.seek(0)  # an attempt before this one may have read it
             try:
                 answer = self._client.put_object(
                     Bucket=self._bucket, Key=key, Body=data, ChecksumAlgorithm="SHA256", **condition

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from trainyard.adapters.postgres import copying, journal
+from trainyard.adapters.postgres import blocks, copying, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
 from trainyard.crashpoints import crashpoint
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: How often, and how far apart, a lost COMMIT is asked for before the caller has to come again.
 _SETTLE_ATTEMPTS = 10
 _SETTLE_SECONDS = 0.5
+_MAX_SEQ = 2**63 - 1
 #: How long a batch waits for the one before it.
 _LOCK_SECONDS = 60
 
@@ -124,6 +125,7 @@ class PostgresWarehouse(Warehouse):
                 raise ServiceError("in_use", f"the dataset '{name}' is read by the model '{model}'; delete that first")
             connection.execute(sa.text("UPDATE core.dataset SET deleted_at = now() WHERE id = :id"), {"id": dataset.id})
             copying.shape(connection, dataset.id)
+            blocks.forget(connection, dataset.id, 1, _MAX_SEQ)
             connection.execute(sa.text("DELETE FROM core.level WHERE dataset_id = :id"), {"id": dataset.id})
             journal.audit(connection, actor=actor, action="dataset.delete", subject=f"dataset/{name}", details={})
             journal.announce(connection, "dataset.deleted", f"dataset/{name}", {})

@@ -12,6 +12,8 @@ from trainyard.clock import SystemClock
 from trainyard.contracts.blobs import BlobExistsError, BlobMissingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trainyard.contracts.blobs import BlobStore
 
 _KEY = "models/late flights/ä+b.msgpack"
@@ -26,6 +28,18 @@ class BlobStoreContract:
         etag = blobs.put(_KEY, data)
         assert blobs.get(_KEY).data == data
         assert blobs.get(_KEY).etag == etag
+
+    def test_a_file(self, blobs: BlobStore, tmp_path: Path) -> None:
+        """A file is stored whole, wherever it stands, and never in place of an object that must not be replaced."""
+        path = tmp_path / "file"
+        path.write_bytes(bytes(range(256)) * 20_000)
+        with path.open("rb") as file:
+            file.read(100)
+            etag = blobs.put(_KEY, file, only_if_absent=True)
+            assert blobs.get(_KEY).data == path.read_bytes()
+            assert blobs.get(_KEY).etag == etag
+            with pytest.raises(BlobExistsError):
+                blobs.put(_KEY, file, only_if_absent=True)
 
     def test_empty_object(self, blobs: BlobStore) -> None:
         """An object may have no bytes."""

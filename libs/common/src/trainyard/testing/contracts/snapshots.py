@@ -10,7 +10,8 @@ import pytest
 
 from trainyard.errors import ServiceError
 from trainyard.schema import Column, Schema
-from trainyard.snapshot import SnapshotBuilder, Texts, line
+from trainyard.snapshot import Texts
+from trainyard.snapshot.rows import snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,10 +137,7 @@ class SnapshotsContract:
         """The content hash is the same wherever the rows are stored, and anybody can compute it."""
         rows = [row(n) for n in range(1, 30)]
         snapshot = warehouse.snapshots.read(warehouse.store(SCHEMA, rows), 29)
-        builder = SnapshotBuilder(SCHEMA, 29)
-        for number, values in enumerate(rows, start=1):
-            builder.add([line(SCHEMA, number, values)], [number])
-        assert snapshot.sha256 == builder.build().sha256
+        assert snapshot.sha256 == snapshot_of(SCHEMA, rows).sha256
 
     def test_hash_follows_the_content(self, warehouse: Warehouse) -> None:
         """Another cell, order or number of rows gives another hash."""

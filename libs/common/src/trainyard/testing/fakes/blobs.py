@@ -30,9 +30,12 @@ class MemoryBlobs(BlobStore):
         self._modified: dict[str, datetime] = {}
         self.outage: Exception | None = None
 
-    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> str:
+    def put(self, key: str, data: bytes | BinaryIO, *, only_if_absent: bool = False) -> str:
         """Store a copy of ``data``."""
         self._answer()
+        if not isinstance(data, bytes | bytearray):
+            data.seek(0)
+            data = data.read()
         with self._lock:
             if only_if_absent and key in self._objects:
                 raise BlobExistsError(f"{key} exists")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainyard.adapters.postgres import blocks
+
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
 def forget_derived(connection: sa.Connection, dataset_id: int, first_seq: int, last_seq: int) -> None:
-    """Remove what was packed or extracted from rows with these numbers, in the transaction that changes them.
+    """Remove what was packed from rows with these numbers, in the transaction that changes them.
 
-    The one place to call whatever keeps copies of rows: packed column blocks, extracts on the blob store.
+    The one place to call whatever keeps copies of rows in the database. Extracts on the blob store are out of a
+    transaction's reach; docs/snapshots.md says how to find those that hold removed rows.
     """
-    del connection, dataset_id, first_seq, last_seq  # nothing keeps copies yet
+    blocks.forget(connection, dataset_id, first_seq, last_seq)

@@ -27,4 +27,3 @@ CREATE TABLE core.source (
 );
 CREATE INDEX source_due ON core.source (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX source_asked ON core.source (id) WHERE asked > answered;
-GRANT SELECT, INSERT, UPDATE, DELETE ON core.source TO trainyard_ingest;
