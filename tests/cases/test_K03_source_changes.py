@@ -17,7 +17,6 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.config import load
 from trainyard.errors import TransientError
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
-from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 
 if TYPE_CHECKING:
@@ -47,7 +46,10 @@ def test_replaced_while_it_was_read(yard: Yard, wire: Wire) -> None:
         load({**yard.environment, "AWS_ENDPOINT_URL": wire.endpoint}), access_key=ACCESS_KEY, secret_key=SECRET_KEY
     )
     landing = Landing(
-        yard.config.bucket, S3Blobs(clients.s3, yard.config.bucket), yard.warehouse, RowIntake(yard.warehouse)
+        yard.config.bucket,
+        S3Blobs(clients.s3, yard.config.bucket),
+        yard.warehouse,
+        yard.intake,
     )
     etags = []
     cut = wire.cut_answer(
@@ -74,7 +76,7 @@ def test_replaced_before_it_was_read(yard: Yard) -> None:
     small_old, small_new = (b"id,age,city,bought\n100001,40,%s,true\n" % city for city in (b"A", b"B"))
     old_etag = yard.blobs.put(KEY, small_old)
     new_etag = yard.blobs.put(KEY, small_new)
-    landing = Landing(yard.config.bucket, yard.blobs, yard.warehouse, RowIntake(yard.warehouse))
+    landing = Landing(yard.config.bucket, yard.blobs, yard.warehouse, yard.intake)
     landing.take(KEY, old_etag)
     assert cities(yard) == []
     landing.take(KEY, new_etag)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tests.cases.yard import DATASET
 
 from trainyard_ingest.domain import formats
-from trainyard_ingest.use_cases.intake import Origin, RowIntake
+from trainyard_ingest.use_cases.intake import Origin
 from trainyard_ingest.use_cases.landing import Landing
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_landing_file(yard: Yard) -> None:
     barrier = threading.Barrier(TAKERS)
 
     def take(_: int) -> None:
-        landing = Landing(yard.config.bucket, yard.blobs, yard.warehouse, RowIntake(yard.warehouse))
+        landing = Landing(yard.config.bucket, yard.blobs, yard.warehouse, yard.intake)
         barrier.wait(10)
         landing.take(KEY, etag)
 
@@ -59,7 +59,7 @@ def test_upload(yard: Yard) -> None:
 
     def upload(_: int) -> Stored:
         barrier.wait(10)
-        return RowIntake(yard.warehouse).take(DATASET, io.BytesIO(BODY), kind, Origin("http", "", None, None))
+        return yard.intake.take(DATASET, io.BytesIO(BODY), kind, Origin("http", "", None, None))
 
     with ThreadPoolExecutor(TAKERS) as pool:
         answers = list(pool.map(upload, range(TAKERS)))

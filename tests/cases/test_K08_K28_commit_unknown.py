@@ -30,7 +30,7 @@ BODY = b"id,age,city,bought\n9001,20,A,false\n9002,70,C,true\n"
 def test_batch(yard: Yard, pg_proxy: PgProxy, proxied_database: str) -> None:
     """The batch is stored once and reported as new; sent again it is the same batch."""
     engine = make_engine(proxied_database, service="test")
-    intake = RowIntake(PostgresWarehouse(engine, SystemClock()))
+    intake = RowIntake(PostgresWarehouse(engine, SystemClock()), SystemClock())
     kind = formats.by_name("rows.csv")
     assert kind is not None
     origin = Origin("http", "", None, None)

@@ -118,6 +118,7 @@ class Yard:
         self.engine = make_engine(self.config.require_database(), service="test")
         self.store = PostgresStore(self.engine)
         self.warehouse = PostgresWarehouse(self.engine, SystemClock())
+        self.intake = RowIntake(self.warehouse, SystemClock())
         self.queue = SqsQueue(self.clients.sqs, self.config.queue_training)
         self.blobs = S3Blobs(self.clients.s3, self.config.bucket)
         self._others: list[AwsClients] = []
@@ -150,7 +151,7 @@ class Yard:
         body = "\n".join(["id,age,city,bought", *lines]).encode()
         kind = formats.by_name("rows.csv")
         assert kind is not None
-        RowIntake(self.warehouse).take(DATASET, io.BytesIO(body), kind, Origin("http", "", None, None))
+        self.intake.take(DATASET, io.BytesIO(body), kind, Origin("http", "", None, None))
 
     def make_model(self, name: str = MODEL, **policy: Any) -> None:
         """Create a model of the dataset that is trained quickly, and by hand unless the policy says otherwise."""

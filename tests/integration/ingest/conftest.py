@@ -45,7 +45,7 @@ class Service:
         ring.refresh()
         app = make_app(
             "ingest",
-            web.routes(warehouse, log, RowIntake(warehouse), TakeFeedback(log)),
+            web.routes(warehouse, log, RowIntake(warehouse, SystemClock()), TakeFeedback(log)),
             ring=ring,
             clock=SystemClock(),
             ready=dict,

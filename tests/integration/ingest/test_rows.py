@@ -58,19 +58,6 @@ def test_a_batch_and_what_it_leaves_behind(service):
     assert service.call("GET", "/v1/datasets/shop").get_json()["rows"] == 3
 
 
-def test_checksum_can_be_computed_again(service):
-    """The ledger's checksum is that of the table's rows, whatever the session's settings, and sees a changed value."""
-    service.call("POST", ROWS, b"id,income,at,day\n1,0.1,2024-01-01T00:00:00Z,2024-02-02\n2,,,\n", **CSV)
-    query = "SELECT coalesce(sum(hash_record_extended(ROW(c1,c2,c3,c4,c5,c6,c7), 0)), 0) FROM data_.t_1"
-    ledger = service.scalar("SELECT checksum FROM core.batch")
-    with service.engine.connect() as connection:
-        for setting in ("SET timezone = 'Asia/Tokyo'", "SET datestyle = 'German'", "SET extra_float_digits = -5"):
-            connection.execute(sa.text(setting))
-            assert connection.execute(sa.text(query)).scalar_one() == ledger
-    service.execute("UPDATE data_.t_1 SET c3 = 0.2 WHERE c1 = 1")
-    assert service.scalar(query) != ledger
-
-
 @pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "a"}])
 def test_the_same_body_again(service, headers):
     """It is the same batch, with 200; alone or eight at once, with a key or without."""
@@ -170,7 +157,7 @@ def test_a_large_body_is_not_held_in_memory(service):
             return True
 
         def readinto(self, buffer):
-            if not self.rest and self.rows < 300_000 and not seen.is_set():
+            if not self.rest and self.rows < 4_000_000 and not seen.is_set():
                 if service.scalar("SELECT count(*) FROM pg_stat_progress_copy WHERE tuples_processed > 0"):
                     seen.set()
                 self.rest = b"".join(b"%d\n" % n for n in range(self.rows, self.rows + 20_000))
@@ -202,17 +189,14 @@ def test_a_failure_leaves_nothing(service, point):
     assert _left_behind(service) == (3, 1, 1, 0, 3)
 
 
-def test_dataset_deleted_while_rows_arrive(service):
+def test_dataset_deleted_before_rows_are_numbered(service):
     """The upload is told that the dataset is gone; nothing is stored."""
     service.execute("DELETE FROM core.model")
     dataset = service.warehouse.dataset("shop")
 
-    def chunks():
-        yield [("1",)]
-        service.warehouse.delete("shop", actor="k")
-
+    service.warehouse.delete("shop", actor="k")
     with pytest.raises(ServiceError) as refused:
-        service.warehouse.load(dataset, Rows(("id",), "", chunks()), lambda: Intake("http", "k", "f", "b"))
+        service.warehouse.load(dataset, Rows(("id",), iter([b"1\n"])), lambda: Intake("http", "k", "f", "b"))
     assert refused.value.code == "unknown_dataset"
 
 
@@ -228,17 +212,17 @@ def test_database_killed_while_rows_arrive(tmp_path):
     server.execute("CHECKPOINT")  # this server's commits do not wait for the disk
 
     def chunks():
-        yield [("1",)]
+        yield b"1\n"
         server.kill()
-        yield from ([("2",)] * 5_000 for _ in range(200))
+        yield from (b"2\n" * 5_000 for _ in range(2_000))
 
     def intake():
         return Intake("http", "k", "f", "b")
 
     with pytest.raises(TransientError):
-        warehouse.load(dataset, Rows(("id",), "", chunks()), intake)
+        warehouse.load(dataset, Rows(("id",), chunks()), intake)
     server.start()
     assert warehouse.dataset("shop").last_seq == 0
-    assert warehouse.load(dataset, Rows(("id",), "", iter([[("1",)]])), intake).batch.last_seq == 1
+    assert warehouse.load(dataset, Rows(("id",), iter([b"1\n"])), intake).batch.last_seq == 1
     engine.dispose()
     server.stop()

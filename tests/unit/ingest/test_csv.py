@@ -7,9 +7,11 @@ import pytest
 
 from trainyard.errors import ServiceError
 from trainyard.schema import Column, Schema, parse_text
+from trainyard.testing.fakes.warehouse import csv_records
 from trainyard_ingest.domain import source as source_module
-from trainyard_ingest.domain.cells import as_text, check_cells
-from trainyard_ingest.domain.csv_rows import MAX_LINE_CHARS, read_csv
+from trainyard_ingest.domain.cells import BlockChecker
+from trainyard_ingest.domain.csv_blocks import MAX_CELL_CHARS, MAX_LINE_BYTES, Block, written
+from trainyard_ingest.domain.csv_rows import read_csv
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 
@@ -27,7 +29,8 @@ def _read(body, schema=SCHEMA):
     """Return the checked rows as dictionaries, and the tally."""
     tally = Tally()
     rows = read_csv(Source(io.BytesIO(body), 1 << 30), schema, tally)
-    return [dict(zip(rows.columns, row, strict=True)) for chunk in rows.chunks for row in chunk], tally
+    records = [record for chunk in rows.chunks for record in csv_records(chunk)]
+    return [dict(zip(rows.columns, record, strict=True)) for record in records], tally
 
 
 def _refusal(body, schema=SCHEMA):
@@ -39,14 +42,14 @@ def _refusal(body, schema=SCHEMA):
 def test_columns_in_any_order():
     """Names bind, positions do not; nullable columns may be left out; a byte order mark is not part of a name."""
     rows, tally = _read("\ufeffok,id\nTRUE,1\nno,2\n".encode())
-    assert rows == [{"ok": "t", "id": "1"}, {"ok": "f", "id": "2"}]
+    assert rows == [{"ok": "TRUE", "id": "1"}, {"ok": "no", "id": "2"}]
     assert (tally.rows, tally.rejected) == (2, 0)
 
 
 def test_quotes_and_line_ends():
     """Quoted cells hold commas, quotes and line ends; CRLF, blank lines and no last line end are fine."""
     rows, tally = _read(b'id,note\r\n1,"a,""b""\r\nc"\r\n\r\n2,\r\n3,last')
-    assert [row["note"] for row in rows] == ['a,"b"\r\nc', "", "last"]
+    assert [row["note"] for row in rows] == ['a,"b"\r\nc', None, "last"]
     assert tally.rows == 3
 
 
@@ -92,11 +95,12 @@ def test_rows_are_counted_over_chunks():
         (b"id,note\n1,a,b\n", "bad_csv", "3 cells, the header has 2"),
         (b'id,note\n1,"a\n2,b\n', "bad_csv", "line 3"),
         (b'id,note\n1,"a"b\n', "bad_csv", "line 2"),
-        (b"id,note\n1,\xff\n", "bad_csv", "not UTF-8 near byte 10"),
+        (b"id,note\n1,\xff\n", "bad_csv", "not UTF-8 in line 2"),
         (b"id,note\n1,\xc3", "bad_csv", "not UTF-8"),
         (b"id,id\n1,1\n", "bad_csv", "twice"),
-        (b"id,note\n1," + b"x" * (MAX_LINE_CHARS + 300_000) + b"\n", "bad_csv", "longer than"),
-        (b'id,note\n1,"' + b"x\n" * 100_000 + b'"\n', "bad_csv", "field larger"),
+        (b"id,note\n1," + b"x" * MAX_LINE_BYTES + b"\n", "csv_limit", "longer than"),
+        (b'id,note\n1,"' + b"x\n" * 100_000 + b'"\n', "csv_limit", "field larger"),
+        (b"id,note\n1," + b"x" * (MAX_CELL_CHARS + 1) + b"\n", "csv_limit", "field larger"),
     ],
 )
 def test_refused_as_a_whole(body, code, said):
@@ -127,15 +131,19 @@ CELLS = {
 @pytest.mark.parametrize("kind", sorted(CELLS))
 @pytest.mark.parametrize("nullable", [True, False])
 def test_columns_pass_as_cells_do(kind, nullable):
-    """Checking a whole column at once accepts and rejects what checking its cells one by one does."""
+    """Checking a block accepts and rejects what checking its cells one by one does, and keeps their values."""
     column = Column("c", kind, nullable=nullable)
+    checker = BlockChecker([Column("n", "int"), column])
     every = [*CELLS[kind].split(" "), "", " 1 "]
     rng = random.Random(1)  # noqa: S311 - repeatable on purpose
     for _ in range(200):
         cells = [rng.choice(every) for _ in range(rng.randrange(1, 5))]
-        texts, bad = check_cells(column, cells)
+        checked = checker.check(Block(written([[str(n), cell] for n, cell in enumerate(cells)]), 1))
         alone = [parse_text(column, cell) for cell in cells]
-        assert bad == {index for index, (_, expected) in enumerate(alone) if expected is not None}, cells
-        for index in set(range(len(cells))) - bad:
-            assert parse_text(column, texts[index])[0] == alone[index][0], (cells[index], texts[index])
-            assert (texts[index] == "") == (as_text(alone[index][0], missing="") == "")
+        bad = {number for number, (_, expected) in enumerate(alone) if expected is not None}
+        assert {(p.row or 0) - 1 for p in checked.problems} == bad, cells
+        assert (checked.rows, checked.rejected) == (len(cells), len(bad))
+        kept = {int(number or 0): cell for number, cell in csv_records(checked.data)}
+        assert kept.keys() == set(range(len(cells))) - bad
+        for number, cell in kept.items():
+            assert parse_text(column, cell or "")[0] == alone[number][0], (cells[number], cell)

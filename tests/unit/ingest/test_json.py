@@ -7,6 +7,7 @@ import pytest
 
 from trainyard.errors import ServiceError
 from trainyard.schema import Column, Schema
+from trainyard.testing.fakes.warehouse import csv_records
 from trainyard_ingest.domain import formats, json_rows
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
@@ -17,7 +18,7 @@ SCHEMA = Schema([Column("id", "int", nullable=False), Column("note", "text"), Co
 def _read(body, kind=formats.JSON, schema=SCHEMA):
     tally = Tally()
     rows = kind.read(Source(io.BytesIO(body), kind.most_bytes), schema, tally)
-    return [[None if cell == rows.missing else cell for cell in row] for chunk in rows.chunks for row in chunk], tally
+    return [record for chunk in rows.chunks for record in csv_records(chunk)], tally
 
 
 def _refusal(body, kind=formats.JSON):

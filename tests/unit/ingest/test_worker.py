@@ -6,7 +6,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from trainyard.clock import ManualClock
+from trainyard.clock import ManualClock, SystemClock
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import MessageError, TransientError
 from trainyard.loops import Loop
@@ -28,7 +28,7 @@ class World:
         self.blobs = MemoryBlobs()
         self.warehouse = MemoryWarehouse(self.clock)
         self.warehouse.create("shop", Schema([Column("id", "int", nullable=False)]), actor="k")
-        self.landing = Landing("bucket", self.blobs, self.warehouse, RowIntake(self.warehouse))
+        self.landing = Landing("bucket", self.blobs, self.warehouse, RowIntake(self.warehouse, SystemClock()))
         self.dead = MemoryQueue(self.clock)
         self.queue = MemoryQueue(self.clock, dead_letters=self.dead)
         self.stop = threading.Event()

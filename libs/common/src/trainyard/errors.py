@@ -16,7 +16,10 @@ CODES: dict[str, tuple[int, str]] = {
         400,
         "The CSV cannot be read: not UTF-8, no header, a ragged line or a broken quote; the message names the line.",
     ),
-    "bad_parquet": (400, "The Parquet file cannot be read, or has a column that no dataset can have; the message says why."),
+    "bad_parquet": (
+        400,
+        "The Parquet file cannot be read, or has a column that no dataset can have.",
+    ),
     "bad_gzip": (400, "The body is not one whole gzip stream."),
     "bad_request": (400, "A parameter is missing, unknown or out of range; the details name it."),
     "empty_body": (400, "The route needs a body and got none."),
@@ -69,7 +72,10 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_rows": (422, "Rows do not fit the schema; the details give row, column, expected and got."),
     "invalid_model": (422, "The model or its policy is not valid; the details list every problem."),
     "source_refused": (422, "The source cannot be pulled from as it is described; the message says what to change."),
-    "narrowing": (422, "The dataset's columns can be added to and widened, not narrowed; the details list what would be."),
+    "narrowing": (
+        422,
+        "Columns can be added and widened, not narrowed; the details list each that would be.",
+    ),
     "key_reused": (422, "The Idempotency-Key was used before with another body."),
     "internal": (500, "A fault of ours; the log has the request id."),
     "unavailable": (503, "Something this service needs does not answer just now; repeat with backoff."),

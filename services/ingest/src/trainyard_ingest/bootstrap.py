@@ -27,6 +27,8 @@ from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flask import Flask
 
     from trainyard.config import Config
@@ -47,7 +49,7 @@ def build_app(config: Config) -> Flask:
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(warehouse, log, RowIntake(warehouse), TakeFeedback(log)),
+        web.routes(warehouse, log, RowIntake(warehouse, clock, _spool(config)), TakeFeedback(log)),
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},
@@ -57,6 +59,12 @@ def build_app(config: Config) -> Flask:
     app.register_error_handler(ParseException, web.broken_body)
     app.register_error_handler(NoMoreData, web.broken_body)
     return app
+
+
+def _spool(config: Config) -> Path:
+    """Return where bodies that come slowly wait for their end."""
+    config.work_dir.mkdir(parents=True, exist_ok=True)
+    return config.work_dir
 
 
 def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
@@ -73,7 +81,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
-    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse))
+    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config)))
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,9 @@ class BatchViews:
         body = _Body()
         try:
             stored = self._intake.take(name, body, kind, origin)
-        except ServiceError:
-            body.discard()
+        except ServiceError as e:
+            if e.code != "request_timeout":
+                body.discard()
             raise
         return (201 if stored.new else 200), stored.batch.as_dict()
 
@@ -187,6 +189,7 @@ class _Body:
         self._stream = request.stream
         self._announced = request.content_length
         self._read = 0
+        self._one_at_a_time = threading.Lock()
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, none at the end.
@@ -194,7 +197,8 @@ class _Body:
         Raises:
             ServiceError: ``bad_request``: the body ended before its announced length.
         """
-        block: bytes = self._stream.read(size)
+        with self._one_at_a_time:
+            block: bytes = self._stream.read(size)
         self._read += len(block)
         if not block and self._announced is not None and self._read < self._announced:
             raise _bad(f"the body ended after {self._read:,} of {self._announced:,} bytes; nothing was stored")
@@ -208,8 +212,9 @@ class _Body:
         if self._read == 0:
             return
         for _ in range(_MOST_DISCARDED_BYTES // _DISCARD_BYTES):
-            if not self._stream.read(_DISCARD_BYTES):
-                return
+            with self._one_at_a_time:  # whoever was reading ahead may not have ended yet
+                if not self._stream.read(_DISCARD_BYTES):
+                    return
 
 
 def broken_body(_error: Exception) -> Response:

@@ -145,11 +145,14 @@ class Warehouse(Protocol):
         """
         ...
 
-    def load(self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake]) -> Stored:
+    def load(
+        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+    ) -> Stored:
         """Store a batch in one transaction: rows, ledger entry, rejects, ``last_seq``, the message 'data arrived'.
 
-        ``conclude`` is called once all chunks were read; what it raises abandons the batch. A batch whose fingerprint
-        is in the ledger is not stored again: the answer is the earlier one.
+        The dataset is locked from before the first chunk is read to COMMIT. ``conclude`` is called once all chunks were
+        read; what it raises abandons the batch. A batch whose fingerprint is in the ledger is not stored again: the
+        answer is the earlier one. Where the fingerprint is known before, no chunk is read then.
 
         Raises:
             ServiceError: ``unknown_dataset`` when it was deleted meanwhile; ``invalid_rows`` for a row that is too

@@ -1,42 +1,179 @@
-"""CSV cells against a column, thousands at a time: whole columns pass by a few C-speed tests, the rest by the schema.
+"""Blocks of CSV records against a schema: whole columns at the speed of memory, doubtful cells one by one.
 
-The outcome is the same as checking each cell with :func:`trainyard.schema.parse_text`; only the time differs.
+pyarrow reads the block into typed columns. Where it accepts exactly what :func:`trainyard.schema.parse_text` accepts,
+the block is clean and goes on as it came. In any doubt the block is read again as text, the cells that are not plainly
+right are judged by ``parse_text``, the rows of bad ones are cut out, and good ones in a spelling that Postgres reads
+otherwise, or not at all, are written anew.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import csv
+import io
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES, parse_text
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from trainyard.errors import Problem
+from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES, parse_text, shown
+from trainyard_ingest.domain.csv_blocks import not_utf8, refuse_ragged, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
 
     from trainyard.schema import Column
+    from trainyard_ingest.domain.csv_blocks import Block
 
-#: Longest plain number that surely fits int64, and longest that surely is a finite double.
-_PLAIN_INT_CHARS = 18
-_PLAIN_FLOAT_CHARS = 40
-_MAX_BYTES_PER_CHAR = 4
+_TRUE = ["true", "True", "TRUE", "1", "t", "T", "yes", "Yes", "YES"]
+_FALSE = ["false", "False", "FALSE", "0", "f", "F", "no", "No", "NO"]
+_TYPES = {
+    "bool": pa.bool_(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "date": pa.date32(),
+    "timestamp": pa.string(),  # its separators are looked at before it is cast
+    "text": pa.string(),
+    "category": pa.string(),
+}
+_MOST_BYTES = {"text": MAX_TEXT_BYTES, "category": MAX_CATEGORY_BYTES}
+#: Cells that are right for certain and that Postgres reads as the schema does.
+_PLAIN = {
+    "int": r"^[+-]?[0-9]{1,18}$",
+    "float": r"^[+-]?(?:[0-9]{1,300}\.?[0-9]{0,20}|\.[0-9]{1,20})$",
+}
+#: Spellings of right cells that Postgres reads as the schema does; other right cells are written anew.
+_SAME_IN_POSTGRES = {
+    "bool": re.compile("|".join(_TRUE + _FALSE)),
+    "date": re.compile(r"[0-9-]{10}"),
+    "timestamp": re.compile(
+        r"[0-9-]{10}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-](?:0[0-9]|1[0-5])(?::?[0-5][0-9])?)"
+    ),
+}
+_DATES = (date(1, 1, 1), date(9999, 12, 31))
+_SECOND = 1_000_000
+_TIMES = tuple(
+    int((datetime(*moment) - datetime(1970, 1, 1)).total_seconds()) * _SECOND  # noqa: DTZ001 - UTC, as a difference
+    for moment in ((1, 1, 2), (9999, 12, 30))
+)
+_HOUR_COLON = 13
+_FAR_OFFSET = r"[+-](?:1[6-9]|2[0-9])(?::?[0-9]{2})?$"
+_BEFORE_A_NUMBER = b',\n" \t+-'
+_MOST_LOOKED_AT = 1_000
+#: Where the smallest numbers may hide, which Postgres calls out of range and the schema zero.
+_TINY = re.compile(rb"[eE]-|\.0{250}")
 
 
-def check_cells(column: Column, cells: Sequence[str]) -> tuple[Sequence[str], set[int]]:
-    """Check cells of one column; the empty cell is missing.
+@dataclass(frozen=True)
+class CheckedBlock:
+    """``data``: the good records; ``problems`` of the rejected ones count rows within the block, from 1."""
 
-    Returns:
-        The cells as a warehouse takes them ("" for missing and bad ones), and the indexes of the bad ones.
-    """
-    if (column.nullable or "" not in cells) and _ALL_PLAIN[column.type](cells):
-        return cells, set()
-    checked: dict[str, str | None] = {}
-    for cell in set(cells):
-        value, expected = parse_text(column, cell)
-        checked[cell] = None if expected is not None else as_text(value, missing="")
-    texts = [checked[cell] for cell in cells]
-    bad = {index for index, text in enumerate(texts) if text is None} if None in checked.values() else set()
-    return [text or "" for text in texts], bad
+    data: bytes
+    rows: int
+    rejected: int
+    problems: list[Problem] = field(default_factory=list)
+
+
+class BlockChecker:
+    """Checks blocks whose records have a cell for each of ``columns``."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._names = [str(number) for number in range(len(columns))]
+        self._typed = {n: _TYPES[c.type] for n, c in zip(self._names, columns, strict=True)}
+        self._texts: dict[str, Any] = dict.fromkeys(self._names, pa.string())
+        self._kinds = {column.type for column in columns}
+
+    def check(self, block: Block) -> CheckedBlock:
+        """Check every cell.
+
+        Raises:
+            ServiceError: ``bad_csv``: a record has too few or too many cells, or the block is not UTF-8.
+        """
+        data = block.data
+        table = self._read(block, self._typed)
+        if table is not None and not self._doubtful(table, data):
+            return CheckedBlock(data, table.num_rows, 0)
+        table = self._read(block, self._texts)
+        if table is None:
+            self._refuse(block)
+        return self._judged(block, table)
+
+    # --- reading ---
+
+    def _read(self, block: Block, types: dict[str, Any]) -> Any:
+        """Return the block as a table of one chunk, None when pyarrow refuses it."""
+        data = block.data
+        try:
+            return arrow_csv.read_csv(
+                pa.BufferReader(data),
+                arrow_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(data) + 1),
+                arrow_csv.ParseOptions(newlines_in_values=block.quoted),
+                arrow_csv.ConvertOptions(
+                    column_types=types,
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    true_values=_TRUE,
+                    false_values=_FALSE,
+                ),
+            )
+        except pa.ArrowInvalid:
+            return None
+
+    def _refuse(self, block: Block) -> None:
+        """Say what is wrong with a block whose records cannot even be told apart into cells of text."""
+        try:
+            text = block.data.decode()
+        except UnicodeDecodeError as e:
+            raise not_utf8(block.data, block.lines_before, e) from e
+        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        first = block.lines_before + 1
+        refuse_ragged(records, len(self._columns), first, block.lines_before + block.data.count(b"\n"))
+
+    # --- whole columns ---
+
+    def _doubtful(self, table: Any, data: bytes) -> bool:
+        """Tell whether any column may hold a cell that the schema, or Postgres, reads otherwise than pyarrow."""
+        if "int" in self._kinds and (_begins_a_cell(data, b"0x") or _begins_a_cell(data, b"0X")):
+            return True  # Arrow and Postgres read hexadecimal numbers
+        if self._kinds & _MOST_BYTES.keys() and b"\0" in data:
+            return True
+        columns = zip(self._columns, table.columns, strict=True)
+        return any(
+            (not column.nullable and values.null_count) or _DOUBTS[column.type](column, values, data)
+            for column, values in columns
+            if len(values)
+        )
+
+    # --- doubtful cells ---
+
+    def _judged(self, block: Block, table: Any) -> CheckedBlock:
+        bad: dict[int, list[tuple[int, str]]] = defaultdict(list)  # row -> [(column, what was expected)]
+        anew: dict[int, dict[int, str]] = defaultdict(dict)  # row -> {column: text}
+        for number, (column, values) in enumerate(zip(self._columns, table.columns, strict=True)):
+            for rows, text, expected in _verdicts(column, values):
+                for row in rows:
+                    if expected is not None:
+                        bad[row].append((number, expected))
+                    else:
+                        anew[row][number] = text
+        rows = table.num_rows
+        data = _rewritten(block, table, bad.keys(), anew) if bad or anew else block.data
+        return CheckedBlock(data, rows, len(bad), list(self._problems(table, bad)))
+
+    def _problems(self, table: Any, bad: dict[int, list[tuple[int, str]]]) -> Iterator[Problem]:
+        for row in sorted(bad):
+            for number, expected in sorted(bad[row]):
+                got = table.column(number)[row].as_py() or ""
+                yield Problem(row + 1, self._columns[number].name, expected, shown(got))
 
 
 def as_text(value: Any, *, missing: str) -> str:
@@ -52,44 +189,128 @@ def as_text(value: Any, *, missing: str) -> str:
     return repr(value)
 
 
-def _numbers(characters: bytes, most_chars: int, convert: type[int] | type[float]) -> Callable[[Sequence[str]], bool]:
-    """Return a test for columns of short numbers that are made of ``characters`` only.
+def _verdicts(column: Column, values: Any) -> Iterator[tuple[list[int], str, str | None]]:
+    """Yield rows whose cell is bad, with what was expected, or is to be written anew, with the text."""
+    texts = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
+    if not column.nullable and texts.null_count:
+        yield _places(pc.is_null(texts)).tolist(), "", parse_text(column, "")[1]
+    doubtful = _not_plain(column, texts)
+    if len(doubtful) == 0:
+        return
+    coded = pc.dictionary_encode(texts.take(pa.array(doubtful)))
+    codes = np.frombuffer(coded.indices.buffers()[1], np.int32)[: len(coded)]
+    same = _SAME_IN_POSTGRES.get(column.type)
+    for code, cell in enumerate(coded.dictionary.to_pylist()):
+        value, expected = parse_text(column, cell)
+        text = as_text(value, missing="")
+        if expected is None and (text == cell or (same is not None and same.fullmatch(cell))):
+            continue
+        yield doubtful[codes == code].tolist(), text, expected
 
-    With these characters alone, Python reads neither spaces, underscores, NaN nor infinities, so what it reads is a
-    number of the schema's grammar.
-    """
 
-    def all_plain(cells: Sequence[str]) -> bool:
-        joined = "".join(cells)
-        if not joined.isascii() or joined.encode().translate(None, characters) or max(map(len, cells)) > most_chars:
+def _not_plain(column: Column, texts: Any) -> npt.NDArray[np.uint64]:
+    """Return the rows whose cell is not plainly right; missing cells are no longer of interest."""
+    if column.type in _PLAIN:
+        plain = pc.match_substring_regex(texts, _PLAIN[column.type])
+    elif column.type in _MOST_BYTES:
+        short = pc.less_equal(pc.binary_length(texts), _MOST_BYTES[column.type])
+        plain = pc.and_(short, pc.invert(pc.match_substring(texts, "\0")))
+    else:
+        return _places(pc.is_valid(texts))
+    return _places(pc.invert(plain))
+
+
+def _places(mask: Any) -> npt.NDArray[np.uint64]:
+    """Return where a mask is true."""
+    # Not by to_numpy(), which imports pandas wherever that is installed.
+    found = pc.indices_nonzero(mask)
+    return np.frombuffer(found.buffers()[1], np.uint64)[: len(found)] if len(found) else np.empty(0, np.uint64)
+
+
+def _begins_a_cell(data: bytes, word: bytes) -> bool:
+    """Tell whether ``word`` stands where a number may begin."""
+    at = data.find(word)
+    for _ in range(_MOST_LOOKED_AT):
+        if at < 0:
             return False
-        try:
-            deque(map(convert, filter(None, cells)), maxlen=0)
-        except ValueError:
-            return False
+        if at == 0 or data[at - 1] in _BEFORE_A_NUMBER:
+            return True
+        at = data.find(word, at + len(word))
+    return True
+
+
+def _rewritten(block: Block, table: Any, bad: Any, anew: dict[int, dict[int, str]]) -> bytes:
+    """Return the block without its bad records, and with the others of ``anew`` spelled as Postgres reads them."""
+    ends = block.ends()
+    data = memoryview(block.data)
+    pieces: list[bytes | memoryview] = []
+    at = 0
+    for row in sorted(bad | anew.keys()):
+        begin = int(ends[row - 1]) + 1 if row else 0
+        pieces.append(data[at:begin])
+        if row not in bad:
+            cells = [table.column(number)[row].as_py() or "" for number in range(table.num_columns)]
+            pieces.append(written([[anew[row].get(number, cell) for number, cell in enumerate(cells)]]))
+        at = int(ends[row]) + 1
+    pieces.append(data[at:])
+    return b"".join(pieces)
+
+
+# --- doubts about a column as pyarrow read it: True where only the cells themselves can tell ---
+
+
+def _int_doubt(_column: Column, _values: Any, _data: bytes) -> bool:
+    return False  # but for hexadecimal ones, which the whole block is searched for
+
+
+def _float_doubt(_column: Column, values: Any, data: bytes) -> bool:
+    if not pc.all(pc.is_finite(values), min_count=0).as_py():
         return True
-
-    return all_plain
-
-
-def _texts(most_bytes: int) -> Callable[[Sequence[str]], bool]:
-    def all_plain(cells: Sequence[str]) -> bool:
-        return max(map(len, cells)) * _MAX_BYTES_PER_CHAR <= most_bytes and "\0" not in "".join(cells)
-
-    return all_plain
+    return bool(pc.any(pc.equal(values, 0.0), min_count=0).as_py()) and _TINY.search(data) is not None
 
 
-def _never(cells: Sequence[str]) -> bool:  # noqa: ARG001 - the table's signature
-    """Say no: these types repeat themselves, so checking each distinct cell is quick enough."""
+def _bool_doubt(_column: Column, _values: Any, _data: bytes) -> bool:
     return False
 
 
-_ALL_PLAIN: dict[str, Callable[[Sequence[str]], bool]] = {
-    "bool": _never,
-    "int": _numbers(b"0123456789+-", _PLAIN_INT_CHARS, int),
-    "float": _numbers(b"0123456789+-.", _PLAIN_FLOAT_CHARS, float),
-    "text": _texts(MAX_TEXT_BYTES),
-    "category": _texts(MAX_CATEGORY_BYTES),
-    "date": _never,
-    "timestamp": _never,
+def _date_doubt(_column: Column, values: Any, _data: bytes) -> bool:
+    span = pc.min_max(values)
+    least, most = span["min"].cast(pa.int32()).as_py(), span["max"].cast(pa.int32()).as_py()
+    if least is None:
+        return False
+    epoch = date(1970, 1, 1)
+    return bool(least < (_DATES[0] - epoch).days or most > (_DATES[1] - epoch).days)
+
+
+def _timestamp_doubt(_column: Column, values: Any, _data: bytes) -> bool:
+    texts = values.chunk(0).drop_null()
+    if len(texts) == 0:
+        return False
+    try:
+        moments = pc.cast(texts, pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid:
+        return True
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    octets = np.frombuffer(texts.buffers()[2], np.uint8)
+    if np.diff(offsets).min() <= _HOUR_COLON or (octets[offsets[:-1] + _HOUR_COLON] != ord(":")).any():
+        return True
+    if (octets[offsets[1:] - 1] != ord("Z")).any() and pc.any(pc.match_substring_regex(texts, _FAR_OFFSET)).as_py():
+        return True
+    span = pc.min_max(pc.cast(moments, pa.int64()))
+    return bool(span["min"].as_py() < _TIMES[0] or span["max"].as_py() > _TIMES[1])
+
+
+def _text_doubt(column: Column, values: Any, _data: bytes) -> bool:
+    longest = pc.max(pc.binary_length(values)).as_py()
+    return longest is not None and longest > _MOST_BYTES[column.type]
+
+
+_DOUBTS = {
+    "bool": _bool_doubt,
+    "int": _int_doubt,
+    "float": _float_doubt,
+    "date": _date_doubt,
+    "timestamp": _timestamp_doubt,
+    "text": _text_doubt,
+    "category": _text_doubt,
 }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema import infer_schema, shown
-from trainyard_ingest.domain.csv_rows import CsvTable, read_csv
+from trainyard_ingest.domain.csv_blocks import CsvBlocks, refuse_ragged
+from trainyard_ingest.domain.csv_rows import read_csv
 from trainyard_ingest.domain.json_rows import json_objects, ndjson_objects, read_json, read_ndjson
 
 if TYPE_CHECKING:
@@ -73,11 +74,14 @@ def infer(source: Source, kind: Format) -> Schema:
 
 
 def _csv_columns(source: Source) -> dict[str, list[Any]]:
-    table = CsvTable(source)
-    records = [record for chunk in table.chunks() for record in chunk]
+    blocks = CsvBlocks(source.blocks())
+    width = len(blocks.header)
+    records = list(blocks.records())
     if not records:
         raise ServiceError("empty_body", "the sample has a header and no row")
-    return {name: [record[number] for record in records] for number, name in enumerate(table.header)}
+    if any(len(record) != width for record in records):
+        refuse_ragged(records, width, 2, len(records) + 1)
+    return {name: [record[number] for record in records] for number, name in enumerate(blocks.header)}
 
 
 def _json_columns(source: Source, kind: Format) -> dict[str, list[Any]]:

@@ -10,7 +10,7 @@ from trainyard.errors import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 
 
 class Readable(Protocol):

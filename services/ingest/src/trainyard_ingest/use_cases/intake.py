@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainyard import logs
@@ -10,9 +10,14 @@ from trainyard.contracts.warehouse import Intake
 from trainyard.errors import ServiceError
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
+from trainyard_ingest.use_cases.pace import Ahead
 
 if TYPE_CHECKING:
-    from trainyard.contracts.warehouse import Dataset, Stored, Warehouse
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from trainyard.clock import Clock
+    from trainyard.contracts.warehouse import Dataset, Rows, Stored, Warehouse
     from trainyard_ingest.domain.formats import Format
     from trainyard_ingest.domain.source import Readable
 
@@ -32,8 +37,10 @@ class Origin:
 class RowIntake:
     """Reads, checks and stores bodies of rows."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, clock: Clock, spool: Path | None = None) -> None:
         self._warehouse = warehouse
+        self._clock = clock
+        self._spool = spool
 
     def take(self, name: str, stream: Readable, kind: Format, origin: Origin) -> Stored:
         """Store the rows of a body as one batch, once: the same body again gives the same batch.
@@ -48,27 +55,36 @@ class RowIntake:
             earlier = self._warehouse.find(dataset, origin.fingerprint)
             if earlier is not None:
                 return _same_body(earlier, source.drain())
+        rows = kind.read(source, dataset.schema, tally)
 
         def conclude() -> Intake:
-            body_sha256 = source.drain()
             tally.judge()
-            fingerprint = origin.fingerprint or f"sha256:{kind.name}:{body_sha256}"
-            return Intake(
-                source=origin.source,
-                source_name=origin.source_name,
-                fingerprint=fingerprint,
-                body_sha256=body_sha256,
-                trace_id=origin.trace_id,
-                rejected=tally.rejected,
-                rejects=tally.problems,
-            )
+            return _entry(origin, kind, source.drain(), tally)
 
-        stored = self._warehouse.load(dataset, kind.read(source, dataset.schema, tally), conclude)
+        with Ahead(rows.chunks, self._clock, self._spool) as chunks:
+            if chunks.settle():
+                intake = conclude()
+                stored = self._load(dataset, rows, chunks, lambda: intake, intake.fingerprint)
+            else:
+                stored = self._load(dataset, rows, chunks, conclude, origin.fingerprint)
+            if not stored.new:
+                for _ in chunks:  # its hash is known when it was read to the end
+                    pass
         batch = stored.batch
         if not stored.new:
             return _same_body(stored, source.drain())
         _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
         return stored
+
+    def _load(
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        chunks: Ahead,
+        conclude: Callable[[], Intake],
+        fingerprint: str | None,
+    ) -> Stored:
+        return self._warehouse.load(dataset, replace(rows, chunks=iter(chunks)), conclude, fingerprint=fingerprint)
 
     def refuse(self, dataset: Dataset, origin: Origin, error: ServiceError) -> Stored:
         """Enter a file that was refused as a whole in the ledger; ``origin`` must have a fingerprint."""
@@ -82,6 +98,18 @@ class RowIntake:
         )
         _log.warning("batch.refused", dataset=dataset.name, source=origin.source_name, reason=str(error))
         return self._warehouse.refuse(dataset, intake, f"{error.code}: {error.message}")
+
+
+def _entry(origin: Origin, kind: Format, body_sha256: str, tally: Tally) -> Intake:
+    return Intake(
+        source=origin.source,
+        source_name=origin.source_name,
+        fingerprint=origin.fingerprint or f"sha256:{kind.name}:{body_sha256}",
+        body_sha256=body_sha256,
+        trace_id=origin.trace_id,
+        rejected=tally.rejected,
+        rejects=tally.problems,
+    )
 
 
 def _same_body(earlier: Stored, body_sha256: str) -> Stored:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: How often, and how far apart, a lost COMMIT is asked for before the caller has to come again.
 _SETTLE_ATTEMPTS = 10
 _SETTLE_SECONDS = 0.5
+#: How long a batch waits for the one before it.
+_LOCK_SECONDS = 60
 
 _DATASET = "SELECT id, name, columns, last_seq, created_at FROM core.dataset WHERE deleted_at IS NULL"
 _BATCH = """
@@ -34,9 +36,9 @@ _BATCH = """
 """
 _ENTER = """
     INSERT INTO core.batch (id, dataset_id, source, source_name, fingerprint, body_sha256, state, row_count,
-        rejected_count, first_seq, last_seq, checksum, reason, trace_id)
+        rejected_count, first_seq, last_seq, checksum_columns, reason, trace_id)
     VALUES (:id, :dataset, :source, :source_name, :fingerprint, :body_sha256, :state, :rows,
-        :rejected, :first, :last, :checksum, :reason, :trace_id)
+        :rejected, :first, :last, :columns, :reason, :trace_id)
     RETURNING created_at
 """
 _KEEP_REJECTS = """
@@ -45,6 +47,14 @@ _KEEP_REJECTS = """
     FROM unnest(CAST(:rows AS bigint[]), CAST(:columns AS text[]), CAST(:expected AS text[]), CAST(:got AS text[]))
         WITH ORDINALITY AS r (row_number, column_name, expected, got, ordinality)
 """
+
+
+class _KnownError(Exception):
+    """The batch turned out to be in the ledger after its rows were copied; never leaves this module."""
+
+    def __init__(self, earlier: Stored) -> None:
+        super().__init__(earlier.batch.id)
+        self.earlier = earlier
 
 
 class PostgresWarehouse(Warehouse):
@@ -73,7 +83,7 @@ class PostgresWarehouse(Warehouse):
                     raise ServiceError("conflict", f"the dataset '{name}' exists with other columns")
                 return existing, False
             dataset = _dataset(row)
-            copying.create_table(connection, dataset)
+            copying.shape(connection, dataset.id)
             journal.audit(connection, actor=actor, action="dataset.create", subject=f"dataset/{name}", details={})
             journal.announce(connection, "dataset.created", f"dataset/{name}", {})
             return dataset, True
@@ -104,8 +114,8 @@ class PostgresWarehouse(Warehouse):
             ).scalar_one_or_none()
             if model is not None:
                 raise ServiceError("in_use", f"the dataset '{name}' is read by the model '{model}'; delete that first")
-            copying.drop_table(connection, dataset)
             connection.execute(sa.text("UPDATE core.dataset SET deleted_at = now() WHERE id = :id"), {"id": dataset.id})
+            copying.shape(connection, dataset.id)
             journal.audit(connection, actor=actor, action="dataset.delete", subject=f"dataset/{name}", details={})
             journal.announce(connection, "dataset.deleted", f"dataset/{name}", {})
 
@@ -117,15 +127,22 @@ class PostgresWarehouse(Warehouse):
 
     # --- batches, in ---
 
-    def load(self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake]) -> Stored:
-        """COPY into a staging table, then number, move and enter the batch under the dataset's lock."""
+    def load(
+        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+    ) -> Stored:
+        """Under the dataset's lock: COPY straight into the table, then enter the batch."""
         sent: tuple[Intake, Stored] | None = None
         try:
             with transaction(self._engine) as connection:
-                copying.stage(connection, dataset, rows)
+                last_seq = self._lock(connection, dataset)
+                if fingerprint is not None and (earlier := _find(connection, dataset, fingerprint)) is not None:
+                    return earlier
+                count = copying.load(connection, dataset, rows, last_seq)
+                crashpoint("K5")
                 intake = conclude()
-                crashpoint("K4")
-                sent = intake, self._merge(connection, dataset, intake)
+                sent = intake, self._conclude(connection, dataset, intake, (last_seq + 1, last_seq + count))
+        except _KnownError as known:
+            return known.earlier
         except TransientError as lost:
             if sent is None:  # it failed before COMMIT, so nothing is stored
                 raise
@@ -144,18 +161,14 @@ class PostgresWarehouse(Warehouse):
             journal.announce(connection, "batch.refused", f"dataset/{dataset.name}", stored.batch.as_dict())
             return stored
 
-    def _merge(self, connection: sa.Connection, dataset: Dataset, intake: Intake) -> Stored:
-        """Give the staged rows their numbers and write everything that the batch leaves behind."""
-        batch_id = uuid.uuid4()
-        checksum = copying.staged_checksum(connection, dataset)  # before the lock: others need not wait for it
-        last_seq = self._lock(connection, dataset)
+    def _conclude(self, connection: sa.Connection, dataset: Dataset, intake: Intake, span: tuple[int, int]) -> Stored:
+        """Write everything besides the rows that the batch leaves behind."""
         earlier = _find(connection, dataset, intake.fingerprint)
         if earlier is not None:
-            return earlier
-        count = copying.merge(connection, dataset, batch_id, last_seq)
-        crashpoint("K5")
-        first, last = last_seq + 1, last_seq + count
-        stored = self._enter(connection, dataset, intake, batch_id, span=(first, last), checksum=checksum)
+            raise _KnownError(earlier)
+        batch_id = uuid.uuid4()
+        last = span[1]
+        stored = self._enter(connection, dataset, intake, batch_id, span=span)
         crashpoint("K6")
         connection.execute(
             sa.text("UPDATE core.dataset SET last_seq = :last WHERE id = :id"), {"last": last, "id": dataset.id}
@@ -167,6 +180,7 @@ class PostgresWarehouse(Warehouse):
 
     def _lock(self, connection: sa.Connection, dataset: Dataset) -> int:
         """Hold the dataset until COMMIT; return its last number. Readers and foreign keys are not held up."""
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
         last_seq: int | None = connection.execute(
             sa.text("SELECT last_seq FROM core.dataset WHERE id = :id AND deleted_at IS NULL FOR NO KEY UPDATE"),
             {"id": dataset.id},
@@ -183,7 +197,6 @@ class PostgresWarehouse(Warehouse):
         batch_id: uuid.UUID,
         *,
         span: tuple[int, int] | None = None,
-        checksum: Any = 0,
         reason: str | None = None,
     ) -> Stored:
         first, last = span or (None, None)
@@ -200,7 +213,7 @@ class PostgresWarehouse(Warehouse):
             "rejected": intake.rejected,
             "first": first,
             "last": last,
-            "checksum": checksum,
+            "columns": len(dataset.schema.columns),
             "reason": reason,
             "trace_id": intake.trace_id,
         }

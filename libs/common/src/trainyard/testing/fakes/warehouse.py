@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from dataclasses import replace
@@ -13,12 +14,15 @@ from trainyard.messages import DataArrived
 from trainyard.schema import parse_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from trainyard.clock import Clock
     from trainyard.contracts.warehouse import Intake, Rows
     from trainyard.errors import Problem
     from trainyard.schema import Schema
+
+#: A quoted cell or a plain one, and what ends it.
+_CELL = re.compile(r'("(?:[^"]|"")*")?([^",\n]*)([,\n])')
 
 
 class MemoryWarehouse(Warehouse):
@@ -76,10 +80,15 @@ class MemoryWarehouse(Warehouse):
             del self._datasets[name], self.rows[name]
             self.audit.append((actor, f"delete {name}"))
 
-    def load(self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake]) -> Stored:
+    def load(
+        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+    ) -> Stored:
         """Read all rows first, so that a failure leaves nothing."""
         self._answer()
-        typed = [_typed(dataset.schema, rows, row) for chunk in rows.chunks for row in chunk]
+        self._live(dataset)
+        if fingerprint is not None and (known := self.find(dataset, fingerprint)) is not None:
+            return known
+        typed = [_typed(dataset.schema, rows, record) for chunk in rows.chunks for record in csv_records(chunk)]
         intake = conclude()
         with self._lock:
             current = self._live(dataset)
@@ -161,11 +170,23 @@ class MemoryWarehouse(Warehouse):
             raise self.outage
 
 
-def _typed(schema: Schema, rows: Rows, row: Any) -> dict[str, Any]:
-    """Return the row's values as Postgres would give them back."""
+def csv_records(chunk: bytes) -> list[list[str | None]]:
+    """Return the records of a chunk of :class:`Rows`; the unquoted empty cell is None."""
+    records: list[list[str | None]] = [[]]
+    for quoted, plain, end in _CELL.findall(chunk.decode()):
+        records[-1].append(quoted[1:-1].replace('""', '"') if quoted else plain or None)
+        if end == "\n":
+            records.append([])
+    if records.pop():
+        raise ValueError("the chunk does not end with a whole record")
+    return records
+
+
+def _typed(schema: Schema, rows: Rows, record: Sequence[str | None]) -> dict[str, Any]:
+    """Return the record's values as Postgres would give them back."""
     values: dict[str, Any] = dict.fromkeys(schema.names)
-    for name, cell in zip(rows.columns, row, strict=True):
-        if cell == rows.missing:
+    for name, cell in zip(rows.columns, record, strict=True):
+        if cell is None or (cell == "" and rows.quoted_empty_is_missing):
             continue
         column = schema.column(name)
         if cell == "":

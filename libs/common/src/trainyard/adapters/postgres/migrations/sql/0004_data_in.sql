@@ -67,13 +67,13 @@ END $$;
 -- Bring a dataset's sequence, table and view to what core.dataset says of it: make them, add columns, widen types, or
 -- drop them when it is deleted. The only DDL at run time. Names of tables and columns are made here; the user's names
 -- are quoted and appear in the view alone. Types come from a closed list.
-CREATE FUNCTION core.shape_dataset(dataset bigint) RETURNS void
+CREATE FUNCTION core.shape_dataset(number bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '4s' AS
 $function$
 DECLARE
     record    core.dataset%ROWTYPE;
-    target    text := format('data_.t_%s', dataset);
-    numbers   text := format('data_.s_%s', dataset);
+    target    text := format('data_.t_%s', number);
+    numbers   text := format('data_.s_%s', number);
     types     CONSTANT jsonb := '{"bool": "boolean", "int": "bigint", "float": "double precision", "text": "text",
         "category": "text", "date": "date", "timestamp": "timestamp with time zone"}';
     wanted    text;
@@ -85,7 +85,7 @@ DECLARE
     position  integer := 0;
     widened   boolean := false;
 BEGIN
-    SELECT * INTO STRICT record FROM core.dataset WHERE id = dataset FOR NO KEY UPDATE;
+    SELECT * INTO STRICT record FROM core.dataset WHERE id = number FOR NO KEY UPDATE;
     IF record.deleted_at IS NOT NULL THEN
         IF to_regclass(target) IS NOT NULL THEN
             EXECUTE format('DROP VIEW IF EXISTS data.%I', record.name);
@@ -107,7 +107,7 @@ BEGIN
         position := position + 1;
         wanted := types ->> (described ->> 'type');
         IF wanted IS NULL OR described ->> 'physical' IS DISTINCT FROM format('c%s', position) THEN
-            RAISE EXCEPTION 'column % of dataset % is not one that a table can have', position, dataset;
+            RAISE EXCEPTION 'column % of dataset % is not one that a table can have', position, number;
         END IF;
         SELECT format_type(a.atttypid, a.atttypmod) INTO present FROM pg_attribute a
             WHERE a.attrelid = to_regclass(target) AND a.attname = format('c%s', position) AND NOT a.attisdropped;
@@ -119,7 +119,7 @@ BEGIN
                 WHEN present = 'date' AND wanted = 'timestamp with time zone' THEN 'c%1$s::timestamp AT TIME ZONE ''UTC'''
             END;
             IF conversion IS NULL THEN
-                RAISE EXCEPTION 'column % of dataset % cannot become % from %', position, dataset, wanted, present;
+                RAISE EXCEPTION 'column % of dataset % cannot become % from %', position, number, wanted, present;
             END IF;
             IF NOT widened THEN
                 EXECUTE format('DROP VIEW IF EXISTS data.%I', record.name);
