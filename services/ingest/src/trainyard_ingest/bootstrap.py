@@ -49,7 +49,7 @@ def build_app(config: Config) -> Flask:
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(warehouse, log, RowIntake(warehouse, clock, _spool(config)), TakeFeedback(log)),
+        web.routes(warehouse, log, _intake(warehouse, config, clock), TakeFeedback(log)),
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},
@@ -67,6 +67,10 @@ def _spool(config: Config) -> Path:
     return config.work_dir
 
 
+def _intake(warehouse: PostgresWarehouse, config: Config, clock: SystemClock) -> RowIntake:
+    return RowIntake(warehouse, clock, _spool(config), config.max_upload_bytes)
+
+
 def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
     while True:
         ring.refresh()
@@ -81,7 +85,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
-    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config)))
+    landing = Landing(config.bucket, blobs, warehouse, _intake(warehouse, config, clock))
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(

@@ -47,7 +47,7 @@ def routes(warehouse: Warehouse, log: PredictionLog, intake: RowIntake, feedback
     """Return every route of the service."""
     return [
         *_dataset_routes(DatasetViews(warehouse)),
-        *_batch_routes(BatchViews(warehouse, intake)),
+        *_batch_routes(BatchViews(warehouse, intake), intake.most_bytes),
         *_log_routes(LogViews(log, feedback)),
     ]
 
@@ -103,9 +103,10 @@ class BatchViews:
     def post(self, name: str) -> tuple[int, Any]:
         """Store the rows of the body as one batch."""
         _named(self._warehouse, name)
-        kind = _body_format()
-        if (request.content_length or 0) > kind.most_bytes:
-            raise ServiceError("too_large", f"a body of {kind.content_type} may have {kind.most_bytes:,} bytes")
+        kind = _rows_format()
+        most_bytes = min(kind.most_bytes, self._intake.most_bytes)
+        if (request.content_length or 0) > most_bytes:
+            raise ServiceError("too_large", f"a body of {kind.content_type} may have {most_bytes:,} bytes")
         key, key_id = _idempotency_key(), principal().key_id
         fingerprint = None if key is None else f"key:{key_id}:{key}"
         origin = Origin("http", key_id, fingerprint, trace_id())
@@ -276,8 +277,22 @@ def _body_format() -> formats.Format:
     return formats.by_content_type(request.headers.get("Content-Type", ""))
 
 
+def _rows_format() -> formats.Format:
+    """Return the format of rows, which alone may come packed."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    kind = formats.by_content_type(request.headers.get("Content-Type", ""))
+    if encoding in {"", "identity"}:
+        return kind
+    if encoding != "gzip":
+        raise ServiceError("unsupported_media", "Content-Encoding is one that is not read; rows may come packed by gzip")
+    return formats.packed(kind)
+
+
 _COLUMNS = {"type": "object", "required": ["columns"], "properties": {"columns": {"type": "array"}}}
-_ROWS = {"description": 'JSON {"rows": [{column: value}]} or [{column: value}], NDJSON, or CSV with a header row'}
+_ROWS = {
+    "description": 'JSON {"rows": [{column: value}]} or [{column: value}], NDJSON, CSV with a header row, or Parquet;'
+    " on the route that stores rows all but Parquet also with Content-Encoding: gzip"
+}
 _ITEMS = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "maxItems": 10_000}}}
 _LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
 
@@ -303,7 +318,7 @@ def _dataset_routes(views: DatasetViews) -> list[Route]:
     ]
 
 
-def _batch_routes(views: BatchViews) -> list[Route]:
+def _batch_routes(views: BatchViews, most_bytes: int) -> list[Route]:
     one = "/v1/datasets/<name>"
     return [
         Route(
@@ -312,7 +327,7 @@ def _batch_routes(views: BatchViews) -> list[Route]:
             views.post,
             "ingest",
             "Store rows as one batch",
-            max_body_bytes=formats.MAX_STREAM_BYTES,
+            max_body_bytes=most_bytes,
             takes=_CONTENT_TYPES,
             body=_ROWS,
         ),

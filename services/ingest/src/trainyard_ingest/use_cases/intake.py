@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trainyard import logs
 from trainyard.contracts.warehouse import Intake
 from trainyard.errors import ServiceError
+from trainyard_ingest.domain.limits import MAX_STREAM_BYTES
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 from trainyard_ingest.use_cases.pace import Ahead
@@ -35,9 +36,12 @@ class Origin:
 
 
 class RowIntake:
-    """Reads, checks and stores bodies of rows."""
+    """Reads, checks and stores bodies of rows, which may have ``most_bytes`` as sent."""
 
-    def __init__(self, warehouse: Warehouse, clock: Clock, spool: Path | None = None) -> None:
+    def __init__(
+        self, warehouse: Warehouse, clock: Clock, spool: Path | None = None, most_bytes: int = MAX_STREAM_BYTES
+    ) -> None:
+        self.most_bytes = most_bytes
         self._warehouse = warehouse
         self._clock = clock
         self._spool = spool
@@ -50,7 +54,7 @@ class RowIntake:
                 body that cannot be read or does not fit, its code, and nothing is stored.
         """
         dataset = self._warehouse.dataset(name)
-        source, tally = Source(stream, kind.most_bytes), Tally()
+        source, tally = Source(stream, min(kind.most_bytes, self.most_bytes), self._spool), Tally()
         if origin.fingerprint is not None:
             earlier = self._warehouse.find(dataset, origin.fingerprint)
             if earlier is not None:
