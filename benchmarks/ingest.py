@@ -1,8 +1,8 @@
 r"""Rows in over HTTP against ``psql \copy`` of the same clean CSV into a table of the same making.
 
 From the first byte sent to the committed answer: gunicorn, key, checks, COPY, ledger, COMMIT; Postgres waits for its
-disk. The limit is psql's own COPY, unchecked, into an empty table with the same columns, index and numbering. Rounds are
-interleaved; figures are medians. Memory is the service's peak above what it held just before.
+disk. The limit is psql's own COPY, unchecked, into an empty table with the same columns, index and numbering. Rounds
+are interleaved; figures are medians. Memory is the service's peak above what it held when it had just started.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _loads(folder: Path) -> tuple[list[str], list[Load]]:
         Load("CSV, ten times", ten, "text/csv", 10 * rows, 0.9, times=10, rounds=LARGE_ROUNDS),
         Load("CSV, 1 % rejected", bad, "text/csv", rows, 0.5),
         Load("NDJSON", ndjson, "application/x-ndjson", rows, 0.45),
-        # Load("Parquet", packed, "application/vnd.apache.parquet", rows, 0.45),
+        Load("Parquet", packed, "application/vnd.apache.parquet", rows, 0.45),
         Load(f"JSON, {JSON_ROWS:,} rows", array, "application/json", JSON_ROWS, 0.3),
     ]
 
@@ -143,6 +143,7 @@ class _Bench:
         self._service = service
         self._header = header
         self._numbers = 0
+        self._idle = self._memory("VmRSS")
 
     def measure(self, loads: list[Load]) -> dict[str, dict[str, list[float]]]:
         """Return seconds and megabytes of each load, and psql's seconds beside them."""
@@ -188,9 +189,9 @@ class _Bench:
         return seconds
 
     def _send(self, load_: Load) -> tuple[float, float]:
-        """Send one body; return seconds and the service's peak above what it held before, in MB."""
+        """Send one body; return seconds and the service's peak above what it held when idle, in MB."""
         name = self._dataset()
-        before = self._memory_reset()
+        Path(f"/proc/{self._service.worker}/clear_refs").write_text("5")  # the peak begins anew
         connection = http.client.HTTPConnection("127.0.0.1", self._service.port, timeout=600)
         connection.connect()
         with load_.path.open("rb") as body:
@@ -213,7 +214,7 @@ class _Bench:
             raise RuntimeError(f"{load_.name} was answered with {answer.status}: {content}")
         (table,) = self._scalar("SELECT format('data_.t_%%s', id) FROM core.dataset WHERE name = %s", name)
         self._check(table, content["rows"])
-        peak = self._memory("VmHWM") - before
+        peak = self._memory("VmHWM") - self._idle
         self._drop(name)
         return seconds, peak / _MB
 
@@ -238,10 +239,6 @@ class _Bench:
         connection.close()
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {said[:300]!r}")
-
-    def _memory_reset(self) -> int:
-        Path(f"/proc/{self._service.worker}/clear_refs").write_text("5")
-        return self._memory("VmRSS")
 
     def _memory(self, field: str) -> int:
         status = Path(f"/proc/{self._service.worker}/status").read_text()

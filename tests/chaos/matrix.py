@@ -58,8 +58,8 @@ _NO_COMMIT = (
 
 ROWS = (
     Row("K3", INGEST, "a piece of the source is read", "landing", _LOCAL),
-    Row("K4", INGEST, "all rows are staged by COPY", "landing", _BEFORE_K8),
-    Row("K5", INGEST, "rows have their numbers and stand in the table", "landing", _BEFORE_K8),
+    Row("K4", INGEST, "the dataset is locked and its numbers are set; nothing is copied yet", "landing", _BEFORE_K8),
+    Row("K5", INGEST, "all rows stand in the table, with their numbers", "landing", _BEFORE_K8),
     Row("K6", INGEST, "the ledger has the batch", "landing", _BEFORE_K8),
     Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _BEFORE_K8),
     Row("K8", INGEST, "the batch is committed, and nobody knows yet", "landing", {"lost": _UNTOLD}),

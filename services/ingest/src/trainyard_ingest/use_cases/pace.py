@@ -65,11 +65,6 @@ class Ahead:
         if self._file is not None:
             self._file.close()
 
-    @property
-    def reading(self) -> bool:
-        """Whether the thread still has the source in its hands."""
-        return self._thread.is_alive()
-
     def settle(self) -> bool:
         """Wait until everything was read, or the sender has shown to be quick; tell whether everything was read.
 
