@@ -125,7 +125,7 @@ def _got(scalar: Any) -> str:
     except UnicodeDecodeError:
         return "bytes that are not UTF-8"
     except (ValueError, OverflowError):  # before the year 1 or after 9999
-        return shown(f"{scalar.cast(pa.int64()).as_py()} {getattr(scalar.type, 'unit', 'days')} since 1970")
+        return shown(f"{scalar.value} {getattr(scalar.type, 'unit', 'days')} since 1970")
     return shown(value if isinstance(value, str | bool | int | float) else str(value))
 
 
