@@ -94,9 +94,8 @@ class PostgresWorld:
     ) -> None:
         """Log a prediction."""
         output = {"prediction": ident}
-        assert (
-            self._log.add([Prediction(ident, "late", version, None, None, dict(inputs or {}), output, None, at)]) == 1
-        )
+        prediction = Prediction(ident, "late", version, None, None, dict(inputs or {}), output, None, at)
+        assert self._log.add([prediction]).new == 1
 
     def label(self, ident: str, label: Any) -> None:
         """Give a label."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ from trainyard.testing.fakes import MemoryPredictionLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from trainyard.schema import Schema
 
@@ -33,6 +35,11 @@ class TestMemoryPredictionLog(PredictionLogContract):
         """Models as the fake knows them."""
         return log.models.__setitem__
 
+    @pytest.fixture
+    def keep_since(self, log: MemoryPredictionLog) -> Callable[[datetime], None]:
+        """The fake's bound."""
+        return functools.partial(setattr, log, "since")
+
 
 class TestPostgresPredictionLog(PredictionLogContract):
     """The adapter."""
@@ -48,6 +55,16 @@ class TestPostgresPredictionLog(PredictionLogContract):
     def log(self, engine: sa.Engine) -> PostgresPredictionLog:
         """An empty log."""
         return PostgresPredictionLog(engine)
+
+    @pytest.fixture
+    def keep_since(self, engine: sa.Engine) -> Callable[[datetime], None]:
+        """The bound that forgetting moves on."""
+
+        def keep(since: datetime) -> None:
+            with engine.begin() as connection:
+                connection.execute(sa.text("UPDATE core.prediction_kept SET since = :since"), {"since": since})
+
+        return keep
 
     @pytest.fixture
     def add_model_of(self, engine: sa.Engine) -> Callable[[str, Schema], None]:

@@ -256,6 +256,30 @@ class TestPostgresRuns(RunsContract):
         (trial, _) = desk._rows("SELECT * FROM core.trial")
         assert (trial["family"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
 
+    @pytest.mark.parametrize(
+        ("first_seq", "when", "marked"),
+        [
+            (70, "clock_timestamp()", True),
+            (71, "clock_timestamp()", False),
+            (1, "clock_timestamp() - interval '1 hour'", False),
+        ],
+    )
+    def test_rows_removed_while_a_run_reads(
+        self, desk: PostgresDesk, first_seq: int, when: str, *, marked: bool
+    ) -> None:
+        """A version says that it cannot be reproduced when rows of its snapshot went after its run had begun."""
+        from trainyard.testing.contracts.runs import claimed, new_version  # noqa: PLC0415
+
+        job = claimed(desk, desk.request(upto_seq=70))
+        desk._rows(
+            "INSERT INTO core.erasure (id, dataset_id, kind, rows, first_seq, last_seq, upto_seq, actor, last_at)"
+            f" SELECT gen_random_uuid(), id, 'key', 1, :first, 90, 90, 'test', {when} FROM core.dataset RETURNING 1",
+            first=first_seq,
+        )
+        desk.runs.publish(job.lease, new_version(), compared_with=job.champion)
+        (version,) = desk._rows("SELECT not_reproducible FROM core.version")
+        assert (version["not_reproducible"] is not None) is marked
+
     def test_trainer_and_operator_leave_the_same_records(self, desk: PostgresDesk) -> None:
         """A promotion by the gate reads in events and audit like one by hand."""
         from trainyard.testing.contracts.runs import claimed, new_version  # noqa: PLC0415

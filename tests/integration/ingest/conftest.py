@@ -6,6 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.loading import PostgresLoadingBoard, make_board_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
@@ -34,6 +36,7 @@ class Service:
         self.engine = engine
         warehouse, log = PostgresWarehouse(engine, SystemClock()), PostgresPredictionLog(engine)
         self.warehouse, self.log = warehouse, log
+        self.board = PostgresLoadingBoard(make_board_engine(engine.url, service="test"), SystemClock())
         blobs = MemoryBlobs()
         self.keys = {scope: make_key() for scope in ("admin", "operate", "ingest", "predict", "feedback", "read")}
         live = []
@@ -45,7 +48,14 @@ class Service:
         ring.refresh()
         app = make_app(
             "ingest",
-            web.routes(warehouse, log, RowIntake(warehouse, SystemClock()), TakeFeedback(log)),
+            web.routes(
+                warehouse,
+                PostgresKeeping(engine),
+                log,
+                RowIntake(warehouse, SystemClock(), board=self.board),
+                TakeFeedback(log),
+                self.board,
+            ),
             ring=ring,
             clock=SystemClock(),
             ready=dict,

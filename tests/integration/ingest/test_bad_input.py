@@ -115,7 +115,7 @@ OTHERS = [
     ("PUT", "/v1/datasets/bad", b"{}", {"Content_Encoding": "gzip"}, 415, "unsupported_media"),
     ("PUT", "/v1/datasets/Robert'); DROP", b'{"columns": [{"name": "a", "type": "int"}]}', {}, 400, "bad_request"),
     ("PUT", "/v1/datasets/" + "a" * 49, b'{"columns": [{"name": "a", "type": "int"}]}', {}, 400, "bad_request"),
-    ("PUT", "/v1/datasets/shop", b'{"columns": [{"name": "a", "type": "int"}]}', {}, 409, "conflict"),
+    ("PUT", "/v1/datasets/shop", b'{"columns": [{"name": "a", "type": "int"}]}', {}, 422, "narrowing"),
     ("POST", "/v1/datasets/new/infer", b"", {"Content_Type": CSV}, 400, "empty_body"),
     ("POST", "/v1/datasets/new/infer", b"a\n1\n", {}, 415, "unsupported_media"),
     ("POST", "/v1/datasets/new/infer", b"a\n" * (5 << 20), {"Content_Type": CSV}, 413, "too_large"),

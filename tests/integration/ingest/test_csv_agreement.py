@@ -57,7 +57,8 @@ def tables(draw):
     schema = Schema([Column(f"c{n}", kind, nullable=draw(st.booleans())) for n, kind in enumerate(kinds)])
     records = draw(st.lists(st.tuples(*(cells(kind) for kind in kinds)), min_size=1, max_size=12))
     out = io.StringIO()
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    bare = any("\r" in cell for record in records for cell in record)  # which csv does not put in quotes by itself
+    quoting = csv.QUOTE_ALL if bare else draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     writer = csv.writer(out, quoting=quoting, lineterminator=draw(st.sampled_from(["\n", "\r\n"])))
     writer.writerow(schema.names)
     writer.writerows(records)
@@ -88,6 +89,7 @@ def connection(postgres):
 
 def copied(connection, schema, chunks):
     """COPY as the warehouse does it, and return what is in the table then."""
+    connection.rollback()  # of an example that failed
     with connection.cursor() as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
         columns = sql.SQL(", ").join(

@@ -1,5 +1,7 @@
 """Rows over HTTP into Postgres: what a batch leaves behind, once, in parallel, and after failures."""
 
+import base64
+import hashlib
 import io
 import json
 import threading
@@ -53,7 +55,7 @@ def test_a_batch_and_what_it_leaves_behind(service):
         kind, body = connection.execute(sa.text("SELECT type, body FROM core.outbox")).one()
     assert messages.decode(kind, body) == messages.DataArrived("shop", batch["id"], 3)
     assert service.scalar("SELECT payload->>'id' FROM core.event WHERE kind = 'batch.committed'") == batch["id"]
-    assert service.call("GET", f"/v1/datasets/shop/batches/{batch['id']}").get_json() == batch
+    assert service.call("GET", f"/v1/datasets/shop/batches/{batch['id']}").get_json() == {**batch, "report": None}
     assert service.call("GET", "/v1/datasets/shop/batches").get_json()["items"] == [batch]
     assert service.call("GET", "/v1/datasets/shop").get_json()["rows"] == 3
 
@@ -67,6 +69,25 @@ def test_the_same_body_again(service, headers):
     assert len({json.dumps(answer.get_json()) for answer in answers}) == 1
     again = service.call("POST", ROWS, BODY, **CSV, **headers)
     assert (again.status_code, again.get_json()) == (200, answers[0].get_json())
+    assert _left_behind(service) == (3, 1, 1, 0, 3)
+
+
+def _digest(body):
+    return f"md5=:AAAA:, sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"
+
+
+def test_a_body_whose_hash_was_announced(service):
+    """It is the same batch as without; another body under that hash is refused, also when the hash is known already."""
+    refused = service.call("POST", ROWS, BODY, Content_Digest=_digest(b"other"), **CSV)
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "bad_request")
+    assert _left_behind(service) == (0, 0, 0, 0, 0)
+    first = service.call("POST", ROWS, BODY, Content_Digest=_digest(BODY), **CSV)
+    assert first.status_code == 201
+    for headers in ({}, {"Content_Digest": _digest(BODY)}, {"Content_Digest": "sha-256=:no:"}):
+        again = service.call("POST", ROWS, BODY, scope="ingest", **CSV, **headers)
+        assert (again.status_code, again.get_json()) == (200, first.get_json())
+    other = service.call("POST", ROWS, BODY + b"3,,\n", Content_Digest=_digest(BODY), **CSV)
+    assert (other.status_code, other.get_json()["error"]["code"]) == (400, "bad_request")
     assert _left_behind(service) == (3, 1, 1, 0, 3)
 
 

@@ -86,7 +86,24 @@ def test_sound_world(doctor: Doctor) -> None:
     [
         ("DELETE FROM data_.t_1 WHERE ingest_seq = 3", "I1", "has 9 rows where the ledger has 10"),
         ("UPDATE data_.t_1 SET c1 = 7.5 WHERE ingest_seq = 3", "I1", "has rows of checksum"),
-        ("INSERT INTO data_.t_1 VALUES (16, gen_random_uuid(), 1, true, 1)", "I1", "belong to no committed batch"),
+        (
+            "INSERT INTO data_.t_1 VALUES (16, gen_random_uuid(), 1, true, 1)",
+            "I1",
+            "1 rows belong to no committed batch",
+        ),
+        (
+            "INSERT INTO data_.t_1 VALUES (0, gen_random_uuid(), 1, true, 1)",
+            "I1",
+            "1 rows belong to no committed batch",
+        ),
+        ("UPDATE core.dataset SET last_seq = 14", "I1", "said to be 14, the ledger ends with 15"),
+        ("UPDATE core.dataset SET removed_rows = 1", "I1", "1 rows are said to be removed, 0 in the ledger"),
+        ("UPDATE core.batch SET removed_count = 1 WHERE first_seq = 1", "I1", "has 10 rows where the ledger has 9"),
+        (
+            "UPDATE core.batch SET checksum = NULL, created_at = now() - interval '2 hours'",
+            "I1",
+            "2 batches have no checksum, the oldest for 120 minutes",
+        ),
         ("DROP TABLE data_.t_1", "I1", "its table is gone"),
         (
             """INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,
@@ -114,6 +131,27 @@ def test_spoilt_records(doctor: Doctor, engine: sa.Engine, statement: str, check
     found = problems(doctor)
     assert check in found
     assert any(said in problem for problem in found[check]), found
+
+
+def test_removed_rows_and_later_columns(doctor: Doctor, engine: sa.Engine) -> None:
+    """Rows that were erased, checksums that wait to be taken again, and columns that came later are no problem."""
+    with engine.begin() as connection:
+        for statement in (
+            "DELETE FROM data_.t_1 WHERE ingest_seq IN (3, 4)",
+            "UPDATE core.batch SET removed_count = 2, checksum = NULL WHERE first_seq = 1",
+            "UPDATE core.dataset SET removed_rows = 2",
+            "ALTER TABLE data_.t_1 ADD COLUMN c4 text",
+            "UPDATE core.batch SET checksum_columns = 3 WHERE first_seq = 11",
+            """UPDATE core.dataset SET columns = columns || '[{"name": "d", "type": "text", "role": "feature",
+               "nullable": true, "physical": "c4"}]'""",
+        ):
+            connection.execute(sa.text(statement.replace(":", r"\:")))
+    assert problems(doctor) == {}
+    check = doctor.examine().checks[0]
+    assert check.notes == ["dataset flights: 1 batches have no checksum yet"]
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE data_.t_1 SET c3 = 0 WHERE ingest_seq = 12"))
+    assert "has rows of checksum" in problems(doctor)["I1"][0]
 
 
 def test_spoilt_objects(doctor: Doctor, blobs: S3Blobs) -> None:

@@ -154,7 +154,7 @@ def test_prediction_log(world: World, store: PostgresStore, warehouse: Warehouse
     world.publisher.step()
     assert world.problems() == {}
 
-    world.sql("ALTER TABLE core.prediction DROP CONSTRAINT prediction_pkey")
+    world.sql("ALTER TABLE core.prediction DISABLE TRIGGER prediction_redirected")  # past the look for known ids
     world.sql(PREDICTION, id="p1", version=1)
     assert world.problems()["I6"] == ["prediction p1 stands in the log more than once"]
     world.sql("DELETE FROM core.prediction WHERE seq = 2")

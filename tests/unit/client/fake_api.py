@@ -86,6 +86,7 @@ class FakeApi(BaseAdapter):
         response.url = request.url or ""
         response.headers.update(rest[0] if rest else {})
         response._content = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
+        response._content_consumed = True
         return response
 
     def close(self) -> None:

@@ -87,16 +87,14 @@ def test_errors_as_json(api, trainyard):
     assert json.loads(done.err)["error"]["details"] == details
 
 
-def test_problems_name_row_and_column(api, trainyard, tmp_path):
+def test_problems_name_row_and_column(api, trainyard):
     """The details of a refusal are lines that name row and column; of 21 problems the last is counted."""
-    details = [{"row": n, "column": "age", "expected": "a whole number", "got": "old"} for n in range(1, 23)]
-    api.on("POST", "/v1/datasets/shop/rows", (422, error("invalid_rows", "too many", details)))
-    file = tmp_path / "a.csv"
-    file.write_text("age\nold\n")
-    done = trainyard("ingest", "shop", str(file))
+    details = [{"row": n, "column": "age", "expected": "a whole number", "got": "old"} for n in range(1, 22)]
+    api.on("GET", "/v1/models/buys", (422, error("invalid_rows", "too many", details)))
+    done = trainyard("model", "show", "buys")
     assert done.code == Exit.REFUSED
     assert "row 1, column 'age': expected a whole number, got old" in done.err
-    assert "and 2 more" in done.err
+    assert "and 1 more" in done.err
 
 
 @pytest.mark.parametrize(
@@ -148,80 +146,6 @@ def test_control_characters_of_data_do_not_reach_the_terminal(api, trainyard):
 def test_values_as_people_read_them(value, shown):
     """Missing values, booleans, floats and lists in a table."""
     assert printable(value) == shown
-
-
-def test_dataset_create_from_a_file(api, trainyard, tmp_path):
-    """A sample of the file is inferred, roles are set from the options, keys may not be missing."""
-    file = tmp_path / "january.csv"
-    file.write_text("id,age,vip,city,bought\n1,2,true,Bern,false\n")
-    api.on("POST", "/v1/datasets/shop/infer", {"columns": COLUMNS}).on("PUT", "/v1/datasets/shop", (201, DATASET))
-    done = trainyard("dataset", "create", "shop", "--like", str(file), "--key", "id", "--label", "bought", "--json")
-    assert (done.code, done.json) == (Exit.OK, DATASET)
-    assert api.asked[0].body == file.read_bytes()
-    assert api.asked[0].headers["Content-Type"] == "text/csv"
-    roles = {c["name"]: (c["role"], c["nullable"]) for c in api.asked[1].json["columns"]}
-    assert roles["id"] == ("key", False)
-    assert roles["bought"] == ("label", True)
-
-
-def test_a_large_file_is_sampled_at_the_end_of_a_line(api, trainyard, tmp_path):
-    """What is sent for inference is at most 8 MiB and ends with a whole row."""
-    file = tmp_path / "large.ndjson"
-    file.write_bytes(b'{"text":"' + b"x" * 1000 + b'"}\n' * 1 + b'{"id":1}\n' * 1_000_000)
-    api.on("POST", "/v1/datasets/shop/infer", {"columns": COLUMNS}).on("PUT", "/v1/datasets/shop", DATASET)
-    assert trainyard("dataset", "create", "shop", "--like", str(file)).code == Exit.OK
-    assert 8_000_000 < len(api.asked[0].body) <= 8 * 1024 * 1024
-    assert api.asked[0].body.endswith(b'{"id":1}\n')
-
-
-@pytest.mark.parametrize(
-    "options", [[], ["--like", "a.csv", "--schema", "b.json"], ["--like", "missing.csv"], ["--like", "a.parquet"]]
-)
-def test_dataset_create_refuses_unclear_input_before_asking(api, trainyard, options):
-    """Nothing is sent when the columns cannot be known."""
-    assert trainyard("dataset", "create", "shop", *options).code == Exit.USAGE
-    assert api.asked == []
-
-
-def test_dataset_create_names_a_column_that_is_not_there(api, trainyard, tmp_path):
-    """A role for an unknown column is an error that lists the columns."""
-    schema = tmp_path / "schema.json"
-    schema.write_text(json.dumps({"columns": COLUMNS}))
-    done = trainyard("dataset", "create", "shop", "--schema", str(schema), "--label", "sold")
-    assert done.code == Exit.USAGE
-    assert "bought" in done.err
-
-
-def test_ingest_streams_files_with_their_type(api, trainyard, tmp_path):
-    """Each file is one upload with its own content type and length."""
-    (tmp_path / "a.csv").write_text("id\n1\n")
-    (tmp_path / "b.jsonl").write_text('{"id": 2}\n')
-    api.on("POST", "/v1/datasets/shop/rows", (201, BATCH))
-    done = trainyard("ingest", "shop", str(tmp_path / "a.csv"), str(tmp_path / "b.jsonl"), "--json")
-    assert (done.code, done.json) == (Exit.OK, [BATCH, BATCH])
-    assert [one.headers["Content-Type"] for one in api.asked] == ["text/csv", "application/x-ndjson"]
-    assert [one.body for one in api.asked] == [b"id\n1\n", b'{"id": 2}\n']
-    assert api.asked[0].headers["Content-Length"] == "5"
-
-
-def test_ingest_from_standard_input_needs_a_format(api, trainyard, monkeypatch):
-    """Standard input has no name to tell the format from; with one it is streamed."""
-    assert trainyard("ingest", "shop", "-").code == Exit.USAGE
-    monkeypatch.setattr("sys.stdin", type("In", (), {"buffer": __import__("io").BytesIO(b"id\n1\n")}))
-    api.on("POST", "/v1/datasets/shop/rows", (201, BATCH))
-    assert trainyard("ingest", "shop", "-", "--format", "csv").code == Exit.OK
-    assert api.asked[0].body == b"id\n1\n"
-
-
-def test_rejects_finds_the_dataset_of_a_batch(api, trainyard):
-    """The batch's id is enough."""
-    api.on("GET", "/v1/datasets", page({"name": "other"}, {"name": "shop"}))
-    api.on("GET", "/v1/datasets/other/batches/b1", (404, error("unknown_batch")))
-    api.on("GET", "/v1/datasets/shop/batches/b1", BATCH)
-    api.on("GET", "/v1/datasets/shop/batches/b1/rejects", page({"row": 7, "column": "age"}))
-    assert trainyard("rejects", "b1", "--json").json == [{"row": 7, "column": "age"}]
-    api.on("GET", "/v1/datasets", page({"name": "other"}))
-    assert trainyard("rejects", "b1").code == Exit.NOT_FOUND
 
 
 def test_model_create_sends_only_what_was_given(api, trainyard, tmp_path):

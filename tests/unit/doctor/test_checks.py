@@ -26,6 +26,7 @@ from trainyard.doctor.evidence import (
     StandingAlias,
     StoredVersion,
     Traffic,
+    Unsummed,
     Versions,
     WorkerRow,
 )
@@ -67,6 +68,15 @@ def test_ledger(scene: Scene) -> None:
             "dataset e: its table is gone",
         ]
     }
+
+
+def test_checksums_that_are_not_taken(scene: Scene) -> None:
+    """A checksum comes after the batch: it may be missing for an hour, and is then said to be."""
+    scene.database.ledger_answer = Ledger(unsummed=[Unsummed("d", 2, 3_599.0)])
+    assert scene.problems() == {}
+    assert scene.examine()["I1"].notes == ["dataset d: 2 batches have no checksum yet"]
+    scene.database.ledger_answer = Ledger(unsummed=[Unsummed("d", 1_000, 7_200.0)])
+    assert scene.problems() == {"I1": ["dataset d: 1,000 batches have no checksum, the oldest for 120 minutes"]}
 
 
 def test_audit(scene: Scene) -> None:

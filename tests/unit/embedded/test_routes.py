@@ -17,6 +17,7 @@ SHIPPED = parse(files("trainyard_embedded.router").joinpath("routes.toml").read_
         ("/v1/datasets", "ingest"),
         ("/v1/datasets/flights/rows", "ingest"),
         ("/v1/datasets/flights/batches/7/rejects", "ingest"),
+        ("/v1/batches/7", "ingest"),
         ("/v1/predictions/9f", "ingest"),
         ("/v1/feedback", "ingest"),
         ("/v1/models", "scheduler"),

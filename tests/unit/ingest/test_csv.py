@@ -29,7 +29,8 @@ def _read(body, schema=SCHEMA):
     """Return the checked rows as dictionaries, and the tally."""
     tally = Tally()
     rows = read_csv(Source(io.BytesIO(body), 1 << 30), schema, tally)
-    records = [record for chunk in rows.chunks for record in csv_records(chunk)]
+    assert rows.quoted_empty_is_missing
+    records = [[cell or None for cell in record] for chunk in rows.chunks for record in csv_records(chunk)]
     return [dict(zip(rows.columns, record, strict=True)) for record in records], tally
 
 

@@ -162,6 +162,16 @@ def test_notifications(world):
     assert (world.queue.depth().total, world.asked) == (0, [1])
 
 
+@pytest.mark.parametrize(
+    ("said", "size"), [(None, None), (7, 7), (0, 0), (-1, None), (True, None), ("7", None), (2**70, None)]
+)
+def test_the_size_that_is_announced(said, size):
+    """It is only for people who wait, so one that cannot be is as good as none."""
+    record = json.loads(_event(KEY, "e").body)["Records"][0]
+    record["s3"]["object"]["size"] = said
+    assert created_objects(json.dumps({"Records": [record]})) == [(KEY, "e", size)]
+
+
 @pytest.mark.parametrize("body", ["", "nonsense", "[]", "{}", '{"Records": 5}', '{"Records": [{"eventName": "x"}, 5]}'])
 def test_not_a_notification(body):
     """What is not an S3 notification is a message that can never be handled."""

@@ -10,7 +10,20 @@ import click
 
 from trainyard import config
 from trainyard.errors import ConfigError
-from trainyard_client.cli import datasets, doctor, fleet, models, operations, predictions, queues, runs, stack, versions
+from trainyard_client.cli import (
+    batches,
+    datasets,
+    doctor,
+    fleet,
+    models,
+    operations,
+    predictions,
+    queues,
+    rows,
+    runs,
+    stack,
+    versions,
+)
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import Settings
 
@@ -28,7 +41,20 @@ are in docs/cli.md.
 def make_command() -> click.Group:
     """Return the whole command; docs/cli.md is generated from it."""
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
-    for module in (stack, datasets, models, runs, versions, predictions, queues, fleet, operations, doctor):
+    for module in (
+        stack,
+        datasets,
+        rows,
+        batches,
+        models,
+        runs,
+        versions,
+        predictions,
+        queues,
+        fleet,
+        operations,
+        doctor,
+    ):
         module.add_to(root)
     return root
 

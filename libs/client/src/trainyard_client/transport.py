@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ import requests.auth
 from trainyard_client.errors import ApiError, ClientError, MisuseError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from trainyard.clock import Clock
 
@@ -28,6 +29,15 @@ _CONNECT_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _REPEATED_STATUSES = frozenset({429, 502, 503, 504})
 _JSON = "application/json"
+_DOWNLOAD_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered: the status (2xx) and the JSON of the body, None without one."""
+
+    status: int
+    json: Any
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -54,6 +64,7 @@ class Transport:
         if key and not (key.isascii() and key.isprintable()):
             raise MisuseError("the API key has characters that no API key has; was it copied whole?")
         self.base_url = base_url.rstrip("/")
+        self._key = key
         self._clock = clock
         self._timeout = timeout
         self._session = session or requests.Session()
@@ -66,7 +77,19 @@ class Transport:
         """Give connections back."""
         self._session.close()
 
-    def send(
+    def twin(self) -> Transport:
+        """Return another one with the same address, key and adapters, for another thread."""
+        session = requests.Session()
+        for prefix, adapter in self._session.adapters.items():
+            session.mount(prefix, adapter)
+        session.verify, session.cert, session.proxies = self._session.verify, self._session.cert, self._session.proxies
+        return Transport(self.base_url, self._key, clock=self._clock, timeout=self._timeout, session=session)
+
+    def send(self, method: str, path: str, **arguments: Any) -> Any:
+        """Send a request as :meth:`exchange` does and return the JSON of the answer (None when it has no body)."""
+        return self.exchange(method, path, **arguments).json
+
+    def exchange(
         self,
         method: str,
         path: str,
@@ -75,29 +98,33 @@ class Transport:
         json: Any = None,
         data: Any = None,
         content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         keyed: bool = True,
         rewind: Callable[[], object] | None = None,
         once: bool = False,
-    ) -> Any:
-        """Send a request and return the JSON of the answer (None when it has no body).
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send a request, again when that may help and cannot harm, and return the answer.
 
         Args:
             json, data: the body, as a value or as bytes, a file or an iterator of bytes with its ``content_type``.
+            headers: more of them.
             idempotency_key: by default every POST gets one of its own, unless it is not ``keyed``.
             rewind: makes ``data`` readable from its start again.
             once: the body cannot be sent again.
+            timeout: longest wait for the answer in seconds, other than the client's.
 
         Raises:
             ApiError: the service refused.
             UnreachableError: no answer.
             ClientError: the body cannot be written as JSON (it holds a NaN).
         """
-        headers = {"Accept": _JSON}
+        sent = {"Accept": _JSON, **(headers or {})}
         if idempotency_key or (keyed and method == "POST"):
-            headers["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
+            sent["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
         if content_type:
-            headers["Content-Type"] = content_type
+            sent["Content-Type"] = content_type
         attempts = 1 if once else _ATTEMPTS
         for attempt in range(1, attempts + 1):
             if rewind is not None:
@@ -110,8 +137,8 @@ class Transport:
                     params=params,
                     json=json,
                     data=data,
-                    headers=headers,
-                    timeout=(_CONNECT_SECONDS, self._timeout),
+                    headers=sent,
+                    timeout=(_CONNECT_SECONDS, timeout or self._timeout),
                     allow_redirects=False,
                 )
             except requests.exceptions.InvalidJSONError as e:
@@ -123,11 +150,38 @@ class Transport:
                 continue
             error = _error_in(response)
             if error is None:
-                return _json_of(response)
+                return Answer(response.status_code, _json_of(response))
             if last or not _asks_for_a_repeat(error):
                 raise error
             self._pause(attempt, response.headers.get("Retry-After"))
         raise AssertionError("the loop ends by return or raise")
+
+    def download(self, path: str, *, accept: str) -> Iterator[bytes]:
+        """Yield the body of a GET in blocks as they come; it is not asked for again.
+
+        Raises:
+            ApiError: the service refused, or sends something else than ``accept``.
+            UnreachableError: no answer, or it broke off.
+        """
+        try:
+            with self._session.get(
+                self.base_url + path,
+                headers={"Accept": accept},
+                timeout=(_CONNECT_SECONDS, self._timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                error = _error_in(response)
+                if error is not None:
+                    raise error
+                sent = response.headers.get("Content-Type", "").partition(";")[0].strip()
+                if sent != accept:
+                    raise ApiError(
+                        response.status_code, "not_acceptable", f"the answer is {sent or 'nothing'}, not {accept}"
+                    )
+                yield from response.iter_content(_DOWNLOAD_BYTES)
+        except requests.RequestException as e:
+            raise UnreachableError(f"{self.base_url} does not answer ({_reason(e)})") from e
 
     def _pause(self, attempt: int, asked: str | None) -> None:
         if asked and asked.isascii() and asked.isdigit():

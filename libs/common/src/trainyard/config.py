@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +134,13 @@ def _optional(value: str) -> str | None:
     return value or None
 
 
+@_takes("a role of small letters, digits and _, or nothing")
+def _role(value: str) -> str | None:
+    if value and re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value) is None:
+        raise ValueError(f"{value!r} is no name of a role")
+    return value or None
+
+
 @_takes("a number of seconds, more than 0, or nothing")
 def _optional_seconds(value: str) -> float | None:
     return _seconds(value) if value else None
@@ -169,6 +177,34 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Postgres, as postgresql+psycopg2://user:password@host:port/name.",
         True,
+    ),
+    Setting(
+        "ingest_role",
+        "TRAINYARD_INGEST_ROLE",
+        _role,
+        "trainyard_ingest",
+        "Role that ingest and its worker take in the database (docs/migrations.md); empty: as whom they log in.",
+    ),
+    Setting(
+        "migrate_lock_seconds",
+        "TRAINYARD_MIGRATE_LOCK_SECONDS",
+        _seconds,
+        "4",
+        "How long a migration waits for a lock before it lets everybody else pass and tries again, in seconds.",
+    ),
+    Setting(
+        "migrate_statement_seconds",
+        "TRAINYARD_MIGRATE_STATEMENT_SECONDS",
+        _seconds,
+        "60",
+        "How long one statement of a migration may take, in seconds, unless the migration names a time of its own.",
+    ),
+    Setting(
+        "migrate_tries",
+        "TRAINYARD_MIGRATE_TRIES",
+        _at_least(1),
+        "5",
+        "How often a migration that does not get a lock is tried before the command gives up with exit code 3.",
     ),
     Setting("aws_endpoint_url", "AWS_ENDPOINT_URL", _optional, "", "Address of the AWS API; empty means AWS itself."),
     Setting("aws_region", "AWS_DEFAULT_REGION", _text, "us-east-1", "AWS region."),
@@ -517,6 +553,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How long watched windows, and alarms since they were settled, stay, in days; each version's newest stay in any"
         " case.",
     ),
+    Setting(
+        "keep_predictions_days",
+        "TRAINYARD_KEEP_PREDICTIONS_DAYS",
+        _days,
+        "400",
+        "How long predictions and their labels stay in the log, in days; they go by whole months (UTC) of logging.",
+    ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
     Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
@@ -531,6 +574,10 @@ class Config:
     data_dir: Path
     log_level: str
     database_url: str | None
+    ingest_role: str | None
+    migrate_lock_seconds: float
+    migrate_statement_seconds: float
+    migrate_tries: int
     aws_endpoint_url: str | None
     aws_region: str
     bucket: str
@@ -594,6 +641,7 @@ class Config:
     keep_launches_days: float
     keep_workers_days: float
     keep_windows_days: float
+    keep_predictions_days: float
     url: str | None
     api_key: str | None
     demo_seed: int

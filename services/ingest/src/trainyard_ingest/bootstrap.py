@@ -14,6 +14,8 @@ from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine, reachable
+from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.loading import PostgresLoadingBoard, make_board_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.web import make_app
@@ -22,6 +24,7 @@ from trainyard.clock import SystemClock
 from trainyard.loops import Loop
 from trainyard_ingest import web
 from trainyard_ingest.edges import Consumer, Sweeping, landing_handler, predictions_handler
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
@@ -31,9 +34,12 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from trainyard.clock import Clock
     from trainyard.config import Config
 
 _KEYS_EVERY_SECONDS = 2.0
+_REPORTS_EVERY_SECONDS = 2.0
+_RETENTION_EVERY_SECONDS = 60.0
 #: A landing file may be large. When its taker dies, the sweep finds it long before its message comes back.
 _OBJECT_SECONDS = 900
 
@@ -43,13 +49,15 @@ def build_app(config: Config) -> Flask:
     clock = SystemClock()
     clients = AwsClients(config)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
-    engine = make_engine(config.require_database(), service="ingest")
+    engine = make_engine(config.require_database(), service="ingest", role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
+    board = _board(config, clock, "ingest")
+    intake = RowIntake(warehouse, clock, _spool(config), board, config.max_upload_bytes)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(warehouse, log, _intake(warehouse, config, clock), TakeFeedback(log)),
+        web.routes(warehouse, PostgresKeeping(engine), log, intake, TakeFeedback(log), board),
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},
@@ -61,14 +69,15 @@ def build_app(config: Config) -> Flask:
     return app
 
 
+def _board(config: Config, clock: Clock, service: str) -> PostgresLoadingBoard:
+    engine = make_board_engine(config.require_database(), service=service, role=config.ingest_role)
+    return PostgresLoadingBoard(engine, clock)
+
+
 def _spool(config: Config) -> Path:
     """Return where bodies that come slowly wait for their end."""
     config.work_dir.mkdir(parents=True, exist_ok=True)
     return config.work_dir
-
-
-def _intake(warehouse: PostgresWarehouse, config: Config, clock: SystemClock) -> RowIntake:
-    return RowIntake(warehouse, clock, _spool(config), config.max_upload_bytes)
 
 
 def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
@@ -82,10 +91,12 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure
-    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=4)
+    engine = make_engine(config.require_database(), service="ingest-worker", pool_size=6, role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
-    landing = Landing(config.bucket, blobs, warehouse, _intake(warehouse, config, clock))
+    board = _board(config, clock, "ingest-worker")
+    intake = RowIntake(warehouse, clock, _spool(config), board, config.max_upload_bytes)
+    landing = Landing(config.bucket, blobs, warehouse, intake)
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(
@@ -98,7 +109,10 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
         predictions_handler(log, TakeFeedback(log)),
         visibility_seconds=config.message_seconds,
     )
+    datasets = KeepDatasets(warehouse, PostgresKeeping(engine))
     return [
+        Loop("reports", lambda: datasets.report_all(stop.is_set), stop=stop, period=_REPORTS_EVERY_SECONDS),
+        Loop("retention", lambda: datasets.expire_all(stop.is_set), stop=stop, period=_RETENTION_EVERY_SECONDS),
         Loop("landing", objects.step, stop=stop, recovered=sweeping.soon),
         Loop("landing sweep", sweeping.step, stop=stop, recovered=sweeping.soon),
         Loop("predictions", predictions.step, stop=stop),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from trainyard import logs, messages
@@ -32,6 +32,8 @@ _STOP_SECONDS = 0.5
 #: Soon, because nothing changes for a message that can never be handled, yet not before those behind it had their turn.
 _INVALID_AGAIN_SECONDS = 2
 _ETAG = re.compile(r"[!#-~]{1,128}")
+#: S3 holds no larger object.
+_MOST_BYTES = 1 << 50
 _log = logs.get(__name__)
 
 
@@ -153,14 +155,22 @@ def landing_handler(landing: Landing, sweep_soon: Callable[[], None]) -> Callabl
         if created is None:
             sweep_soon()
             return
-        for key, etag in created:
-            landing.take(key, etag)
+        for found in created:
+            landing.take(found.key, found.etag, found.size)
 
     return handle
 
 
-def created_objects(body: str) -> list[tuple[str, str]] | None:
-    """Return key and etag of each object that an S3 notification says was created; None for S3's test event.
+class Created(NamedTuple):
+    """An object that S3 says was created; ``size`` in bytes, None when S3 does not say."""
+
+    key: str
+    etag: str
+    size: int | None
+
+
+def created_objects(body: str) -> list[Created] | None:
+    """Return each object that an S3 notification says was created; None for S3's test event.
 
     Raises:
         MessageError: it is not an S3 notification.
@@ -170,12 +180,18 @@ def created_objects(body: str) -> list[tuple[str, str]] | None:
         if event.get("Event") == "s3:TestEvent":
             return None
         return [
-            (unquote_plus(record["s3"]["object"]["key"]), _etag(record["s3"]["object"]["eTag"]))
+            _created(record["s3"]["object"])
             for record in event["Records"]
             if str(record["eventName"]).startswith("ObjectCreated:")
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise MessageError("not an S3 notification", body) from e
+
+
+def _created(said: dict[str, Any]) -> Created:
+    size = said.get("size")
+    known = type(size) is int and 0 <= size < _MOST_BYTES
+    return Created(unquote_plus(said["key"]), _etag(said["eTag"]), size if known else None)
 
 
 def _etag(given: str) -> str:
@@ -193,8 +209,10 @@ def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[
         content = messages.decode(message.type, message.body)
         try:
             if isinstance(content, messages.PredictionLogged):
-                count = log.add([read_record(record) for record in content.records])
-                _log.info("predictions.logged", predictions=len(content.records), new=count)
+                added = log.add([read_record(record) for record in content.records])
+                _log.info("predictions.logged", predictions=len(content.records), new=added.new)
+                if added.expired:
+                    _log.warning("predictions.expired", predictions=added.expired)
             elif isinstance(content, messages.FeedbackGiven):
                 digest = hashlib.sha256(message.body.encode()).hexdigest()
                 once = Repeatable("queue predictions", "queue", message.message_id, digest)

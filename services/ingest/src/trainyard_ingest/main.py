@@ -43,7 +43,12 @@ def main() -> int:
 def run(loops: Sequence[Loop], stop: threading.Event) -> int:
     """Run each loop in a thread until ``stop``; a fault in one stops all. Return the exit code."""
     _log.info("worker.started", loops=", ".join(loop.name for loop in loops))
-    faults = run_threads({loop.name: loop.run for loop in loops}, stop)
+
+    def wake_all() -> None:
+        for loop in loops:
+            loop.wake()
+
+    faults = run_threads({loop.name: loop.run for loop in loops}, stop, stopping=wake_all)
     _log.info("worker.stopped", faults=", ".join(faults))
     return EXIT_FAULT if faults else EXIT_OK
 

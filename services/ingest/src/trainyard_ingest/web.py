@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
@@ -21,18 +22,28 @@ from trainyard.adapters.web import (
 )
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.errors import Problem, ServiceError
+from trainyard.errors import ServiceError
 from trainyard.schema import Schema
+from trainyard_ingest.asking import announced_sha256
+from trainyard_ingest.asking import bad as _bad
+from trainyard_ingest.asking import bad_cursor as _bad_cursor
+from trainyard_ingest.asking import is_number as _is_number
+from trainyard_ingest.asking import named as _named
+from trainyard_ingest.asking import number as _number
+from trainyard_ingest.asking import page as _page
 from trainyard_ingest.domain import formats
 from trainyard_ingest.domain.labels import PREDICTION_ID
 from trainyard_ingest.domain.source import Source
+from trainyard_ingest.ledger import ledger_routes
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.intake import Origin
+from trainyard_ingest.web_keeping import KeepingViews, keeping_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
+    from trainyard.contracts.keeping import Keeping
+    from trainyard.contracts.loading import LoadingBoard
     from trainyard.contracts.prediction_log import PredictionLog
-    from trainyard.contracts.warehouse import Dataset, Warehouse
+    from trainyard.contracts.warehouse import Warehouse
     from trainyard_ingest.use_cases.feedback import TakeFeedback
     from trainyard_ingest.use_cases.intake import RowIntake
 
@@ -43,28 +54,41 @@ _DISCARD_BYTES = 1 << 20
 _MOST_DISCARDED_BYTES = 256 << 20
 
 
-def routes(warehouse: Warehouse, log: PredictionLog, intake: RowIntake, feedback: TakeFeedback) -> list[Route]:
+def routes(
+    warehouse: Warehouse,
+    keeping: Keeping,
+    log: PredictionLog,
+    intake: RowIntake,
+    feedback: TakeFeedback,
+    board: LoadingBoard,
+) -> list[Route]:
     """Return every route of the service."""
+    datasets = KeepDatasets(warehouse, keeping)
+    kept = KeepingViews(datasets, keeping, named=partial(_named, warehouse), repeated=_idempotency_key)
     return [
-        *_dataset_routes(DatasetViews(warehouse)),
-        *_batch_routes(BatchViews(warehouse, intake), intake.most_bytes),
+        *_dataset_routes(DatasetViews(warehouse, datasets)),
+        *keeping_routes(kept),
+        *_row_routes(BatchViews(warehouse, intake), intake.most_bytes),
+        *ledger_routes(warehouse, keeping, board),
         *_log_routes(LogViews(log, feedback)),
     ]
 
 
 class DatasetViews:
-    """Datasets: made, looked at, removed."""
+    """Datasets: made, changed, looked at, removed."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, datasets: KeepDatasets) -> None:
         self._warehouse = warehouse
+        self._datasets = datasets
 
     def put(self, name: str) -> tuple[int, Any]:
-        """Make a dataset, or find it made alike."""
+        """Make a dataset, or bring the one that exists to what the body says."""
         if not is_name(name):
             raise _bad("a dataset's name is a-z, 0-9 and _, a letter first, at most 48 characters")
         _refuse_encoded()
-        schema = Schema.from_dict(read_object(required=["columns"]))
-        dataset, made = self._warehouse.create(name, schema, actor=principal().key_id)
+        body = read_object(required=["columns"], optional=["settings"])
+        schema = Schema.from_dict({"columns": body["columns"]})
+        dataset, made = self._datasets.put(name, schema, body.get("settings"), actor=principal().key_id)
         return (201 if made else 200), dataset.as_dict()
 
     def infer(self, name: str) -> tuple[int, Any]:
@@ -94,7 +118,7 @@ class DatasetViews:
 
 
 class BatchViews:
-    """Rows in, and the ledger of what came."""
+    """Rows in."""
 
     def __init__(self, warehouse: Warehouse, intake: RowIntake) -> None:
         self._warehouse = warehouse
@@ -109,7 +133,7 @@ class BatchViews:
             raise ServiceError("too_large", f"a body of {kind.content_type} may have {most_bytes:,} bytes")
         key, key_id = _idempotency_key(), principal().key_id
         fingerprint = None if key is None else f"key:{key_id}:{key}"
-        origin = Origin("http", key_id, fingerprint, trace_id())
+        origin = Origin("http", key_id, fingerprint, trace_id(), request.content_length, announced_sha256())
         body = _Body()
         try:
             stored = self._intake.take(name, body, kind, origin)
@@ -118,28 +142,6 @@ class BatchViews:
                 body.discard()
             raise
         return (201 if stored.new else 200), stored.batch.as_dict()
-
-    def listed(self, name: str) -> tuple[int, Any]:
-        """List batches, newest first."""
-        dataset = _named(self._warehouse, name)
-        limit, after = page_arguments()
-        try:
-            found = self._warehouse.batches(dataset, limit=limit + 1, after=after)
-        except ServiceError as e:
-            raise (_bad_cursor() if e.code == "unknown_batch" else e) from e
-        return 200, _page([batch.as_dict() for batch in found], limit, lambda last: str(last["id"]))
-
-    def get(self, name: str, ident: str) -> tuple[int, Any]:
-        """Return one batch."""
-        return 200, self._warehouse.batch(_named(self._warehouse, name), ident).as_dict()
-
-    def rejects(self, name: str, ident: str) -> tuple[int, Any]:
-        """List the problems of a batch's rejected rows."""
-        batch = self._warehouse.batch(_named(self._warehouse, name), ident)
-        limit, cursor = page_arguments()
-        found = self._warehouse.rejects(batch, limit=limit + 1, after=_number(cursor))
-        items = [problem.as_dict() for _, problem in found]
-        return 200, {"items": items[:limit], "next_cursor": str(found[limit - 1][0]) if len(found) > limit else None}
 
 
 class LogViews:
@@ -223,43 +225,6 @@ def broken_body(_error: Exception) -> Response:
     return json_response(400, _bad("the body broke off or its chunked encoding is malformed").as_dict())
 
 
-def _named(warehouse: Warehouse, name: str) -> Dataset:
-    if not is_name(name):
-        raise ServiceError(
-            "unknown_dataset", "no dataset can bear that name: a-z, 0-9 and _, at most 48, a letter first"
-        )
-    return warehouse.dataset(name)
-
-
-def _bad(message: str) -> ServiceError:
-    return ServiceError("bad_request", message)
-
-
-def _bad_cursor() -> ServiceError:
-    return ServiceError(
-        "bad_request", "cursor is not one that this list gave", [Problem(None, "cursor", "next_cursor of a page", "")]
-    )
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 9
-
-
-def _number(cursor: str | None) -> int:
-    """Return a cursor that counts."""
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
-        raise _bad_cursor()
-    return int(cursor)
-
-
-def _page(items: Sequence[dict[str, Any]], limit: int, cursor: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
-    """Return one page of ``items``, of which one more than ``limit`` was asked for."""
-    shown = list(items[:limit])
-    return {"items": shown, "next_cursor": cursor(shown[-1]) if len(items) > limit else None}
-
-
 def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
@@ -289,6 +254,20 @@ def _rows_format() -> formats.Format:
 
 
 _COLUMNS = {"type": "object", "required": ["columns"], "properties": {"columns": {"type": "array"}}}
+_DATASET = {
+    **_COLUMNS,
+    "properties": {
+        "columns": {"type": "array"},
+        "settings": {
+            "type": "object",
+            "properties": {
+                "max_rejected_share": {"type": "number", "minimum": 0, "maximum": 1},
+                "new_columns": {"type": "string", "enum": ["refuse", "add"]},
+                "retention_days": {"type": ["number", "null"], "exclusiveMinimum": 0},
+            },
+        },
+    },
+}
 _ROWS = {
     "description": 'JSON {"rows": [{column: value}]} or [{column: value}], NDJSON, CSV with a header row, or Parquet;'
     " on the route that stores rows all but Parquet also with Content-Encoding: gzip"
@@ -300,7 +279,7 @@ _LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {
 def _dataset_routes(views: DatasetViews) -> list[Route]:
     one = "/v1/datasets/<name>"
     return [
-        Route("PUT", one, views.put, "operate", "Make a dataset", body=_COLUMNS),
+        Route("PUT", one, views.put, "operate", "Make or change a dataset", body=_DATASET),
         Route(
             "POST",
             f"{one}/infer",
@@ -318,7 +297,7 @@ def _dataset_routes(views: DatasetViews) -> list[Route]:
     ]
 
 
-def _batch_routes(views: BatchViews, most_bytes: int) -> list[Route]:
+def _row_routes(views: BatchViews, most_bytes: int) -> list[Route]:
     one = "/v1/datasets/<name>"
     return [
         Route(
@@ -330,25 +309,6 @@ def _batch_routes(views: BatchViews, most_bytes: int) -> list[Route]:
             max_body_bytes=most_bytes,
             takes=_CONTENT_TYPES,
             body=_ROWS,
-        ),
-        Route(
-            "GET",
-            f"{one}/batches",
-            views.listed,
-            "read",
-            "List batches, newest first",
-            answer=_LIST,
-            parameters=PAGE,
-        ),
-        Route("GET", f"{one}/batches/<ident>", views.get, "read", "One batch"),
-        Route(
-            "GET",
-            f"{one}/batches/<ident>/rejects",
-            views.rejects,
-            "read",
-            "Rejected rows",
-            answer=_LIST,
-            parameters=PAGE,
         ),
     ]
 

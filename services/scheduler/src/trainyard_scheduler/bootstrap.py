@@ -34,7 +34,7 @@ from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import costs, drain, keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
-from trainyard_scheduler.use_cases.forget import Keep, forget
+from trainyard_scheduler.use_cases.forget import Keep, forget, forget_predictions
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
 from trainyard_scheduler.use_cases.queues import Pair
 from trainyard_scheduler.use_cases.resend import Reconciler
@@ -55,6 +55,7 @@ _FLEET_SECONDS = 1.0
 _MONITOR_SECONDS = 1.0
 _COSTS_SECONDS = 2.0
 _FORGET_SECONDS = 60.0
+_MONTHS_SECONDS = 600.0
 _SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
 #: Beyond their time these stay: the newest events for the stream's readers, the newest decisions of each model.
@@ -184,6 +185,11 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
+        loop(
+            "prediction months",
+            partial(forget_predictions, store, config.keep_predictions_days),
+            period=_MONTHS_SECONDS,
+        ),
         loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
         loop("monitor", monitor.Monitor(store, SystemClock()).step, period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),

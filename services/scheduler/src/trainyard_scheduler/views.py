@@ -109,6 +109,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "gate": dict(record.gate),
         "passed": record.passed,
         "aliases": list(record.aliases),
+        "not_reproducible": record.not_reproducible,
         "created_at": _time(record.created_at),
     }
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainyard_client import formats
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError
 
@@ -22,12 +23,8 @@ if TYPE_CHECKING:
     #: turns a CSV cell into the value that the column's type asks for
     Read = Callable[[str], Any]
 
+#: what the commands read themselves, row by row
 FORMATS = ("csv", "ndjson", "json")
-CONTENT_TYPES = {"csv": "text/csv", "ndjson": "application/x-ndjson", "json": "application/json"}
-_SUFFIXES = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json"}
-_BLOCK = 1 << 16
-#: a little less than the 8 MiB that ingest infers a schema from
-_SAMPLE_BYTES = 8 * 1024 * 1024 - 4096
 
 
 def format_of(name: str, wanted: str | None) -> str:
@@ -36,8 +33,9 @@ def format_of(name: str, wanted: str | None) -> str:
     Raises:
         CommandError: the name does not tell.
     """
-    found = wanted or _SUFFIXES.get(Path(name).suffix.lower())
-    if found is None:
+    told, gzipped = formats.of_name(name)
+    found = wanted or told
+    if found not in FORMATS or gzipped:
         raise CommandError(
             f"the format of {name!r} is not clear from its name", Exit.USAGE, hint=f"give --format {'|'.join(FORMATS)}"
         )
@@ -60,62 +58,6 @@ def opened(name: str) -> Iterator[BinaryIO]:
         raise CommandError(f"{name} cannot be read: {e.strerror}", Exit.USAGE) from e
     with file:
         yield file
-
-
-class Counted:
-    """An open file that tells how far it was read; requests streams it block by block with its length."""
-
-    def __init__(self, file: BinaryIO, size: int, on_position: Callable[[int], None]) -> None:
-        self._file = file
-        self._size = size
-        self._on_position = on_position
-
-    def __len__(self) -> int:
-        return self._size
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        data = self._file.read(size)
-        self._on_position(self._file.tell())
-        return data
-
-    def seekable(self) -> bool:
-        """Tell that it can be sent again."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to another place."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return where it is."""
-        return self._file.tell()
-
-
-def blocks(stream: BinaryIO, on_position: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield a stream of unknown length in blocks, each as soon as something is there."""
-    read = getattr(stream, "read1", stream.read)
-    position = 0
-    while block := read(_BLOCK):
-        position += len(block)
-        on_position(position)
-        yield block
-
-
-def sample(name: str, format_: str) -> bytes:
-    """Return the first rows of a file, whole lines, as ingest infers a schema from them.
-
-    Raises:
-        CommandError: the file cannot be read, or is one JSON document and too large.
-    """
-    with opened(name) as file:
-        data = file.read(_SAMPLE_BYTES + 1)
-    if len(data) <= _SAMPLE_BYTES:
-        return data
-    if format_ == "json":
-        hint = "write one object per line (.ndjson), or give the columns with --schema"
-        raise CommandError(f"{name} is larger than the 8 MiB that a schema is inferred from", Exit.USAGE, hint=hint)
-    return data[: data.rindex(b"\n", 0, _SAMPLE_BYTES) + 1] if b"\n" in data[:_SAMPLE_BYTES] else data[:_SAMPLE_BYTES]
 
 
 def rows(name: str, format_: str, readers: Mapping[str, Read]) -> Iterator[Json]:

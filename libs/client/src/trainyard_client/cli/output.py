@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -113,6 +123,28 @@ class Output:
             table.add_row(name.replace("_", " "), Text(printable(value.get(name))))
         self._console.print(table)
 
+    def beside(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+        """Print a table beside the result, on standard error."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in columns:
+            table.add_column(printable(name).replace("_", " "), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(row.get(name))) for name in columns))
+        self._errors.print(table)
+
+    def report(self, report: Mapping[str, Any]) -> None:
+        """Print a quality report: its own facts as fields, its ``columns`` as a table of whatever each says."""
+        columns = report.get("columns")
+        facts = [name for name, value in report.items() if name != "columns" and value is not None]
+        if facts:
+            self.fields(report, facts)
+        if isinstance(columns, dict):
+            columns = [{"column": name, **of} for name, of in columns.items() if isinstance(of, dict)]
+        lines = [line for line in columns or [] if isinstance(line, dict)]
+        titles = list(dict.fromkeys(name for line in lines for name, value in line.items() if value is not None))
+        if lines:
+            self.table(lines, titles, empty="")
+
     def error(self, message: str, *, code: str, details: Sequence[Mapping[str, Any]] = (), hint: str = "") -> None:
         """Print what went wrong on standard error, with the next step; as JSON when JSON is wanted."""
         if self.as_json:
@@ -133,8 +165,12 @@ class Output:
     @contextmanager
     def progress(self, *, bytes_: bool = False) -> Iterator[Progress]:
         """Show progress bars on standard error while the block runs, if that is a terminal."""
-        amount = DownloadColumn() if bytes_ else MofNCompleteColumn()
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeElapsedColumn())
+        columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn()]
+        if bytes_:  # tasks need the field ``said``: a word behind the figures
+            said = TextColumn("{task.fields[said]}", markup=False)
+            columns += [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True), said]
+        else:
+            columns += [MofNCompleteColumn(), TimeElapsedColumn()]
         shown = self._stderr.isatty() and not self.as_json
         with Progress(*columns, console=self._errors, transient=True, disable=not shown) as progress:
             yield progress

@@ -47,6 +47,7 @@ class Route:
     """One operation. ``scope`` None: anybody may call it. ``rule`` is Flask's, e.g. ``/v1/datasets/<name>``.
 
     ``parameters`` are all that its query may have; a route without scope, for probes and browsers, ignores others.
+    ``gives`` are the media types, besides JSON, that a caller may ask for with ``Accept``.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Route:
     body: dict[str, Any] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -352,7 +354,13 @@ def openapi(service: str, routes: Sequence[Route], version: str) -> dict[str, An
                 *({"name": n, "in": "query", "schema": {"type": "string"}} for n in route.parameters),
             ],
             "responses": {
-                "2XX": {"description": "Success", "content": {"application/json": {"schema": route.answer or {}}}},
+                "2XX": {
+                    "description": "Success",
+                    "content": {
+                        "application/json": {"schema": route.answer or {}},
+                        **{kind: {"schema": {"type": "string"}} for kind in route.gives},
+                    },
+                },
                 "4XX": {"$ref": "#/components/responses/Error"},
                 "5XX": {"$ref": "#/components/responses/Error"},
             },

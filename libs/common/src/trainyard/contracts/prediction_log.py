@@ -29,6 +29,17 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Added:
+    """How many predictions are new in the log, and how many were made so long ago that they are not logged any more.
+
+    What is neither was in the log already.
+    """
+
+    new: int
+    expired: int = 0
+
+
+@dataclass(frozen=True)
 class LoggedPrediction:
     """A prediction as the log gives it back: its place ``seq``, and the latest label that was given (None: none)."""
 
@@ -71,8 +82,12 @@ class Feedback:
 class PredictionLog(Protocol):
     """Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer."""
 
-    def add(self, predictions: Sequence[Prediction]) -> int:
-        """Store the predictions whose ids are not in the log yet; return how many those were."""
+    def add(self, predictions: Sequence[Prediction]) -> Added:
+        """Store the predictions whose ids are not in the log yet.
+
+        One that was predicted before the months that the log still has is not stored: it may have been there before.
+        One from ahead of the database's clock is: the log goes by when it was logged.
+        """
         ...
 
     def give(

@@ -46,7 +46,10 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """An immutable version. ``holdout``, ``metrics`` and ``gate`` are JSON objects as the trainer wrote them."""
+    """An immutable version. ``holdout``, ``metrics`` and ``gate`` are JSON objects as the trainer wrote them.
+
+    ``not_reproducible`` says why the version cannot be trained again to the same bytes: rows of its snapshot went.
+    """
 
     model: str
     version: int
@@ -65,6 +68,7 @@ class VersionRecord:
     passed: bool
     aliases: tuple[str, ...]
     created_at: datetime
+    not_reproducible: str | None = None
 
 
 @dataclass(frozen=True)

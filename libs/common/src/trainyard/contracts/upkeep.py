@@ -12,8 +12,17 @@ if TYPE_CHECKING:
 #: What is forgotten: 'events' (the stream), 'messages' (of the outbox, sent), 'answers' (to POSTs with an
 #: Idempotency-Key), 'decisions' (of policies), 'launches' (that are over), 'workers' (since their last word), 'alarms'
 #: (that were settled) and 'windows' (that no alarm refers to). Of each version and detector the newest window stays,
-#: with its alarm: the next one is cut behind it.
-KINDS = ("events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows")
+#: with its alarm: the next one is cut behind it. 'labels' are those of predictions that the log has forgotten: given
+#: before the months that it keeps, of a prediction that is not in it; labels by the key of a dataset's row stay.
+KINDS = ("events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows", "labels")
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What one step took out of the prediction log: the table of a ``month`` (None: none), and single ``rows``."""
+
+    month: str | None
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,17 @@ class Upkeep(Protocol):
 
         The newest ``keep_newest`` stay however old they are: of all events, of each model's decisions. Other kinds
         take 0 only.
+        """
+        ...
+
+    def forget_predictions(self, *, older_than_seconds: float, limit: int) -> Forgotten:
+        """Take the oldest month out of the prediction log, if it ended before; and make the months that come next.
+
+        The current month never goes. What was logged before the log had months goes row by row, at most ``limit``
+        of them, and by the same bound. From then on the log takes nothing that was predicted before that bound.
+
+        Raises:
+            TransientError: somebody reads the month just now; nothing has changed.
         """
         ...
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trainyard.dataset_settings import DatasetSettings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
@@ -25,18 +27,27 @@ SOURCES = ("http", "landing")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A typed table. ``last_seq`` is the number of its newest row; rows are never removed one by one."""
+    """A typed table.
+
+    Attributes:
+        last_seq: the number of its newest row; numbers are never given again.
+        removed: how many rows an erasure or the retention took away.
+        revision: rises with every change of the columns.
+    """
 
     id: int
     name: str
     schema: Schema
     last_seq: int
     created_at: datetime
+    settings: DatasetSettings = field(default_factory=DatasetSettings)
+    removed: int = 0
+    revision: int = 1
 
     @property
     def rows(self) -> int:
-        """How many rows were stored: they are numbered without gaps."""
-        return self.last_seq
+        """How many rows there are: they are numbered without gaps, and some may have been removed."""
+        return self.last_seq - self.removed
 
     @property
     def physical(self) -> tuple[str, ...]:
@@ -48,6 +59,8 @@ class Dataset:
         return {
             "name": self.name,
             **self.schema.to_dict(),
+            "settings": self.settings.as_dict(),
+            "revision": self.revision,
             "rows": self.rows,
             "last_seq": self.last_seq,
             "created_at": self.created_at.isoformat(),
@@ -117,8 +130,12 @@ class Stored:
 class Warehouse(Protocol):
     """Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer."""
 
-    def create(self, name: str, schema: Schema, *, actor: str) -> tuple[Dataset, bool]:
+    def create(
+        self, name: str, schema: Schema, *, actor: str, settings: DatasetSettings | None = None
+    ) -> tuple[Dataset, bool]:
         """Make a dataset and return it and True, or the one that exists with just these columns and False.
+
+        The settings (None: the defaults) are those of a dataset that is made; one that exists keeps its own.
 
         Raises:
             ServiceError: ``conflict``: it exists with other columns.
@@ -146,13 +163,20 @@ class Warehouse(Protocol):
         ...
 
     def load(
-        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        conclude: Callable[[], Intake],
+        *,
+        fingerprint: str | None = None,
+        batch_id: str | None = None,
     ) -> Stored:
         """Store a batch in one transaction: rows, ledger entry, rejects, ``last_seq``, the message 'data arrived'.
 
         The dataset is locked from before the first chunk is read to COMMIT. ``conclude`` is called once all chunks were
         read; what it raises abandons the batch. A batch whose fingerprint is in the ledger is not stored again: the
-        answer is the earlier one. Where the fingerprint is known before, no chunk is read then.
+        answer is the earlier one. Where the fingerprint is known before, no chunk is read then. ``batch_id`` is a UUID
+        for a batch that people may know before it is stored; None: the warehouse makes one.
 
         Raises:
             ServiceError: ``unknown_dataset`` when it was deleted meanwhile; ``invalid_rows`` for a row that is too
@@ -176,8 +200,10 @@ class Warehouse(Protocol):
         """Return those of ``fingerprints`` that are in the ledger."""
         ...
 
-    def batches(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[Batch]:
-        """Return batches, newest first, those older than the batch with the id ``after``."""
+    def batches(
+        self, dataset: Dataset, *, limit: int, after: str | None = None, state: str | None = None
+    ) -> list[Batch]:
+        """Return batches, newest first, those older than the batch with the id ``after``, those in ``state``."""
         ...
 
     def batch(self, dataset: Dataset, batch_id: str) -> Batch:
@@ -185,6 +211,14 @@ class Warehouse(Protocol):
 
         Raises:
             ServiceError: ``unknown_batch``.
+        """
+        ...
+
+    def batch_of_any(self, batch_id: str) -> Batch:
+        """Return the batch with that id, whichever dataset it belongs to; ``batch_id`` may be any text.
+
+        Raises:
+            ServiceError: ``unknown_batch``: there is none, or its dataset was deleted.
         """
         ...
 

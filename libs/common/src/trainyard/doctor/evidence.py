@@ -29,11 +29,21 @@ class LedgerGap:
 
 
 @dataclass(frozen=True)
+class Unsummed:
+    """Batches of a dataset that have no checksum yet, or none again; ``oldest``: for how long, in seconds."""
+
+    dataset: str
+    batches: int
+    oldest: float
+
+
+@dataclass(frozen=True)
 class Ledger:
     """Gaps, one sentence for each dataset with rows or tables amiss, and how many rows of how many were looked at."""
 
     gaps: Sequence[LedgerGap] = ()
     strays: Sequence[str] = ()
+    unsummed: Sequence[Unsummed] = ()
     rows_seen: int = 0
     rows_total: int = 0
 

@@ -12,6 +12,9 @@ _MEND_ROWS = (
     "The warehouse was changed by other means than the services: restore the dataset from a backup, or delete it and"
     " send its batches again."
 )
+_MEND_SUMS = "Start trainyard_ingest.main, which takes checksums after the commit, or look into its log."
+#: A checksum that was not taken within this time is not on its way.
+_SUMMED_WITHIN_SECONDS = 3_600
 _MEND_AUDIT = "Entries were changed or removed in the database: compare with a backup and find out who could."
 
 
@@ -26,6 +29,12 @@ def rows_equal_the_ledger(findings: Findings, database: Database, most_rows: int
         findings.problem(f"dataset {gap.dataset}: batch {gap.batch_id} {said}", _MEND_ROWS)
     for stray in looked.strays:
         findings.problem(stray, _MEND_ROWS)
+    for waiting in looked.unsummed:
+        said = f"dataset {waiting.dataset}: {waiting.batches:,} batches have no checksum"
+        if waiting.oldest > _SUMMED_WITHIN_SECONDS:
+            findings.problem(f"{said}, the oldest for {waiting.oldest / 60:,.0f} minutes", _MEND_SUMS)
+        else:
+            findings.note(f"{said} yet")
     findings.sampled("rows", looked.rows_seen, looked.rows_total)
 
 

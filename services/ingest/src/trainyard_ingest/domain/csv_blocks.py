@@ -147,9 +147,8 @@ class CsvBlocks:
 def written(records: Sequence[Sequence[str]]) -> bytes:
     """Return records as CSV of the one spelling."""
     out = io.StringIO()
-    odd = any(record[0].startswith("\\") for record in records)
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL)
-    writer.writerows(records)
+    # Everything in quotes: left to itself, csv leaves carriage returns and leading backslashes bare.
+    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(records)
     return out.getvalue().encode()
 
 

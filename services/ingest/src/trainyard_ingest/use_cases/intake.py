@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainyard import logs
+from trainyard.contracts.loading import Origins
 from trainyard.contracts.warehouse import Intake
 from trainyard.errors import ServiceError
 from trainyard_ingest.domain.limits import MAX_STREAM_BYTES
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 from trainyard_ingest.use_cases.pace import Ahead
+from trainyard_ingest.use_cases.progress import Counted, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from trainyard.clock import Clock
+    from trainyard.contracts.loading import LoadingBoard
     from trainyard.contracts.warehouse import Dataset, Rows, Stored, Warehouse
     from trainyard_ingest.domain.formats import Format
     from trainyard_ingest.domain.source import Readable
@@ -27,24 +31,47 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a body came from. ``fingerprint`` None: the body's own hash identifies it."""
+    """Where a body came from.
+
+    Attributes:
+        fingerprint: identifies it; None: its own hash does.
+        size: its length in bytes, None when it is not known.
+        sha256: of the body in hex, as its sender says; None when nobody says. Another body is refused.
+    """
 
     source: str
     source_name: str
     fingerprint: str | None
     trace_id: str | None
+    size: int | None = None
+    sha256: str | None = None
+
+    def fingerprint_of(self, kind: Format, sha256: str | None) -> str | None:
+        """Return what identifies a body with that hash; None when that is not known yet."""
+        if self.fingerprint is not None or sha256 is None:
+            return self.fingerprint
+        return f"sha256:{kind.name}:{sha256}"
 
 
 class RowIntake:
-    """Reads, checks and stores bodies of rows, which may have ``most_bytes`` as sent."""
+    """Reads, checks and stores bodies of rows; tells the board, if there is one, how far each is.
+
+    ``most_bytes``: what a body may have as sent, where its format does not say less.
+    """
 
     def __init__(
-        self, warehouse: Warehouse, clock: Clock, spool: Path | None = None, most_bytes: int = MAX_STREAM_BYTES
+        self,
+        warehouse: Warehouse,
+        clock: Clock,
+        spool: Path | None = None,
+        board: LoadingBoard | None = None,
+        most_bytes: int = MAX_STREAM_BYTES,
     ) -> None:
         self.most_bytes = most_bytes
         self._warehouse = warehouse
         self._clock = clock
         self._spool = spool
+        self._board = board
 
     def take(self, name: str, stream: Readable, kind: Format, origin: Origin) -> Stored:
         """Store the rows of a body as one batch, once: the same body again gives the same batch.
@@ -54,41 +81,61 @@ class RowIntake:
                 body that cannot be read or does not fit, its code, and nothing is stored.
         """
         dataset = self._warehouse.dataset(name)
-        source, tally = Source(stream, min(kind.most_bytes, self.most_bytes), self._spool), Tally()
-        if origin.fingerprint is not None:
-            earlier = self._warehouse.find(dataset, origin.fingerprint)
+        tally = Tally(dataset.settings.max_rejected_share)
+        progress = self._progress(dataset, origin, tally)
+        with progress.told():
+            source = Source(Counted(stream, progress), min(kind.most_bytes, self.most_bytes), self._spool)
+            stored = self._take(dataset, source, kind, origin, tally=tally, progress=progress)
+        batch = stored.batch
+        if stored.new:
+            _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
+        return stored
+
+    def _take(
+        self, dataset: Dataset, source: Source, kind: Format, origin: Origin, *, tally: Tally, progress: Progress
+    ) -> Stored:
+        expected = origin.fingerprint_of(kind, origin.sha256)
+        if expected is not None:
+            earlier = self._warehouse.find(dataset, expected)
             if earlier is not None:
-                return _same_body(earlier, source.drain())
+                return _same_body(earlier, _as_announced(origin, source.drain()))
         rows = kind.read(source, dataset.schema, tally)
 
         def conclude() -> Intake:
             tally.judge()
-            return _entry(origin, kind, source.drain(), tally)
+            return _entry(origin, kind, _as_announced(origin, source.drain()), tally)
 
         with Ahead(rows.chunks, self._clock, self._spool) as chunks:
+            made = replace(rows, chunks=iter(chunks))
             if chunks.settle():
                 intake = conclude()
-                stored = self._load(dataset, rows, chunks, lambda: intake, intake.fingerprint)
+                stored = self._load(dataset, made, lambda: intake, intake.fingerprint, progress)
             else:
-                stored = self._load(dataset, rows, chunks, conclude, origin.fingerprint)
+                stored = self._load(dataset, made, conclude, expected, progress)
             if not stored.new:
                 for _ in chunks:  # its hash is known when it was read to the end
                     pass
-        batch = stored.batch
-        if not stored.new:
-            return _same_body(stored, source.drain())
-        _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
-        return stored
+        return stored if stored.new else _same_body(stored, _as_announced(origin, source.drain()))
 
     def _load(
         self,
         dataset: Dataset,
         rows: Rows,
-        chunks: Ahead,
         conclude: Callable[[], Intake],
         fingerprint: str | None,
+        progress: Progress,
     ) -> Stored:
-        return self._warehouse.load(dataset, replace(rows, chunks=iter(chunks)), conclude, fingerprint=fingerprint)
+        progress.enters("waiting")
+        rows = replace(rows, chunks=progress.through(rows.chunks))
+        return self._warehouse.load(dataset, rows, conclude, fingerprint=fingerprint, batch_id=progress.batch_id)
+
+    def _progress(self, dataset: Dataset, origin: Origin, tally: Tally) -> Progress:
+        """Return what tells the board how far a body is, under the id that its batch will have."""
+        batch_id, line = str(uuid.uuid4()), None
+        if self._board is not None:
+            origins = Origins(origin.source, origin.source_name, origin.trace_id, origin.size)
+            line = self._board.begin(batch_id, dataset, origins)
+        return Progress(batch_id, line, lambda: tally.rows, origin.size)
 
     def refuse(self, dataset: Dataset, origin: Origin, error: ServiceError) -> Stored:
         """Enter a file that was refused as a whole in the ledger; ``origin`` must have a fingerprint."""
@@ -108,12 +155,21 @@ def _entry(origin: Origin, kind: Format, body_sha256: str, tally: Tally) -> Inta
     return Intake(
         source=origin.source,
         source_name=origin.source_name,
-        fingerprint=origin.fingerprint or f"sha256:{kind.name}:{body_sha256}",
+        fingerprint=str(origin.fingerprint_of(kind, body_sha256)),
         body_sha256=body_sha256,
         trace_id=origin.trace_id,
         rejected=tally.rejected,
         rejects=tally.problems,
     )
+
+
+def _as_announced(origin: Origin, body_sha256: str) -> str:
+    if origin.sha256 not in {None, body_sha256}:
+        raise ServiceError(
+            "bad_request",
+            "the body is not the one that its Content-Digest announces; nothing was stored, send it again",
+        )
+    return body_sha256
 
 
 def _same_body(earlier: Stored, body_sha256: str) -> Stored:

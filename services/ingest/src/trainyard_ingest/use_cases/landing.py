@@ -38,8 +38,10 @@ class Landing:
         self._intake = intake
         self._one_at_a_time = threading.Lock()
 
-    def take(self, key: str, etag: str) -> None:
+    def take(self, key: str, etag: str, size: int | None = None) -> None:
         """Take the file ``key`` as it is under ``etag``; a file that cannot be a batch is entered as refused.
+
+        ``size`` is only for those who look how far it is; None: nobody knows it.
 
         Nothing happens for a key that is not a landing file, a file that is gone or was replaced meanwhile (its own
         notification follows), and a dataset that does not exist: the sweep comes back when it does.
@@ -48,7 +50,7 @@ class Landing:
         if parts is None:
             return
         name, kind = parts
-        origin = Origin("landing", key, self._fingerprint(key, etag), None)
+        origin = Origin("landing", key, self._fingerprint(key, etag), None, size)
         with self._one_at_a_time, logs.bound(object=key):
             try:
                 self._take(name, kind, key, etag, origin)
@@ -80,7 +82,7 @@ class Landing:
                 if stopping():
                     return tried
                 tried += 1
-                self.take(info.key, info.etag)
+                self.take(info.key, info.etag, info.size)
         return tried
 
     def _unknown(self, infos: tuple[BlobInfo, ...]) -> Iterator[BlobInfo]:

@@ -44,6 +44,27 @@ def forget(store: Store, keeps: Sequence[Keep]) -> int:
     return total
 
 
+def forget_predictions(store: Store, days: float) -> int:
+    """Take the months that ended more than ``days`` ago out of the prediction log, one in a transaction, then labels.
+
+    Returns:
+        How many months, and single rows, went.
+
+    Raises:
+        TransientError: the database does not answer, or somebody reads a month that should go; the next call goes on.
+    """
+    total = 0
+    for _ in range(MOST_BATCHES):
+        with store.begin() as records:
+            gone = records.upkeep.forget_predictions(older_than_seconds=days * _DAY_SECONDS, limit=BATCH)
+        if gone.month is not None:
+            _log.info("predictions.month_forgotten", month=gone.month)
+        total += gone.rows + (gone.month is not None)
+        if gone.month is None and gone.rows < BATCH:
+            break
+    return total + forget(store, [Keep("labels", days)])
+
+
 def _forget_kind(store: Store, keep: Keep) -> int:
     gone = 0
     for _ in range(MOST_BATCHES):

@@ -8,6 +8,7 @@ import numpy as np
 
 from trainyard.errors import ArtifactError, ServiceError
 from trainyard.model import Predictor, decode
+from trainyard.schema.evolution import holds
 
 if TYPE_CHECKING:
     from trainyard.model import Model
@@ -61,5 +62,6 @@ def _check_fit(model: Model, table: Table, target: Target) -> None:
         raise CannotCompareError(f"the champion's classes are {model.classes}, this version's are {target.classes}")
     types = {c.name: c.type for c in table.schema.features}
     for column in model.schema.features:
-        if types.get(column.name) != column.type:
+        # A column that became wider since holds the same values, in the same arrays.
+        if not holds(types.get(column.name, ""), column.type):
             raise CannotCompareError(f"the champion reads the column '{column.name}' as {column.type}")

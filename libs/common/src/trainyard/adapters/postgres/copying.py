@@ -59,11 +59,14 @@ def load(connection: sa.Connection, dataset: Dataset, rows: Rows, last_seq: int)
     """
     # One COPY lasts as long as the upload does.
     _run(connection, sql.SQL("SET LOCAL statement_timeout = 0"))
+    # What the release before makes during an upgrade has no sequence yet.
+    numbers = f"data_.s_{dataset.id}"
+    _run(connection, sql.SQL("SELECT core.shape_dataset(%s) WHERE to_regclass(%s) IS NULL"), dataset.id, numbers)
     # A transaction that was rolled back has drawn numbers too; and this forgets those that the session has in store.
     _run(
         connection,
         sql.SQL("SELECT setval(%s::regclass, %s, false)"),
-        f"data_.s_{dataset.id}",
+        numbers,
         last_seq + 1,
     )
     by_name = dict(zip(dataset.schema.names, dataset.physical, strict=True))

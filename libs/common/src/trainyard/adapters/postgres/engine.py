@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 _TRANSIENT_STATES = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"}
 
 
-def make_engine(database_url: str, *, service: str, pool_size: int = 8) -> sa.Engine:
-    """Return an engine whose sessions carry the service's name and end statements after 60 s."""
+def make_engine(database_url: str, *, service: str, pool_size: int = 8, role: str | None = None) -> sa.Engine:
+    """Return an engine whose sessions carry the service's name and end statements after 60 s.
+
+    With ``role`` (a plain name, as :mod:`trainyard.config` reads it) they act as that role, whoever logs in.
+    """
+    options = (
+        "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
+        + (f" -c role={role}" if role else "")
+    )
     return sa.create_engine(
         database_url,
         pool_size=pool_size,
@@ -33,8 +40,7 @@ def make_engine(database_url: str, *, service: str, pool_size: int = 8) -> sa.En
         connect_args={
             "application_name": f"trainyard-{service}",
             "connect_timeout": 5,
-            "options": "-c statement_timeout=60s -c lock_timeout=10s"
-            " -c idle_in_transaction_session_timeout=60s -c timezone=UTC",
+            "options": options,
         },
     )
 

@@ -1,4 +1,4 @@
-"""The prediction log on Postgres: ``core.prediction`` and ``core.feedback``."""
+"""The prediction log on Postgres: ``core.prediction``, a table for each month below it, and ``core.feedback``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from psycopg2 import sql
 
 from trainyard.adapters.postgres import journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.idempotency import store_answer, stored_answer
 from trainyard.adapters.postgres.warehouse import schema_of
-from trainyard.contracts.prediction_log import Feedback, LoggedPrediction, Prediction, PredictionLog
+from trainyard.contracts.prediction_log import Added, Feedback, LoggedPrediction, Prediction, PredictionLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
     from trainyard.schema import Schema
 
 # Sets of rows travel as one JSON parameter: one round trip, however many they are.
+# An id is looked for in every month, one step in an index each; ON CONFLICT is for two of the same message.
 _ADD = """
-    INSERT INTO core.prediction (id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at)
-    SELECT id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        id text, model text, version integer, key_id text, trace_id text,
-        inputs jsonb, output jsonb, latency_us integer, predicted_at timestamptz)
-    ON CONFLICT (id) DO NOTHING
+    WITH given AS MATERIALIZED (
+        SELECT r.*, known.found IS NOT NULL AS known, r.predicted_at < kept.since AS expired
+        FROM core.prediction_kept kept, ROWS FROM (jsonb_to_recordset(%(rows)s::jsonb) AS (
+            id text, model text, version integer, key_id text, trace_id text,
+            inputs jsonb, output jsonb, latency_us integer, predicted_at timestamptz)) WITH ORDINALITY r
+        LEFT JOIN LATERAL (SELECT true AS found FROM core.prediction p WHERE p.id = r.id LIMIT 1) known ON true),
+    added AS (
+        INSERT INTO {month} (id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at, logged_at)
+        SELECT id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at, %(at)s
+        FROM given WHERE NOT known AND NOT expired ORDER BY ordinality
+        ON CONFLICT (id) DO NOTHING RETURNING 1)
+    SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM given WHERE NOT known AND expired)
 """
 _GIVE = """
     INSERT INTO core.feedback (prediction_id, model, keys, label, key_id, trace_id)
@@ -41,8 +49,9 @@ _PARKED = """
     AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = r.prediction_id)
 """
 # Places are taken under a lock that is held to COMMIT, so nothing appears later at or below a place that anyone has
-# seen: whoever reads on from there misses nothing. (The key is any number; nothing else uses it.)
-_IN_ORDER = "SELECT pg_advisory_xact_lock(hashtext('core.' || :table), 1)"
+# seen: whoever reads on from there misses nothing. (The key is any number; nothing else uses it. The lock of
+# core.prediction is taken by core.open_prediction_month.)
+_IN_ORDER = "SELECT pg_advisory_xact_lock(hashtext('core.feedback'), 1)"
 _LOGGED = (
     "SELECT p.seq, p.id, p.model, p.version, p.key_id, p.trace_id, p.inputs, p.output, p.latency_us, p.predicted_at,"
     " f.label FROM core.prediction p LEFT JOIN LATERAL (SELECT label FROM core.feedback"
@@ -56,13 +65,15 @@ class PostgresPredictionLog(PredictionLog):
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def add(self, predictions: Sequence[Prediction]) -> int:
-        """Insert what is new."""
+    def add(self, predictions: Sequence[Prediction]) -> Added:
+        """Insert what is new into the table of this month."""
         rows = json.dumps([{**asdict(p), "predicted_at": p.predicted_at.isoformat()} for p in predictions])
         with transaction(self._engine) as connection:
-            connection.execute(sa.text(_IN_ORDER), {"table": "prediction"})
-            done = connection.execute(sa.text(_ADD), {"rows": rows})
-            return int(done.rowcount)
+            opened = connection.execute(sa.text("SELECT month, at FROM core.open_prediction_month()")).one()
+            statement = sql.SQL(_ADD).format(month=sql.Identifier("core", opened.month))
+            cursor: Any = connection.connection.cursor()
+            cursor.execute(statement, {"rows": rows, "at": opened.at})
+            return Added(*cursor.fetchone())
 
     def give(
         self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
@@ -72,7 +83,7 @@ class PostgresPredictionLog(PredictionLog):
         with transaction(self._engine) as connection:
             if once is not None and (earlier := stored_answer(connection, once)) is not None:
                 return Feedback(**json.loads(earlier[1]))
-            connection.execute(sa.text(_IN_ORDER), {"table": "feedback"})
+            connection.execute(sa.text(_IN_ORDER))
             connection.execute(sa.text(_GIVE), {"rows": rows, "key_id": key_id, "trace_id": trace_id})
             parked = connection.execute(sa.text(_PARKED), {"rows": rows}).scalar_one()
             answer = Feedback(len(labels), parked)

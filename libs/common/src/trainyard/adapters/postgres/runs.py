@@ -228,7 +228,7 @@ class PostgresRuns(Runs):
         number = run(
             connection,
             "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
-            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile)"
+            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile, not_reproducible)"
             # Whoever reads version objects and logged predictions knows models by their names only: a model made
             # again under the name of a deleted one goes on where that one ended.
             " SELECT :model_id, 1 + coalesce((SELECT max(v.version) FROM core.version v"
@@ -236,7 +236,13 @@ class PostgresRuns(Runs):
             "  WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0),"
             " r.id, CAST(:run AS uuid), :fence, :artifact_key, :sha256, :size_bytes, r.upto_seq, :snapshot_rows,"
             " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed,"
-            " CAST(:profile AS jsonb)"
+            " CAST(:profile AS jsonb),"
+            # Rows may have been removed since the run began to read. Removals lock the model's row as well.
+            " (SELECT 'rows of its snapshot were removed (' || e.kind || ', erasure ' || e.id || ')'"
+            "  FROM core.erasure e JOIN core.model m ON m.dataset_id = e.dataset_id"
+            "  WHERE m.id = :model_id AND e.first_seq <= r.upto_seq"
+            "  AND e.last_at >= (SELECT started_at FROM core.run WHERE id = CAST(:run AS uuid))"
+            "  ORDER BY e.last_at LIMIT 1)"
             " FROM core.training_request r WHERE r.id = CAST(:id AS uuid)"
             " ON CONFLICT (request_id) DO NOTHING RETURNING version",
             model_id=model_id,

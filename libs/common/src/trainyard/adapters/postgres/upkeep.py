@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard.adapters.postgres.sql import run
-from trainyard.contracts.upkeep import Upkeep
+from trainyard.contracts.upkeep import Forgotten, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,13 @@ _FORGET = {
                   AND NOT EXISTS (SELECT FROM core.alarm a WHERE a.model_id = w.model_id
                                   AND a.window_id = w.window_id AND a.detector = w.detector)
             ORDER BY w.closed_at LIMIT :limit)""",  # noqa: S608 - of constants
+    "labels": """
+        DELETE FROM core.feedback WHERE seq IN (
+            SELECT f.seq FROM core.feedback f WHERE f.prediction_id IS NOT NULL
+                   AND f.given_at < least((SELECT since FROM core.prediction_kept),
+                                          clock_timestamp() - make_interval(secs => :seconds))
+                   AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = f.prediction_id)
+            ORDER BY f.given_at LIMIT :limit)""",
 }
 
 
@@ -78,6 +85,16 @@ class PostgresUpkeep(Upkeep):
     def forget(self, kind: str, *, older_than_seconds: float, keep_newest: int, limit: int) -> int:
         """Delete one batch."""
         return run(self._connection, _FORGET[kind], seconds=older_than_seconds, keep=keep_newest, limit=limit).rowcount
+
+    def forget_predictions(self, *, older_than_seconds: float, limit: int) -> Forgotten:
+        """Let the database drop the month's table."""
+        done = run(
+            self._connection,
+            "SELECT month, rows FROM core.forget_predictions(make_interval(secs => :seconds), :limit)",
+            seconds=older_than_seconds,
+            limit=limit,
+        ).one()
+        return Forgotten(done.month, done.rows)
 
     def unreferenced(self, keys: Sequence[str]) -> list[str]:
         """Look the keys up among all versions, deleted models' included."""

@@ -12,6 +12,7 @@ from trainyard.adapters.postgres import copying, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
 from trainyard.crashpoints import crashpoint
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard.messages import DataArrived
 from trainyard.schema import Schema
@@ -28,7 +29,12 @@ _SETTLE_SECONDS = 0.5
 #: How long a batch waits for the one before it.
 _LOCK_SECONDS = 60
 
-_DATASET = "SELECT id, name, columns, last_seq, created_at FROM core.dataset WHERE deleted_at IS NULL"
+_DATASET_FIELDS = "id, name, columns, last_seq, created_at, settings, removed_rows, revision"
+_DATASET = f"SELECT {_DATASET_FIELDS} FROM core.dataset WHERE deleted_at IS NULL"  # noqa: S608 - of constants
+_CREATE = f"""
+    INSERT INTO core.dataset (name, columns, settings)
+    VALUES (:name, CAST(:columns AS jsonb), CAST(:settings AS jsonb))
+    ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING RETURNING {_DATASET_FIELDS}"""  # noqa: S608 - of constants
 _BATCH = """
     SELECT b.id, d.name AS dataset, b.source, b.source_name, b.state, b.row_count AS rows,
         b.rejected_count AS rejected, b.first_seq, b.last_seq, b.reason, b.created_at, b.body_sha256
@@ -66,16 +72,18 @@ class PostgresWarehouse(Warehouse):
 
     # --- datasets ---
 
-    def create(self, name: str, schema: Schema, *, actor: str) -> tuple[Dataset, bool]:
+    def create(
+        self, name: str, schema: Schema, *, actor: str, settings: DatasetSettings | None = None
+    ) -> tuple[Dataset, bool]:
         """Make the dataset's record, table and view, or return the one that exists alike."""
         with transaction(self._engine) as connection:
             row = connection.execute(
-                sa.text(
-                    "INSERT INTO core.dataset (name, columns) VALUES (:name, CAST(:columns AS jsonb))"
-                    " ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING"
-                    " RETURNING id, name, columns, last_seq, created_at"
-                ),
-                {"name": name, "columns": json.dumps(_columns_json(schema))},
+                sa.text(_CREATE),
+                {
+                    "name": name,
+                    "columns": json.dumps(columns_json(schema)),
+                    "settings": json.dumps((settings or DatasetSettings()).as_dict()),
+                },
             ).one_or_none()
             if row is None:
                 existing = self._read(connection, name)
@@ -116,6 +124,7 @@ class PostgresWarehouse(Warehouse):
                 raise ServiceError("in_use", f"the dataset '{name}' is read by the model '{model}'; delete that first")
             connection.execute(sa.text("UPDATE core.dataset SET deleted_at = now() WHERE id = :id"), {"id": dataset.id})
             copying.shape(connection, dataset.id)
+            connection.execute(sa.text("DELETE FROM core.level WHERE dataset_id = :id"), {"id": dataset.id})
             journal.audit(connection, actor=actor, action="dataset.delete", subject=f"dataset/{name}", details={})
             journal.announce(connection, "dataset.deleted", f"dataset/{name}", {})
 
@@ -128,10 +137,17 @@ class PostgresWarehouse(Warehouse):
     # --- batches, in ---
 
     def load(
-        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        conclude: Callable[[], Intake],
+        *,
+        fingerprint: str | None = None,
+        batch_id: str | None = None,
     ) -> Stored:
         """Under the dataset's lock: COPY straight into the table, then enter the batch."""
         sent: tuple[Intake, Stored] | None = None
+        ident = uuid.UUID(batch_id) if batch_id else uuid.uuid4()
         try:
             with transaction(self._engine) as connection:
                 last_seq = self._lock(connection, dataset)
@@ -140,7 +156,7 @@ class PostgresWarehouse(Warehouse):
                 count = copying.load(connection, dataset, rows, last_seq)
                 crashpoint("K5")
                 intake = conclude()
-                sent = intake, self._conclude(connection, dataset, intake, (last_seq + 1, last_seq + count))
+                sent = intake, self._conclude(connection, dataset, intake, ident, (last_seq + 1, last_seq + count))
         except _KnownError as known:
             return known.earlier
         except TransientError as lost:
@@ -161,12 +177,13 @@ class PostgresWarehouse(Warehouse):
             journal.announce(connection, "batch.refused", f"dataset/{dataset.name}", stored.batch.as_dict())
             return stored
 
-    def _conclude(self, connection: sa.Connection, dataset: Dataset, intake: Intake, span: tuple[int, int]) -> Stored:
+    def _conclude(
+        self, connection: sa.Connection, dataset: Dataset, intake: Intake, batch_id: uuid.UUID, span: tuple[int, int]
+    ) -> Stored:
         """Write everything besides the rows that the batch leaves behind."""
         earlier = _find(connection, dataset, intake.fingerprint)
         if earlier is not None:
             raise _KnownError(earlier)
-        batch_id = uuid.uuid4()
         last = span[1]
         stored = self._enter(connection, dataset, intake, batch_id, span=span)
         crashpoint("K6")
@@ -270,18 +287,20 @@ class PostgresWarehouse(Warehouse):
             )
             return set(found.scalars())
 
-    def batches(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[Batch]:
+    def batches(
+        self, dataset: Dataset, *, limit: int, after: str | None = None, state: str | None = None
+    ) -> list[Batch]:
         """Return batches, newest first."""
-        older = ""
+        older = "" if state is None else " AND b.state = :state"
         if after is not None:
             self.batch(dataset, after)
-            older = (
+            older += (
                 " AND (b.created_at, b.id) < (SELECT created_at, id FROM core.batch WHERE id = CAST(:after AS uuid))"
             )
         with transaction(self._engine) as connection:
             found = connection.execute(
                 sa.text(f"{_BATCH}{older} ORDER BY b.created_at DESC, b.id DESC LIMIT :limit"),
-                {"dataset": dataset.id, "limit": limit, "after": after},
+                {"dataset": dataset.id, "limit": limit, "after": after, "state": state},
             )
             return [_stored(row, new=False).batch for row in found]
 
@@ -299,6 +318,26 @@ class PostgresWarehouse(Warehouse):
         if row is None:
             raise unknown
         return _stored(row, new=False).batch
+
+    def batch_of_any(self, batch_id: str) -> Batch:
+        """Return one batch of a dataset that exists."""
+        unknown = ServiceError("unknown_batch", "no dataset has a batch of that id")
+        try:
+            ident = uuid.UUID(batch_id)
+        except ValueError:
+            raise unknown from None
+        with transaction(self._engine) as connection:
+            name = connection.execute(
+                sa.text(
+                    "SELECT d.name FROM core.batch b JOIN core.dataset d ON d.id = b.dataset_id"
+                    " WHERE b.id = :id AND d.deleted_at IS NULL"
+                ),
+                {"id": ident},
+            ).scalar_one_or_none()
+            if name is None:
+                raise unknown
+            dataset = self._read(connection, name)
+        return self.batch(dataset, batch_id)
 
     def rejects(self, batch: Batch, *, limit: int, after: int = 0) -> list[tuple[int, Problem]]:
         """Return the problems that were kept, in the order they were found."""
@@ -332,7 +371,7 @@ def _keep_rejects(connection: sa.Connection, batch_id: uuid.UUID, problems: Sequ
     connection.execute(sa.text(_KEEP_REJECTS), {"batch": batch_id, **columns})
 
 
-def _columns_json(schema: Schema) -> list[dict[str, Any]]:
+def columns_json(schema: Schema) -> list[dict[str, Any]]:
     """Return the schema as ``core.dataset.columns`` holds it: with the physical name of each column."""
     return [{**c.to_dict(), "physical": f"c{n}"} for n, c in enumerate(schema.columns, start=1)]
 
@@ -342,8 +381,30 @@ def schema_of(columns: list[dict[str, Any]]) -> Schema:
     return Schema.from_dict({"columns": [{k: v for k, v in c.items() if k != "physical"} for c in columns]})
 
 
+def read_dataset(connection: sa.Connection, dataset_id: int, *, lock: bool = False) -> Dataset:
+    """Return the dataset as it is now; ``lock``: nobody else loads, changes or deletes it until the transaction ends.
+
+    Raises:
+        ServiceError: ``unknown_dataset``: it was deleted meanwhile.
+    """
+    held = " FOR NO KEY UPDATE" if lock else ""
+    row = connection.execute(sa.text(f"{_DATASET} AND id = :id{held}"), {"id": dataset_id}).one_or_none()
+    if row is None:
+        raise ServiceError("unknown_dataset", "the dataset was deleted meanwhile")
+    return _dataset(row)
+
+
 def _dataset(row: Any) -> Dataset:
-    return Dataset(row.id, row.name, schema_of(row.columns), row.last_seq, row.created_at)
+    return Dataset(
+        row.id,
+        row.name,
+        schema_of(row.columns),
+        row.last_seq,
+        row.created_at,
+        DatasetSettings.stored(row.settings),
+        row.removed_rows,
+        row.revision,
+    )
 
 
 def _stored(row: Any, *, new: bool) -> Stored:

@@ -2,9 +2,12 @@
 
 from trainyard.testing.contracts.blobs import BlobStoreContract
 from trainyard.testing.contracts.fleet import FleetContract
+from trainyard.testing.contracts.keeping import KeepingContract
 from trainyard.testing.contracts.launches import LaunchesContract
+from trainyard.testing.contracts.loading import LoadingContract
 from trainyard.testing.contracts.monitoring import MonitoringContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
+from trainyard.testing.contracts.prediction_months import PredictionMonthsContract
 from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
@@ -16,9 +19,12 @@ from trainyard.testing.contracts.workers import WorkersContract
 __all__ = [
     "BlobStoreContract",
     "FleetContract",
+    "KeepingContract",
     "LaunchesContract",
+    "LoadingContract",
     "MonitoringContract",
     "PredictionLogContract",
+    "PredictionMonthsContract",
     "QueueContract",
     "RunsContract",
     "SchedulingContract",

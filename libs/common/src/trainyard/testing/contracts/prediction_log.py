@@ -1,15 +1,15 @@
-"""What every prediction log does. The class needs the fixtures ``log`` (empty) and ``add_model``."""
+"""What every prediction log does. The class needs the fixtures ``log`` (empty), ``add_model_of`` and ``keep_since``."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.contracts.prediction_log import Feedback, Label, Prediction
+from trainyard.contracts.prediction_log import Added, Feedback, Label, Prediction
 from trainyard.errors import ServiceError
 from trainyard.schema import Schema
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     #: the name of a model, the schema of its dataset
     AddModelOf = Callable[[str, Schema], None]
+    #: since when the log keeps what was predicted
+    KeepSince = Callable[[datetime], None]
 
 _AT = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 
@@ -46,15 +48,34 @@ class PredictionLogContract:
     def test_add_once(self, log: PredictionLog) -> None:
         """A prediction comes back as it was logged; its id is logged once, within a message and over messages."""
         one, two = _prediction("p1"), _prediction("p2", latency_us=None, key_id=None, trace_id="t")
-        assert log.add([one, two, one]) == 2
-        assert log.add([two, _prediction("p1", version=9)]) == 0
-        assert log.add([]) == 0
+        assert log.add([one, two, one]) == Added(2)
+        assert log.add([two, _prediction("p1", version=9)]) == Added(0)
+        assert log.add([]) == Added(0)
         page = log.page(model=None, version=None, limit=10)
         assert [row.prediction for row in page] == [one, two]
         assert [row.label for row in page] == [None, None]
         assert page[0].seq < page[1].seq
         assert log.find("p2") == page[1]
         assert log.find("p3") is None
+
+    def test_late_and_early(self, log: PredictionLog, keep_since: KeepSince) -> None:
+        """What comes late is logged in its turn, from whatever month it is; so is what a clock ahead of ours made."""
+        keep_since(_AT)
+        times = {"now": _AT + timedelta(days=40), "late": _AT, "ahead": _AT + timedelta(days=4_000)}
+        for ident, at in times.items():
+            assert log.add([_prediction(ident, predicted_at=at)]) == Added(1)
+        page = log.page(model=None, version=None, limit=9)
+        assert [(row.prediction.id, row.prediction.predicted_at) for row in page] == list(times.items())
+
+    def test_too_late(self, log: PredictionLog, keep_since: KeepSince) -> None:
+        """What was predicted before the months that are kept is counted and not logged; what is there stays known."""
+        old = _prediction("old", predicted_at=_AT - timedelta(microseconds=1))
+        assert log.add([old]) == Added(1)
+        keep_since(_AT)
+        gone = _prediction("gone", predicted_at=_AT - timedelta(days=1))
+        assert log.add([gone, old, _prediction("new"), gone]) == Added(1, expired=2)
+        assert [row.prediction.id for row in log.page(model=None, version=None, limit=9)] == ["old", "new"]
+        assert log.find("gone") is None
 
     def test_page(self, log: PredictionLog) -> None:
         """Pages follow the log's order, for all or one model or version, and end."""

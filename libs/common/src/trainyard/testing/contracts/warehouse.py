@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -256,6 +257,37 @@ class WarehouseContract:
         assert warehouse.batch(dataset, made[1].id) == made[1]
         assert warehouse.rejects(made[0], limit=2, after=9_998) == [(9_999, problems[9_998]), (10_000, problems[9_999])]
         assert warehouse.rejects(made[1], limit=2) == []
+
+    def test_batches_in_one_state(self, warehouse: Warehouse) -> None:
+        """Committed and refused ones can be listed apart, page by page."""
+        dataset, _ = warehouse.create("shop", _OTHER, actor="k1")
+        refused = [warehouse.refuse(dataset, _intake(f"r{n}"), "bad_csv: no").batch.id for n in range(3)]
+        stored = warehouse.load(dataset, Rows(("a",), iter([b"1\n"])), lambda: _intake("f1")).batch
+        assert [batch.id for batch in warehouse.batches(dataset, limit=9, state="committed")] == [stored.id]
+        first, *others = warehouse.batches(dataset, limit=9, state="refused")
+        assert [first.id, *(batch.id for batch in others)] == refused[::-1]
+        assert warehouse.batches(dataset, limit=9, state="refused", after=first.id) == others
+
+    def test_batch_id_known_before(self, warehouse: Warehouse) -> None:
+        """A batch bears the id that it was given; the batch that is in the ledger already keeps its own."""
+        dataset, _ = warehouse.create("shop", _SCHEMA, actor="k1")
+        first, second = str(uuid.uuid4()), str(uuid.uuid4())
+        for ident in (first, second):
+            chunks = iter([b"1\n"])
+            stored = warehouse.load(dataset, Rows(("id",), chunks), lambda: _intake("f1"), batch_id=ident)
+            assert stored.batch.id == first
+
+    def test_batch_of_any_dataset(self, warehouse: Warehouse) -> None:
+        """The id alone leads to a batch while its dataset exists."""
+        dataset, _ = warehouse.create("shop", _SCHEMA, actor="k1")
+        other, _ = warehouse.create("other", _SCHEMA, actor="k1")
+        mine, its = _load(warehouse, dataset, [1]).batch, _load(warehouse, other, [1]).batch
+        assert (warehouse.batch_of_any(mine.id), warehouse.batch_of_any(its.id)) == (mine, its)
+        warehouse.delete("other", actor="k1")
+        for ident in (its.id, str(uuid.uuid4()), "x", ""):
+            with pytest.raises(ServiceError) as refused:
+                warehouse.batch_of_any(ident)
+            assert refused.value.code == "unknown_batch"
 
     def test_unknown_batch(self, warehouse: Warehouse) -> None:
         """Any text that is not the id of a batch of this dataset is an unknown batch."""

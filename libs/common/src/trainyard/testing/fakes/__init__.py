@@ -2,6 +2,8 @@
 
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.fleet import FixedPrices, MemoryFleet
+from trainyard.testing.fakes.keeping import MemoryKeeping
+from trainyard.testing.fakes.loading import MemoryLoadingBoard
 from trainyard.testing.fakes.prediction_log import MemoryPredictionLog
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.fakes.runs import MemoryRuns
@@ -15,6 +17,8 @@ __all__ = [
     "MemoryAttendance",
     "MemoryBlobs",
     "MemoryFleet",
+    "MemoryKeeping",
+    "MemoryLoadingBoard",
     "MemoryPredictionLog",
     "MemoryQueue",
     "MemoryRuns",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from trainyard.contracts.prediction_log import Feedback, LoggedPrediction, PredictionLog
+from trainyard.contracts.prediction_log import Added, Feedback, LoggedPrediction, PredictionLog
 from trainyard.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class MemoryPredictionLog(PredictionLog):
     """``models`` maps each live model to its dataset's schema; ``givers`` has key and trace id of each feedback.
 
-    ``outage`` is raised by every call while it is set.
+    What was predicted before ``since`` is not taken. ``outage`` is raised by every call while it is set.
     """
 
     def __init__(self) -> None:
@@ -29,17 +30,24 @@ class MemoryPredictionLog(PredictionLog):
         self.labels: list[Label] = []
         self.givers: list[tuple[str | None, str | None]] = []
         self.models: dict[str, Schema] = {}
+        self.since = datetime.min.replace(tzinfo=UTC)
         self.outage: Exception | None = None
 
-    def add(self, predictions: Sequence[Prediction]) -> int:
+    def add(self, predictions: Sequence[Prediction]) -> Added:
         """Store what is new."""
         self._answer()
         with self._lock:
-            before = len(self.predictions)
+            before, expired = len(self.predictions), 0
+            known = {prediction.id for prediction in self.predictions}
             for prediction in predictions:
-                if all(known.id != prediction.id for known in self.predictions):
-                    self.predictions.append(prediction)
-            return len(self.predictions) - before
+                if prediction.id in known:
+                    continue
+                if prediction.predicted_at < self.since:
+                    expired += 1
+                    continue
+                known.add(prediction.id)
+                self.predictions.append(prediction)
+            return Added(len(self.predictions) - before, expired)
 
     def give(
         self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None

@@ -104,7 +104,7 @@ class MemoryMonitoring(Monitoring):
         return [self._sight(model.id, model.name) for model in sorted(models, key=lambda one: one.name)]
 
     def _sight(self, model_id: int, name: str) -> Sight:
-        seqs = [seq for seq, row in enumerate(self._state.predictions, start=1) if row.model == name]
+        seqs = [seq for seq, row in self._state.numbered() if row.model == name]
         unseen = len(self._state.feedback) > self._state.marks.get(model_id, 0)
         return Sight(name, max(seqs, default=0), unseen or bool(self.due(model_id, 1)))
 
@@ -179,7 +179,7 @@ class MemoryMonitoring(Monitoring):
 
     def scored(self, model_id: int, span: Span, most: int) -> Iterator[Scored]:
         """Yield outputs and labels."""
-        latest = dict(self._state.feedback)
+        latest = dict(self._state.given())
         for row in self._chosen(model_id, span, most):
             yield Scored(row.predicted_at, row.output, row.id in latest, latest.get(row.id))
 
@@ -190,7 +190,7 @@ class MemoryMonitoring(Monitoring):
 
     def unwatched(self, model_id: int, version: int, last: Span | None, most: int) -> Iterator[Scored]:
         """Yield the newest predictions behind the window."""
-        latest = dict(self._state.feedback)
+        latest = dict(self._state.given())
         behind = [
             row
             for seq, row in self._of(model_id, version)
@@ -206,11 +206,11 @@ class MemoryMonitoring(Monitoring):
     def waiting_labels(self, limit: int) -> int:
         """Count the labels without a prediction."""
         known = {row.id for row in self._state.predictions}
-        return sum(prediction_id not in known for prediction_id, _ in self._state.feedback[-limit:])
+        return sum(prediction_id not in known for prediction_id, _ in self._state.given()[-limit:])
 
     def labelled(self, model_id: int, after: int, upto: int) -> list[Span]:
         """Return the windows that the labels fall into."""
-        given = {prediction_id for prediction_id, _ in self._state.feedback[after:upto]}
+        given = {prediction_id for prediction_id, _ in self._state.given(after, upto)}
         return [
             span
             for span in self._quality_spans(model_id)
@@ -252,7 +252,7 @@ class MemoryMonitoring(Monitoring):
         model = self._state.model(model_id)
         return [
             (seq, row)
-            for seq, row in enumerate(self._state.predictions, start=1)
+            for seq, row in self._state.numbered()
             if (row.model, row.version) == (model.name, version) and row.logged_at >= model.created_at
         ]
 

@@ -104,7 +104,7 @@ class WorkerRow:
 
 @dataclass(frozen=True)
 class Logged:
-    """A logged prediction; its place in the log is its index plus 1."""
+    """A logged prediction; its place in the log is its index, plus the forgotten ones, plus 1."""
 
     id: str
     model: str
@@ -153,7 +153,11 @@ class State:
     marks: dict[int, int] = field(default_factory=dict)
     references: dict[tuple[int, int], Reference] = field(default_factory=dict)
     predictions: list[Logged] = field(default_factory=list)
+    forgotten: int = 0  # predictions: those before the first in the list
+    predicted_since: datetime | None = None
     feedback: list[tuple[str, Any]] = field(default_factory=list)
+    given_at: list[datetime] = field(default_factory=list)  # of each of the feedback
+    forgotten_feedback: set[int] = field(default_factory=set)  # indexes of it
 
     def model(self, model_id: int) -> Model:
         """Return a model's row, deleted or not."""
@@ -182,16 +186,29 @@ class State:
         *,
         ident: str | None = None,
         at: datetime | None = None,
+        logged_at: datetime | None = None,
     ) -> str:
         """Log a prediction; return its id."""
-        now = self.clock.now()
-        row = Logged(ident or f"p{len(self.predictions) + 1}", model, version, inputs, output, at or now, now)
+        now = logged_at or self.clock.now()
+        row = Logged(
+            ident or f"p{self.forgotten + len(self.predictions) + 1}", model, version, inputs, output, at or now, now
+        )
         self.predictions.append(row)
         return row.id
 
-    def label(self, prediction_id: str, label: Any) -> None:
+    def numbered(self) -> Iterator[tuple[int, Logged]]:
+        """Yield the predictions that the log has, each with its place."""
+        return enumerate(self.predictions, start=self.forgotten + 1)
+
+    def label(self, prediction_id: str, label: Any, *, at: datetime | None = None) -> None:
         """Give a label, known or not."""
         self.feedback.append((prediction_id, label))
+        self.given_at.append(at or self.clock.now())
+
+    def given(self, after: int = 0, upto: int | None = None) -> list[tuple[str, Any]]:
+        """Return the feedback behind the place ``after`` up to ``upto`` that was not forgotten."""
+        places = range(after, len(self.feedback) if upto is None else min(upto, len(self.feedback)))
+        return [self.feedback[place] for place in places if place not in self.forgotten_feedback]
 
     def claim(self, request_id: str, *, lease_until: datetime, instance_id: str | None = None) -> None:
         """Let a trainer hold the request."""

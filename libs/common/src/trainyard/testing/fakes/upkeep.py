@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
-from trainyard.contracts.upkeep import KINDS, Upkeep, Upload, Uploads
+from trainyard.contracts.upkeep import KINDS, Forgotten, Upkeep, Upload, Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +30,18 @@ class MemoryUpkeep(Upkeep):
         drop = dict(zip(KINDS, self._drops(), strict=True))[kind]
         return drop(until, keep_newest, limit)
 
+    def forget_predictions(self, *, older_than_seconds: float, limit: int) -> Forgotten:  # noqa: ARG002 - the real one's
+        """Drop the predictions of the oldest month; every one has a month here."""
+        since = _month_of(self.now() - timedelta(seconds=older_than_seconds))
+        self._state.predicted_since = max(since, self._state.predicted_since or since)
+        months = sorted({_month_of(row.logged_at) for row in self._state.predictions})
+        if not months or months[0] >= since:
+            return Forgotten(None, 0)
+        gone = sum(_month_of(row.logged_at) == months[0] for row in self._state.predictions)
+        self._state.predictions = self._state.predictions[gone:]
+        self._state.forgotten += gone
+        return Forgotten(f"prediction_{months[0]:%Y_%m}", 0)
+
     def unreferenced(self, keys: Sequence[str]) -> list[str]:
         """Return the keys without a version."""
         known = {version.artifact_key for _, version in self._state.versions}
@@ -44,7 +56,7 @@ class MemoryUpkeep(Upkeep):
 
     def _drops(self) -> tuple[Callable[[datetime, int, int], int], ...]:
         first = (self._events, self._messages, self._answers, self._decisions)
-        return (*first, self._launches, self._workers, self._alarms, self._windows)
+        return (*first, self._launches, self._workers, self._alarms, self._windows, self._labels)
 
     def _events(self, until: datetime, keep: int, limit: int) -> int:
         kept = len(self._state.events) - keep
@@ -111,12 +123,31 @@ class MemoryUpkeep(Upkeep):
             del self._state.windows[key]
         return len(gone)
 
+    def _labels(self, until: datetime, _keep: int, limit: int) -> int:
+        if self._state.predicted_since is None:
+            return 0
+        until = min(until, self._state.predicted_since)
+        logged = {row.id for row in self._state.predictions}
+        gone = [
+            place
+            for place, (prediction_id, _) in enumerate(self._state.feedback)
+            if place not in self._state.forgotten_feedback
+            and self._state.given_at[place] < until
+            and prediction_id not in logged
+        ][:limit]
+        self._state.forgotten_feedback.update(gone)
+        return len(gone)
+
     def _has_a_newer(self, key: tuple[int, str, str]) -> bool:
         span = self._state.windows[key].record.span
         return any(
             other[:2] == key[:2] and (o := window.record.span).version == span.version and o.number > span.number
             for other, window in self._state.windows.items()
         )
+
+
+def _month_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 class MemoryUploads(Uploads):

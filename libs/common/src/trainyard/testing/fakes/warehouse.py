@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived
 from trainyard.schema import parse_text
@@ -44,7 +45,9 @@ class MemoryWarehouse(Warehouse):
         self.models: dict[str, str] = {}
         self.outage: Exception | None = None
 
-    def create(self, name: str, schema: Schema, *, actor: str) -> tuple[Dataset, bool]:
+    def create(
+        self, name: str, schema: Schema, *, actor: str, settings: DatasetSettings | None = None
+    ) -> tuple[Dataset, bool]:
         """Make a dataset."""
         self._answer()
         with self._lock:
@@ -53,7 +56,7 @@ class MemoryWarehouse(Warehouse):
                 if existing.schema != schema:
                     raise ServiceError("conflict", f"the dataset '{name}' exists with other columns")
                 return existing, False
-            made = Dataset(next(self._numbers), name, schema, 0, self._clock.now())
+            made = Dataset(next(self._numbers), name, schema, 0, self._clock.now(), settings or DatasetSettings())
             self._datasets[name], self.rows[name], self._ledger[made.id] = made, [], {}
             self.audit.append((actor, f"create {name}"))
             return made, True
@@ -81,7 +84,13 @@ class MemoryWarehouse(Warehouse):
             self.audit.append((actor, f"delete {name}"))
 
     def load(
-        self, dataset: Dataset, rows: Rows, conclude: Callable[[], Intake], *, fingerprint: str | None = None
+        self,
+        dataset: Dataset,
+        rows: Rows,
+        conclude: Callable[[], Intake],
+        *,
+        fingerprint: str | None = None,
+        batch_id: str | None = None,
     ) -> Stored:
         """Read all rows first, so that a failure leaves nothing."""
         self._answer()
@@ -96,7 +105,7 @@ class MemoryWarehouse(Warehouse):
             if earlier is not None:
                 return earlier
             span = (current.last_seq + 1, current.last_seq + len(typed))
-            stored = self._enter(dataset, intake, span, None)
+            stored = self._enter(dataset, intake, span, None, batch_id)
             self.rows[dataset.name] += typed
             self._datasets[dataset.name] = replace(current, last_seq=span[1])
             self.arrived.append(DataArrived(dataset.name, stored.batch.id, span[1]))
@@ -120,12 +129,14 @@ class MemoryWarehouse(Warehouse):
         self._answer()
         return set(fingerprints) & set(self._ledger[dataset.id])
 
-    def batches(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[Batch]:
+    def batches(
+        self, dataset: Dataset, *, limit: int, after: str | None = None, state: str | None = None
+    ) -> list[Batch]:
         """Return batches, newest first."""
         self._answer()
         newest = [stored.batch for stored in reversed(self._ledger[dataset.id].values())]
         start = 0 if after is None else newest.index(self.batch(dataset, after)) + 1
-        return newest[start : start + limit]
+        return [batch for batch in newest[start:] if state in {None, batch.state}][:limit]
 
     def batch(self, dataset: Dataset, batch_id: str) -> Batch:
         """Return one batch."""
@@ -135,10 +146,30 @@ class MemoryWarehouse(Warehouse):
                 return stored.batch
         raise ServiceError("unknown_batch", f"the dataset '{dataset.name}' has no batch of that id")
 
+    def batch_of_any(self, batch_id: str) -> Batch:
+        """Return one batch of a dataset that exists."""
+        self._answer()
+        for dataset in self._datasets.values():
+            for stored in self._ledger[dataset.id].values():
+                if stored.batch.id == batch_id:
+                    return stored.batch
+        raise ServiceError("unknown_batch", "no dataset has a batch of that id")
+
     def rejects(self, batch: Batch, *, limit: int, after: int = 0) -> list[tuple[int, Problem]]:
         """Return the problems that were kept."""
         self._answer()
         return list(enumerate(self._rejects[batch.id], start=1))[after : after + limit]
+
+    def replace(self, dataset: Dataset) -> Dataset:
+        """Put another record in the place of the dataset's; for what keeps datasets."""
+        self._datasets[dataset.name] = dataset
+        return dataset
+
+    def forget_rejects(self, dataset: Dataset, told: Callable[[Problem], bool]) -> None:
+        """Drop the problems that ``told`` is true of."""
+        for stored in self._ledger[dataset.id].values():
+            kept = self._rejects[stored.batch.id]
+            kept[:] = [problem for problem in kept if not told(problem)]
 
     def _live(self, dataset: Dataset) -> Dataset:
         current = self._datasets.get(dataset.name)
@@ -146,9 +177,16 @@ class MemoryWarehouse(Warehouse):
             raise ServiceError("unknown_dataset", f"the dataset '{dataset.name}' was deleted meanwhile")
         return current
 
-    def _enter(self, dataset: Dataset, intake: Intake, span: tuple[int, int] | None, reason: str | None) -> Stored:
+    def _enter(
+        self,
+        dataset: Dataset,
+        intake: Intake,
+        span: tuple[int, int] | None,
+        reason: str | None,
+        batch_id: str | None = None,
+    ) -> Stored:
         batch = Batch(
-            id=str(uuid.uuid4()),
+            id=batch_id or str(uuid.uuid4()),
             dataset=dataset.name,
             source=intake.source,
             source_name=intake.source_name,

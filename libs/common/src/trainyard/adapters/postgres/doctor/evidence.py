@@ -58,7 +58,7 @@ class PostgresDatabase(Database):
 
     def ledger(self, most_rows: int | None) -> Ledger:
         """Count and hash rows, dataset by dataset."""
-        with self._reading() as connection:
+        with self._reading(steady=True) as connection:
             return ledger.ledger(connection, most_rows)
 
     def open_requests(self) -> Sequence[OpenWork]:
@@ -162,11 +162,11 @@ class PostgresDatabase(Database):
             return ledger.audit(connection, most)
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """Open a transaction that cannot write and whose statements end in time."""
+    def _reading(self, *, steady: bool = False) -> Iterator[sa.Connection]:
+        """Open a transaction that cannot write and whose statements end in time; ``steady``: they all see the same."""
         try:
             with transaction(self._engine) as connection:
-                run(connection, "SET TRANSACTION READ ONLY")
+                run(connection, f"SET TRANSACTION {'ISOLATION LEVEL REPEATABLE READ,' if steady else ''} READ ONLY")
                 run(connection, f"SET LOCAL statement_timeout = {int(self._statement_seconds * 1000)}")
                 yield connection
         except (DBAPIError, psycopg2.Error) as e:

@@ -57,11 +57,16 @@ CREATE TABLE core.erasure (
 CREATE INDEX erasure_by_dataset ON core.erasure (dataset_id, at DESC);
 ALTER TABLE core.version ADD COLUMN not_reproducible text;   -- why; NULL: it can be trained again to the same bytes
 
--- Who takes data in may change rows and records, and no table. Login roles become members of it.
+-- Who takes data in may change rows and records, and no table. Login roles become members of it. Roles belong to the
+-- whole server: it may be there already, and then whoever made it says who may take it.
 DO $$
 BEGIN
-    CREATE ROLE trainyard_ingest NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;  -- roles belong to the whole server
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'trainyard_ingest') THEN
+        CREATE ROLE trainyard_ingest NOLOGIN;
+        GRANT trainyard_ingest TO CURRENT_USER WITH INHERIT FALSE, SET TRUE;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    RAISE NOTICE 'another database has just made the role';
 END $$;
 
 -- Bring a dataset's sequence, table and view to what core.dataset says of it: make them, add columns, widen types, or
@@ -87,15 +92,25 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT record FROM core.dataset WHERE id = number FOR NO KEY UPDATE;
     IF record.deleted_at IS NOT NULL THEN
-        IF to_regclass(target) IS NOT NULL THEN
-            EXECUTE format('DROP VIEW IF EXISTS data.%I', record.name);
-            EXECUTE format('DROP TABLE %s', target);
-        END IF;
+        -- By what it reads, not by the name: that may belong to a later dataset by now.
+        FOR described IN SELECT DISTINCT to_jsonb(v.relname::text) FROM pg_depend d
+            JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+            JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = 'data'::regnamespace
+            WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass(target)
+        LOOP
+            EXECUTE format('DROP VIEW data.%I', described #>> '{}');
+        END LOOP;
+        EXECUTE format('DROP TABLE IF EXISTS %s', target);
         EXECUTE format('DROP SEQUENCE IF EXISTS %s', numbers);
         RETURN;
     END IF;
     IF record.name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
         RAISE EXCEPTION 'a dataset cannot bear the name %', quote_literal(record.name);
+    END IF;
+    -- The view before the table, as everybody does who reads the view: the other way round they could wait for each
+    -- other.
+    IF to_regclass(format('data.%I', record.name)) IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE data.%I IN ACCESS EXCLUSIVE MODE', record.name);
     END IF;
     -- A session that loads sets the sequence first, under the dataset's lock, so what it keeps in its cache is its own.
     EXECUTE format('CREATE SEQUENCE IF NOT EXISTS %s CACHE 1000', numbers);
@@ -149,13 +164,7 @@ $function$;
 REVOKE ALL ON FUNCTION core.shape_dataset(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION core.shape_dataset(bigint) TO trainyard_ingest;
 GRANT USAGE ON SCHEMA core, data_, data TO trainyard_ingest;
-GRANT SELECT ON ALL TABLES IN SCHEMA core TO trainyard_ingest;
-GRANT INSERT, UPDATE ON core.dataset, core.batch TO trainyard_ingest;
-GRANT INSERT ON core.dataset_revision, core.reject, core.outbox, core.event, core.audit, core.prediction, core.feedback,
-    core.idempotency, core.erasure TO trainyard_ingest;
-GRANT INSERT, UPDATE, DELETE ON core.loading TO trainyard_ingest;
-GRANT DELETE ON core.reject TO trainyard_ingest;
-GRANT UPDATE (not_reproducible) ON core.version TO trainyard_ingest;
+-- What it may do in core stands in one list, in the newest revision that changed it.
 
 SELECT core.shape_dataset(id) FROM core.dataset WHERE deleted_at IS NULL;
 SELECT setval(format('data_.s_%s', id)::regclass, last_seq + 1, false) FROM core.dataset WHERE deleted_at IS NULL;

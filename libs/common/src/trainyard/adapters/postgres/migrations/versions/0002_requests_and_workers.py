@@ -16,8 +16,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take them away; only tests do this."""
     op.execute("DROP TABLE core.worker, core.fleet_notice")
+    op.execute("CREATE INDEX request_by_state ON core.training_request (state) WHERE state IN ('queued', 'running')")
     op.execute(
-        "DROP INDEX core.request_by_age, core.request_urgency, core.run_by_request, core.run_by_end,"
+        "DROP INDEX core.request_counted, core.request_answered, core.request_refused, core.request_by_asker,"
+        " core.request_by_age, core.request_urgency, core.run_by_request, core.run_by_end,"
         " core.run_uncosted, core.launch_by_time, core.launch_by_instance, core.launch_by_end, core.outbox_sent,"
         " core.idempotency_by_time"
     )

@@ -15,7 +15,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away; only tests do this."""
+    op.execute("DROP OWNED BY trainyard_ingest")  # what it was granted here; the role belongs to the whole server
     op.execute("DROP FUNCTION core.shape_dataset(bigint)")
+    op.execute(read_sql("0004_back.sql"))
     op.execute("DROP TABLE core.dataset_revision, core.loading, core.erasure")
     op.execute("DROP INDEX core.batch_unreported, core.batch_by_span")
     op.execute("ALTER TABLE core.dataset DROP COLUMN settings, DROP COLUMN revision")

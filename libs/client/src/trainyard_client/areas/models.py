@@ -1,0 +1,162 @@
+"""Models, their training, their versions and who serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainyard_client.areas.calls import Calls, in_path
+from trainyard_client.errors import WaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Json = dict[str, Any]
+
+#: A backlog of requests is one page: the service writes it faster whole than in parts.
+REQUESTS_PAGE = 10_000
+#: A training request in one of these states will not change any more.
+ENDED = frozenset({"done", "failed", "cancelled", "blocked_by_data"})
+_POLL_SECONDS = 0.25
+
+
+class Models(Calls):
+    """From a policy to a champion."""
+
+    def models(self) -> Iterator[Json]:
+        """Yield every model."""
+        return self._items("/v1/models")
+
+    def model(self, name: str) -> Json:
+        """Return a model with its policy and the version that is champion."""
+        return self._get(f"/v1/models/{in_path(name)}")
+
+    def create_model(
+        self, name: str, dataset: str, label: str, *, task: str = "auto", policy: Json | None = None
+    ) -> Json:
+        """Create a model, or change the policy of the one that is there."""
+        body = {"dataset": dataset, "label": label, "task": task, **({"policy": policy} if policy else {})}
+        return self._put(f"/v1/models/{in_path(name)}", body)
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model."""
+        self._transport.send("DELETE", f"/v1/models/{in_path(name)}")
+
+    def decisions(self, model: str) -> Iterator[Json]:
+        """Yield what the policy decided and why, newest first."""
+        return self._items(f"/v1/models/{in_path(model)}/decisions")
+
+    def train(
+        self,
+        model: str,
+        settings: Json | None = None,
+        *,
+        priority: int | None = None,
+        instance_types: Sequence[str] | None = None,
+        spot: bool | None = None,
+    ) -> Json:
+        """Ask for a training now and return the request; what is not given is as the model's policy says."""
+        given: Json = {"settings": settings or None, "priority": priority, "spot": spot}
+        given["instance_types"] = None if instance_types is None else list(instance_types)
+        body = {name: value for name, value in given.items() if value is not None}
+        return self._post(f"/v1/models/{in_path(model)}/requests", body)
+
+    def requests(self, model: str | None = None, *, state: str | None = None) -> Iterator[Json]:
+        """Yield training requests, newest first, of one model or of all; with ``state`` only those in it."""
+        path = "/v1/requests" if model is None else f"/v1/models/{in_path(model)}/requests"
+        return self._items(path, {"state": state} if state else None, page_size=REQUESTS_PAGE)
+
+    def explain(self, ident: str) -> Json:
+        """Return why a training request, or that of a run, waits, or what is being done about it."""
+        return self._get(f"/v1/requests/{in_path(ident)}/explain")
+
+    def request(self, request_id: str) -> Json:
+        """Return one training request."""
+        return self._get(f"/v1/requests/{in_path(request_id)}")
+
+    def cancel(self, request_id: str) -> Json:
+        """Ask for the end of a training request and return it."""
+        return self._post(f"/v1/requests/{in_path(request_id)}/cancel", {})
+
+    def wait(
+        self, request_id: str, *, seconds: float, on_progress: Callable[[Json, Json | None], None] | None = None
+    ) -> Json:
+        """Wait until a training request has ended, and return it.
+
+        Args:
+            seconds: longest wait.
+            on_progress: called with the request and its newest run (None before the first) at every look.
+
+        Raises:
+            WaitTimeoutError: it has not ended in time.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            request = self.request(request_id)
+            if on_progress is not None:
+                on_progress(request, self._newest_run(request))
+            if request["state"] in ENDED:
+                return request
+            if self._clock.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"training request {request_id} is still {request['state']} after {seconds:.0f} s"
+                )
+            self._clock.sleep(_POLL_SECONDS)
+
+    def runs(self, model: str | None = None) -> Iterator[Json]:
+        """Yield runs, newest first."""
+        return self._items("/v1/runs", {"model": model} if model else None)
+
+    def run(self, run_id: str) -> Json:
+        """Return a run with its trials."""
+        return self._get(f"/v1/runs/{in_path(run_id)}")
+
+    def run_of(self, request: Json) -> Json | None:
+        """Return the newest run of a training request with its trials; None before the first."""
+        if request["attempt"] < 1:
+            return None
+        run = next((run for run in self.runs(request["model"]) if run["request_id"] == request["id"]), None)
+        return None if run is None else self.run(run["id"])
+
+    def versions(self, model: str) -> Iterator[Json]:
+        """Yield the model's versions."""
+        return self._items(f"/v1/models/{in_path(model)}/versions")
+
+    def version(self, model: str, version: int) -> Json:
+        """Return one version with its metrics and its gate report."""
+        return self._get(f"/v1/models/{in_path(model)}/versions/{version}")
+
+    def aliases(self, model: str) -> list[Json]:
+        """Return the model's aliases."""
+        return list(self._items(f"/v1/models/{in_path(model)}/aliases"))
+
+    def alias(self, model: str, alias: str) -> Json:
+        """Return one alias."""
+        return self._get(f"/v1/models/{in_path(model)}/aliases/{in_path(alias)}")
+
+    def set_alias(
+        self, model: str, alias: str, version: int, *, expected_seq: int | None = None, reason: str | None = None
+    ) -> Json:
+        """Point an alias to a version; with ``expected_seq`` only if nobody has moved it since."""
+        body: Json = {"version": version}
+        if expected_seq is not None:
+            body["expected_seq"] = expected_seq
+        if reason:
+            body["reason"] = reason
+        return self._put(f"/v1/models/{in_path(model)}/aliases/{in_path(alias)}", body)
+
+    def rollback(self, model: str, reason: str | None = None, *, expected_seq: int | None = None) -> Json:
+        """Make the previous champion champion again; with ``expected_seq`` only if nobody has moved it since."""
+        body: Json = {} if expected_seq is None else {"expected_seq": expected_seq}
+        if reason:
+            body["reason"] = reason
+        return self._post(f"/v1/models/{in_path(model)}/rollback", body)
+
+    def deployments(self, model: str, at: str | None = None) -> Iterator[Json]:
+        """Yield who served when, newest first; with ``at`` only what served at that time."""
+        return self._items(f"/v1/models/{in_path(model)}/deployments", {"at": at} if at else None)
+
+    def _newest_run(self, request: Json) -> Json | None:
+        if request["attempt"] < 1:
+            return None
+        runs = self._get("/v1/runs", {"model": request["model"], "limit": 10})["items"]
+        return next((run for run in runs if run["request_id"] == request["id"]), None)

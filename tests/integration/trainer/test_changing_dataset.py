@@ -1,0 +1,61 @@
+"""Datasets that change between trainings: columns come and widen, rows go; models go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.warehouse import PostgresWarehouse
+from trainyard.clock import SystemClock
+from trainyard.model import Predictor, decode
+from trainyard.schema import Column, Schema
+
+if TYPE_CHECKING:
+    from conftest import Yard
+
+_WIDER = Schema(
+    [
+        Column("id", "int", "key", nullable=False),
+        Column("income", "float"),
+        Column("age", "float"),
+        Column("city", "text"),
+        Column("bought", "bool", "label"),
+    ]
+)
+
+
+def test_training_on_an_evolved_dataset(yard: Yard) -> None:
+    """The next training sees the new column and is held against the old champion, which still predicts."""
+    yard.add_rows(1_000)
+    yard.trainer(idle_seconds=20.0)
+    yard.until(yard.request(gate={"min_rows": 100}), "done")
+    shoppers = PostgresWarehouse(yard.engine, SystemClock()).dataset("shoppers")
+    PostgresKeeping(yard.engine).reshape(shoppers, _WIDER, None, actor="test")
+    yard.add_rows(1_000, seed=1)
+    yard.execute(f"UPDATE data_.t_{yard.dataset} SET c5 = CASE WHEN c4 THEN 100.5 ELSE 1 END WHERE ingest_seq > 1000")
+    yard.until(yard.request(families=["trees"], gate={"min_rows": 100}), "done")
+    first, second = yard.versions()
+    assert second["gate"]["promoted"], second["gate"]
+    assert "beats_champion" in [check["name"] for check in second["gate"]["checks"]], second["gate"]
+    old, new = (Predictor(decode(yard.blobs.get(version["artifact_key"]).data)) for version in (first, second))
+    assert [column.name for column in old.model.schema.features] == ["age", "city"]
+    assert [column.name for column in new.model.schema.features] == ["age", "city", "income"]
+    assert old.predict([{"age": 79, "city": "C"}])[0].prediction is True
+    rich, poor = new.predict([{"age": 50.5, "city": "A", "income": income} for income in (100.5, 1)])
+    assert (rich.prediction, poor.prediction) == (True, False)
+
+
+def test_training_after_rows_went(yard: Yard) -> None:
+    """What was trained before an erasure says that it cannot be reproduced; what is trained after it can."""
+    yard.add_rows(600)
+    yard.execute("UPDATE core.dataset SET last_seq = 600")
+    yard.trainer(idle_seconds=20.0)
+    yard.until(yard.request(gate={"min_rows": 50}), "done")
+    shoppers = PostgresWarehouse(yard.engine, SystemClock()).dataset("shoppers")
+    erasure = PostgresKeeping(yard.engine).erase(shoppers, {"id": 7}, actor="test")
+    assert (erasure.rows, erasure.not_reproducible) == (1, (("buys", 1),))
+    yard.until(yard.request(gate={"min_rows": 50}), "done")
+    first, second = yard.versions()
+    assert (first["snapshot_rows"], second["snapshot_rows"]) == (600, 599)
+    assert erasure.id in first["not_reproducible"]
+    assert second["not_reproducible"] is None
