@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 #: Modules of this package; each has a function ``run()`` that prints a table and returns its figures.
-REGISTRY = ("database_time", "drift", "ingest", "landing", "loop", "predictor", "requests")
+REGISTRY = ("database_time", "drift", "formats", "ingest", "landing", "loop", "predictor", "requests")
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from trainyard.testing.fakes.warehouse import csv_records
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 
+
 def read(body, kind, schema, tally=None):
     """Return the values of the rows of a body, in the schema's columns, and the tally."""
     tally = tally or Tally()

@@ -27,18 +27,13 @@ SCHEMA = Schema(
     ]
 )
 KEYS = ["i", "f", "b", "t", "c", "d", "w", "must", "more", "", "\\u0069", "must ", 'q\\"']
-VALUES = """
-0 -0 1 -1 7 3.0 -3.0 2.5 1e2 1E+2 1e-2 1e999 -1e999 1e-999 5e-324 1e308 1.7976931348623157e308 1.7976931348623159e308
-9007199254740993 9223372036854775807 9223372036854775808 -9223372036854775808 -9223372036854775809 9.2e18 9.3e18
-9223372036854775807.0 9223372036854774784.0 12345678901234567890 123456789012345678901234567890 0.1 -0.0 0e5 00 01 1. .5 +1
-0x10 1_0 NaN Infinity -Infinity nan null true false True None tru "" "x" "1" "1.5" "true" "null" [] [1] {} {"a":1}
-"2024-02-29" "2023-02-29" "2024-2-1" "0000-01-01" "9999-12-31" "2024-01-01T00:00:00Z" "2024-01-01t00:00:00z"
-"2024-01-01T00:00:00" "2024-01-01T24:00:00Z" "2024-01-01T00:00:60Z" "2024-01-01T00:00:00+01:00" "2024-01-01T00:00:00+0100"
-"2024-01-01T00:00:00-23:59" "2024-01-01T00:00:00.123456789Z" "2024-01-01T00:00Z" "0001-01-01T00:00:00+01:00"
-"1969-12-31T23:59:59.9999999Z" "\\u0000" "a\\u0000b" "\\ud800" "\\udc00" "\\ud83d\\ude00" "\\ud83d\\u0041" "\\x" "\\/" "\\""
-"\\":" "a\\":b" "}" "{" "},{" "a" : "b" "\\\\" "\\\\\\"" "é" "😀" "\x7f" "tab\tin" "\\." "a,b" 'a' // /**/
-""".split(" ")
-VALUES = [value for line in VALUES for value in line.split("\n") if value] + ['"a : b"', '"a" ', '"line\nbreak"', '"cr\rin"']
+VALUES = ["\n0", "-0", "1", "-1", "7", "3.0", "-3.0", "2.5", "1e2", "1E+2", "1e-2", "1e999", "-1e999", "1e-999", "5e-324", "1e308", "1.7976931348623157e308", "1.7976931348623159e308\n9007199254740993", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "9.2e18", "9.3e18\n9223372036854775807.0", "9223372036854774784.0", "12345678901234567890", "123456789012345678901234567890", "0.1", "-0.0", "0e5", "00", "01", "1.", ".5", "+1\n0x10", "1_0", "NaN", "Infinity", "-Infinity", "nan", "null", "true", "false", "True", "None", "tru", '""', '"x"', '"1"', '"1.5"', '"true"', '"null"', "[]", "[1]", "{}", '{"a":1}\n"2024-02-29"', '"2023-02-29"', '"2024-2-1"', '"0000-01-01"', '"9999-12-31"', '"2024-01-01T00:00:00Z"', '"2024-01-01t00:00:00z"\n"2024-01-01T00:00:00"', '"2024-01-01T24:00:00Z"', '"2024-01-01T00:00:60Z"', '"2024-01-01T00:00:00+01:00"', '"2024-01-01T00:00:00+0100"\n"2024-01-01T00:00:00-23:59"', '"2024-01-01T00:00:00.123456789Z"', '"2024-01-01T00:00Z"', '"0001-01-01T00:00:00+01:00"\n"1969-12-31T23:59:59.9999999Z"', '"\\u0000"', '"a\\u0000b"', '"\\ud800"', '"\\udc00"', '"\\ud83d\\ude00"', '"\\ud83d\\u0041"', '"\\x"', '"\\/"', '"\\""\n"\\":"', '"a\\":b"', '"}"', '"{"', '"},{"', '"a"', ":", '"b"', '"\\\\"', '"\\\\\\""', '"é"', '"😀"', '"\x7f"', '"tab\tin"', '"\\."', '"a,b"', "'a'", "//", "/**/\n"]
+VALUES = [value for line in VALUES for value in line.split("\n") if value] + [
+    '"a : b"',
+    '"a" ',
+    '"line\nbreak"',
+    '"cr\rin"',
+]
 
 
 def _text(size, long):
@@ -105,7 +100,11 @@ def _objects(draw):
     parts = [f'{draw(space)}"{key}"{draw(space)}:{draw(space)}{value}{draw(space)}' for key, value in members]
     text = "{" + ",".join(parts) + "}"
     if draw(st.integers(0, 30)) == 0:
-        text = draw(st.sampled_from(["null", "5", "[]", '"x"', text + text, text + ",", text[:-1], "\ufeff" + text, text + " null"]))
+        text = draw(
+            st.sampled_from(
+                ["null", "5", "[]", '"x"', text + text, text + ",", text[:-1], "\ufeff" + text, text + " null"]
+            )
+        )
     return text.encode()
 
 
@@ -160,10 +159,16 @@ def test_each_value_in_each_column(key):
         row = f'{{"must": 1, "{key}": {value}}}' if key != "must" else f'{{"must": {value}}}'
         good = b'{"must": 1}\n{"must": 2, "i": 3}\n'
         for body in (row.encode(), good + row.encode() + b"\n" + good):
-            read_lines, exact_lines = _outcome(lambda: _read(body, formats.NDJSON)), _outcome(lambda: _exact_lines(body))  # noqa: B023
+            read_lines, exact_lines = (
+                _outcome(lambda: _read(body, formats.NDJSON)),
+                _outcome(lambda: _exact_lines(body)),
+            )
             assert read_lines == exact_lines, value
             array = _array_of(body)
-            read_array, exact_array = _outcome(lambda: _read(array, formats.JSON)), _outcome(lambda: _exact_array(array))  # noqa: B023
+            read_array, exact_array = (
+                _outcome(lambda: _read(array, formats.JSON)),
+                _outcome(lambda: _exact_array(array)),
+            )
             assert read_array == exact_array, value
 
 

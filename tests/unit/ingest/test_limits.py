@@ -118,7 +118,11 @@ def test_body(kind, over, tmp_path):
     """Reading stops at the most bytes of a body; what was announced does not matter."""
     from dataclasses import replace  # noqa: PLC0415
 
-    body = {"csv": b"a,b\n" + b"1,2\n" * 100, "ndjson": b'{"a": "x"}\n' * 100, "json": b"[" + b'{"a":"x"},' * 99 + b"{}]"}
+    body = {
+        "csv": b"a,b\n" + b"1,2\n" * 100,
+        "ndjson": b'{"a": "x"}\n' * 100,
+        "json": b"[" + b'{"a":"x"},' * 99 + b"{}]",
+    }
     data = body.get(kind.name, b"PAR1" + b"x" * 100)
     outcome = _outcome(data, replace(kind, most_bytes=len(data) - over))
     assert outcome == "too_large" if over > 0 else outcome in {(100, 0), "bad_parquet"}
@@ -185,7 +189,13 @@ _MOST_MIB = 110
 
 
 def _child(kind, head, more, mib=64):
-    code = textwrap.dedent(_CHILD).replace("HEAD", head).replace("MORE", more).replace("MIB", str(mib)).replace("KIND", f"formats.{kind}")
+    code = (
+        textwrap.dedent(_CHILD)
+        .replace("HEAD", head)
+        .replace("MORE", more)
+        .replace("MIB", str(mib))
+        .replace("KIND", f"formats.{kind}")
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     grown, outcome = done.stdout.split(" ", 1)
     return int(grown), outcome.strip()

@@ -108,7 +108,10 @@ def test_most_unpacked(over, monkeypatch):
     """At the limit a body is read, one byte more is refused: as a bomb for any table, as too large for its format."""
     monkeypatch.setattr(limits, "MAX_UNPACKED_BYTES", 1_000)
     body = gzip.compress(b"x" * (1_000 + over))
-    for unpacked, code in ((_unpack(body), "bomb"), (_unpack(gzip.compress(b"x" * (500 + over)), most=500), "too_large")):
+    for unpacked, code in (
+        (_unpack(body), "bomb"),
+        (_unpack(gzip.compress(b"x" * (500 + over)), most=500), "too_large"),
+    ):
         if over > 0:
             assert _refusal(unpacked).code == code
         else:

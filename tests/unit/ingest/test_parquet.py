@@ -140,7 +140,10 @@ def test_dates():
     """Days of the calendar from year 1 to 9999."""
     assert one("date", pa.array([DAY, None])) == ([DAY, None], [], set())
     days = pa.array([-719_162, 2_932_896, -719_163, 2_932_897], pa.int32()).cast(pa.date32())
-    assert here("date", days) == (["0001-01-01", "9999-12-31"], [(3, "-719163 days since 1970"), (4, "2932897 days since 1970")])
+    assert here("date", days) == (
+        ["0001-01-01", "9999-12-31"],
+        [(3, "-719163 days since 1970"), (4, "2932897 days since 1970")],
+    )
     assert here("date", pa.array([DAY], pa.date64())) == (["2024-02-29"], [])
 
 

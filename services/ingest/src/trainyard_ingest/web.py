@@ -249,7 +249,9 @@ def _rows_format() -> formats.Format:
     if encoding in {"", "identity"}:
         return kind
     if encoding != "gzip":
-        raise ServiceError("unsupported_media", "Content-Encoding is one that is not read; rows may come packed by gzip")
+        raise ServiceError(
+            "unsupported_media", "Content-Encoding is one that is not read; rows may come packed by gzip"
+        )
     return formats.packed(kind)
 
 

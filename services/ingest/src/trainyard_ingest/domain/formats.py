@@ -97,7 +97,9 @@ def packed(kind: Format) -> Format:
         ServiceError: ``unsupported_media``: the format has a compression of its own.
     """
     if not kind.packable:
-        raise ServiceError("unsupported_media", f"{kind.content_type} is not read packed by gzip; send the file as it is")
+        raise ServiceError(
+            "unsupported_media", f"{kind.content_type} is not read packed by gzip; send the file as it is"
+        )
 
     def read(source: Source | Unpacked, schema: Schema, tally: Tally) -> Rows:
         return kind.read(_unpacked(source, kind), schema, tally)

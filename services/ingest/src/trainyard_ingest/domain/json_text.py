@@ -165,7 +165,9 @@ class RowArray:
             if len(self._data) > limits.MAX_JSON_ROW_BYTES:
                 raise too_long(f"row {self.taken + 1:,}")
             if not self._fetch():
-                raise ServiceError("bad_json", f"the body ends within row {self.taken + 1:,}, before the array is closed")
+                raise ServiceError(
+                    "bad_json", f"the body ends within row {self.taken + 1:,}, before the array is closed"
+                )
 
     def _fetch(self) -> bool:
         block = next(self._blocks, b"")

@@ -93,9 +93,7 @@ def _sample(array: Any) -> list[Any]:
     if not is_text(array.type):
         return [float(v) if pa.types.is_decimal(array.type) and v is not None else v for v in values]
     kinds = [Column("c", kind) for kind in ("date", "timestamp")]
-    return [
-        v if v is None or any(check_value(kind, v)[1] is None for kind in kinds) else f"~{v}" for v in values
-    ]
+    return [v if v is None or any(check_value(kind, v)[1] is None for kind in kinds) else f"~{v}" for v in values]
 
 
 class RowReader:
@@ -109,7 +107,9 @@ class RowReader:
         self._schema = schema
         self._converters: dict[str, Converter] = {}
         names = list(types.names)
-        problems = [Problem(None, shown(n), "a column named once", "twice") for n in {n for n in names if names.count(n) > 1}]
+        problems = [
+            Problem(None, shown(n), "a column named once", "twice") for n in {n for n in names if names.count(n) > 1}
+        ]
         problems += [Problem(None, shown(n), "a column of the schema", shown(n)) for n in names if n not in schema]
         problems += [
             Problem(None, column.name, "the column to be present", "absent")
@@ -183,5 +183,7 @@ def _unreadable(error: Exception) -> ServiceError:
 def _refuse_types(problems: Sequence[Problem]) -> None:
     if problems:
         raise ServiceError(
-            "invalid_rows", "the file's columns do not fit the schema; nothing was stored", list(problems)[:_MAX_DETAILS]
+            "invalid_rows",
+            "the file's columns do not fit the schema; nothing was stored",
+            list(problems)[:_MAX_DETAILS],
         )
