@@ -71,7 +71,7 @@ def test_csv_columns(over):
     ],
 )
 def test_csv_that_is_none(body, outcome):
-    """NUL rejects a row; ragged rows, other encodings and quotes without end refuse the body; a byte order mark is fine."""
+    """NUL rejects a row; ragged rows, other encodings and endless quotes refuse the body; a byte order mark is fine."""
     assert _outcome(body, formats.CSV) == outcome
 
 

@@ -82,7 +82,7 @@ def test_however_it_is_cut(block):
         try:
             unpacked = b"".join(_unpack(broken, block=block).blocks())
         except ServiceError as e:
-            assert e.code == "bad_gzip"
+            assert e.code == "bad_gzip"  # noqa: PT017 - either this, or nothing was damaged
         else:
             assert unpacked == CSV_BODY * 50  # only the head says nothing about the bytes within
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trainyard import strict_json
@@ -25,8 +26,8 @@ def read_json(source: Source, schema: Schema, tally: Tally) -> Rows:
     """Check the rows of an array as they arrive.
 
     Raises:
-        ServiceError: ``bad_json``, ``json_limit``, ``bad_request`` or ``empty_body`` for what comes before the rows; the
-            chunks raise them for the rest.
+        ServiceError: ``bad_json``, ``json_limit``, ``bad_request`` or ``empty_body`` for what comes before the rows;
+            the chunks raise them for the rest.
     """
     rows = RowArray(source.blocks())
     return Rows(schema.names, _counted(_array(rows, RowChecker(schema, "row", rows.depth)), tally))
@@ -61,7 +62,7 @@ def _lines(source: Source, checker: RowChecker) -> Iterator[CheckedRows]:
 def _array(rows: RowArray, checker: RowChecker) -> Iterator[CheckedRows]:
     while rows.more():
         piece = rows.likely(checker.most_rows)
-        checked = None if piece is None else checker.array(piece, lambda: rows.split(piece))
+        checked = None if piece is None else checker.array(piece, partial(rows.split, piece))
         if piece is not None and checked is not None:
             rows.took(piece, checked.rows)
         else:

@@ -106,8 +106,8 @@ class RowArray:
     can read them as such calls :meth:`took`. Otherwise :meth:`certain` tells elements apart one by one.
 
     Raises:
-        ServiceError: ``empty_body``, ``bad_json``, ``json_limit`` or ``bad_request``, from the constructor for what comes
-            before the rows, later from the methods.
+        ServiceError: ``empty_body``, ``bad_json``, ``json_limit`` or ``bad_request``, from the constructor for what
+            comes before the rows, later from the methods.
     """
 
     def __init__(self, blocks: Iterable[bytes]) -> None:

@@ -51,16 +51,17 @@ class Unpacked:
             self._packed += len(block)
             if inflater.eof:
                 raise _trailing(block)
+            rest = block
             while True:
                 try:
-                    piece = inflater.decompress(block, _PIECE_BYTES)
+                    piece = inflater.decompress(rest, _PIECE_BYTES)
                 except zlib.error as e:
                     raise ServiceError("bad_gzip", f"after {self._unpacked:,} unpacked bytes: {_reason(e)}") from e
                 if piece:
                     self._count(len(piece))
                     yield piece
-                block = inflater.unconsumed_tail
-                if not block and len(piece) < _PIECE_BYTES:
+                rest = inflater.unconsumed_tail
+                if not rest and len(piece) < _PIECE_BYTES:
                     break
             if inflater.unused_data:
                 raise _trailing(inflater.unused_data)

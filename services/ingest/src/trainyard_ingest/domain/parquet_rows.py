@@ -25,10 +25,12 @@ from trainyard_ingest.domain import limits
 _log = logs.get(__name__)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from trainyard_ingest.domain.source import Source
     from trainyard_ingest.domain.tally import Tally
+
+    _Frame = tuple[dict[str, Any], bytes]
 
 _FRAME = struct.Struct(">II")
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
@@ -126,7 +128,7 @@ def _decoded(file: IO[bytes], size: int, job: dict[str, Any]) -> Iterator[tuple[
             process.kill()
 
 
-def _frames(process: subprocess.Popen[bytes], job: dict[str, Any]) -> Iterator[Any]:
+def _frames(process: subprocess.Popen[bytes], job: dict[str, Any]) -> Generator[_Frame, None, bool]:
     """Yield frames; return whether the last one said that it was the last."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("the decoder has no pipes")
