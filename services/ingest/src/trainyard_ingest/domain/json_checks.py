@@ -192,7 +192,7 @@ class RowChecker:
 
 
 class _Decoders:
-    """Three ways to read rows as ``kind``; each returns None for what it does not read, all of it without a ``kind``."""
+    """Three ways to read rows as ``kind``; None for what they do not read, for all without a ``kind``."""
 
     def __init__(self, kind: Any) -> None:
         self._one = None if kind is None else msgspec.json.Decoder(kind)
