@@ -59,14 +59,24 @@ mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and sched
 chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: over an hour, into docs/evidence)
 	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
 
+.PHONY: machines
+machines: $(STATE)/dev ## Ingest against a model in memory, step by step in any order (FULL=1: 200 x 30 steps)
+	$(BIN)/python -m pytest tests/machines $(if $(FULL),--hypothesis-profile full)
+
+.PHONY: api
+api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
+	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
+
 .PHONY: verify
-verify: lint types test cases emulators chaos ## What CI runs
+verify: lint types test machines api cases emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
 
 .PHONY: evidence
 evidence: ## Everything in full size, with the figures in docs/evidence (over an hour; goes on where it was interrupted)
+	$(MAKE) machines FULL=1
+	$(MAKE) api FULL=1
 	$(MAKE) chaos FULL=1
 
 .PHONY: bench

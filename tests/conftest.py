@@ -15,12 +15,12 @@ settings.register_profile("full", max_examples=1_000)
 
 _UNIT = Path(__file__).parent / "unit"
 #: What takes minutes has targets of its own, so that `make test` stays short.
-_APART = {Path(__file__).parent / name for name in ("cases", "chaos", "poison")}
+_APART = {Path(__file__).parent / name for name in ("cases", "chaos", "machines", "poison")}
 _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave these to ``make cases`` and ``make chaos``: they are collected only where their folder is named."""
+    """Leave these to ``make cases``, ``make chaos`` and ``make machines``: they are collected only where their folder is named."""
     named = any(collection_path.name in word for word in config.args)
     return True if collection_path in _APART and not named else None
 

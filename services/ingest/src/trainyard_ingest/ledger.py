@@ -8,6 +8,7 @@ from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments
 from trainyard.errors import Problem, ServiceError
+from trainyard_ingest import shapes
 from trainyard_ingest.asking import bad_cursor, named, number, page
 from trainyard_ingest.domain import exports
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _STATES = ("committed", "refused", "loading")
 _DOWNLOADS = ("text/csv", "application/x-ndjson")
 _AT_ONCE = 1_000
-_LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
 
 
 class LedgerViews:
@@ -134,19 +134,38 @@ def ledger_routes(warehouse: Warehouse, keeping: Keeping, board: LoadingBoard) -
             views.listed,
             "read",
             "List batches, newest first",
-            answer=_LIST,
+            answer=shapes.page_of(shapes.BATCH),
             parameters=(*PAGE, "state"),
+            shapes={"state": {"type": "string", "enum": list(_STATES)}},
+            statuses=(200,),
         ),
-        Route("GET", f"{batches}/<ident>", views.get, "read", "One batch, on its way in or over"),
-        Route("GET", "/v1/batches/<ident>", views.get_of_any, "read", "One batch of any dataset"),
+        Route(
+            "GET",
+            f"{batches}/<ident>",
+            views.get,
+            "read",
+            "One batch, on its way in or over",
+            answer=shapes.BATCH,
+            statuses=(200,),
+        ),
+        Route(
+            "GET",
+            "/v1/batches/<ident>",
+            views.get_of_any,
+            "read",
+            "One batch of any dataset",
+            answer=shapes.BATCH,
+            statuses=(200,),
+        ),
         Route(
             "GET",
             f"{batches}/<ident>/rejects",
             views.rejects,
             "read",
             "Rejected rows; with Accept text/csv or application/x-ndjson all of them as a file",
-            answer=_LIST,
+            answer=shapes.page_of(shapes.REJECT),
             parameters=PAGE,
             gives=_DOWNLOADS,
+            statuses=(200,),
         ),
     ]

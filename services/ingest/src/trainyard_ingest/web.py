@@ -22,8 +22,10 @@ from trainyard.adapters.web import (
 )
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
 from trainyard.schema import Schema
+from trainyard_ingest import shapes
 from trainyard_ingest.asking import announced_sha256
 from trainyard_ingest.asking import bad as _bad
 from trainyard_ingest.asking import bad_cursor as _bad_cursor
@@ -55,6 +57,7 @@ _MOST_DISCARDED_BYTES = 256 << 20
 
 
 def routes(
+    *,
     warehouse: Warehouse,
     keeping: Keeping,
     log: PredictionLog,
@@ -88,7 +91,10 @@ class DatasetViews:
         _refuse_encoded()
         body = read_object(required=["columns"], optional=["settings"])
         schema = Schema.from_dict({"columns": body["columns"]})
-        dataset, made = self._datasets.put(name, schema, body.get("settings"), actor=principal().key_id)
+        settings = body.get("settings")
+        if "settings" in body:
+            DatasetSettings().changed(settings)  # null is no settings, unlike none at all
+        dataset, made = self._datasets.put(name, schema, settings, actor=principal().key_id)
         return (201 if made else 200), dataset.as_dict()
 
     def infer(self, name: str) -> tuple[int, Any]:
@@ -255,33 +261,22 @@ def _rows_format() -> formats.Format:
     return formats.packed(kind)
 
 
-_COLUMNS = {"type": "object", "required": ["columns"], "properties": {"columns": {"type": "array"}}}
-_DATASET = {
-    **_COLUMNS,
-    "properties": {
-        "columns": {"type": "array"},
-        "settings": {
-            "type": "object",
-            "properties": {
-                "max_rejected_share": {"type": "number", "minimum": 0, "maximum": 1},
-                "new_columns": {"type": "string", "enum": ["refuse", "add"]},
-                "retention_days": {"type": ["number", "null"], "exclusiveMinimum": 0},
-            },
-        },
-    },
-}
-_ROWS = {
-    "description": 'JSON {"rows": [{column: value}]} or [{column: value}], NDJSON, CSV with a header row, or Parquet;'
-    " on the route that stores rows all but Parquet also with Content-Encoding: gzip"
-}
-_ITEMS = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "maxItems": 10_000}}}
-_LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
+_ONCE = ("Idempotency-Key",)
 
 
 def _dataset_routes(views: DatasetViews) -> list[Route]:
     one = "/v1/datasets/<name>"
     return [
-        Route("PUT", one, views.put, "operate", "Make or change a dataset", body=_DATASET),
+        Route(
+            "PUT",
+            one,
+            views.put,
+            "operate",
+            "Make or change a dataset",
+            body=shapes.DATASET_BODY,
+            answer=shapes.DATASET,
+            statuses=(200, 201),
+        ),
         Route(
             "POST",
             f"{one}/infer",
@@ -290,12 +285,22 @@ def _dataset_routes(views: DatasetViews) -> list[Route]:
             "Suggest columns for a sample; makes nothing",
             max_body_bytes=formats.MAX_SAMPLE_BYTES,
             takes=_CONTENT_TYPES,
-            body=_ROWS,
-            answer=_COLUMNS,
+            body=shapes.ROWS,
+            answer=shapes.COLUMNS,
+            statuses=(200,),
         ),
-        Route("GET", "/v1/datasets", views.listed, "read", "List datasets", answer=_LIST, parameters=PAGE),
-        Route("GET", one, views.get, "read", "One dataset"),
-        Route("DELETE", one, views.delete, "admin", "Remove a dataset that no model reads"),
+        Route(
+            "GET",
+            "/v1/datasets",
+            views.listed,
+            "read",
+            "List datasets",
+            answer=shapes.page_of(shapes.DATASET),
+            parameters=PAGE,
+            statuses=(200,),
+        ),
+        Route("GET", one, views.get, "read", "One dataset", answer=shapes.DATASET, statuses=(200,)),
+        Route("DELETE", one, views.delete, "admin", "Remove a dataset that no model reads", statuses=(204,)),
     ]
 
 
@@ -310,7 +315,10 @@ def _row_routes(views: BatchViews, most_bytes: int) -> list[Route]:
             "Store rows as one batch",
             max_body_bytes=most_bytes,
             takes=_CONTENT_TYPES,
-            body=_ROWS,
+            body=shapes.ROWS,
+            answer=shapes.BATCH,
+            statuses=(200, 201),
+            headers=_ONCE,
         ),
     ]
 
@@ -323,10 +331,20 @@ def _log_routes(views: LogViews) -> list[Route]:
             views.listed,
             "read",
             "List predictions with their labels",
-            answer=_LIST,
+            answer=shapes.page_of(shapes.PREDICTION),
             parameters=(*PAGE, "model", "version"),
+            shapes={"version": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
+            statuses=(200,),
         ),
-        Route("GET", "/v1/predictions/<ident>", views.get, "read", "One prediction with its label"),
+        Route(
+            "GET",
+            "/v1/predictions/<ident>",
+            views.get,
+            "read",
+            "One prediction with its label",
+            answer=shapes.PREDICTION,
+            statuses=(200,),
+        ),
         Route(
             "POST",
             "/v1/feedback",
@@ -334,6 +352,9 @@ def _log_routes(views: LogViews) -> list[Route]:
             "feedback",
             "Give true labels",
             max_body_bytes=_MAX_FEEDBACK_BYTES,
-            body=_ITEMS,
+            body=shapes.LABELS,
+            answer=shapes.TAKEN,
+            statuses=(200,),
+            headers=_ONCE,
         ),
     ]

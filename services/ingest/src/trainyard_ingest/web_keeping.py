@@ -110,7 +110,7 @@ def keeping_routes(views: KeepingViews) -> list[Route]:
     """Return the routes."""
     one = "/v1/datasets/<name>"
     return [
-        Route("GET", f"{one}/profile", views.profile, "read", "What a dataset holds", answer=_PROFILE),
+        Route("GET", f"{one}/profile", views.profile, "read", "What a dataset holds", answer=_PROFILE, statuses=(200,)),
         Route(
             "DELETE",
             f"{one}/rows",
@@ -119,5 +119,9 @@ def keeping_routes(views: KeepingViews) -> list[Route]:
             "Erase every row of a key",
             answer=_ERASURE,
             parameters=("key",),
+            needs=("key",),
+            shapes={"key": {"type": "string"}},
+            statuses=(200,),
+            headers=("Idempotency-Key",),
         ),
     ]

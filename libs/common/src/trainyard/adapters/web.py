@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import prometheus_client as prometheus
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from trainyard import logs, strict_json
+from trainyard.adapters import openapi
 from trainyard.errors import CODES, Problem, ServiceError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trainyard.auth import KeyRing, Principal
     from trainyard.clock import Clock
@@ -48,6 +49,11 @@ class Route:
 
     ``parameters`` are all that its query may have; a route without scope, for probes and browsers, ignores others.
     ``gives`` are the media types, besides JSON, that a caller may ask for with ``Accept``.
+    The rest describes it in OpenAPI, where ``tests/api`` holds the service to it: ``body`` and ``answer`` are JSON
+    schemas, ``statuses`` those of its successes (none: any 2XX; an answer of 204 has no body), ``media`` the content
+    type of an answer, ``shapes`` the schemas of parameters by name, ``fails`` the statuses of refusals besides those
+    that its method, path and scope bring with them, ``needs`` the parameters that must be there, ``headers`` those
+    that it reads.
     """
 
     method: str
@@ -61,6 +67,12 @@ class Route:
     answer: dict[str, Any] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = ()
+    media: str = "application/json"
+    shapes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    fails: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,7 +265,7 @@ def make_app(
         metrics.add_gauge(gauge)
     document: dict[str, Any] = {}
     everything = [*_own_routes(ring, ready, metrics, document), *routes]
-    document.update(openapi(service, everything, version))
+    document.update(openapi.document(service, everything, version))
     for number, route in enumerate(everything):
         app.add_url_rule(
             route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
@@ -271,15 +283,25 @@ def _own_routes(
         return (200 if all(parts.values()) else 503), {"ready": all(parts.values()), "needs": parts}
 
     return [
-        Route("GET", "/healthz", lambda: (200, {"alive": True}), None, "Whether the process is alive"),
-        Route("GET", "/readyz", readiness, None, "Whether the service can do its job"),
-        Route("GET", "/openapi.json", lambda: (200, document), None, "This document"),
+        Route("GET", "/healthz", lambda: (200, {"alive": True}), None, "Whether the process is alive", statuses=(200,)),
+        Route(
+            "GET",
+            "/readyz",
+            readiness,
+            None,
+            "Whether the service can do its job; 503 while it cannot",
+            answer=openapi.READINESS,
+            statuses=(200, 503),
+        ),
+        Route("GET", "/openapi.json", lambda: (200, document), None, "This document", statuses=(200,)),
         Route(
             "GET",
             "/metrics",
             lambda: Response(prometheus.generate_latest(metrics.registry), mimetype="text/plain"),
             None,
             "Prometheus metrics",
+            statuses=(200,),
+            media="text/plain",
         ),
     ]
 
@@ -333,75 +355,12 @@ def _answer_errors(app: Flask) -> None:
     def http_error(error: HTTPException) -> Response:
         code = _HTTP_CODES.get(error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal")
         said = "no such route" if isinstance(error, NotFound) else (error.description or CODES[code][1])
-        return _error_response(ServiceError(code, said))
+        response = _error_response(ServiceError(code, said))
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
         _log.error("http.fault", error=error, path=request.path, trace=g.get("trace_id"))
         return _error_response(ServiceError("internal", f"a fault of ours; the log has request {g.get('trace_id')}"))
-
-
-def openapi(service: str, routes: Sequence[Route], version: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of ``routes``."""
-    paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        names = re.findall(r"<(?:\w+:)?(\w+)>", route.rule)
-        operation: dict[str, Any] = {
-            "summary": route.summary,
-            "operationId": f"{route.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', route.rule.lower()).strip('_')}",
-            "parameters": [
-                *({"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names),
-                *({"name": n, "in": "query", "schema": {"type": "string"}} for n in route.parameters),
-            ],
-            "responses": {
-                "2XX": {
-                    "description": "Success",
-                    "content": {
-                        "application/json": {"schema": route.answer or {}},
-                        **{kind: {"schema": {"type": "string"}} for kind in route.gives},
-                    },
-                },
-                "4XX": {"$ref": "#/components/responses/Error"},
-                "5XX": {"$ref": "#/components/responses/Error"},
-            },
-            "security": [] if route.scope is None else [{"key": [route.scope]}],
-        }
-        if route.takes or route.body:
-            kinds = route.takes or ("application/json",)
-            operation["requestBody"] = {"required": True, "content": {kind: {"schema": route.body} for kind in kinds}}
-        paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route.rule), {})[route.method.lower()] = operation
-    problem = {
-        "type": "object",
-        "properties": {
-            "row": {"type": ["integer", "null"]},
-            "column": {"type": ["string", "null"]},
-            "expected": {"type": "string"},
-            "got": {"type": "string"},
-        },
-    }
-    error = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["code", "message", "details"],
-                "properties": {
-                    "code": {"type": "string", "enum": sorted(CODES)},
-                    "message": {"type": "string"},
-                    "details": {"type": "array", "items": problem},
-                },
-            }
-        },
-    }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": f"Trainyard {service}", "version": version},
-        "paths": paths,
-        "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
-            "responses": {
-                "Error": {"description": "Refused or failed", "content": {"application/json": {"schema": error}}}
-            },
-        },
-    }

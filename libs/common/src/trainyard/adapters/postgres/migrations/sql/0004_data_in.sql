@@ -20,7 +20,7 @@ CREATE TABLE core.dataset_revision (
 ALTER TABLE core.batch ALTER COLUMN checksum DROP NOT NULL, ALTER COLUMN checksum DROP DEFAULT,
     ADD COLUMN checksum_columns integer, ADD COLUMN removed_count bigint NOT NULL DEFAULT 0,
     ADD COLUMN report jsonb, ADD COLUMN reported_at timestamptz;
-CREATE INDEX batch_unreported ON core.batch (created_at) WHERE state = 'committed' AND reported_at IS NULL;
+CREATE INDEX batch_unreported ON core.batch (dataset_id, first_seq) WHERE state = 'committed' AND reported_at IS NULL;
 CREATE INDEX batch_by_span ON core.batch (dataset_id, first_seq) WHERE state = 'committed';
 
 -- Batches that are on their way in: a line each, written outside their transaction, gone when they end. A line that was
@@ -87,6 +87,7 @@ DECLARE
     described jsonb;
     shown     text := '';
     keys      text := '';
+    whole     text := '';
     position  integer := 0;
     widened   boolean := false;
 BEGIN
@@ -146,10 +147,15 @@ BEGIN
         shown := shown || format(', c%s AS %I', position, described ->> 'name');
         IF described ->> 'role' = 'key' THEN
             keys := keys || format(', c%s', position);
+            whole := whole || format(' AND c%s IS NOT NULL', position);
         END IF;
     END LOOP;
     shown := substr(shown, 3);
     keys := substr(keys, 3);
+    -- As in snapshots: a row without a whole key corrects no other.
+    IF record.columns @? '$[*] ? (@.role == "key" && @.nullable == true)' THEN
+        keys := keys || format(', CASE WHEN %s THEN 0 ELSE ingest_seq END', substr(whole, 6));
+    END IF;
     IF keys = '' THEN
         EXECUTE format('CREATE OR REPLACE VIEW data.%I AS SELECT %s FROM %s', record.name, shown, target);
     ELSE
