@@ -10,7 +10,17 @@ import time
 from pathlib import Path
 
 #: Modules of this package; each has a function ``run()`` that prints a table and returns its figures.
-REGISTRY = ("database_time", "drift", "ingest", "landing", "loop", "predictor", "requests", "snapshots")
+REGISTRY = (
+    "database_time",
+    "drift",
+    "formats",
+    "ingest",
+    "landing",
+    "loop",
+    "predictor",
+    "requests",
+    "snapshots",
+)
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import pytest
 from trainyard.errors import ServiceError
 from trainyard.schema import Column, Schema
 from trainyard.testing.fakes.warehouse import csv_records
-from trainyard_ingest.domain import formats, json_rows
+from trainyard_ingest.domain import formats, limits
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 
@@ -57,12 +57,18 @@ def test_rejects_name_row_and_column():
 
 
 def test_a_row_with_very_many_problems_rejects_itself_only():
-    """Rows beside one with more problems than are listed at once are still taken."""
-    wide = {f"more{n}": 1 for n in range(10_500)}
-    rows, tally = _read(json.dumps([{"id": 1}, wide, {"id": 3}]).encode())
+    """Rows beside one with as many problems as a row may have keys are still taken; more than are kept are counted."""
+    wide = {f"more{n}": 1 for n in range(limits.MAX_JSON_KEYS)}
+    rows, tally = _read(json.dumps([{"id": 1}, *[wide] * 6, {"id": 3}]).encode())
     assert [row[0] for row in rows] == ["1", "3"]
-    assert (tally.rejected, len(tally.problems)) == (1, 10_000)
-    assert {p.row for p in tally.problems} == {2}
+    assert (tally.rejected, len(tally.problems)) == (6, 10_000)
+    assert {p.row for p in tally.problems} == {2, 3, 4, 5, 6}
+
+
+def test_empty_arrays_have_no_rows():
+    """They are read to their end; it is the batch that is refused for having no row."""
+    for body in (b"[]", b' { "rows" : [ ] } '):
+        assert _read(body)[1].rows == 0
 
 
 @pytest.mark.parametrize(
@@ -75,8 +81,13 @@ def test_a_row_with_very_many_problems_rejects_itself_only():
         (b"7", formats.JSON, "bad_request", "rows"),
         (b'{"id": 1}\n{"id": }\n', formats.NDJSON, "bad_json", "line 2"),
         (b'{"id": 1}\n\n{"id": \xff}\n', formats.NDJSON, "bad_json", "line 3"),
-        (b'{"id": "' + b"x" * json_rows.MAX_LINE_BYTES + b'"}\n', formats.NDJSON, "bad_json", "line 1 is longer"),
-        (b'{"id": 1}\n' + b"x" * (3 * json_rows.MAX_LINE_BYTES), formats.NDJSON, "bad_json", "line 2 is longer"),
+        (b'{"rows": [1, 2', formats.JSON, "bad_json", "row 2"),
+        (b'[{"id": 1}, {"id": }]', formats.JSON, "bad_json", "row 2"),
+        (b'[{"id": 1},]', formats.JSON, "bad_json", "row 2: there is no value"),
+        (b'[{"id": 1}] []', formats.JSON, "bad_json", "end where"),
+        (b'{"rows": [{"id": 1}]', formats.JSON, "bad_json", "end where"),
+        (b'{"more": 1, "rows": [{"id": 1}]}', formats.JSON, "bad_request", "rows"),
+        (b'{"id": 1}\n' + b"x" * (3 * limits.MAX_JSON_ROW_BYTES), formats.NDJSON, "json_limit", "line 2 is longer"),
     ],
 )
 def test_refused_as_a_whole(body, kind, code, said):
@@ -90,10 +101,16 @@ def test_too_large():
 
     class Endless(io.RawIOBase):
         def read(self, size=-1):
-            return b" " * size
+            return b'{"id": 1}, ' * (size // 10) if self.begun else self.begin()
+
+        begun = False
+
+        def begin(self):
+            self.begun = True
+            return b"["
 
     with pytest.raises(ServiceError) as refused:
-        formats.JSON.read(Source(Endless(), formats.JSON.most_bytes), SCHEMA, Tally())
+        list(formats.JSON.read(Source(Endless(), formats.JSON.most_bytes), SCHEMA, Tally()).chunks)
     assert refused.value.code == "too_large"
 
 
@@ -125,6 +142,7 @@ def test_no_rows():
         ("Text/CSV; charset=UTF-8; header=present", formats.CSV),
         ("application/json", formats.JSON),
         ("application/x-ndjson", formats.NDJSON),
+        ("application/vnd.apache.parquet", formats.PARQUET),
         ("text/csv; charset=latin-1", None),
         ("", None),
         ("text/plain", None),
@@ -135,7 +153,8 @@ def test_content_types(header, kind):
     if kind is not None:
         assert formats.by_content_type(header) is kind
         return
-    with pytest.raises(ServiceError, match="text/csv, application/x-ndjson, application/json") as refused:
+    listed = "text/csv, application/x-ndjson, application/json, application/vnd.apache.parquet"
+    with pytest.raises(ServiceError, match=listed) as refused:
         formats.by_content_type(header)
     assert refused.value.code == "unsupported_media"
 

@@ -526,7 +526,14 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_WORK_DIR",
         _path,
         "~/.trainyard/work",
-        "Where a trainer keeps a run's files while it works.",
+        "Where a trainer keeps a run's files while it works, and ingest bodies that have to be on disk.",
+    ),
+    Setting(
+        "max_upload_bytes",
+        "TRAINYARD_MAX_UPLOAD_BYTES",
+        _at_least(1),
+        str(4 << 30),
+        "Largest body of rows as sent, in bytes; a JSON array may have 64 MiB at most.",
     ),
     Setting(
         "keep_events_days",
@@ -664,6 +671,7 @@ class Config:
     instance_id: str | None
     imds_url: str
     work_dir: Path
+    max_upload_bytes: int
     keep_events_days: float
     keep_messages_days: float
     keep_answers_days: float

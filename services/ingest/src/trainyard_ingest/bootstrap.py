@@ -60,7 +60,7 @@ def build_app(config: Config) -> Flask:
     engine = make_engine(config.require_database(), service="ingest", role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     board = _board(config, clock, "ingest")
-    intake = RowIntake(warehouse, clock, _spool(config), board)
+    intake = RowIntake(warehouse, clock, _spool(config), board, config.max_upload_bytes)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
@@ -124,7 +124,8 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     board = _board(config, clock, "ingest-worker")
-    landing = Landing(config.bucket, blobs, warehouse, RowIntake(warehouse, clock, _spool(config), board))
+    intake = RowIntake(warehouse, clock, _spool(config), board, config.max_upload_bytes)
+    landing = Landing(config.bucket, blobs, warehouse, intake)
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
     objects = consumer(
@@ -141,7 +142,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     puller = Puller(
         PostgresSources(engine),
         warehouse=warehouse,
-        intake=RowIntake(warehouse, clock, _spool(config)),
+        intake=intake,
         tables=SqlTables(access, clock, stop.wait),
         fetcher=_fetcher(config, clock),
         spool=_spool(config),

@@ -71,7 +71,7 @@ def routes(
     return [
         *_dataset_routes(DatasetViews(warehouse, datasets)),
         *keeping_routes(kept),
-        *_row_routes(BatchViews(warehouse, intake)),
+        *_row_routes(BatchViews(warehouse, intake), intake.most_bytes),
         *ledger_routes(warehouse, keeping, board),
         *_log_routes(LogViews(log, feedback)),
     ]
@@ -133,9 +133,10 @@ class BatchViews:
     def post(self, name: str) -> tuple[int, Any]:
         """Store the rows of the body as one batch."""
         _named(self._warehouse, name)
-        kind = _body_format()
-        if (request.content_length or 0) > kind.most_bytes:
-            raise ServiceError("too_large", f"a body of {kind.content_type} may have {kind.most_bytes:,} bytes")
+        kind = _rows_format()
+        most_bytes = min(kind.most_bytes, self._intake.most_bytes)
+        if (request.content_length or 0) > most_bytes:
+            raise ServiceError("too_large", f"a body of {kind.content_type} may have {most_bytes:,} bytes")
         key, key_id = _idempotency_key(), principal().key_id
         fingerprint = None if key is None else f"key:{key_id}:{key}"
         origin = Origin("http", key_id, fingerprint, trace_id(), request.content_length, announced_sha256())
@@ -247,6 +248,19 @@ def _body_format() -> formats.Format:
     return formats.by_content_type(request.headers.get("Content-Type", ""))
 
 
+def _rows_format() -> formats.Format:
+    """Return the format of rows, which alone may come packed."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    kind = formats.by_content_type(request.headers.get("Content-Type", ""))
+    if encoding in {"", "identity"}:
+        return kind
+    if encoding != "gzip":
+        raise ServiceError(
+            "unsupported_media", "Content-Encoding is one that is not read; rows may come packed by gzip"
+        )
+    return formats.packed(kind)
+
+
 _ONCE = ("Idempotency-Key",)
 
 
@@ -290,7 +304,7 @@ def _dataset_routes(views: DatasetViews) -> list[Route]:
     ]
 
 
-def _row_routes(views: BatchViews) -> list[Route]:
+def _row_routes(views: BatchViews, most_bytes: int) -> list[Route]:
     one = "/v1/datasets/<name>"
     return [
         Route(
@@ -299,7 +313,7 @@ def _row_routes(views: BatchViews) -> list[Route]:
             views.post,
             "ingest",
             "Store rows as one batch",
-            max_body_bytes=formats.MAX_STREAM_BYTES,
+            max_body_bytes=most_bytes,
             takes=_CONTENT_TYPES,
             body=shapes.ROWS,
             answer=shapes.BATCH,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import Problem, ServiceError
@@ -10,6 +10,9 @@ from trainyard.schema import infer_schema, shown
 from trainyard_ingest.domain.csv_blocks import CsvBlocks, refuse_ragged
 from trainyard_ingest.domain.csv_rows import read_csv
 from trainyard_ingest.domain.json_rows import json_objects, ndjson_objects, read_json, read_ndjson
+from trainyard_ingest.domain.limits import MAX_JSON_BYTES, MAX_SAMPLE_BYTES, MAX_STREAM_BYTES
+from trainyard_ingest.domain.packed import Unpacked
+from trainyard_ingest.domain.parquet_rows import parquet_schema, read_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,26 +22,45 @@ if TYPE_CHECKING:
     from trainyard_ingest.domain.source import Source
     from trainyard_ingest.domain.tally import Tally
 
-MAX_STREAM_BYTES = 4 << 30
-MAX_JSON_BYTES = 64 << 20
-MAX_SAMPLE_BYTES = 8 << 20
+__all__ = [
+    "CSV",
+    "FORMATS",
+    "JSON",
+    "MAX_SAMPLE_BYTES",
+    "MAX_STREAM_BYTES",
+    "NDJSON",
+    "PARQUET",
+    "Format",
+    "by_content_type",
+    "by_name",
+    "infer",
+    "packed",
+]
+_PACKED_ENDING = ".gz"
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write rows. ``name`` is part of the fingerprint of bodies without an Idempotency-Key."""
+    """One way to write rows. ``name`` is part of the fingerprint of bodies without an Idempotency-Key.
+
+    ``most_bytes`` are of the body as sent. ``packable``: it may come packed by gzip.
+    """
 
     name: str
     content_type: str
     endings: tuple[str, ...]
     most_bytes: int
-    read: Callable[[Source, Schema, Tally], Rows]
+    read: Callable[[Source | Unpacked, Schema, Tally], Rows]
+    packable: bool = True
 
 
 CSV = Format("csv", "text/csv", (".csv",), MAX_STREAM_BYTES, read_csv)
 NDJSON = Format("ndjson", "application/x-ndjson", (".ndjson", ".jsonl"), MAX_STREAM_BYTES, read_ndjson)
 JSON = Format("json", "application/json", (".json",), MAX_JSON_BYTES, read_json)
-FORMATS = (CSV, NDJSON, JSON)
+PARQUET = Format(
+    "parquet", "application/vnd.apache.parquet", (".parquet",), MAX_STREAM_BYTES, read_parquet, packable=False
+)
+FORMATS = (CSV, NDJSON, JSON, PARQUET)
 
 
 def by_content_type(content_type: str) -> Format:
@@ -60,7 +82,36 @@ def by_content_type(content_type: str) -> Format:
 
 def by_name(name: str) -> Format | None:
     """Return the format of a file by its name, or None for a name that says nothing."""
-    return next((known for known in FORMATS if name.lower().endswith(known.endings)), None)
+    name = name.lower()
+    plain = name.removesuffix(_PACKED_ENDING)
+    known = next((known for known in FORMATS if plain.endswith(known.endings)), None)
+    if known is None or plain == name:
+        return known
+    return packed(known) if known.packable else None
+
+
+def packed(kind: Format) -> Format:
+    """Return the format of bodies of ``kind`` that are packed by gzip.
+
+    Raises:
+        ServiceError: ``unsupported_media``: the format has a compression of its own.
+    """
+    if not kind.packable:
+        raise ServiceError(
+            "unsupported_media", f"{kind.content_type} is not read packed by gzip; send the file as it is"
+        )
+
+    def read(source: Source | Unpacked, schema: Schema, tally: Tally) -> Rows:
+        return kind.read(_unpacked(source, kind), schema, tally)
+
+    endings = tuple(ending + _PACKED_ENDING for ending in kind.endings)
+    return replace(kind, name=f"{kind.name}+gzip", endings=endings, read=read, packable=False)
+
+
+def _unpacked(source: Source | Unpacked, kind: Format) -> Unpacked:
+    if isinstance(source, Unpacked):
+        raise TypeError("a body is unpacked once")
+    return Unpacked(source, kind.most_bytes)
 
 
 def infer(source: Source, kind: Format) -> Schema:
@@ -69,6 +120,8 @@ def infer(source: Source, kind: Format) -> Schema:
     Raises:
         ServiceError: what the format raises for a bad body, or ``invalid_schema`` for names that no column may have.
     """
+    if kind is PARQUET:
+        return parquet_schema(source)
     columns = _csv_columns(source) if kind is CSV else _json_columns(source, kind)
     return infer_schema(columns)
 

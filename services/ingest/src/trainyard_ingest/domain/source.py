@@ -9,6 +9,7 @@ from trainyard.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BLOCK_BYTES = 1 << 20
 
@@ -27,9 +28,11 @@ class Source:
     Args:
         stream: the body.
         most_bytes: reading more raises ``too_large``.
+        spool: directory for bodies that have to be on disk to be read; None: the system's.
     """
 
-    def __init__(self, stream: Readable, most_bytes: int) -> None:
+    def __init__(self, stream: Readable, most_bytes: int, spool: Path | None = None) -> None:
+        self.spool = spool
         self._stream = stream
         self._most_bytes = most_bytes
         self._hash = hashlib.sha256()

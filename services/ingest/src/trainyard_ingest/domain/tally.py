@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.contracts.warehouse import MAX_REJECTS_KEPT
 from trainyard.errors import ServiceError
+from trainyard_ingest.domain import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from trainyard.errors import Problem
 
 DETAILS_SHOWN = 100
+#: A body of which so many rows were rejected, and more than half of those read, is not read to its end.
+GIVE_UP_AFTER = 100_000
 
 
 class Tally:
@@ -30,13 +33,22 @@ class Tally:
         self.problems: list[Problem] = []
 
     def add(self, rows: int, rejected: int, problems: Iterable[Problem]) -> None:
-        """Count ``rows`` more, ``rejected`` of them for the ``problems``."""
+        """Count ``rows`` more, ``rejected`` of them for the ``problems``.
+
+        Raises:
+            ServiceError: ``too_large``: there are more rows than a body may have; ``invalid_rows``: nearly all of very
+                many were rejected.
+        """
         self.rows += rows
         self.rejected += rejected
         for problem in problems:
             if len(self.problems) == MAX_REJECTS_KEPT:
                 break
             self.problems.append(problem)
+        if self.rows > limits.MAX_ROWS:
+            raise ServiceError("too_large", f"the body has more than {limits.MAX_ROWS:,} rows")
+        if self.rejected > GIVE_UP_AFTER and self.rejected > max(self._most_rejected, Fraction(1, 2)) * self.rows:
+            self.judge()
 
     def judge(self) -> None:
         """Accept the batch, or refuse it.

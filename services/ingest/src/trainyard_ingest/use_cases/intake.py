@@ -10,6 +10,7 @@ from trainyard import logs
 from trainyard.contracts.loading import Origins
 from trainyard.contracts.warehouse import Intake
 from trainyard.errors import ServiceError
+from trainyard_ingest.domain.limits import MAX_STREAM_BYTES
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
 from trainyard_ingest.use_cases.pace import Ahead
@@ -53,11 +54,20 @@ class Origin:
 
 
 class RowIntake:
-    """Reads, checks and stores bodies of rows; tells the board, if there is one, how far each is."""
+    """Reads, checks and stores bodies of rows; tells the board, if there is one, how far each is.
+
+    ``most_bytes``: what a body may have as sent, where its format does not say less.
+    """
 
     def __init__(
-        self, warehouse: Warehouse, clock: Clock, spool: Path | None = None, board: LoadingBoard | None = None
+        self,
+        warehouse: Warehouse,
+        clock: Clock,
+        spool: Path | None = None,
+        board: LoadingBoard | None = None,
+        most_bytes: int = MAX_STREAM_BYTES,
     ) -> None:
+        self.most_bytes = most_bytes
         self._warehouse = warehouse
         self._clock = clock
         self._spool = spool
@@ -74,7 +84,7 @@ class RowIntake:
         tally = Tally(dataset.settings.max_rejected_share)
         progress = self._progress(dataset, origin, tally)
         with progress.told():
-            source = Source(Counted(stream, progress), kind.most_bytes)
+            source = Source(Counted(stream, progress), min(kind.most_bytes, self.most_bytes), self._spool)
             stored = self._take(dataset, source, kind, origin, tally=tally, progress=progress)
         batch = stored.batch
         if stored.new:
