@@ -20,7 +20,7 @@ _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave these to ``make cases``, ``make chaos`` and ``make machines``: they are collected only where their folder is named."""
+    """Leave these to targets such as ``make cases``: they are collected only where their folder is named."""
     named = any(collection_path.name in word for word in config.args)
     return True if collection_path in _APART and not named else None
 
