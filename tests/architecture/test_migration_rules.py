@@ -1,15 +1,18 @@
-"""Expand, migrate, contract: no revision takes away, or narrows, what the release before still uses (docs/migrations.md)."""
+"""Expand, migrate, contract: no revision takes away, or narrows, what the release before uses (docs/migrations.md)."""
 
 from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.postgres.previous_release import REVISION as SHIPPED
 from tests.integration.postgres.schema import location
 from tests.integration.postgres.stopping_migration import statements
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: What a revision may do only when it is marked as a contraction.
 _TAKES_AWAY = {

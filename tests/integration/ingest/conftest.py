@@ -33,13 +33,17 @@ COLUMNS = [
 
 
 class Service:
-    """The service, its database and keys with one scope each."""
+    """The service in its role, its database (``engine``: as the owner) and keys with one scope each."""
 
-    def __init__(self, engine):
-        self.engine = engine
-        warehouse, log = PostgresWarehouse(engine, SystemClock()), PostgresPredictionLog(engine)
+    def __init__(self, url):
+        self.engine = make_engine(url, service="test")
+        self.own_engine = make_engine(url, service="ingest", role="trainyard_ingest")
+        warehouse = PostgresWarehouse(self.own_engine, SystemClock())
+        log = PostgresPredictionLog(self.own_engine)
         self.warehouse, self.log = warehouse, log
-        self.board = PostgresLoadingBoard(make_board_engine(engine.url, service="test"), SystemClock())
+        self.board = PostgresLoadingBoard(
+            make_board_engine(url, service="ingest", role="trainyard_ingest"), SystemClock()
+        )
         blobs = MemoryBlobs()
         self.keys = {scope: make_key() for scope in ("admin", "operate", "ingest", "predict", "feedback", "read")}
         live = []
@@ -52,12 +56,12 @@ class Service:
         app = make_app(
             "ingest",
             web.routes(
-                warehouse,
-                PostgresKeeping(engine),
-                log,
-                RowIntake(warehouse, SystemClock(), board=self.board),
-                TakeFeedback(log),
-                self.board,
+                warehouse=warehouse,
+                keeping=PostgresKeeping(self.own_engine),
+                log=log,
+                intake=RowIntake(warehouse, SystemClock(), board=self.board),
+                feedback=TakeFeedback(log),
+                board=self.board,
             ),
             ring=ring,
             clock=SystemClock(),
@@ -76,6 +80,11 @@ class Service:
         if isinstance(body, dict | list):
             return self.app.test_client().open(path, method=method, json=body, headers=sent)
         return self.app.test_client().open(path, method=method, data=body, headers=sent, environ_overrides=announced)
+
+    def close(self):
+        """Let go of the database."""
+        self.own_engine.dispose()
+        self.engine.dispose()
 
     def scalar(self, query, **values):
         """Return the single value of a query."""
@@ -99,7 +108,7 @@ class Service:
 
 def _started(database_url):
     """Return a service with an empty dataset ``shop`` and a model ``buys`` that reads it."""
-    service = Service(make_engine(database_url, service="test"))
+    service = Service(database_url)
     assert service.call("PUT", "/v1/datasets/shop", {"columns": COLUMNS}).status_code == 201
     service.add_model("buys", "shop")
     return service
@@ -110,7 +119,7 @@ def service(database_url):
     """A service of this test's own, with an empty dataset ``shop`` and a model ``buys`` that reads it."""
     service = _started(database_url)
     yield service
-    service.engine.dispose()
+    service.close()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +128,7 @@ def refusing(postgres, migrated_template):
     name = postgres.create_database(template=migrated_template)
     service = _started(postgres.url(name))
     yield service
-    service.engine.dispose()
+    service.close()
     postgres.drop_database(name)
 
 

@@ -7,10 +7,9 @@ import time
 
 import psycopg2
 import pytest
-import sqlalchemy as sa
 from tests.integration.ingest.conftest import COLUMNS, Service
 
-from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.keeping import PostgresKeeping, report
 
 CSV = {"Content_Type": "text/csv"}
@@ -44,6 +43,7 @@ def test_settings(service):
         "settings.colour",
         "settings.new_columns",
     }
+    assert _put(service, COLUMNS, settings=None).status_code == 400
     assert service.call("GET", _HOME).status_code == 404
     made = _put(service, COLUMNS, settings={"new_columns": "add"})
     assert (made.status_code, made.json["settings"]) == (
@@ -232,13 +232,59 @@ def test_report_of_rows_that_change_meanwhile(shoppers, monkeypatch):
     assert shoppers.scalar("SELECT sum(CAST(report ->> 'rows' AS int)) FROM core.batch") == 3
 
 
+@pytest.mark.parametrize("step", ["examine", "checksum"])
+def test_dataset_deleted_while_its_report_is_made(shoppers, monkeypatch, step):
+    """The report is given up, and the loop goes on with other datasets."""
+    look, keeping = getattr(report.Examiner, step), PostgresKeeping(shoppers.engine)
+
+    def delete_first(self):
+        monkeypatch.undo()
+        assert shoppers.call("DELETE", _HOME).status_code == 204
+        return look(self)
+
+    monkeypatch.setattr(report.Examiner, step, delete_first)
+    keeping.take_report()
+    assert (keeping.take_report(), keeping.expire()) == (False, 0)
+    assert shoppers.scalar("SELECT count(*) FROM core.level") == 0
+
+
+def test_dataset_deleted_while_its_rows_expire(shoppers, monkeypatch):
+    """A dataset that is deleted between two looks is left alone."""
+    from trainyard.adapters.postgres.keeping import retention  # noqa: PLC0415
+
+    _put(shoppers, COLUMNS, settings={"retention_days": 1e-9})
+    look = retention._oldest
+
+    def delete_first(*arguments):
+        monkeypatch.undo()
+        assert shoppers.call("DELETE", _HOME).status_code == 204
+        return look(*arguments)
+
+    monkeypatch.setattr(retention, "_oldest", delete_first)
+    assert PostgresKeeping(shoppers.engine).expire() == 0
+
+
 def test_one_report_at_a_time(shoppers):
     """Two workers do not make the same report: one leaves it to the other."""
     with psycopg2.connect(shoppers.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)) as c:
         c.cursor().execute("SELECT pg_advisory_lock(7214881, 2)")
         assert PostgresKeeping(shoppers.engine).take_report() is False
+        c.cursor().execute("SELECT pg_advisory_unlock(7214881, 2)")  # a closed session keeps it for a moment
     c.close()
     assert PostgresKeeping(shoppers.engine).take_report() is True
+
+
+def test_keys_that_are_not_looked_for(shoppers, monkeypatch):
+    """A small batch does not make the report read a large table: it says that known keys were not counted."""
+    monkeypatch.setattr(report, "_SEARCHED_ROWS", 1)
+    monkeypatch.setattr(report, "_SEARCHED_TIMES", 0.5)
+    keeping = PostgresKeeping(shoppers.engine)
+    while keeping.take_report():
+        pass
+    batches = shoppers.warehouse.batches(shoppers.warehouse.dataset("shoppers"), limit=2)
+    newest, oldest = (keeping.report(batch.id) for batch in batches)
+    assert (newest["duplicates"]["known_keys"], newest["unanswered"]) == (None, ["known keys"])
+    assert (oldest["duplicates"]["known_keys"], oldest["unanswered"]) == (0, [])
 
 
 def test_sampled_report(shoppers, monkeypatch):
@@ -275,19 +321,11 @@ def test_share_of_rejects(service):
 
 
 def test_the_rights_of_ingest_suffice(shoppers, database_url):
-    """A login that is nothing but a member of trainyard_ingest can do all of this."""
-    engine = make_engine(database_url, service="test")
-
-    @sa.event.listens_for(engine, "connect")
-    def become_ingest(connection, _record):
-        with connection.cursor() as cursor:
-            cursor.execute("SET ROLE trainyard_ingest")
-        connection.commit()
-
-    member = Service(engine)
+    """The service does all of this in its role, which may change rows and records and no table."""
+    member = Service(database_url)
     assert _put(member, _with(age={"type": "float"}), settings={"retention_days": 1}).json["revision"] == 2
     assert member.call("POST", f"{_HOME}/rows", "id,age\n8,1.5\n", **CSV).status_code == 201
-    keeping = PostgresKeeping(engine)
+    keeping = PostgresKeeping(member.own_engine)
     while keeping.take_report():
         pass
     assert member.call("DELETE", f"{_HOME}/rows?key=2").json["erased_rows"] == 2
@@ -296,4 +334,40 @@ def test_the_rights_of_ingest_suffice(shoppers, database_url):
     assert member.call("GET", f"{_HOME}/profile").json["rows"] == 0
     assert member.call("PUT", "/v1/datasets/fresh", {"columns": COLUMNS}).status_code == 201
     assert member.call("DELETE", "/v1/datasets/fresh").status_code == 204
-    engine.dispose()
+    member.close()
+
+
+def test_the_doctor_agrees_at_every_moment(shoppers):
+    """Through reports, erasure, evolution and retention the ledger is what the rows are."""
+    keeping, database = PostgresKeeping(shoppers.engine), PostgresDatabase(shoppers.engine)
+
+    def agrees(*, waiting):
+        looked = database.ledger(None)
+        assert (looked.gaps, looked.strays) == ([], [])
+        assert sum(one.batches for one in looked.unsummed) == waiting
+
+    def report():
+        while keeping.take_report():
+            pass
+
+    agrees(waiting=2)
+    report()
+    agrees(waiting=0)
+    shoppers.call("DELETE", f"{_HOME}/rows?key=1")
+    agrees(waiting=1)
+    report()
+    _put(shoppers, [*COLUMNS, {"name": "note", "type": "text"}])
+    agrees(waiting=0)  # checksums are of the columns of their time
+    shoppers.call("POST", f"{_HOME}/rows", "id,note\n9,x\n", **CSV)
+    report()
+    agrees(waiting=0)
+    _put(shoppers, [*_with(age={"type": "float"}), {"name": "note", "type": "text"}])
+    agrees(waiting=3)
+    report()
+    _put(shoppers, [*_with(age={"type": "float"}), {"name": "note", "type": "text"}], settings={"retention_days": 1})
+    shoppers.execute("UPDATE core.batch SET created_at = created_at - interval '2 days' WHERE first_seq < 5")
+    assert keeping.expire() == 3
+    agrees(waiting=2)
+    report()
+    agrees(waiting=0)
+    assert shoppers.call("GET", _HOME).json["rows"] == 1

@@ -1,4 +1,4 @@
-"""The release before this one: what a schema of this release must still serve. Whoever releases moves both constants."""
+"""The release before this one, which must work on this one's schema. Whoever releases moves both constants."""
 
 from __future__ import annotations
 

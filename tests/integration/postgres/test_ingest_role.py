@@ -80,13 +80,20 @@ TABLE: dict[str, str | None] = {
     "DELETE FROM core.batch": DENIED,
     "DELETE FROM core.reject": None,
     "DELETE FROM core.loading": None,
-    "INSERT INTO core.dataset_revision (dataset_id, revision, columns, changes, actor) VALUES (1, 1, '[]', '[]', 'a')": None,
+    "INSERT INTO core.dataset_revision (dataset_id, revision, columns, changes, actor)"
+    " VALUES (1, 1, '[]', '[]', 'a')": None,
     "DELETE FROM core.erasure": DENIED,
     "UPDATE core.erasure SET actor = 'nobody'": DENIED,
+    "UPDATE core.erasure SET rows = 7, last_at = now()": None,
+    "INSERT INTO core.level (dataset_id, position, level, first_seq) VALUES (1, 1, 'a', 1)": None,
+    "DELETE FROM core.level": None,
     # models, versions, trainings
     "SELECT name FROM core.model": None,
     "INSERT INTO core.model (name, dataset_id, label, task, policy) VALUES ('x', 1, 'y', 'auto', '{}')": DENIED,
     "UPDATE core.model SET policy = '{}'": DENIED,
+    "UPDATE core.model SET dataset_id = 1": DENIED,
+    "SELECT FROM core.model FOR UPDATE": DENIED,
+    "SELECT core.hold_models(1)": None,
     "UPDATE core.version SET not_reproducible = 'erased'": None,
     "UPDATE core.version SET version = 7": DENIED,
     "UPDATE core.version SET sha256 = ''": DENIED,
@@ -246,7 +253,10 @@ def test_hostile_names_are_only_names(mine: Any, name: str) -> None:
     [
         "CREATE TEMPORARY TABLE dataset AS SELECT 1 AS id",
         "CREATE FUNCTION pg_temp.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'DROP TABLE core.model' $$",
-        "CREATE FUNCTION pg_temp.jsonb_array_elements(jsonb) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT '{}'::jsonb $$",
+        (
+            "CREATE FUNCTION pg_temp.jsonb_array_elements(jsonb) RETURNS SETOF jsonb LANGUAGE sql"
+            " AS $$ SELECT '{}'::jsonb $$"
+        ),
         "CREATE TEMPORARY TABLE pg_attribute AS SELECT 1 AS attrelid",
         "CREATE TEMPORARY TABLE pg_depend AS SELECT 1 AS classid",
     ],

@@ -120,3 +120,10 @@ def _load(warehouse: PostgresWarehouse, name: str) -> tuple[int | None, int | No
 def _snapshot_rows(engine: sa.Engine, warehouse: PostgresWarehouse, name: str) -> int:
     dataset = warehouse.dataset(name)
     return PostgresSnapshots(engine).read(dataset.id, dataset.last_seq).rows
+
+
+def test_a_history_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where git does not have the release, the test fails and says how to get it; it is never skipped."""
+    monkeypatch.setattr(previous_release, "COMMIT", "0" * 40)
+    with pytest.raises(RuntimeError, match="clone without --depth, or fetch the rest with `git fetch --unshallow`"):
+        previous_release.unpack(tmp_path)

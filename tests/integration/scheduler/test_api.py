@@ -319,6 +319,7 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     assert names == {"champion": 1, "previous": 2}
     assert call("GET", "/v1/models/late")["champion"] == 1
     assert call("GET", "/v1/models/late/versions/2")["aliases"] == ["previous"]
+    assert call("GET", "/v1/models/late/versions/2")["not_reproducible"] is None
     assert [v["version"] for v in call("GET", "/v1/models/late/versions")["items"]] == [2, 1]
     then = call("GET", "/v1/models/late/deployments", query_string={"at": between})["items"]
     assert {d["alias"]: d["version"] for d in then} == {"champion": 2, "previous": 1}

@@ -16,7 +16,7 @@ from trainyard.testing.fakes import MemoryAttendance, MemoryBlobs, MemoryStore
 from trainyard.testing.fakes.upkeep import MemoryUploads
 from trainyard_scheduler.use_cases import forget as forgetting
 from trainyard_scheduler.use_cases import sweep as sweeping
-from trainyard_scheduler.use_cases.forget import Keep, forget
+from trainyard_scheduler.use_cases.forget import Keep, forget, forget_predictions
 from trainyard_scheduler.use_cases.sweep import SWEEP_AFTER_SECONDS, Sweeper
 
 if TYPE_CHECKING:
@@ -278,3 +278,18 @@ def test_what_sweeping_says(house: House, said: Callable[..., Any]) -> None:
         ("INFO", "sweep.removed", {"model": "other", "objects": 1}),
         ("INFO", "sweep.aborted_upload", {"key": "landing/a"}),
     ]
+
+
+# --- months of predictions ---
+
+
+def test_months_of_predictions_and_their_labels(house: House) -> None:
+    """Every month that is over its time goes, one in a transaction, then its labels; the sum is returned."""
+    state, now = house.store.state, house.clock.now()
+    for days in (800, 600, 500, 1):
+        state.log("late", 1, {}, {"prediction": 1}, ident=f"p{days}", logged_at=now - timedelta(days=days))
+        state.label(f"p{days}", 1, at=now - timedelta(days=days))
+    assert forget_predictions(house.store, 400.0) == 6
+    assert [row.id for _, row in house.store.state.numbered()] == ["p1"]
+    assert [ident for ident, _ in house.store.state.given()] == ["p1"]
+    assert forget_predictions(house.store, 400.0) == 0

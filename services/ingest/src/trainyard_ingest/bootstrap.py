@@ -57,7 +57,14 @@ def build_app(config: Config) -> Flask:
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
         "ingest",
-        web.routes(warehouse, PostgresKeeping(engine), log, intake, TakeFeedback(log), board),
+        web.routes(
+            warehouse=warehouse,
+            keeping=PostgresKeeping(engine),
+            log=log,
+            intake=intake,
+            feedback=TakeFeedback(log),
+            board=board,
+        ),
         ring=ring,
         clock=clock,
         ready=lambda: {"database": reachable(engine)},

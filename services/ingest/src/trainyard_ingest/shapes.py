@@ -44,7 +44,7 @@ _SETTINGS = {
 }
 COLUMNS = _object({"columns": _LIST_OF_COLUMNS})
 DATASET_BODY = _object(
-    {"columns": _LIST_OF_COLUMNS, "settings": {**_object(_SETTINGS, *_SETTINGS), "type": ["object", "null"]}},
+    {"columns": _LIST_OF_COLUMNS, "settings": _object(_SETTINGS, *_SETTINGS)},
     "settings",
 )
 DATASET = _object(

@@ -101,7 +101,10 @@ def migrate(
 
 
 def _hold(connection: sa.Connection, lock: int, clock: Clock) -> None:
-    """Take a lock for the session. Who waits inside a statement has a snapshot, which CREATE INDEX CONCURRENTLY awaits."""
+    """Take a lock for the session, asking again and again.
+
+    Who waited for it inside a statement would have a snapshot, whose end CREATE INDEX CONCURRENTLY waits for.
+    """
     while True:
         held = connection.execute(sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}).scalar_one()
         connection.commit()
@@ -160,7 +163,8 @@ def _upgrade(connection: sa.Connection, settings: AlembicConfig, revision: str, 
             if attempt == tries:
                 raise HeldUpError(
                     f"revision {revision} did not get a lock in {tries} tries and was rolled back; another session"
-                    " holds it: end that (pg_stat_activity, pg_locks), or raise TRAINYARD_MIGRATE_TRIES, and start again"
+                    " holds it: end that one (pg_stat_activity, pg_locks) or raise TRAINYARD_MIGRATE_TRIES, and start"
+                    " again"
                 ) from e
             clock.sleep(backoff_seconds(attempt))
         else:

@@ -323,6 +323,7 @@ class KeepingContract:
         assert (first["rows"], first["removed"], first["checksum"] != before["checksum"]) == (2, 1, True)
         assert first["columns"][3]["levels"] == [{"level": "a", "rows": 2}]
         assert second["duplicates"]["known_keys"] == 0
+        assert keeping.profile(shop)["columns"][3]["levels"] == 1  # b and c came with the rows that went
 
     def test_profile(self, keeping: Keeping, warehouse: Warehouse, shop: Dataset, batches: tuple[Batch, Batch]) -> None:
         """The reports together say what the whole dataset holds; a column that came later was missing before."""

@@ -26,7 +26,7 @@ _TAKE_BACK = """
           WHERE r.seq <= s.last_seq GROUP BY s.id) g
     WHERE b.id = g.id"""
 #: Nobody registers a version of these models meanwhile: who does, locks the model's row in this way as well.
-_HOLD_MODELS = "SELECT id FROM core.model WHERE dataset_id = :dataset ORDER BY id FOR NO KEY UPDATE"
+_HOLD_MODELS = "SELECT core.hold_models(:dataset)"
 _MARK = """
     WITH touched AS (
         UPDATE core.version v SET not_reproducible = coalesce(v.not_reproducible, :why)

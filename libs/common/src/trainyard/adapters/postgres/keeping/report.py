@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SAMPLED_OVER_ROWS = 5_000_000
 _SAMPLE_PLACES, _SAMPLE_ROWS_EACH = 100, 10_000
 _CHECKSUM_ROWS_AT_ONCE = 1_000_000
+#: Keys have no index: earlier rows are looked through while they are so few, or so few times those of the batch.
+_SEARCHED_ROWS, _SEARCHED_TIMES = 1_000_000, 20
 _COLUMNS_AT_ONCE = 200  # Postgres returns at most 1,664 values
 _TOP_LEVELS, _NEW_LEVELS_NAMED = 20, 100
 _CANCELLED, _OUT_OF_RANGE = "57014", "22003"
@@ -223,6 +225,9 @@ class Examiner:
         twice = self._ask(
             "duplicate keys", sql.SQL("SELECT coalesce(sum(n - 1), 0)::bigint FROM ({}) g").format(groups)
         )
+        if self._span.first - 1 > max(_SEARCHED_ROWS, _SEARCHED_TIMES * self._span.rows):
+            self.unanswered.append("known keys")
+            return (None if twice is None else twice[0][0]), None
         same = sql.SQL(" AND ").join(sql.SQL("o.{n} = g.{n}").format(n=name) for name in names)
         before = self._ask(
             "known keys",

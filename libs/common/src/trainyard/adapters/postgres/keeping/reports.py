@@ -14,11 +14,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from trainyard import logs
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import is_transient, transaction
+from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.report import Examiner, Span
 from trainyard.adapters.postgres.sql import run
 from trainyard.adapters.postgres.warehouse import read_dataset
 from trainyard.dataset_profile import merged
-from trainyard.errors import ServiceError, TransientError
+from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,11 +34,12 @@ _LOCK_CLASS = 7_214_881
 _log = logs.get(__name__)
 #: The oldest batch of each dataset that waits for its report, so that levels are met in the order of the rows.
 _WAITING = """
-    SELECT DISTINCT ON (b.dataset_id) b.id::text, b.dataset_id, b.row_count, b.rejected_count, b.first_seq, b.last_seq,
-           b.removed_count, b.checksum IS NOT NULL AS summed
-    FROM core.batch b JOIN core.dataset d ON d.id = b.dataset_id
-    WHERE b.state = 'committed' AND b.reported_at IS NULL AND d.deleted_at IS NULL
-    ORDER BY b.dataset_id, b.created_at, b.first_seq"""
+    SELECT b.id::text, d.id AS dataset_id, b.row_count, b.rejected_count, b.first_seq, b.removed_count,
+           b.checksum IS NOT NULL AS summed
+    FROM core.dataset d CROSS JOIN LATERAL (
+        SELECT * FROM core.batch WHERE dataset_id = d.id AND state = 'committed' AND reported_at IS NULL
+        ORDER BY first_seq LIMIT 1) b
+    WHERE d.deleted_at IS NULL ORDER BY b.created_at"""
 #: Nothing is kept when rows went, or columns changed, while they were looked at: the batch waits again.
 _KEEP = """
     UPDATE core.batch SET report = CAST(:report AS jsonb), reported_at = clock_timestamp(),
@@ -51,19 +53,23 @@ def take_report(engine: sa.Engine) -> bool:
     with transaction(engine) as connection:
         waiting = run(connection, _WAITING).all()
     for batch in waiting:
-        with transaction(engine) as connection:
-            try:
-                dataset = read_dataset(connection, batch.dataset_id)
-            except ServiceError:  # deleted meanwhile
-                continue
-        with _alone(engine, dataset) as cursor:
-            if cursor is None:
-                continue
-            report, checksum = _examine(cursor, dataset, batch)
-        if _keep(engine, dataset, batch, report, checksum):
-            _log.info("batch.reported", dataset=dataset.name, batch=batch.id, rows=report["rows"])
-        return True
+        with unless_deleted():
+            if _report_on(engine, batch):
+                return True
     return False
+
+
+def _report_on(engine: sa.Engine, batch: Any) -> bool:
+    """Make the batch's report; False: another process is making one for this dataset."""
+    with transaction(engine) as connection:
+        dataset = read_dataset(connection, batch.dataset_id)
+    with _alone(engine, dataset) as cursor:
+        if cursor is None:
+            return False
+        report, checksum = _examine(cursor, dataset, batch)
+    if _keep(engine, dataset, batch, report, checksum):
+        _log.info("batch.reported", dataset=dataset.name, batch=batch.id, rows=report["rows"])
+    return True
 
 
 def _examine(cursor: Any, dataset: Dataset, batch: Any) -> tuple[dict[str, Any], Any]:

@@ -10,11 +10,11 @@ from psycopg2 import sql
 from trainyard.adapters.postgres import journal
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import transaction
+from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.removal import Tombstone, conclude, settle
 from trainyard.adapters.postgres.sql import run
 from trainyard.adapters.postgres.warehouse import read_dataset
 from trainyard.contracts.keeping import EXPIRED_AT_ONCE
-from trainyard.errors import ServiceError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -39,20 +39,25 @@ def expire(engine: sa.Engine) -> int:
     with transaction(engine) as connection:
         due = [(row.id, row.upto) for row in run(connection, _DUE)]
     for dataset_id, upto in due:
-        with transaction(engine) as connection:
-            try:
-                if _oldest(connection, read_dataset(connection, dataset_id), upto) is None:
-                    continue
-                dataset = read_dataset(connection, dataset_id, lock=True)
-            except ServiceError:  # deleted meanwhile: its rows are gone
-                continue
-            gone = _delete(connection, dataset, upto)
+        with unless_deleted():
+            gone = _expire(engine, dataset_id, upto)
             if gone:
-                stone = _stone(connection, dataset)
-                settle(connection, dataset, gone, stone)
-                conclude(connection, stone)
-                return len(gone)
+                return gone
     return 0
+
+
+def _expire(engine: sa.Engine, dataset_id: int, upto: int) -> int:
+    """Remove a piece of the dataset's rows up to ``upto``; its lock is taken only if there are any."""
+    with transaction(engine) as connection:
+        if _oldest(connection, read_dataset(connection, dataset_id), upto) is None:
+            return 0
+        dataset = read_dataset(connection, dataset_id, lock=True)
+        gone = _delete(connection, dataset, upto)
+        if gone:
+            stone = _stone(connection, dataset)
+            settle(connection, dataset, gone, stone)
+            conclude(connection, stone)
+        return len(gone)
 
 
 def _oldest(connection: sa.Connection, dataset: Dataset, upto: int) -> int | None:

@@ -20,7 +20,7 @@ CREATE TABLE core.dataset_revision (
 ALTER TABLE core.batch ALTER COLUMN checksum DROP NOT NULL, ALTER COLUMN checksum DROP DEFAULT,
     ADD COLUMN checksum_columns integer, ADD COLUMN removed_count bigint NOT NULL DEFAULT 0,
     ADD COLUMN report jsonb, ADD COLUMN reported_at timestamptz;
-CREATE INDEX batch_unreported ON core.batch (created_at) WHERE state = 'committed' AND reported_at IS NULL;
+CREATE INDEX batch_unreported ON core.batch (dataset_id, first_seq) WHERE state = 'committed' AND reported_at IS NULL;
 CREATE INDEX batch_by_span ON core.batch (dataset_id, first_seq) WHERE state = 'committed';
 
 -- Batches that are on their way in: a line each, written outside their transaction, gone when they end. A line that was

@@ -18,7 +18,14 @@ CREATE TABLE core.level (
     PRIMARY KEY (dataset_id, position, level)
 );
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON core.level TO trainyard_ingest;
-GRANT UPDATE ON core.erasure TO trainyard_ingest;
--- Versions of models on a dataset must not appear while its rows are removed: their models' rows are locked.
-GRANT UPDATE (dataset_id) ON core.model TO trainyard_ingest;
+-- Versions of models on a dataset must not appear while its rows are removed: their models' rows are locked to the end of
+-- the transaction, for a caller who may not change them.
+CREATE FUNCTION core.hold_models(number bigint) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$function$
+BEGIN
+    PERFORM FROM core.model WHERE dataset_id = number ORDER BY id FOR NO KEY UPDATE;
+END
+$function$;
+REVOKE ALL ON FUNCTION core.hold_models(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION core.hold_models(bigint) TO trainyard_ingest;

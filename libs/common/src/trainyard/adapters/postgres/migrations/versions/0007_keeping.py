@@ -15,8 +15,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away; only tests do this."""
-    op.execute("REVOKE UPDATE (dataset_id) ON core.model FROM trainyard_ingest")
-    op.execute("REVOKE UPDATE ON core.erasure FROM trainyard_ingest")
+    op.execute("DROP FUNCTION core.hold_models(bigint)")
     op.execute("DROP TABLE core.level")
     op.execute("ALTER TABLE core.erasure DROP COLUMN last_at")
     op.execute("ALTER TABLE core.batch DROP COLUMN changed_at")
