@@ -47,7 +47,7 @@ ROOT = HERE.parents[1]
 EVIDENCE = ROOT / "docs" / "evidence" / "api.md"
 SEED = 20_260_301
 #: Requests that there must be at least, and the examples of each operation and phase that are enough for them.
-CI, FULL = (2_000, 60), (20_000, 1_000)
+CI, FULL = (2_000, 90), (20_000, 1_300)
 SCOPES = {"all": ("admin", "operate", "ingest", "read", "feedback"), "none": ("predict",)}
 #: Statuses that refuse wrong data.
 _REFUSALS = ["400", "401", "403", "404", "409", "413", "415", "422"]

@@ -126,19 +126,24 @@ class IngestModel:
         if key is not None and key in ledger:
             same = ledger[key].sha256 == sha256
             return Outcome(None, ledger[key]) if same else Outcome("key_reused")
-        rejected = sum(row is None for row in body.rows)
-        if body.broken:
-            return Outcome({"csv": "bad_csv", "ndjson": "bad_json"}[body.kind])
-        if not body.rows:
-            return Outcome("empty_body")
-        columns = tuple(column.name for column in self.live[name].columns)
-        if rejected * 20 > len(body.rows) or body.names != columns:  # a file may have come before its dataset
-            return Outcome("invalid_rows")
+        code = self._refusal(name, body)
+        if code is not None:
+            return Outcome(code)
         if self.fingerprint(body, key) in ledger:
             return Outcome(None, ledger[self.fingerprint(body, key)])
-        dataset, rows = self.live[name], len(body.rows) - rejected
+        dataset, rejected = self.live[name], sum(row is None for row in body.rows)
+        rows = len(body.rows) - rejected
         span = dataset.last_seq + 1, dataset.last_seq + rows
         return Outcome(None, Entry(sha256, "committed", rows, rejected, *span), new=True)
+
+    def _refusal(self, name: str, body: Body) -> str | None:
+        columns = tuple(column.name for column in self.live[name].columns)
+        if body.broken:
+            return {"csv": "bad_csv", "ndjson": "bad_json"}[body.kind]
+        if not body.rows:
+            return "empty_body"
+        many = sum(row is None for row in body.rows) * 20 > len(body.rows)
+        return "invalid_rows" if many or body.names != columns else None  # a file may come before its dataset
 
     def push(self, name: str, body: Body, key: str | None) -> Outcome:
         """Let a body come in, and return what comes of it."""
