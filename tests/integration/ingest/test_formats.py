@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 
 def test_push(service):
-    """Parquet and packed bodies become rows, what may not be packed is refused, and values come back as they were sent."""
+    """Parquet and packed bodies become rows, what may not be packed is refused, and values come back as sent."""
     out = io.BytesIO()
     pq.write_table(pa.table({"id": [1, 2], "city": ["Bern", None]}), out)
     r = service.call("POST", "/v1/datasets/shop/rows", out.getvalue(), Content_Type="application/vnd.apache.parquet")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trainyard.schema import Schema
-    from trainyard_ingest.domain.source import Source
+    from trainyard_ingest.domain.source import Body
     from trainyard_ingest.domain.tally import Tally
 
 
-def read_csv(source: Source, schema: Schema, tally: Tally) -> Rows:
+def read_csv(source: Body, schema: Schema, tally: Tally) -> Rows:
     """Read the header, check it against the schema, and return the checked rows.
 
     Raises:

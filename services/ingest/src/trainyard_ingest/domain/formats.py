@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.warehouse import Rows
     from trainyard.schema import Schema
-    from trainyard_ingest.domain.source import Source
+    from trainyard_ingest.domain.source import Body, Source
     from trainyard_ingest.domain.tally import Tally
 
 __all__ = [
@@ -50,7 +50,7 @@ class Format:
     content_type: str
     endings: tuple[str, ...]
     most_bytes: int
-    read: Callable[[Source | Unpacked, Schema, Tally], Rows]
+    read: Callable[[Body, Schema, Tally], Rows]
     packable: bool = True
 
 
@@ -101,16 +101,14 @@ def packed(kind: Format) -> Format:
             "unsupported_media", f"{kind.content_type} is not read packed by gzip; send the file as it is"
         )
 
-    def read(source: Source | Unpacked, schema: Schema, tally: Tally) -> Rows:
+    def read(source: Body, schema: Schema, tally: Tally) -> Rows:
         return kind.read(_unpacked(source, kind), schema, tally)
 
     endings = tuple(ending + _PACKED_ENDING for ending in kind.endings)
     return replace(kind, name=f"{kind.name}+gzip", endings=endings, read=read, packable=False)
 
 
-def _unpacked(source: Source | Unpacked, kind: Format) -> Unpacked:
-    if isinstance(source, Unpacked):
-        raise TypeError("a body is unpacked once")
+def _unpacked(source: Body, kind: Format) -> Unpacked:
     return Unpacked(source, kind.most_bytes)
 
 

@@ -123,7 +123,7 @@ class RowChecker:
         before = octets[np.flatnonzero(octets == _COLON) - 1]
         if (before <= _SPACE).any() and _SPACED_COLON.search(data):
             return None
-        columns = list(zip(*map(self._get, rows), strict=True))
+        columns: list[Sequence[Any]] = list(zip(*map(self._get, rows), strict=True))
         absent = sum(column.count(msgspec.UNSET) for column in columns)
         members = len(rows) * len(columns) - absent
         return columns if np.count_nonzero(before == _QUOTE) == members else None

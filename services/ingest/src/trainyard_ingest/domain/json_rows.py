@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from trainyard.schema import Schema
     from trainyard_ingest.domain.json_checks import CheckedRows
-    from trainyard_ingest.domain.source import Source
+    from trainyard_ingest.domain.source import Body
     from trainyard_ingest.domain.tally import Tally
 
 _ROWS_AT_ONCE = 1_000
 
 
-def read_json(source: Source, schema: Schema, tally: Tally) -> Rows:
+def read_json(source: Body, schema: Schema, tally: Tally) -> Rows:
     """Check the rows of an array as they arrive.
 
     Raises:
@@ -33,12 +33,12 @@ def read_json(source: Source, schema: Schema, tally: Tally) -> Rows:
     return Rows(schema.names, _counted(_array(rows, RowChecker(schema, "row", rows.depth)), tally))
 
 
-def read_ndjson(source: Source, schema: Schema, tally: Tally) -> Rows:
+def read_ndjson(source: Body, schema: Schema, tally: Tally) -> Rows:
     """Check rows line by line as they arrive; errors of the format are raised by the chunks."""
     return Rows(schema.names, _counted(_lines(source, RowChecker(schema, "line")), tally))
 
 
-def json_objects(source: Source) -> Iterator[Any]:
+def json_objects(source: Body) -> Iterator[Any]:
     """Yield the rows of a JSON body."""
     rows = RowArray(source.blocks())
     while rows.more():
@@ -46,14 +46,14 @@ def json_objects(source: Source) -> Iterator[Any]:
             yield read_value(text, f"row {number:,}", strict_json.MAX_DEPTH - rows.depth)
 
 
-def ndjson_objects(source: Source) -> Iterator[Any]:
+def ndjson_objects(source: Body) -> Iterator[Any]:
     """Yield the value of each line that is not blank."""
     for piece in ndjson_lines(source.blocks()):
         for number, text in piece.split():
             yield read_value(text, f"line {number:,}", strict_json.MAX_DEPTH)
 
 
-def _lines(source: Source, checker: RowChecker) -> Iterator[CheckedRows]:
+def _lines(source: Body, checker: RowChecker) -> Iterator[CheckedRows]:
     for piece in ndjson_lines(source.blocks()):
         for part in piece.parts(checker.most_rows):
             yield checker.lines(part)

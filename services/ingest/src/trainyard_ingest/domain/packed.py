@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from trainyard_ingest.domain.source import Source
+    from trainyard_ingest.domain.source import Body
 
 _PIECE_BYTES = 1 << 18
 _GZIP_ONLY = 16 + zlib.MAX_WBITS
@@ -28,7 +28,7 @@ class Unpacked:
         floor: how many bytes may come out before the ratio is judged.
     """
 
-    def __init__(self, source: Source, most_bytes: int, *, floor: int = limits.UNPACKED_FLOOR_BYTES) -> None:
+    def __init__(self, source: Body, most_bytes: int, *, floor: int = limits.UNPACKED_FLOOR_BYTES) -> None:
         self._source = source
         self._most_bytes = most_bytes
         self._floor = floor

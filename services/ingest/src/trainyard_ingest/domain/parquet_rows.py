@@ -27,7 +27,7 @@ _log = logs.get(__name__)
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from trainyard_ingest.domain.source import Source
+    from trainyard_ingest.domain.source import Body
     from trainyard_ingest.domain.tally import Tally
 
     _Frame = tuple[dict[str, Any], bytes]
@@ -40,12 +40,12 @@ _LAST_WORDS = 500
 _ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def read_parquet(source: Source, schema: Schema, tally: Tally) -> Rows:
+def read_parquet(source: Body, schema: Schema, tally: Tally) -> Rows:
     """Return the checked rows; everything is read, and refused, by the chunks."""
     return Rows(schema.names, _chunks(source, schema, tally))
 
 
-def parquet_schema(source: Source) -> Schema:
+def parquet_schema(source: Body) -> Schema:
     """Return the schema that a sample suggests.
 
     Raises:
@@ -58,7 +58,7 @@ def parquet_schema(source: Source) -> Schema:
     raise ServiceError("bad_parquet", "the file holds no schema")
 
 
-def _chunks(source: Source, schema: Schema, tally: Tally) -> Iterator[bytes]:
+def _chunks(source: Body, schema: Schema, tally: Tally) -> Iterator[bytes]:
     columns = [{**column.to_dict(), "categories": None} for column in schema.columns]
     with _on_disk(source) as (file, size):
         for head, data in _decoded(file, size, {"columns": columns}):
@@ -70,7 +70,7 @@ def _chunks(source: Source, schema: Schema, tally: Tally) -> Iterator[bytes]:
 
 
 @contextmanager
-def _on_disk(source: Source) -> Iterator[tuple[IO[bytes], int]]:
+def _on_disk(source: Body) -> Iterator[tuple[IO[bytes], int]]:
     """Give the body as a file without a name, whose both ends look like Parquet."""
     with TemporaryFile(dir=source.spool, buffering=0) as file:
         for block in source.blocks():

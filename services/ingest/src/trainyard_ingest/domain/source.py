@@ -22,6 +22,19 @@ class Readable(Protocol):
         ...
 
 
+class Body(Protocol):
+    """What the readers of formats take: a :class:`Source`, or what a packed one unpacks to."""
+
+    @property
+    def spool(self) -> Path | None:
+        """Directory for bodies that have to be on disk to be read; None: the system's."""
+        ...
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes that were not read yet."""
+        ...
+
+
 class Source:
     """Blocks of a stream, with the SHA-256 of all that was read.
 
