@@ -18,6 +18,7 @@ from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.fakes import MemoryBlobs
 from trainyard.testing.processes import end
 from trainyard_ingest import web
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 
@@ -53,13 +54,15 @@ class Service:
         blobs.put(KEYS_OBJECT, encode_keys(live))
         ring = KeyRing(blobs, SystemClock())
         ring.refresh()
+        keeping = PostgresKeeping(self.own_engine)
+        grow = KeepDatasets(warehouse, keeping).with_new_columns
         app = make_app(
             "ingest",
             web.routes(
                 warehouse=warehouse,
-                keeping=PostgresKeeping(self.own_engine),
+                keeping=keeping,
                 log=log,
-                intake=RowIntake(warehouse, SystemClock(), board=self.board),
+                intake=RowIntake(warehouse, SystemClock(), board=self.board, grow=grow),
                 feedback=TakeFeedback(log),
                 board=self.board,
             ),

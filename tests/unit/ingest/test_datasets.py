@@ -54,17 +54,15 @@ def test_put(datasets):
 
 
 def test_new_columns_of_a_batch(datasets, keeping):
-    """New columns are added, typed by their values, where the settings say so, and left to the check where not."""
-    samples = {"id": ["x"], "n": ["1", "2"], "t": ["", "2024-01-01T00:00:00Z"]}
-    refusing, _ = datasets.put("d", SCHEMA, None, actor="k")
-    assert datasets.with_new_columns(refusing, samples, actor="k") == refusing
-    adding, _ = datasets.put("d", SCHEMA, {"new_columns": "add"}, actor="k")
-    evolved = datasets.with_new_columns(adding, samples, actor="k")
-    assert evolved.schema.columns[2:] == (Column("n", "int"), Column("t", "timestamp"))
-    assert datasets.with_new_columns(evolved, samples, actor="k") == evolved
-    assert keeping.audit == [("k", "settings d"), ("k", "evolve d")]
+    """New columns are added behind the others, once; names that no column may have are refused."""
+    dataset, _ = datasets.put("d", SCHEMA, {"new_columns": "add"}, actor="k")
+    new = (Column("n", "int"), Column("t", "timestamp"))
+    evolved = datasets.with_new_columns(dataset, new, actor="k")
+    assert evolved.schema.columns[2:] == new
+    assert datasets.with_new_columns(evolved, new, actor="k") == evolved
+    assert datasets.with_new_columns(evolved, (), actor="k") == evolved
     with pytest.raises(ServiceError) as refused:
-        datasets.with_new_columns(evolved, {"N": ["1"]}, actor="k")
+        datasets.with_new_columns(evolved, (Column("N", "int"),), actor="k")
     assert refused.value.code == "invalid_schema"
 
 

@@ -60,7 +60,8 @@ def build_app(config: Config) -> Flask:
     engine = make_engine(config.require_database(), service="ingest", role=config.ingest_role)
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     board = _board(config, clock, "ingest")
-    intake = RowIntake(warehouse, clock, _spool(config), board, config.max_upload_bytes)
+    grow = KeepDatasets(warehouse, PostgresKeeping(engine)).with_new_columns
+    intake = RowIntake(warehouse, clock, _spool(config), board=board, most_bytes=config.max_upload_bytes, grow=grow)
     ring = KeyRing(blobs, clock)
     threading.Thread(target=_keep_fresh, args=(ring, clock), name="api keys", daemon=True).start()
     app = make_app(
@@ -124,7 +125,15 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     warehouse, log = PostgresWarehouse(engine, clock), PostgresPredictionLog(engine)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=ensure)
     board = _board(config, clock, "ingest-worker")
-    intake = RowIntake(warehouse, clock, _spool(config), board, config.max_upload_bytes)
+    datasets = KeepDatasets(warehouse, PostgresKeeping(engine))
+    intake = RowIntake(
+        warehouse,
+        clock,
+        _spool(config),
+        board=board,
+        most_bytes=config.max_upload_bytes,
+        grow=datasets.with_new_columns,
+    )
     landing = Landing(config.bucket, blobs, warehouse, intake)
     sweeping = Sweeping(landing, stop, config.landing_sweep_seconds)
     consumer = partial(Consumer, ready=lambda: reachable(engine), stop=stop, clock=clock)
@@ -148,7 +157,6 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
         spool=_spool(config),
         stopping=stop.is_set,
     )
-    datasets = KeepDatasets(warehouse, PostgresKeeping(engine))
     return [
         Loop("pulls", Pulling(puller, stop).step, stop=stop),
         Loop("reports", lambda: datasets.report_all(stop.is_set), stop=stop, period=_REPORTS_EVERY_SECONDS),

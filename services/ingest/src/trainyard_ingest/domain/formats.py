@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import Problem, ServiceError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trainyard.contracts.warehouse import Rows
-    from trainyard.schema import Schema
+    from trainyard.schema import Column, Schema
     from trainyard_ingest.domain.source import Body, Source
     from trainyard_ingest.domain.tally import Tally
 
@@ -34,9 +35,13 @@ __all__ = [
     "by_content_type",
     "by_name",
     "infer",
+    "new_columns",
     "packed",
 ]
 _PACKED_ENDING = ".gz"
+_PACKED_NAME = "+gzip"
+#: How many rows tell the type of a new column.
+_SAMPLE_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def packed(kind: Format) -> Format:
         return kind.read(_unpacked(source, kind), schema, tally)
 
     endings = tuple(ending + _PACKED_ENDING for ending in kind.endings)
-    return replace(kind, name=f"{kind.name}+gzip", endings=endings, read=read, packable=False)
+    return replace(kind, name=kind.name + _PACKED_NAME, endings=endings, read=read, packable=False)
 
 
 def _unpacked(source: Body, kind: Format) -> Unpacked:
@@ -122,6 +127,41 @@ def infer(source: Source, kind: Format) -> Schema:
         return parquet_schema(source)
     columns = _csv_columns(source) if kind is CSV else _json_columns(source, kind)
     return infer_schema(columns)
+
+
+def new_columns(body: Body, kind: Format, schema: Schema) -> tuple[Column, ...]:
+    """Return the columns that the first rows of a body have and ``schema`` has not, as those rows suggest them.
+
+    Raises:
+        ServiceError: what the format raises for a bad body, or ``invalid_schema`` for names that no column may have.
+    """
+    plain = next(known for known in FORMATS if known.name == kind.name.removesuffix(_PACKED_NAME))
+    if kind.name != plain.name:
+        body = _unpacked(body, plain)
+    if plain is PARQUET:
+        found = parquet_schema(body).columns
+    else:
+        samples = _first_cells(body) if plain is CSV else _first_values(body, plain)
+        new = {name: values for name, values in samples.items() if name not in schema}
+        found = infer_schema(new).columns if new else ()
+    return tuple(column for column in found if column.name not in schema)
+
+
+def _first_cells(body: Body) -> dict[str, list[Any]]:
+    blocks = CsvBlocks(body.blocks())
+    records = list(islice(blocks.records(), _SAMPLE_ROWS))
+    # Ragged records are refused where all are read.
+    return {name: [r[n] for r in records if len(r) > n] for n, name in enumerate(blocks.header)}
+
+
+def _first_values(body: Body, kind: Format) -> dict[str, list[Any]]:
+    rows = json_objects(body) if kind is JSON else ndjson_objects(body)
+    columns: dict[str, list[Any]] = {}
+    for row in islice(rows, _SAMPLE_ROWS):
+        for name, value in row.items() if isinstance(row, dict) else ():
+            if not isinstance(value, dict | list):  # which is rejected where all are read
+                columns.setdefault(name, []).append(value)
+    return columns
 
 
 def _csv_columns(source: Source) -> dict[str, list[Any]]:

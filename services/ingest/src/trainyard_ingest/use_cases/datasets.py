@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.dataset_settings import ADD, DatasetSettings
+from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
-from trainyard.schema import infer_schema
 from trainyard_ingest.domain.keys import read_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from trainyard.contracts.keeping import Erasure, Keeping
     from trainyard.contracts.warehouse import Dataset, Warehouse
-    from trainyard.schema import Schema
+    from trainyard.schema import Column, Schema
 
 _log = logs.get(__name__)
 
@@ -48,24 +47,16 @@ class KeepDatasets:
             dataset = self._keeping.reshape(dataset, schema, settings, actor=actor)
         return dataset, made
 
-    def with_new_columns(self, dataset: Dataset, samples: Mapping[str, Sequence[object]], *, actor: str) -> Dataset:
-        """Return the dataset with the columns that a batch brings, added when its settings say so.
-
-        Call it before the rows are checked: a dataset that refuses new columns comes back as it is, and the check names
-        them.
-
-        Args:
-            samples: values of the batch's first rows, by column: CSV cells or JSON values; those of columns that the
-                dataset has are not looked at.
+    def with_new_columns(self, dataset: Dataset, columns: Sequence[Column], *, actor: str) -> Dataset:
+        """Return the dataset with the columns that a batch brings added behind its own, nullable, as features.
 
         Raises:
             ServiceError: ``invalid_schema``: a name that no column can have, or too many of them.
         """
-        new = {name: values for name, values in samples.items() if name not in dataset.schema}
-        if not new or dataset.settings.new_columns != ADD:
+        if not columns:
             return dataset
-        evolved = self._keeping.evolve(dataset, infer_schema(new).columns, actor=actor)
-        _log.info("dataset.evolved", dataset=dataset.name, columns=", ".join(new)[:200])
+        evolved = self._keeping.evolve(dataset, columns, actor=actor)
+        _log.info("dataset.evolved", dataset=dataset.name, columns=", ".join(c.name for c in columns)[:200])
         return evolved
 
     def erase(self, name: str, key: str, *, actor: str, idempotency_key: str | None) -> Erasure:

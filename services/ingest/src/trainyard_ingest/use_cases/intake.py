@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Protocol
 
 from trainyard import logs
 from trainyard.contracts.loading import Origins
 from trainyard.contracts.warehouse import Intake
+from trainyard.dataset_settings import ADD
 from trainyard.errors import ServiceError
+from trainyard_ingest.domain import formats
 from trainyard_ingest.domain.limits import MAX_STREAM_BYTES
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.domain.tally import Tally
@@ -17,12 +21,13 @@ from trainyard_ingest.use_cases.pace import Ahead
 from trainyard_ingest.use_cases.progress import Counted, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from trainyard.clock import Clock
     from trainyard.contracts.loading import LoadingBoard
     from trainyard.contracts.warehouse import Dataset, Rows, Stored, Warehouse
+    from trainyard.schema import Column
     from trainyard_ingest.domain.formats import Format
     from trainyard_ingest.domain.source import Readable
 
@@ -53,10 +58,19 @@ class Origin:
         return f"sha256:{kind.name}:{sha256}"
 
 
+class Grow(Protocol):
+    """Adds columns that a batch brings to its dataset."""
+
+    def __call__(self, dataset: Dataset, columns: Sequence[Column], *, actor: str) -> Dataset:
+        """Return the dataset as it is then."""
+        ...
+
+
 class RowIntake:
     """Reads, checks and stores bodies of rows; tells the board, if there is one, how far each is.
 
-    ``most_bytes``: what a body may have as sent, where its format does not say less.
+    ``most_bytes``: what a body may have as sent, where its format does not say less. ``grow``: asked to add the columns
+    that a batch brings to a dataset whose settings allow it; such bodies are put on disk first.
     """
 
     def __init__(
@@ -64,14 +78,17 @@ class RowIntake:
         warehouse: Warehouse,
         clock: Clock,
         spool: Path | None = None,
+        *,
         board: LoadingBoard | None = None,
         most_bytes: int = MAX_STREAM_BYTES,
+        grow: Grow | None = None,
     ) -> None:
         self.most_bytes = most_bytes
         self._warehouse = warehouse
         self._clock = clock
         self._spool = spool
         self._board = board
+        self._grow = grow
 
     def take(self, name: str, stream: Readable, kind: Format, origin: Origin) -> Stored:
         """Store the rows of a body as one batch, once: the same body again gives the same batch.
@@ -81,6 +98,24 @@ class RowIntake:
                 body that cannot be read or does not fit, its code, and nothing is stored.
         """
         dataset = self._warehouse.dataset(name)
+        if self._grow is not None and dataset.settings.new_columns == ADD:
+            with self._on_disk(stream, kind) as file:
+                columns = formats.new_columns(Source(file, self.most_bytes, self._spool), kind, dataset.schema)
+                dataset = self._grow(dataset, columns, actor=origin.source_name)
+                file.seek(0)
+                return self._store(dataset, file, kind, origin)
+        return self._store(dataset, stream, kind, origin)
+
+    @contextmanager
+    def _on_disk(self, stream: Readable, kind: Format) -> Iterator[IO[bytes]]:
+        """Give the body as a file without a name: its first rows are read twice."""
+        with TemporaryFile(dir=self._spool) as file:
+            for block in Source(stream, min(kind.most_bytes, self.most_bytes)).blocks():
+                file.write(block)
+            file.seek(0)
+            yield file
+
+    def _store(self, dataset: Dataset, stream: Readable, kind: Format, origin: Origin) -> Stored:
         tally = Tally(dataset.settings.max_rejected_share)
         progress = self._progress(dataset, origin, tally)
         with progress.told():
@@ -88,7 +123,7 @@ class RowIntake:
             stored = self._take(dataset, source, kind, origin, tally=tally, progress=progress)
         batch = stored.batch
         if stored.new:
-            _log.info("batch.committed", dataset=name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
+            _log.info("batch.committed", dataset=dataset.name, batch=batch.id, rows=batch.rows, rejected=batch.rejected)
         return stored
 
     def _take(
