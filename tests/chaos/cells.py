@@ -53,6 +53,8 @@ class _Run:
         getattr(self, f"_drive_{drive}")()
         self._until(self._fired.exists, lambda: f"{self._cell} did not fire")
         self._check_end()
+        if drive == "pull":
+            self._yard.end_pull_leases()
         self._until(self._done, lambda: f"the work done; there are {self._yard.figures()}")
         self._until(lambda: not self._unsettled(), lambda: f"rest; but {self._unsettled()}")
         if drive == "labels":
@@ -73,6 +75,12 @@ class _Run:
         self._yard.make_model()
         self._yard.setup_aws()
         self._yard.land_rows()
+        for module in (INGEST, SCHEDULER, TRAINER):
+            self._start(module)
+
+    def _drive_pull(self) -> None:
+        self._yard.make_model()
+        self._yard.offer_rows()
         for module in (INGEST, SCHEDULER, TRAINER):
             self._start(module)
 

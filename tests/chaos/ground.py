@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import sqlite3
 import threading
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from trainyard.adapters.postgres.engine import make_engine, transaction
 from trainyard.adapters.postgres.migrate import migrate
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.adapters.postgres.sources import PostgresSources
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
 from trainyard.config import load
@@ -42,6 +44,7 @@ from trainyard.schema import Column, Schema
 from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.postgres import PostgresServer
 from trainyard.testing.processes import free_port
+from trainyard_ingest.domain.pull_spec import read_draft
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import put_model
 
@@ -249,6 +252,7 @@ class Ground:
             "TRAINYARD_FLEET_MAX": "0",
             "TRAINYARD_TRAINING_CHILD": CHILD,
             "TRAINYARD_DATA_DIR": str(directory / "data"),
+            "TRAINYARD_PULL_DIR": str(directory),
             "TRAINYARD_IMDS_PORT": str(free_port()),
             **settings,
         }
@@ -332,6 +336,23 @@ class Yard:
         intake = Intake("http", "chaos", fingerprint, fingerprint)
         dataset = self.warehouse.dataset(DATASET)
         self.warehouse.load(dataset, Rows(("id", "age", "bought"), iter([cells])), lambda: intake)
+
+    def offer_rows(self, count: int = ENOUGH_ROWS) -> None:
+        """Let another database have rows, name it as a source, and ask for them."""
+        first, self._next_row = self._next_row, self._next_row + count
+        with closing(sqlite3.connect(self.directory / "shop.db")) as shop, shop:
+            shop.execute("CREATE TABLE shoppers (id integer PRIMARY KEY, age integer, bought boolean)")
+            rows = [(first + i, 18 + i % 60, i % 3 > 0) for i in range(count)]
+            shop.executemany("INSERT INTO shoppers VALUES (?, ?, ?)", rows)
+        body = {"kind": "sql", "database": "sqlite:///shop.db", "table": "shoppers", "cursor": "id", "page_rows": 25}
+        sources, dataset = PostgresSources(self.engine), self.warehouse.dataset(DATASET)
+        sources.put(dataset, "shop", read_draft(body, clock.now()), actor="chaos")
+        sources.ask(dataset, "shop", actor="chaos", once=None)
+
+    def end_pull_leases(self) -> None:
+        """Let the lease of a worker that may be dead run out: it lasts 30 s."""
+        with transaction(self.engine) as connection:
+            connection.execute(sa.text("UPDATE core.source SET lease_until = now() - interval '1 s'"))
 
     def land_rows(self, count: int = ENOUGH_ROWS) -> None:
         """Drop a CSV file into ``landing/``, as a stranger does."""

@@ -27,7 +27,8 @@ class Row:
 
     Attributes:
         drive: how the point is reached: ``rows`` (rows are committed, a policy fires, a trainer serves the request),
-            ``landing`` (the rows come as a file on S3), ``fleet`` (as ``rows``, with instances that the scheduler
+            ``landing`` (the rows come as a file on S3), ``pull`` (they come from a table of another
+            database), ``fleet`` (as ``rows``, with instances that the scheduler
             launches), ``labels`` (labels come as an event for predictions in the log), ``drift`` (predictions on
             shifted rows raise an alarm, and the alarm asks for a second training).
         without: faults that are left out, with the reason.
@@ -57,12 +58,21 @@ _NO_COMMIT = (
 )
 
 ROWS = (
+    Row("K1", INGEST, "a source that is due is claimed", "pull", _LOCAL),
+    Row(
+        "K2",
+        INGEST,
+        "the source is open",
+        "pull",
+        {"lost": "what is read there is read again; nothing is changed by it"},
+    ),
     Row("K3", INGEST, "a piece of the source is read", "landing", _LOCAL),
     Row("K4", INGEST, "the dataset is locked and its numbers are set; nothing is copied yet", "landing", _BEFORE_K8),
     Row("K5", INGEST, "all rows stand in the table, with their numbers", "landing", _BEFORE_K8),
     Row("K6", INGEST, "the ledger has the batch", "landing", _BEFORE_K8),
     Row("K7", INGEST, "the counter is moved and 'data arrived' is in the outbox", "landing", _BEFORE_K8),
     Row("K8", INGEST, "the batch is committed, and nobody knows yet", "landing", {"lost": _UNTOLD}),
+    Row("K9", INGEST, "the source's cursor is moved behind a committed batch", "pull"),
     Row("K10", SCHEDULER, "rows, requests and alarms of a model are counted", "rows", _LOCAL),
     Row("K11", SCHEDULER, "the policy has been evaluated", "rows", _LOCAL),
     Row("K12", SCHEDULER, "request, message and decision are committed together"),
