@@ -54,7 +54,8 @@ def _row(**changes):
         (b"age,income,city,seen_at,bought\n30,1.5,Bern,,true\n", CSV, (400, 422), None, None),
         (b"id,age,income,city,seen_at,bought,more\n1,30,1.5,Bern,,true,1\n", CSV, (400, 422), None, None),
         (b"id\n", {"Content-Type": "application/x-thing"}, 415, "unsupported_media", None),
-        (_row(), {**JSON, "Content-Encoding": "gzip"}, 415, "unsupported_media", None),
+        (_row(), {**JSON, "Content-Encoding": "gzip"}, 400, "bad_gzip", None),
+        (_row(), {**JSON, "Content-Encoding": "br"}, 415, "unsupported_media", None),
     ],
 )
 def test_rows_that_do_not_fit(shop, body, headers, status, code, where):

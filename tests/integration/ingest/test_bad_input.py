@@ -84,7 +84,7 @@ OTHERS = [
     # method, path, body, headers, status, code
     ("POST", "/v1/datasets/nothing/rows", _row(), {"Content_Type": JSON}, 404, "unknown_dataset"),
     ("POST", "/v1/datasets/a%00b/rows", _row(), {"Content_Type": JSON}, 404, "unknown_dataset"),
-    ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Content_Encoding": "gzip"}, 415, None),
+    ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Content_Encoding": "gzip"}, 400, "bad_gzip"),
     ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Idempotency_Key": ""}, 400, "bad_request"),
     ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Idempotency_Key": "x" * 256}, 400, None),
     ("POST", "/v1/datasets/shop/rows", b"", {"Content_Type": JSON, "Content_Length": str(100 << 20)}, 413, "too_large"),

@@ -12,7 +12,7 @@ import csv
 import io
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from trainyard.contracts.warehouse import MAX_REJECTS_KEPT
 from trainyard.errors import Problem
 from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES, parse_text, shown
 from trainyard_ingest.domain.csv_blocks import not_utf8, refuse_ragged, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
     from trainyard.schema import Column
     from trainyard_ingest.domain.csv_blocks import Block
+
+    #: column, rows, what was expected there
+    _Reason = tuple[int, npt.NDArray[np.uint64], str]
 
 _TRUE = ["true", "True", "TRUE", "1", "t", "T", "yes", "Yes", "YES"]
 _FALSE = ["false", "False", "FALSE", "0", "f", "F", "no", "No", "NO"]
@@ -74,12 +78,12 @@ _TINY = re.compile(rb"[eE]-|\.0{250}")
 
 @dataclass(frozen=True)
 class CheckedBlock:
-    """``data``: the good records; ``problems`` of the rejected ones count rows within the block, from 1."""
+    """``data``: the good records; ``problems`` of the first rejected ones count rows within the block, from 1."""
 
     data: bytes
     rows: int
     rejected: int
-    problems: list[Problem] = field(default_factory=list)
+    problems: Iterable[Problem] = ()
 
 
 class BlockChecker:
@@ -156,24 +160,34 @@ class BlockChecker:
     # --- doubtful cells ---
 
     def _judged(self, block: Block, table: Any) -> CheckedBlock:
-        bad: dict[int, list[tuple[int, str]]] = defaultdict(list)  # row -> [(column, what was expected)]
+        bad = np.zeros(table.num_rows, np.bool_)
+        reasons: list[_Reason] = []
         anew: dict[int, dict[int, str]] = defaultdict(dict)  # row -> {column: text}
         for number, (column, values) in enumerate(zip(self._columns, table.columns, strict=True)):
             for rows, text, expected in _verdicts(column, values):
-                for row in rows:
-                    if expected is not None:
-                        bad[row].append((number, expected))
-                    else:
+                if expected is not None:
+                    bad[rows] = True
+                    reasons.append((number, rows, expected))
+                else:
+                    for row in rows.tolist():
                         anew[row][number] = text
-        rows = table.num_rows
-        data = _rewritten(block, table, bad.keys(), anew) if bad or anew else block.data
-        return CheckedBlock(data, rows, len(bad), list(self._problems(table, bad)))
+        rejected = int(bad.sum())
+        data = _rewritten(block, table, bad, anew) if rejected or anew else block.data
+        return CheckedBlock(data, table.num_rows, rejected, self._problems(table, bad, reasons))
 
-    def _problems(self, table: Any, bad: dict[int, list[tuple[int, str]]]) -> Iterator[Problem]:
-        for row in sorted(bad):
-            for number, expected in sorted(bad[row]):
-                got = table.column(number)[row].as_py() or ""
-                yield Problem(row + 1, self._columns[number].name, expected, shown(got))
+    def _problems(self, table: Any, bad: npt.NDArray[np.bool_], reasons: list[_Reason]) -> Iterator[Problem]:
+        """Yield the problems of the first bad rows, by row and column: no more of them than are ever kept."""
+        shown_rows = np.flatnonzero(bad)[:MAX_REJECTS_KEPT]
+        if len(shown_rows) == 0:
+            return
+        found = sorted(
+            (row, number, expected)
+            for number, rows, expected in reasons
+            for row in rows[rows <= shown_rows[-1]].tolist()
+        )
+        for row, number, expected in found:
+            got = table.column(number)[row].as_py() or ""
+            yield Problem(row + 1, self._columns[number].name, expected, shown(got))
 
 
 def as_text(value: Any, *, missing: str) -> str:
@@ -189,11 +203,11 @@ def as_text(value: Any, *, missing: str) -> str:
     return repr(value)
 
 
-def _verdicts(column: Column, values: Any) -> Iterator[tuple[list[int], str, str | None]]:
+def _verdicts(column: Column, values: Any) -> Iterator[tuple[npt.NDArray[np.uint64], str, str | None]]:
     """Yield rows whose cell is bad, with what was expected, or is to be written anew, with the text."""
     texts = values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
     if not column.nullable and texts.null_count:
-        yield _places(pc.is_null(texts)).tolist(), "", parse_text(column, "")[1]
+        yield _places(pc.is_null(texts)), "", parse_text(column, "")[1]
     doubtful = _not_plain(column, texts)
     if len(doubtful) == 0:
         return
@@ -205,7 +219,7 @@ def _verdicts(column: Column, values: Any) -> Iterator[tuple[list[int], str, str
         text = as_text(value, missing="")
         if expected is None and (text == cell or (same is not None and same.fullmatch(cell))):
             continue
-        yield doubtful[codes == code].tolist(), text, expected
+        yield doubtful[codes == code], text, expected
 
 
 def _not_plain(column: Column, texts: Any) -> npt.NDArray[np.uint64]:
@@ -239,16 +253,19 @@ def _begins_a_cell(data: bytes, word: bytes) -> bool:
     return True
 
 
-def _rewritten(block: Block, table: Any, bad: Any, anew: dict[int, dict[int, str]]) -> bytes:
+def _rewritten(block: Block, table: Any, bad: npt.NDArray[np.bool_], anew: dict[int, dict[int, str]]) -> bytes:
     """Return the block without its bad records, and with the others of ``anew`` spelled as Postgres reads them."""
     ends = block.ends()
+    if not anew:
+        octets = np.frombuffer(block.data, np.uint8)
+        return octets[np.repeat(~bad, np.diff(ends, prepend=-1))].tobytes()
     data = memoryview(block.data)
     pieces: list[bytes | memoryview] = []
     at = 0
-    for row in sorted(bad | anew.keys()):
+    for row in sorted({*anew, *np.flatnonzero(bad).tolist()}):
         begin = int(ends[row - 1]) + 1 if row else 0
         pieces.append(data[at:begin])
-        if row not in bad:
+        if not bad[row]:
             cells = [table.column(number)[row].as_py() or "" for number in range(table.num_columns)]
             pieces.append(written([[anew[row].get(number, cell) for number, cell in enumerate(cells)]]))
         at = int(ends[row]) + 1

@@ -57,27 +57,28 @@ class Unpacked:
                     piece = inflater.decompress(rest, _PIECE_BYTES)
                 except zlib.error as e:
                     raise ServiceError("bad_gzip", f"after {self._unpacked:,} unpacked bytes: {_reason(e)}") from e
-                if piece:
-                    self._count(len(piece))
-                    yield piece
                 rest = inflater.unconsumed_tail
-                if not rest and len(piece) < _PIECE_BYTES:
+                if piece:
+                    self._count(len(piece), self._packed - len(rest))
+                    yield piece
+                # Behind the end zlib hands the same rest out again and again.
+                if inflater.eof or (not rest and len(piece) < _PIECE_BYTES):
                     break
-            if inflater.unused_data:
-                raise _trailing(inflater.unused_data)
+            if inflater.eof and (behind := inflater.unused_data or rest):
+                raise _trailing(behind)
         if not inflater.eof:
             raise ServiceError("bad_gzip", f"the body ends in the middle, after {self._packed:,} packed bytes")
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, packed: int) -> None:
         self._unpacked += size
         if self._unpacked > limits.MAX_UNPACKED_BYTES:
             raise ServiceError("bomb", f"the body unpacks to more than {limits.MAX_UNPACKED_BYTES:,} bytes")
         if self._unpacked > self._most_bytes:
             raise ServiceError("too_large", f"the body unpacks to more than {self._most_bytes:,} bytes")
-        if self._unpacked > self._floor and self._unpacked > limits.MAX_UNPACKED_RATIO * self._packed:
+        if self._unpacked > self._floor and self._unpacked > limits.MAX_UNPACKED_RATIO * packed:
             raise ServiceError(
                 "bomb",
-                f"{self._packed:,} packed bytes unpack to {self._unpacked:,} and more; from {self._floor:,} on they may"
+                f"{packed:,} packed bytes unpack to {self._unpacked:,} and more; from {self._floor:,} on they may"
                 f" become {limits.MAX_UNPACKED_RATIO} times as many",
             )
 

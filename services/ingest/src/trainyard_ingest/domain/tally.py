@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DETAILS_SHOWN = 100
 #: A body of which so many rows were rejected, and more than half of those read, is not read to its end.
-GIVE_UP_AFTER = 1_000_000
+GIVE_UP_AFTER = 100_000
 
 
 class Tally:
