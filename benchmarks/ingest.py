@@ -36,7 +36,7 @@ from trainyard.testing.publishing import publish_key
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROUNDS, LARGE_ROUNDS = 5, 3
+ROUNDS, LARGE_ROUNDS = 9, 3
 #: JSON bodies are read whole and may have 64 MiB.
 JSON_ROWS = 150_000
 _PIECE_BYTES = 1 << 20

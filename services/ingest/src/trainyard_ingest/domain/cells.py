@@ -70,8 +70,8 @@ _TIMES = tuple(
 )
 _HOUR_COLON = 13
 _FAR_OFFSET = r"[+-](?:1[6-9]|2[0-9])(?::?[0-9]{2})?$"
-_BEFORE_A_NUMBER = b',\n" \t+-'
-_MOST_LOOKED_AT = 1_000
+_BEFORE_A_NUMBER = np.frombuffer(b',\n" \t+-', np.uint8)
+_LOWER = 0x20  # what tells a small letter from a capital one
 #: Where the smallest numbers may hide, which Postgres calls out of range and the schema zero.
 _TINY = re.compile(rb"[eE]-|\.0{250}")
 
@@ -146,8 +146,8 @@ class BlockChecker:
 
     def _doubtful(self, table: Any, data: bytes) -> bool:
         """Tell whether any column may hold a cell that the schema, or Postgres, reads otherwise than pyarrow."""
-        if "int" in self._kinds and (_begins_a_cell(data, b"0x") or _begins_a_cell(data, b"0X")):
-            return True  # Arrow and Postgres read hexadecimal numbers
+        if "int" in self._kinds and _may_be_hexadecimal(data):
+            return True  # which Arrow and Postgres read
         if self._kinds & _MOST_BYTES.keys() and b"\0" in data:
             return True
         columns = zip(self._columns, table.columns, strict=True)
@@ -241,16 +241,13 @@ def _places(mask: Any) -> npt.NDArray[np.uint64]:
     return np.frombuffer(found.buffers()[1], np.uint64)[: len(found)] if len(found) else np.empty(0, np.uint64)
 
 
-def _begins_a_cell(data: bytes, word: bytes) -> bool:
-    """Tell whether ``word`` stands where a number may begin."""
-    at = data.find(word)
-    for _ in range(_MOST_LOOKED_AT):
-        if at < 0:
-            return False
-        if at == 0 or data[at - 1] in _BEFORE_A_NUMBER:
-            return True
-        at = data.find(word, at + len(word))
-    return True
+def _may_be_hexadecimal(data: bytes) -> bool:
+    """Tell whether ``0x`` stands anywhere where a number may begin."""
+    octets = np.frombuffer(data, np.uint8)
+    marks = np.flatnonzero((octets | _LOWER) == ord("x"))
+    marks = marks[marks > 0]
+    zeros = marks[octets[marks - 1] == ord("0")] - 1
+    return bool((zeros == 0).any() or np.isin(octets[zeros[zeros > 0] - 1], _BEFORE_A_NUMBER).any())
 
 
 def _rewritten(block: Block, table: Any, bad: npt.NDArray[np.bool_], anew: dict[int, dict[int, str]]) -> bytes:

@@ -1,7 +1,7 @@
 """Checked chunks, made ahead of whoever stores them, so that a slow sender does not hold a dataset's lock.
 
 A thread reads and checks while another thread sends what is checked to the database. Loading begins when everything is
-there, or when the first 8 MiB came quickly. What comes slowly is written to a temporary file first, to its end.
+there, or when the first 2 MiB came quickly. What comes slowly is written to a temporary file first, to its end.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: So much is kept in memory ahead of the database.
 AHEAD_BYTES = 8 << 20
-#: Slower than AHEAD_BYTES in so many seconds is slow.
-SLOW_SECONDS = 2.0
+#: A sender is quick when so many bytes came in so many seconds.
+START_BYTES, SLOW_SECONDS = 2 << 20, 1.0
 #: Longest pause of a sender who was quick at first: others wait for the dataset meanwhile.
 STALL_SECONDS = 30.0
 _LENGTH = struct.Struct(">Q")
@@ -73,11 +73,11 @@ class Ahead:
         """
         began = self._clock.monotonic()
         with self._state:
-            while not self._ended and self._size < AHEAD_BYTES:
+            while not self._ended and self._size < START_BYTES:
                 self._state.wait(0.1)
                 if self._clock.monotonic() - began > SLOW_SECONDS:
                     break
-            slow = not self._ended and self._size < AHEAD_BYTES
+            slow = not self._ended and self._size < START_BYTES
         if slow:
             self._to_file()
         with self._state:

@@ -140,6 +140,26 @@ class WarehouseContract:
         warehouse.load(dataset, rows, lambda: _intake("f2"))
         assert [row["note"] for row in stored_rows("shop")] == ["", None, "x"]
 
+    def test_chunks_of_any_form(self, warehouse: Warehouse, stored_rows: StoredRows) -> None:
+        """Plain chunks, quoted ones, ones with tabs and backslashes follow each other in any order, as one batch."""
+        dataset, _ = warehouse.create("shop", _SCHEMA, actor="k1")
+        chunks = [
+            b"1,a\n2,\n",
+            b"",
+            b"3,b\tc\n",
+            b"4,d\\n\n",
+            b'5,"e,""f"\n',
+            b"6,g\n",
+            b'"7","h\n\\.\n"\n',
+            b"8,i\n,\n",
+        ]
+        stored = warehouse.load(dataset, Rows(("id", "note"), iter(chunks)), lambda: _intake("f1")).batch
+        notes = ["a", None, "b\tc", "d\\n", 'e,"f', "g", "h\n\\.\n", "i", None]
+        assert [(row["id"], row["note"]) for row in stored_rows("shop")] == list(
+            zip([*range(1, 9), None], notes, strict=True)
+        )
+        assert (stored.rows, stored.first_seq, stored.last_seq) == (9, 1, 9)
+
     def test_known_before(self, warehouse: Warehouse, stored_rows: StoredRows) -> None:
         """A batch whose fingerprint is known before and in the ledger is answered without reading a chunk."""
         dataset, _ = warehouse.create("shop", _SCHEMA, actor="k1")
