@@ -24,12 +24,13 @@ from trainyard.crashpoints import CrashPointError
 from trainyard.errors import ServiceError
 from trainyard.messages import decode
 from trainyard.schema import Column, Schema
-from trainyard.snapshot import SnapshotBuilder, line
+from trainyard.snapshot import BLOCK_ROWS
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryBlobs
 from trainyard.testing.pgproxy import PgProxy
+from trainyard.testing.snapshot_reference import reference
 from trainyard.testing.toxics import DropCommitReply
-from trainyard_ingest.domain import formats, json_rows
+from trainyard_ingest.domain import formats
 from trainyard_ingest.domain import source as source_module
 from trainyard_ingest.use_cases import pace
 from trainyard_ingest.use_cases.intake import Origin, RowIntake
@@ -270,13 +271,12 @@ class IngestMachine(RuleBasedStateMachine):
         dataset = self.model.live[name]
         upto = max(0, dataset.last_seq - back)
         rows = dataset.latest(upto)
-        builder = SnapshotBuilder(Schema(dataset.columns), upto)
-        by_name = [dict(zip(Schema(dataset.columns).names, values, strict=True)) for _, _, values in rows]
-        lines = [line(Schema(dataset.columns), seq, row) for (seq, _, _), row in zip(rows, by_name, strict=True)]
-        builder.add(lines, [first for _, first, _ in rows])
+        schema = Schema(dataset.columns)
+        stored = {seq: dict(zip(schema.names, values, strict=True)) for seq, values in dataset.rows.items()}
         found = self.snapshots.read(dataset.id, upto)
         assert found.seq.tolist() == [seq for seq, _, _ in rows]
-        assert found.sha256 == builder.build().sha256
+        assert found.first_seq.tolist() == [first for _, first, _ in rows]
+        assert found.sha256 == reference(schema, stored, upto, BLOCK_ROWS).sha256
         self.read = [*self.read, (dataset.id, upto, found.rows, found.sha256)]
 
     @invariant()
@@ -383,7 +383,6 @@ def paced(how):
             stack.enter_context(mock.patch.object(pace, "AHEAD_BYTES", 1))
         if how != "whole":
             stack.enter_context(mock.patch.object(source_module, "BLOCK_BYTES", 16))
-            stack.enter_context(mock.patch.object(json_rows, "CHUNK_ROWS", 2))
         yield
 
 

@@ -104,7 +104,8 @@ def test_web_worker_killed_during_an_upload(place, point):
 def test_broken_uploads(place):
     """A body that breaks off, is malformed or too large is refused, and nothing of it is stored."""
     web = Web(place)
-    large = web.post((b" " * (1 << 20) for _ in range(100)), **{"Content-Type": "application/json"})
+    wide = b'{"id": 1' + b" " * ((1 << 20) - 100) + b"},"
+    large = web.post((b"[" * (n == 0) + wide for n in range(100)), **{"Content-Type": "application/json"})
     assert (large.status_code, large.json()["error"]["code"]) == (413, "too_large")
     for body in (
         b"Content-Length: 1000\r\n\r\nid\n1\n",

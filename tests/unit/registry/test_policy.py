@@ -28,6 +28,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "families": ["linear", "trees"],
         "metric": "auto",
         "seed": 0,
+        "keep_extract": False,
         "gate": {"min_rows": 100, "min_improvement": 0.0, "noise_margin": 2.0},
         "monitoring": {
             "window_rows": 1000,

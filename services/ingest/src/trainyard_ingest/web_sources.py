@@ -85,6 +85,7 @@ def _known(source: str) -> str:
 
 
 _SOURCE = {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": ["sql", "url"]}}}
+_NAME = {"source": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,47}$"}}
 _LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
 
 
@@ -93,9 +94,35 @@ def source_routes(sources: Sources, warehouse: Warehouse, fetcher: Fetcher, cloc
     views, many = SourceViews(sources, warehouse, fetcher, clock), "/v1/datasets/<name>/sources"
     one = f"{many}/<source>"
     return [
-        Route("PUT", one, views.put, "operate", "Make or change a pull source", body=_SOURCE),
-        Route("GET", many, views.listed, "read", "List a dataset's pull sources", answer=_LIST, parameters=PAGE),
-        Route("GET", one, views.get, "read", "One pull source with its state"),
-        Route("DELETE", one, views.delete, "operate", "Remove a pull source; its batches stay"),
-        Route("POST", f"{one}/pull", views.pull, "operate", "Pull now"),
+        Route(
+            "PUT",
+            one,
+            views.put,
+            "operate",
+            "Make or change a pull source",
+            body=_SOURCE,
+            shapes=_NAME,
+            statuses=(200, 201),
+        ),
+        Route(
+            "GET",
+            many,
+            views.listed,
+            "read",
+            "List a dataset's pull sources",
+            answer=_LIST,
+            parameters=PAGE,
+            statuses=(200,),
+        ),
+        Route("GET", one, views.get, "read", "One pull source with its state", shapes=_NAME, statuses=(200,)),
+        Route(
+            "DELETE",
+            one,
+            views.delete,
+            "operate",
+            "Remove a pull source; its batches stay",
+            shapes=_NAME,
+            statuses=(204,),
+        ),
+        Route("POST", f"{one}/pull", views.pull, "operate", "Pull now", shapes=_NAME, statuses=(202,)),
     ]
