@@ -155,14 +155,20 @@ def test_descriptions_at_their_limits(service, change):
     assert service.call("PUT", ONE, {**TABLE, **change}).status_code in {200, 201}
 
 
-@pytest.mark.parametrize(
-    "url", [None, 5, "", "http://files.internal/a", "https://10.0.0.1/a", "https://u@files.internal/"]
-)
+@pytest.mark.parametrize("url", [5, "", "http://files.internal/a", "https://10.0.0.1/a", "https://u@files.internal/"])
 def test_refused_urls(service, url):
     """A URL that may not be fetched is 400 with one text, whatever the reason, before there is a source."""
     answer = service.call("PUT", ONE, {"kind": "url", "url": url})
     assert (answer.status_code, answer.json["error"]["code"]) == (400, "url_refused")
     assert answer.json["error"]["message"].startswith("this URL is not one that data may be pulled from")
+
+
+@pytest.mark.parametrize("description", [{"kind": "url"}, {"kind": "url", "url": None}])
+def test_no_url(service, description):
+    """A source without its address is told what it lacks."""
+    answer = service.call("PUT", ONE, description)
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "source_refused")
+    assert [problem["column"] for problem in answer.json["error"]["details"]] == ["url"]
 
 
 def test_the_document_lists_the_routes(service):

@@ -222,7 +222,9 @@ def _split(address: object) -> SplitResult | None:
 
 
 def _url_problems(given: Mapping[str, Any]) -> list[Problem]:
-    if _split(given.get("url")) is None:
+    if "url" not in given:
+        return [Problem(None, "url", "the address of a file, such as https://example.com/late.csv", "nothing")]
+    if _split(given["url"]) is None:
         raise url_refused()
     kind = given.get("format")
     if kind is not None and kind not in FORMAT_ENDINGS:
