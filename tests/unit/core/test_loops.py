@@ -59,6 +59,21 @@ def test_loop_survives_outages() -> None:
     assert steps.calls == 4
 
 
+def test_a_stop_during_a_step_is_not_slept_through() -> None:
+    """A loop that was woken for the stop before its step began ends with that step, however long its period."""
+    stop = threading.Event()
+
+    def step() -> None:
+        stop.set()  # the wake came before, and was cleared at the beginning of this round
+
+    loop = Loop("late", step, stop=stop, period=3_600)
+    loop.wake()
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_fault_ends_a_loop() -> None:
     """Anything but an outage is raised."""
     with pytest.raises(ValueError, match="a fault"):

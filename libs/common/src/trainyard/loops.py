@@ -70,7 +70,8 @@ class Loop:
                 failures = 0
                 if self._recovered is not None:
                     self._recovered()
-            if self._period:
+            # A stop may have woken this loop just before it cleared that; who wakes it for a stop sets the stop first.
+            if self._period and not self._stop.is_set():
                 self._woken.wait(self._period)
 
 
