@@ -127,7 +127,14 @@ def test_patience() -> None:
 def test_signals(number: signal.Signals, insist: bool) -> None:
     """Both signals ask for the stop by name; whether the next of the kind kills is the caller's choice."""
     said: list[str] = []
-    on_stop_signals(said.append, insist=insist)
+    came = threading.Event()
+
+    def stop(name: str) -> None:
+        said.append(name)
+        came.set()
+
+    on_stop_signals(stop, insist=insist)
     os.kill(os.getpid(), number)
+    assert came.wait(10)
     assert said == [number.name]
     assert (signal.getsignal(number) is signal.SIG_DFL) == insist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import secrets
 import signal
 import threading
@@ -138,7 +139,8 @@ def on_stop_signals(stop: Callable[[str], object], *, insist: bool = True) -> No
     def on_signal(number: int, _frame: object) -> None:
         if insist:
             signal.signal(number, signal.SIG_DFL)
-        stop(signal.Signals(number).name)
+        # Not in here: the main thread may be about to wait for the event that ``stop`` sets, and hold its lock.
+        _thread.start_new_thread(stop, (signal.Signals(number).name,))
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
