@@ -122,6 +122,23 @@ def test_patience() -> None:
 
 
 @pytest.mark.usefixtures("signals")
+def test_a_signal_that_another_thread_received() -> None:
+    """The kernel may give a signal to any thread; the main one, which has to answer it, does not sleep through it."""
+    stop = threading.Event()
+    on_stop_signals(lambda _name: stop.set())
+    seen: list[bool] = []
+
+    def work() -> None:
+        stop.wait(0.2)  # until the main thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        seen.append(stop.wait(DEADLINE))
+        stop.set()
+
+    assert run_threads({"work": work}, stop) == []
+    assert seen == [True]
+
+
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("insist", [True, False])
 def test_signals(number: signal.Signals, insist: bool) -> None:

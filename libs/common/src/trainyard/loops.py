@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _FIRST_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 2.0
+#: How long a signal may go unseen that the kernel has given to another thread than the main one: Python answers signals
+#: in the main thread only, and a wait without an end is not interrupted by what another thread received.
+_SIGNAL_SECONDS = 0.5
 _random = secrets.SystemRandom()
 _log = logs.get(__name__)
 
@@ -108,7 +111,8 @@ def run_threads(
     ]
     for thread in threads:
         thread.start()
-    stop.wait()
+    while not stop.wait(_SIGNAL_SECONDS):
+        pass
     stopping()
     for thread in threads:
         thread.join(join_seconds)
