@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.warehouse import Dataset, Rows
 
-_PIECE_BYTES = 1 << 18
+#: What the driver sends at once: as much as the server's own buffer for COPY holds.
+_PIECE_BYTES = 1 << 16
+#: Of cells without these, CSV and COPY's own text are the same bytes.
+_NOT_PLAIN = (b'"', b"\\", b"\r")
 _TOO_WIDE = "54000"
 _log = logs.get(__name__)
 
@@ -72,12 +75,30 @@ def load(connection: sa.Connection, dataset: Dataset, rows: Rows, last_seq: int)
     by_name = dict(zip(dataset.schema.names, dataset.physical, strict=True))
     columns = _list([by_name[name] for name in rows.columns])
     missing = sql.SQL(", FORCE_NULL ({})").format(columns) if rows.quoted_empty_is_missing else sql.SQL("")
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv{})").format(table_of(dataset), columns, missing)
-    source = _Source(rows)
-    cursor: Any = connection.connection.cursor()
+    into = sql.SQL("COPY {} ({}) FROM STDIN ").format(table_of(dataset), columns)
+    chunks = _Chunks(rows.chunks)
     crashpoint("K4")
+    # The server reads its own text faster than CSV: it need not look for quotes. One COPY follows the other, so the
+    # rows keep their order; behind the first quote everything is read as CSV, which is right for any chunk.
+    count = _copy(connection, dataset, into + sql.SQL("(FORMAT text, DELIMITER ',', NULL '')"), chunks.plain())
+    if chunks.left:
+        as_csv = sql.SQL("(FORMAT csv{})").format(missing)
+        count += _copy(connection, dataset, into + as_csv, chunks.rest(), rows_before=count)
+    return count
+
+
+def _copy(
+    connection: sa.Connection,
+    dataset: Dataset,
+    statement: sql.Composed,
+    chunks: Iterator[bytes],
+    *,
+    rows_before: int = 0,
+) -> int:
+    source = _Source(chunks)
+    cursor: Any = connection.connection.cursor()
     try:
-        with _row_faults(dataset):
+        with _row_faults(dataset, rows_before):
             cursor.copy_expert(statement, source, size=_PIECE_BYTES)
     except Exception as e:
         if source.failure is not None:  # the driver wraps what read() raises
@@ -92,7 +113,7 @@ def checksum_expression(dataset: Dataset) -> sql.Composed:
 
 
 @contextmanager
-def _row_faults(dataset: Dataset) -> Iterator[None]:
+def _row_faults(dataset: Dataset, rows_before: int) -> Iterator[None]:
     """Name a row that passed the schema's check and that the database cannot hold: one that is too wide, above all."""
     try:
         yield
@@ -106,16 +127,43 @@ def _row_faults(dataset: Dataset) -> Iterator[None]:
             None,
             None,
             "a row that the database can hold",
-            f"row {where[1]} of the good ones: {said}" if where else said,
+            f"row {rows_before + int(where[1])} of the good ones: {said}" if where else said,
         )
         raise ServiceError("invalid_rows", f"the database cannot hold a row: {said}", [problem]) from e
 
 
-class _Source:
-    """Checked rows as the file that COPY reads; keeps what reading them raised."""
+class _Chunks:
+    """Chunks of checked rows, divided at the first that COPY's own text would read otherwise than CSV."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._chunks = rows.chunks
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._kept: bytes | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether :meth:`plain` has ended before the end."""
+        return self._kept is not None
+
+    def plain(self) -> Iterator[bytes]:
+        """Yield the chunks before that one."""
+        for chunk in self._chunks:
+            if any(sign in chunk for sign in _NOT_PLAIN):
+                self._kept = chunk
+                return
+            yield chunk
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield that chunk and those behind it."""
+        if self._kept is not None:
+            yield self._kept
+        yield from self._chunks
+
+
+class _Source:
+    """Chunks as the file that COPY reads; keeps what reading them raised."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._piece = memoryview(b"")
         self._at = 0
         self.failure: Exception | None = None
