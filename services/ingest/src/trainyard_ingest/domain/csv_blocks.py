@@ -81,7 +81,7 @@ class CsvBlocks:
                 return
             if regular:
                 yield Block(regular, self._lines)
-            self._lines += whole.count(b"\n")
+            self._lines += int(np.count_nonzero(np.frombuffer(whole, np.uint8) == _NEWLINE))
             if len(rest) > MAX_LINE_BYTES:
                 raise _too_long(self._lines + 1)
             data = rest
@@ -222,7 +222,7 @@ def _regular(data: bytes) -> bytes | None:
     ends = _record_ends(octets)
     lengths = np.diff(ends, prepend=-1)
     blank = bool((lengths == 1).any())
-    backslash = data[0] == _BACKSLASH or (b"\n\\" in data and bool((octets[ends[:-1] + 1] == _BACKSLASH).any()))
+    backslash = data[0] == _BACKSLASH or (b"\\" in data and bool((octets[ends[:-1] + 1] == _BACKSLASH).any()))
     if int(lengths.max()) > MAX_CELL_CHARS or (quoted and (blank or backslash)):
         return None
     if blank:
