@@ -30,7 +30,7 @@ from trainyard.adapters.postgres.migrate import migrate
 from trainyard.config import load
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
 from trainyard.testing.postgres import PostgresServer, binaries
-from trainyard.testing.processes import answers, end, free_port, wait_until
+from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
 from trainyard.testing.publishing import publish_key
 
 if TYPE_CHECKING:
@@ -122,11 +122,9 @@ def _service(folder: Path, postgres: PostgresServer) -> Iterator[_Service]:
     key = publish_key(S3Blobs(clients.s3, config.bucket), "operate", "ingest", "admin", "read")
     clients.close()
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--workers", "1"]
+    command = [sys.executable, "-m", *GUNICORN, "--bind", f"127.0.0.1:{port}", "trainyard_ingest.wsgi:app()"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(
-        [*command, "--bind", f"127.0.0.1:{port}", "trainyard_ingest.wsgi:app()"], env=environment, **quiet
-    )
+    process = subprocess.Popen(command, env=environment, **quiet)
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "the ingest service")
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

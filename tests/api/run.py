@@ -37,7 +37,7 @@ from trainyard.config import load
 from trainyard.contracts.prediction_log import Prediction
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
 from trainyard.testing.postgres import PostgresServer
-from trainyard.testing.processes import answers, end, free_port, wait_until
+from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,10 +95,10 @@ def service(folder: Path) -> Iterator[Service]:
         }
         keys = _publish(environment)
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "--worker-class", "gthread", "--threads", "8", "--workers", "1"]
+        command = [sys.executable, "-m", *GUNICORN, "--bind", f"127.0.0.1:{port}", "trainyard_ingest.wsgi:app()"]
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [*command, "--no-control-socket", "--bind", f"127.0.0.1:{port}", "trainyard_ingest.wsgi:app()"],
+                command,
                 env=environment,
                 stdout=log,
                 stderr=log,

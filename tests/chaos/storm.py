@@ -30,7 +30,7 @@ from history import Effect, Entry, History, check
 from trainyard.auth import make_key
 from trainyard.errors import TransientError
 from trainyard.testing.nasty_sqs import Nastiness, NastySqs
-from trainyard.testing.processes import answers, end, free_port
+from trainyard.testing.processes import GUNICORN, answers, end, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,10 +182,10 @@ class _Storm:
     def _web(self) -> Iterator[str]:
         """Run the scheduler's web service; yield its address."""
         port = free_port()
-        command = ["--worker-class", "gthread", "--threads", "8", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
+        command = [*GUNICORN, "--bind", f"127.0.0.1:{port}", "trainyard_scheduler.wsgi:app()"]
         with (self._yard.directory / "web.log").open("ab") as log:
             web = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *command, "trainyard_scheduler.wsgi:app()"],
+                [sys.executable, "-m", *command],
                 env=self._yard.environment,
                 stdout=log,
                 stderr=log,

@@ -17,7 +17,7 @@ from trainyard.auth import KEYS_OBJECT, LiveKey, encode_keys, make_key, parse_ke
 from trainyard.clock import SystemClock
 from trainyard.config import load
 from trainyard.schema import Column, Schema
-from trainyard.testing.processes import answers, free_port, wait_until
+from trainyard.testing.processes import GUNICORN, answers, free_port, wait_until
 
 
 class Place:
@@ -84,9 +84,7 @@ class Web:
             KEYS_OBJECT, encode_keys([LiveKey(parsed.key_id, parsed.secret_sha256, ("ingest", "feedback"), None)])
         )
         self.port = free_port()
-        options = ["--worker-class", "gthread", "--threads", "8", "--no-control-socket"]
-        options += ["--bind", f"127.0.0.1:{self.port}"]
-        place.start("gunicorn", *options, "trainyard_ingest.wsgi:app()", **environment)
+        place.start(*GUNICORN, "--bind", f"127.0.0.1:{self.port}", "trainyard_ingest.wsgi:app()", **environment)
         self.url = f"http://127.0.0.1:{self.port}"
         self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "text/csv"}
         self.wait()

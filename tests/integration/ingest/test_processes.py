@@ -1,7 +1,9 @@
 """The service as it really runs, gunicorn and worker, on Postgres and the AWS emulator, with kill -9 on the way."""
 
+import json
 import signal
 import socket
+from http.client import HTTPResponse
 
 import pytest
 import requests
@@ -128,3 +130,27 @@ def _status_of_broken(web, rest, route="POST /v1/datasets/shop/rows"):
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return int(connection.recv(1 << 16).split()[1])
+
+
+def _asked(web, request):
+    """Return status, content type and code of the answer to bytes that are no request."""
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        connection.sendall(request)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.status, answer.getheader("Content-Type"), json.loads(answer.read())["error"]["code"]
+
+
+def test_what_is_no_http(place):
+    """What never reaches the application is refused in the same words as all else, and the service goes on."""
+    web = Web(place)
+    refused = (400, "application/json", "bad_request")
+    for request in (
+        b"GET /v1/datasets?cursor=" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /v1/datasets HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET /v1/datasets HTTP/1.1\r\nbad header: a\r\n\r\n",
+        b"GET /v1/datasets HTTP/9.9\r\nHost: a\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+    ):
+        assert _asked(web, request) == refused, request[:40]
+    assert web.post(BODY).status_code == 201

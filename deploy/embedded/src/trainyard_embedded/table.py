@@ -110,7 +110,7 @@ def _module(name: str) -> tuple[str, ...]:
 def _web(service: str, port: int, env: Mapping[str, str], *, needs: tuple[str, ...] = _BOTH, workers: int = 1) -> Child:
     command = (
         *_module("gunicorn"),
-        "--worker-class", "gthread",
+        "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker",
         "--threads", "8",
         "--workers", str(workers),
         "--bind", f"127.0.0.1:{port}",

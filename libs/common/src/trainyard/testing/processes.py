@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.05
 _clock = SystemClock()
 
+#: The module, and the options, by which the stack serves an application: a port and the application follow.
+GUNICORN = (
+    "gunicorn", "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker", "--threads", "8",
+    "--no-control-socket",
+)  # fmt: skip
+
 
 def free_port() -> int:
     """Return a TCP port on loopback that nobody listens on just now."""
