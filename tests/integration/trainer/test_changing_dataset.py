@@ -33,7 +33,7 @@ def test_training_on_an_evolved_dataset(yard: Yard) -> None:
     yard.trainer(idle_seconds=20.0)
     yard.until(yard.request(gate={"min_rows": 100}), "done")
     shoppers = PostgresWarehouse(yard.engine, SystemClock()).dataset("shoppers")
-    PostgresKeeping(yard.engine).reshape(shoppers, _WIDER, None, actor="test")
+    PostgresKeeping(yard.engine).reshape(shoppers, _WIDER, {}, actor="test")
     yard.add_rows(1_000, seed=1)
     yard.execute(f"UPDATE data_.t_{yard.dataset} SET c5 = CASE WHEN c4 THEN 100.5 ELSE 1 END WHERE ingest_seq > 1000")
     yard.until(yard.request(families=["trees"], gate={"min_rows": 100}), "done")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments
-from trainyard.errors import Problem, ServiceError
+from trainyard.errors import PROBLEM_SCHEMA, Problem, ServiceError
 from trainyard_ingest import shapes
 from trainyard_ingest.asking import bad_cursor, named, number, page
 from trainyard_ingest.domain import exports
@@ -163,7 +163,7 @@ def ledger_routes(warehouse: Warehouse, keeping: Keeping, board: LoadingBoard) -
             views.rejects,
             "read",
             "Rejected rows; with Accept text/csv or application/x-ndjson all of them as a file",
-            answer=shapes.page_of(shapes.REJECT),
+            answer=shapes.page_of(PROBLEM_SCHEMA),
             parameters=PAGE,
             gives=_DOWNLOADS,
             statuses=(200,),

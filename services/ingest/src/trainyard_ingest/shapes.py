@@ -82,9 +82,6 @@ BATCH = {
         "progress": {"type": "object"},
     },
 }
-REJECT = _object(
-    {"row": {"type": ["integer", "null"]}, "column": _WORD, "expected": {"type": "string"}, "got": {"type": "string"}}
-)
 PREDICTION = _object(
     {
         "id": {"type": "string"},

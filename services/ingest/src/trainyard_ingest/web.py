@@ -22,7 +22,6 @@ from trainyard.adapters.web import (
 )
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
 from trainyard.schema import Schema
 from trainyard_ingest import shapes
@@ -91,10 +90,7 @@ class DatasetViews:
         _refuse_encoded()
         body = read_object(required=["columns"], optional=["settings"])
         schema = Schema.from_dict({"columns": body["columns"]})
-        settings = body.get("settings")
-        if "settings" in body:
-            DatasetSettings().changed(settings)  # null is no settings, unlike none at all
-        dataset, made = self._datasets.put(name, schema, settings, actor=principal().key_id)
+        dataset, made = self._datasets.put(name, schema, body.get("settings", {}), actor=principal().key_id)
         return (201 if made else 200), dataset.as_dict()
 
     def infer(self, name: str) -> tuple[int, Any]:
