@@ -1,25 +1,21 @@
-"""What ingest's routes share: names and cursors of a request, pages of an answer, and what a key may repeat."""
+"""What ingest's routes share: names and cursors of a request, and what it is told again by."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
-
-from flask import request
+from typing import TYPE_CHECKING
 
 from trainyard.adapters.web import principal, read_body
+from trainyard.adapters.web_views import idempotency_key
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import Problem, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from trainyard.contracts.warehouse import Dataset, Warehouse
 
 #: The headers of a route whose request may be repeated.
 ONCE = ("Idempotency-Key",)
-_MAX_KEY_CHARS = 255
 
 
 def named(warehouse: Warehouse, name: str) -> Dataset:
@@ -61,21 +57,6 @@ def number_cursor(cursor: str | None) -> int:
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
         raise bad_cursor()
     return int(cursor)
-
-
-def page(found: Sequence[Any], limit: int, show: Callable[[Any], Any], cursor: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return one page of ``found``, of which one more than ``limit`` was asked for."""
-    shown = list(found[:limit])
-    more = str(cursor(shown[-1])) if len(found) > limit else None
-    return {"items": [show(item) for item in shown], "next_cursor": more}
-
-
-def idempotency_key() -> str | None:
-    """Return the request's Idempotency-Key; raises ``ServiceError`` for one that cannot be."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
-        raise bad(f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable characters")
-    return key
 
 
 def repeatable(route: str) -> Repeatable | None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Response
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_object
+from trainyard.adapters.web_views import page
 from trainyard.alias_object import is_name
 from trainyard.schema import Schema
 from trainyard_ingest.domain import formats
 from trainyard_ingest.domain.source import Source
 from trainyard_ingest.web import shapes
 from trainyard_ingest.web.body import CONTENT_TYPES, Body, body_format, refuse_encoded
-from trainyard_ingest.web.common import bad, name_cursor, named, page
+from trainyard_ingest.web.common import bad, name_cursor, named
 
 if TYPE_CHECKING:
     from trainyard.contracts.warehouse import Warehouse

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from trainyard.adapters.web import Route, principal
+from trainyard.adapters.web_views import idempotency_key
 from trainyard.errors import Problem, ServiceError
 from trainyard_ingest.web import shapes
-from trainyard_ingest.web.common import ONCE, idempotency_key, named
+from trainyard_ingest.web.common import ONCE, named
 
 if TYPE_CHECKING:
     from trainyard.contracts.keeping import Keeping

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments
+from trainyard.adapters.web_views import page
 from trainyard.errors import PROBLEM_SCHEMA, Problem, ServiceError
 from trainyard_ingest.domain import exports
 from trainyard_ingest.web import shapes
-from trainyard_ingest.web.common import bad_cursor, named, number_cursor, page
+from trainyard_ingest.web.common import bad_cursor, named, number_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

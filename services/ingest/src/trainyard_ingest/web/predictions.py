@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_object, trace_id
+from trainyard.adapters.web_views import page
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
 from trainyard_ingest.domain.labels import PREDICTION_ID
 from trainyard_ingest.web import shapes
 from trainyard_ingest.web.body import refuse_encoded
-from trainyard_ingest.web.common import ONCE, bad, number_cursor, page, repeatable
+from trainyard_ingest.web.common import ONCE, bad, number_cursor, repeatable
 
 if TYPE_CHECKING:
     from trainyard.contracts.prediction_log import PredictionLog

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from trainyard.adapters.web import Route, principal, trace_id
+from trainyard.adapters.web_views import idempotency_key
 from trainyard.errors import ServiceError
 from trainyard_ingest.use_cases.intake import Origin
 from trainyard_ingest.web import shapes
 from trainyard_ingest.web.body import CONTENT_TYPES, Body, announced_sha256, rows_format
-from trainyard_ingest.web.common import ONCE, idempotency_key, named
+from trainyard_ingest.web.common import ONCE, named
 
 if TYPE_CHECKING:
     from trainyard.contracts.warehouse import Warehouse

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from flask import Response
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_json
+from trainyard.adapters.web_views import page
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
 from trainyard_ingest.domain.pull_draft import read_draft
 from trainyard_ingest.web.body import refuse_encoded
-from trainyard_ingest.web.common import bad, name_cursor, named, page, repeatable
+from trainyard_ingest.web.common import bad, name_cursor, named, repeatable
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock
