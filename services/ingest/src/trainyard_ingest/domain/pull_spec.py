@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: format -> how the name of such a file ends
 FORMAT_ENDINGS = {"csv": ".csv", "ndjson": ".ndjson", "json": ".json", "parquet": ".parquet"}
 #: scheme -> system and its port
 SYSTEMS = {
