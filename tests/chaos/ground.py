@@ -44,7 +44,7 @@ from trainyard.schema import Column, Schema
 from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.postgres import PostgresServer
 from trainyard.testing.processes import free_port
-from trainyard_ingest.domain.pull_spec import read_draft
+from trainyard_ingest.domain.pull_draft import read_draft
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import put_model
 

@@ -37,9 +37,17 @@ class MemoryWorld:
         self.store.state.claim(request_id, lease_until=until, instance_id=instance_id)
         self.clock.advance(1)
 
-    def finish(self, request_id: str) -> int:
+    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
         """Let the holder publish."""
-        return self.store.state.finish(request_id)
+        return self.store.state.finish(request_id, extract_key=extract_key)
+
+    def rows_went(self, version: int) -> None:
+        """Mark it."""
+        self.store.state.rows_went(version)
+
+    def drop_dataset(self) -> None:
+        """Forget it."""
+        self.store.state.datasets.clear()
 
     def label(self, model: str, prediction_id: str) -> None:
         """Commit a label."""
@@ -67,9 +75,17 @@ class PostgresWorld:
         """Let a trainer hold the request."""
         self.warehouse.claim(request_id, lease_seconds=lease_seconds, instance_id=instance_id)
 
-    def finish(self, request_id: str) -> int:
+    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
         """Let the holder publish."""
-        return self.warehouse.finish(request_id)
+        return self.warehouse.finish(request_id, extract_key=extract_key)
+
+    def rows_went(self, version: int) -> None:
+        """Mark it."""
+        self.warehouse.rows_went(version)
+
+    def drop_dataset(self) -> None:
+        """Mark it deleted."""
+        self.warehouse.drop()
 
     def label(self, model: str, prediction_id: str) -> None:
         """Commit a label."""

@@ -6,17 +6,19 @@ import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from unittest import mock
 
 import psycopg2
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 from tests.machines.ingest_model import Body, IngestModel
+from tests.machines.keeping_rules import KeepingRules
 
 from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.keeping import PostgresKeeping
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import ManualClock, SystemClock
@@ -33,14 +35,15 @@ from trainyard.testing.toxics import DropCommitReply
 from trainyard_ingest.domain import formats
 from trainyard_ingest.domain import source as source_module
 from trainyard_ingest.use_cases import pace
+from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.intake import Origin, RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 
 #: 200 x 30 with ``--hypothesis-profile full``.
 FULL = settings.get_current_profile_name() == "full"
 EXAMPLES, STEPS = (200 if FULL else 25), 30
-POINTS = ("K3", "K4", "K5", "K6", "K7", "K8")
 NAMES = ("shop", "till")
+POINTS = ("K3", "K4", "K5", "K6", "K7", "K8")
 SCHEMAS = (
     Schema([Column("id", "int", role="key", nullable=False), Column("x", "float"), Column("city", "text")]),
     Schema([Column("x", "float"), Column("day", "date"), Column("ok", "bool", nullable=False)]),
@@ -51,13 +54,16 @@ VALUES = {
     "float": (0.5, None, -0.0, 1e300, 3.0),
     "text": ("Bern", 'a "b", c', "zwei\nZeilen", "", None, "\\.", "Zürich"),
     "date": (date(2024, 2, 29), None, date(1969, 12, 31)),
+    "timestamp": (datetime(1969, 12, 31, 23, 59, 59, 1, UTC), None, datetime(2024, 2, 29, tzinfo=UTC)),
     "bool": (True, False),
 }
+#: Of a column that was added: whole, also when it holds floats by now.
+NUMBERS = (7, None, -3, 0)
 
 
 def value_of(column, number):
     """Return some value of a column; keys are missing now and then where they may be."""
-    choices = VALUES[column.type]
+    choices = NUMBERS if column.name == "n" else VALUES[column.type]
     value = choices[number % len(choices)]
     return None if column.role == "key" and column.nullable and number % 4 == 0 else value
 
@@ -119,7 +125,7 @@ class Ending(io.BytesIO):
         return block
 
 
-class IngestMachine(RuleBasedStateMachine):
+class IngestMachine(KeepingRules):
     """The use cases on a database of this run's own, and the model."""
 
     def __init__(self, postgres, template, proxy):
@@ -129,6 +135,7 @@ class IngestMachine(RuleBasedStateMachine):
         self.engine = make_engine(postgres.url(self.database), service="machine")
         self.damaged = make_engine(postgres.url(self.database, port=proxy.port), service="machine")
         self.warehouse = PostgresWarehouse(self.engine, SystemClock())
+        self.datasets = KeepDatasets(self.warehouse, PostgresKeeping(self.engine))
         self.snapshots = PostgresSnapshots(self.engine)
         self.watching = psycopg2.connect(postgres.dsn(self.database))
         self.watching.autocommit = True
@@ -296,8 +303,12 @@ class IngestMachine(RuleBasedStateMachine):
             columns = ", ".join(f"c{n}" for n in range(1, len(dataset.columns) + 1))
             rows = self.queried(f"SELECT ingest_seq, {columns} FROM {table} ORDER BY 1")
             assert rows == [(seq, *values) for seq, values in dataset.rows.items()]
-            assert [row[0] for row in rows] == list(range(1, dataset.last_seq + 1))
-            assert self.queried(f"SELECT last_seq FROM core.dataset WHERE id = {dataset.id}") == [(dataset.last_seq,)]
+            record = self.queried(f"SELECT last_seq, removed_rows, revision FROM core.dataset WHERE id = {dataset.id}")
+            gone = sum(number for _, number in dataset.tombstones)
+            assert record == [(dataset.last_seq, gone, dataset.revision)]
+            assert len(rows) + gone == dataset.last_seq
+            stones = self.queried(f"SELECT kind, rows::int FROM core.erasure WHERE dataset_id = {dataset.id}")
+            assert sorted(stones) == sorted(dataset.tombstones)
             shown = self.queried(f"SELECT * FROM data.{dataset.name}")
             latest = [values for _, _, values in dataset.latest(dataset.last_seq)]
             assert sorted(shown, key=repr) == sorted(latest, key=repr)

@@ -88,23 +88,26 @@ class Warehouse:
                 {"id": request_id, "fence": fence, "instance": instance_id},
             )
 
-    def finish(self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10) -> int:
+    def finish(
+        self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10, extract_key: str | None = None
+    ) -> int:
         """Let the holder publish a version; return its number."""
         with self._engine.begin() as connection:
             number = connection.execute(
                 sa.text(
                     """
                     INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256,
-                        size_bytes, upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed)
+                        size_bytes, upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed,
+                        extract_key)
                     SELECT r.model_id, 1 + (SELECT count(*) FROM core.version v WHERE v.model_id = r.model_id), r.id,
                         u.id, r.fence, 'models/' || m.name || '/' || :sha256 || '.msgpack', :sha256, :size,
                         r.upto_seq, r.upto_seq, 'hash',
                         '{"rule": "time", "fit_upto_seq": 8, "test_from_seq": 9, "test_upto_seq": 10}',
-                        '{"roc_auc": 0.7}', '{}', true
+                        '{"roc_auc": 0.7}', '{}', true, :extract_key
                     FROM core.training_request r JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
                     JOIN core.model m ON m.id = r.model_id WHERE r.id = CAST(:id AS uuid) RETURNING version"""
                 ),
-                {"id": request_id, "sha256": sha256, "size": size},
+                {"id": request_id, "sha256": sha256, "size": size, "extract_key": extract_key},
             ).scalar_one()
             connection.execute(
                 sa.text(
@@ -117,6 +120,19 @@ class Warehouse:
                 {"id": request_id},
             )
         return int(number)
+
+    def rows_went(self, version: int) -> None:
+        """Mark the version as an erasure does."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.text("UPDATE core.version SET not_reproducible = 'erased' WHERE version = :version"),
+                {"version": version},
+            )
+
+    def drop(self) -> None:
+        """Mark the dataset as deleted."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text("UPDATE core.dataset SET deleted_at = now()"))
 
     def end(self, request_id: str, state: str) -> None:
         """Let the request end without a version."""

@@ -13,7 +13,7 @@ from trainyard.adapters.postgres.sources import PostgresSources
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
 from trainyard.schema import Schema
-from trainyard_ingest.domain.pull_spec import read_draft
+from trainyard_ingest.domain.pull_draft import read_draft
 from trainyard_ingest.pulling.addresses import AddressRule
 from trainyard_ingest.pulling.engines import Access
 from trainyard_ingest.pulling.fetching import Limits, UrlFetcher

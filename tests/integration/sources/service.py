@@ -13,7 +13,7 @@ from trainyard.schema import Schema
 from trainyard.testing.fakes import MemoryBlobs
 from trainyard_ingest.pulling.addresses import AddressRule
 from trainyard_ingest.pulling.fetching import Limits, UrlFetcher
-from trainyard_ingest.web_sources import source_routes
+from trainyard_ingest.web import sources
 
 
 class Service:
@@ -38,7 +38,7 @@ class Service:
             schema = Schema.from_dict(read_object(required=["columns"]))
             return 201, warehouse.create(name, schema, actor=principal().key_id)[0].as_dict()
 
-        routes = source_routes(PostgresSources(engine), warehouse, fetcher, clock)
+        routes = sources.routes(PostgresSources(engine), warehouse, fetcher, clock)
         routes.append(Route("PUT", "/v1/datasets/<name>", make, "operate", "Make a dataset"))
         self._app = make_app("ingest", routes, ring=ring, clock=clock, ready=dict, hosts=["localhost"], version="1")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard.adapters.postgres.keeping import PostgresKeeping
+from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
 from trainyard.model import Predictor, decode
 from trainyard.schema import Column, Schema
+from trainyard.testing.fakes.upkeep import MemoryUploads
+from trainyard_scheduler.use_cases.sweep import Sweeper
 
 if TYPE_CHECKING:
     from conftest import Yard
@@ -30,7 +33,7 @@ def test_training_on_an_evolved_dataset(yard: Yard) -> None:
     yard.trainer(idle_seconds=20.0)
     yard.until(yard.request(gate={"min_rows": 100}), "done")
     shoppers = PostgresWarehouse(yard.engine, SystemClock()).dataset("shoppers")
-    PostgresKeeping(yard.engine).reshape(shoppers, _WIDER, None, actor="test")
+    PostgresKeeping(yard.engine).reshape(shoppers, _WIDER, {}, actor="test")
     yard.add_rows(1_000, seed=1)
     yard.execute(f"UPDATE data_.t_{yard.dataset} SET c5 = CASE WHEN c4 THEN 100.5 ELSE 1 END WHERE ingest_seq > 1000")
     yard.until(yard.request(families=["trees"], gate={"min_rows": 100}), "done")
@@ -46,16 +49,22 @@ def test_training_on_an_evolved_dataset(yard: Yard) -> None:
 
 
 def test_training_after_rows_went(yard: Yard) -> None:
-    """What was trained before an erasure says that it cannot be reproduced; what is trained after it can."""
+    """What was trained before an erasure cannot be reproduced and loses its extract; what is trained after it can."""
     yard.add_rows(600)
     yard.execute("UPDATE core.dataset SET last_seq = 600")
     yard.trainer(idle_seconds=20.0)
-    yard.until(yard.request(gate={"min_rows": 50}), "done")
+    yard.until(yard.request(gate={"min_rows": 50}, keep_extract=True), "done")
     shoppers = PostgresWarehouse(yard.engine, SystemClock()).dataset("shoppers")
     erasure = PostgresKeeping(yard.engine).erase(shoppers, {"id": 7}, actor="test")
     assert (erasure.rows, erasure.not_reproducible) == (1, (("buys", 1),))
-    yard.until(yard.request(gate={"min_rows": 50}), "done")
+    yard.until(yard.request(gate={"min_rows": 50}, keep_extract=True), "done")
+    stored = {info.key for info in yard.blobs.list("extracts/")}
     first, second = yard.versions()
+    assert stored == {first["extract_key"], second["extract_key"]}
     assert (first["snapshot_rows"], second["snapshot_rows"]) == (600, 599)
     assert erasure.id in first["not_reproducible"]
     assert second["not_reproducible"] is None
+    sweeper = Sweeper(PostgresStore(yard.engine), yard.blobs, MemoryUploads())
+    assert [sweeper.step(), sweeper.step()] == [1, 0]
+    assert [info.key for info in yard.blobs.list("extracts/")] == [second["extract_key"]]
+    assert [version["extract_key"] for version in yard.versions()] == [None, second["extract_key"]]

@@ -43,14 +43,14 @@ def test_put(datasets):
     """A dataset is made with its settings or with the defaults, and changed when it is put again."""
     made, new = datasets.put("d", SCHEMA, {"retention_days": 3}, actor="k")
     assert (new, made.settings) == (True, DatasetSettings(retention_days=3))
-    assert datasets.put("d", SCHEMA, None, actor="k") == (made, False)
+    assert datasets.put("d", SCHEMA, {}, actor="k") == (made, False)
     wider = Schema([*SCHEMA.columns, Column("b", "text")])
     changed, new = datasets.put("d", wider, {"new_columns": "add"}, actor="k")
     assert (new, changed.schema, changed.settings) == (False, wider, DatasetSettings(0.05, "add", 3))
     with pytest.raises(ServiceError) as refused:
-        datasets.put("d", SCHEMA, None, actor="k")
+        datasets.put("d", SCHEMA, {}, actor="k")
     assert refused.value.code == "narrowing"
-    assert datasets.put("other", SCHEMA, None, actor="k")[0].settings == DatasetSettings()
+    assert datasets.put("other", SCHEMA, {}, actor="k")[0].settings == DatasetSettings()
 
 
 def test_new_columns_of_a_batch(datasets, keeping):
@@ -68,7 +68,7 @@ def test_new_columns_of_a_batch(datasets, keeping):
 
 def test_erase_is_once_for_its_key(datasets, warehouse):
     """The Idempotency-Key belongs to the dataset and the rows that are named."""
-    dataset, _ = datasets.put("d", SCHEMA, None, actor="k")
+    dataset, _ = datasets.put("d", SCHEMA, {}, actor="k")
     _load(warehouse, dataset, b"1,2\n1,3\n2,4\n", "f1")
     first = datasets.erase("d", "1", actor="k", idempotency_key="again")
     assert first.rows == 2

@@ -45,6 +45,15 @@ class House:
         self.blobs.put(key, b"x")
         return key
 
+    def trained(self, digit: str) -> str:
+        """Let a trainer publish a version with an extract; return the extract's key."""
+        key = f"extracts/late/{digit * 64}.parquet"
+        self.blobs.put(key, b"x")
+        request = self.request()
+        self.store.state.claim(request, lease_until=self.clock.now())
+        self.store.state.finish(request, extract_key=key)
+        return key
+
     def request(self) -> str:
         """Open a request for the model; return its id."""
         with self.store.begin() as records:
@@ -251,6 +260,86 @@ def test_uploads(house: House) -> None:
     house.clock.advance(1.0)
     assert house.sweeper.step() == 1
     assert house.uploads.begun == [new]
+
+
+# --- extracts ---
+
+
+def test_the_extract_of_rows_that_went_is_removed(house: House) -> None:
+    """The record first, audited with the key, then the object, in one step; another version's extract stays."""
+    gone, kept = house.trained("a"), house.trained("b")
+    house.store.state.rows_went(1)
+    house.clock.advance(1.0)
+    assert house.sweeper.step() == 1
+    assert house.stored() == [kept]
+    assert [version.extract_key for _, version in house.store.state.versions] == [None, kept]
+    release, sweep = house.store.state.audit
+    assert (release.actor, release.action, release.subject) == ("scheduler", "extract.release", "model/late")
+    assert release.details == {"version": 1, "extract_key": gone}
+    assert (sweep.action, sweep.details) == ("artifact.sweep", {"objects": 1, "keys": [gone]})
+    assert house.sweeper.step() == 0
+    assert len(house.store.state.audit) == 2
+
+
+def test_an_extract_that_a_sound_version_shares_stays(house: House) -> None:
+    """Equal rows are one object: while one version has them and they are all there, it is not removed."""
+    key = house.trained("a")
+    house.trained("a")
+    house.store.state.rows_went(1)
+    house.clock.advance(1.0)
+    assert house.sweeper.step() == 0
+    assert house.stored() == [key]
+    house.store.state.rows_went(2)
+    assert house.sweeper.step() == 1
+    assert house.stored() == []
+
+
+def test_dying_between_the_record_and_the_object(house: House) -> None:
+    """What lost its last version is found by any later step, once the store answers."""
+    key = house.trained("a")
+    house.store.state.rows_went(1)
+    house.clock.advance(1.0)
+    house.blobs.outage = TransientError("S3 is away")
+    with pytest.raises(TransientError):
+        house.sweeper.step()
+    assert [version.extract_key for _, version in house.store.state.versions] == [None]
+    house.blobs.outage = None
+    assert house.stored() == [key]
+    assert house.sweeper.step() == 1
+    assert house.stored() == []
+
+
+def test_dying_between_the_object_and_the_commit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The object is gone, its removal is not audited, its release is; nothing is left to do."""
+    house.trained("a")
+    house.store.state.rows_went(1)
+    house.clock.advance(1.0)
+    delete = house.blobs.delete
+
+    def killed(key: str) -> None:
+        delete(key)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(house.blobs, "delete", killed)
+    with pytest.raises(KeyboardInterrupt):
+        house.sweeper.step()
+    monkeypatch.undo()
+    assert house.sweeper.step() == 0
+    assert house.stored() == []
+    assert [entry.action for entry in house.store.state.audit] == ["extract.release"]
+
+
+def test_extracts_wait_for_open_requests_only(house: House) -> None:
+    """A run may have stored one that it has not named yet: it stays while the request is open, and no longer."""
+    key = "extracts/late/" + "a" * 64 + ".parquet"
+    request = house.request()
+    house.blobs.put(key, b"x")
+    house.clock.advance(1.0)
+    assert house.sweeper.step() == 0
+    assert house.stored() == [key]
+    house.store.state.end(request, "failed")
+    assert house.sweeper.step() == 1
+    assert house.stored() == []
 
 
 # --- what is said ---

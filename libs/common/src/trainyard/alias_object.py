@@ -82,6 +82,18 @@ def extract_key(model: str, snapshot_sha256: str) -> str:
     return f"extracts/{_checked(model)}/{snapshot_sha256}.parquet"
 
 
+def model_of(key: str) -> str | None:
+    """Return the model whose artifact or extract may have this key; None: the key is not one of ours."""
+    model, _, file = key.partition("/")[2].partition("/")
+    for key_of, ending in ((artifact_key, ".msgpack"), (extract_key, ".parquet")):
+        try:
+            if key == key_of(model, file.removesuffix(ending)):
+                return model
+        except ValueError:
+            continue
+    return None
+
+
 def version_key(model: str, version: int) -> str:
     """Return the key of the object that says where a version's artifact is; ValueError as for :func:`alias_key`."""
     if version < 1:

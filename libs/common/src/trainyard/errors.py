@@ -81,6 +81,35 @@ CODES: dict[str, tuple[int, str]] = {
     "unavailable": (503, "Something this service needs does not answer just now; repeat with backoff."),
 }
 
+#: The JSON schema of :meth:`Problem.as_dict`.
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["row", "column", "expected", "got"],
+    "properties": {
+        "row": {"type": ["integer", "null"], "description": "counts from 1"},
+        "column": {"type": ["string", "null"]},
+        "expected": {"type": "string"},
+        "got": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+#: The JSON schema of :meth:`ServiceError.as_dict`.
+ERROR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details"],
+            "properties": {
+                "code": {"type": "string", "enum": sorted(CODES)},
+                "message": {"type": "string"},
+                "details": {"type": "array", "items": PROBLEM_SCHEMA},
+            },
+        }
+    },
+}
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -35,7 +35,7 @@ from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 from trainyard_ingest.use_cases.pulls import Puller
-from trainyard_ingest.web_sources import source_routes
+from trainyard_ingest.web import body, sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def build_app(config: Config) -> Flask:
                 feedback=TakeFeedback(log),
                 board=board,
             ),
-            *source_routes(PostgresSources(engine), warehouse, _fetcher(config, clock), clock),
+            *sources.routes(PostgresSources(engine), warehouse, _fetcher(config, clock), clock),
         ],
         ring=ring,
         clock=clock,
@@ -83,8 +83,8 @@ def build_app(config: Config) -> Flask:
         hosts=config.allowed_hosts,
         version=version("trainyard-ingest"),
     )
-    app.register_error_handler(ParseException, web.broken_body)
-    app.register_error_handler(NoMoreData, web.broken_body)
+    app.register_error_handler(ParseException, body.broken_body)
+    app.register_error_handler(NoMoreData, body.broken_body)
     return app
 
 

@@ -4,35 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainyard.errors import CODES
+from trainyard.errors import ERROR_SCHEMA
 from trainyard_predictor.domain import MAX_ROWS
 
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "details"],
-            "properties": {
-                "code": {"type": "string", "enum": sorted(CODES)},
-                "message": {"type": "string"},
-                "details": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "row": {"type": ["integer", "null"], "description": "counts from 1"},
-                            "column": {"type": ["string", "null"]},
-                            "expected": {"type": "string"},
-                            "got": {"type": "string"},
-                        },
-                    },
-                },
-            },
-        }
-    },
-}
 _VALUE = {"type": ["string", "number", "boolean", "null"]}
 _REQUEST = {
     "type": "object",
@@ -116,7 +90,7 @@ def document(version: str) -> dict[str, Any]:
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
             "responses": {
-                "Error": {"description": "Refused or failed", "content": {"application/json": {"schema": _ERROR}}}
+                "Error": {"description": "Refused or failed", "content": {"application/json": {"schema": ERROR_SCHEMA}}}
             },
         },
     }

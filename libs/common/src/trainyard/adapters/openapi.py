@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from trainyard.errors import CODES
+from trainyard.errors import CODES, ERROR_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,31 +32,6 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
     },
 }
-_PROBLEM = {
-    "type": "object",
-    "required": ["row", "column", "expected", "got"],
-    "properties": {
-        "row": {"type": ["integer", "null"]},
-        "column": {"type": ["string", "null"]},
-        "expected": {"type": "string"},
-        "got": {"type": "string"},
-    },
-}
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "details"],
-            "properties": {
-                "code": {"type": "string", "enum": sorted(CODES)},
-                "message": {"type": "string"},
-                "details": {"type": "array", "items": {"$ref": "#/components/schemas/Problem"}},
-            },
-        }
-    },
-}
 _PLACE = re.compile(r"<(?:\w+:)?(\w+)>")
 _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -73,7 +48,7 @@ def document(service: str, routes: Sequence[Route], version: str) -> dict[str, A
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
-            "schemas": {"Error": _ERROR, "Problem": _PROBLEM},
+            "schemas": {"Error": ERROR_SCHEMA},
             "responses": answers,
         },
     }

@@ -41,8 +41,8 @@ class Keeping(Protocol):
     That is also said when the dataset, or its table, stays locked by another for seconds: try again later.
     """
 
-    def reshape(self, dataset: Dataset, wanted: Schema, settings: object, *, actor: str) -> Dataset:
-        """Bring the dataset to these columns and, where it is not None, to these settings; nothing when it is so.
+    def reshape(self, dataset: Dataset, wanted: Schema, settings: Mapping[str, Any], *, actor: str) -> Dataset:
+        """Bring the dataset to these columns and to those settings that are named; nothing when it is so.
 
         Columns are matched by name; new ones are put behind the others. The change is recorded as a revision,
         audited and announced. Nothing is changed when an error is raised.

@@ -1,4 +1,4 @@
-"""Keeping the house: records that have had their time, and artifacts that no version refers to."""
+"""Keeping the house: records that have had their time, and objects that no version refers to."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ class Forgotten:
 
     month: str | None
     rows: int
+
+
+@dataclass(frozen=True)
+class ReleasedExtract:
+    """An object with a version's rows that the version does not refer to any more."""
+
+    model: str
+    version: int
+    key: str
 
 
 @dataclass(frozen=True)
@@ -72,8 +81,15 @@ class Upkeep(Protocol):
         """
         ...
 
+    def release_extracts(self, *, limit: int) -> list[ReleasedExtract]:
+        """Take the extract from versions whose rows went, by an erasure or with the dataset; at most ``limit``.
+
+        Where another version has the same extract, and its rows are still there, the object keeps that reference.
+        """
+        ...
+
     def unreferenced(self, keys: Sequence[str]) -> list[str]:
-        """Return those of the object keys that no version refers to, in the order given."""
+        """Return those of the object keys that no version has as artifact or extract, in the order given."""
         ...
 
     def still(self, model: str) -> bool:

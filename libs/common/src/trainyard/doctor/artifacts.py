@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from trainyard.alias_object import (
     AliasObject,
     alias_key,
-    artifact_key,
     decode_alias,
     encode_alias,
     model_key,
+    model_of,
     version_key,
     version_object,
 )
@@ -202,16 +202,6 @@ def _objects_have_versions(
         findings.note(f"{young:,} unreferenced artifacts are younger than a day, or are about to be swept")
     if kept:
         findings.note(f"{kept:,} unreferenced artifacts stay while their models have open requests")
-
-
-def model_of(key: str) -> str | None:
-    """Return the model whose artifact may have this key; None: the key is not one of ours."""
-    _, _, rest = key.partition("models/")
-    model, _, name = rest.partition("/")
-    try:
-        return model if key == artifact_key(model, name.removesuffix(".msgpack")) else None
-    except ValueError:
-        return None
 
 
 def _unpublished(database: Database, blobs: BlobStore, only: Mapping[str, str] | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.contracts.idempotency import Repeatable
@@ -28,15 +28,16 @@ class KeepDatasets:
         self._warehouse = warehouse
         self._keeping = keeping
 
-    def put(self, name: str, schema: Schema, settings: object, *, actor: str) -> tuple[Dataset, bool]:
+    def put(self, name: str, schema: Schema, settings: Any, *, actor: str) -> tuple[Dataset, bool]:
         """Make the dataset, or bring the one that exists to these columns and settings; True: it was made.
 
-        ``settings`` None: the defaults for a new one, no change for one that exists.
+        ``settings`` as somebody sent them: those that are not named are the defaults for a new one, and stay as they
+        are for one that exists.
 
         Raises:
             ServiceError: ``bad_request`` for settings that cannot be; what :meth:`Keeping.reshape` raises.
         """
-        wanted = DatasetSettings() if settings is None else DatasetSettings().changed(settings)
+        wanted = DatasetSettings().changed(settings)
         try:
             dataset, made = self._warehouse.create(name, schema, actor=actor, settings=wanted)
         except ServiceError as e:

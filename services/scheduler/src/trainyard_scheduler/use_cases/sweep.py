@@ -1,9 +1,13 @@
-"""The sweeper: artifacts that no version refers to, and uploads that nobody completed, are removed after a day.
+"""The sweeper: artifacts and extracts that no version refers to, and uploads that nobody completed, are removed.
 
 A trainer writes its artifact before its version's row, so a fresh object without a version is work under way. An old
 one was left by a trainer that died in between, or that lost its request to another. It may still become a version's: a
 later run of the same request makes the same bytes, and finds them stored. So nothing of a model with open requests is
 removed, and none can be opened while something is.
+
+Extracts hold rows. When rows go, by an erasure, by retention or with their dataset, the versions that were trained on
+them lose their extract: the record first, in a transaction of its own, then the object like any other without a
+version. Whoever dies in between leaves an object that the next step finds.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from trainyard import logs
-from trainyard.doctor.artifacts import model_of
+from trainyard.alias_object import model_of
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
@@ -27,7 +31,8 @@ SWEEP_AFTER_SECONDS = 25 * 3600.0
 #: Objects, and uploads, that one step removes at most.
 MOST = 100
 _PAGE = 500
-_PREFIX = "models/"
+#: Where the objects lie, and how old they must be. Rows that should be gone wait for nothing but open requests.
+_PLACES = (("extracts/", 0.0), ("models/", SWEEP_AFTER_SECONDS))
 _log = logs.get(__name__)
 
 
@@ -40,31 +45,44 @@ class Sweeper:
         self._uploads = uploads
 
     def step(self) -> int:
-        """Remove what has had its day; return how many objects and uploads.
+        """Remove what is of no use any more; return how many objects and uploads.
 
         Raises:
             TransientError: the database or the store does not answer; what was removed so far is gone, and audited.
         """
+        self._release()
         loose = list(islice(self._loose(), MOST))
         removed = sum(self._sweep(model, keys) for model, keys in _by_model(loose).items())
         return removed + self._abort()
 
-    def _loose(self) -> Iterator[str]:
-        """Yield the keys of old artifacts without a version, page by page of the listing."""
-        listing = iter(self._blobs.list(_PREFIX))
-        while page := list(islice(listing, _PAGE)):
-            ours = [info for info in page if model_of(info.key) is not None]
-            with self._store.begin() as records:
-                loose = set(records.upkeep.unreferenced([info.key for info in ours]))
-                old = self._old(records, ours)
-            yield from (key for key in old if key in loose)
+    def _release(self) -> None:
+        """Take the extracts from versions whose rows went."""
+        with self._store.begin() as records:
+            released = records.upkeep.release_extracts(limit=MOST)
+            for one in released:
+                details = {"version": one.version, "extract_key": one.key}
+                subject = f"model/{one.model}"
+                records.journal.audit(actor="scheduler", action="extract.release", subject=subject, details=details)
+        if released:
+            _log.info("sweep.released_extracts", versions=len(released))
 
-    def _old(self, records: Records, infos: Sequence[BlobInfo]) -> list[str]:
+    def _loose(self) -> Iterator[str]:
+        """Yield the keys of objects without a version, page by page of the listings."""
+        for prefix, wait_seconds in _PLACES:
+            listing = iter(self._blobs.list(prefix))
+            while page := list(islice(listing, _PAGE)):
+                ours = [info for info in page if model_of(info.key) is not None]
+                with self._store.begin() as records:
+                    loose = set(records.upkeep.unreferenced([info.key for info in ours]))
+                    old = self._old(records, ours, wait_seconds)
+                yield from (key for key in old if key in loose)
+
+    def _old(self, records: Records, infos: Sequence[BlobInfo], wait_seconds: float) -> list[str]:
         now = records.upkeep.now()
-        return [info.key for info in infos if (now - info.modified_at).total_seconds() > SWEEP_AFTER_SECONDS]
+        return [info.key for info in infos if (now - info.modified_at).total_seconds() > wait_seconds]
 
     def _sweep(self, model: str, keys: Sequence[str]) -> int:
-        """Remove a model's loose artifacts, unless it is being trained; they are looked up again under its lock."""
+        """Remove a model's loose objects, unless it is being trained; they are looked up again under its lock."""
         removed: list[str] = []
         failure: TransientError | None = None
         with self._store.begin() as records:

@@ -1,4 +1,4 @@
-"""What the scheduler's routes share: who asks, cursors, pages, and changes that an Idempotency-Key may repeat."""
+"""What the scheduler's routes share: who asks, cursors, and changes that an Idempotency-Key may repeat."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flask import Response, request
 
 from trainyard.adapters.web import principal, read_body, read_object, trace_id
+from trainyard.adapters.web_views import idempotency_key
 from trainyard.alias_object import is_name
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.scheduling import Records, Store
 
-_MAX_KEY_CHARS = 255
 MAX_REASON_CHARS = 500
 _LAST_ID = 2**63 - 1
 
@@ -43,21 +43,12 @@ def changed(store: Store, change: Callable[[Records], Outcome]) -> Response:
 
 
 def _repeatable() -> Repeatable | None:
-    key = request.headers.get("Idempotency-Key")
+    key = idempotency_key()
     if key is None:
         return None
-    if not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
-        raise bad_request(f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable characters")
     digest = hashlib.sha256(read_body()).hexdigest()
     # Quoted, for Postgres takes no NUL, which a path may hold.
     return Repeatable(f"POST {quote(request.path)}", principal().key_id, key, digest)
-
-
-def page(found: Sequence[Any], limit: int, show: Callable[[Any], Any], cursor: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return one page of ``found``, of which one more than ``limit`` was asked for."""
-    shown = list(found[:limit])
-    more = str(cursor(shown[-1])) if len(found) > limit else None
-    return {"items": [show(item) for item in shown], "next_cursor": more}
 
 
 def number_cursor(cursor: str | None) -> int | None:

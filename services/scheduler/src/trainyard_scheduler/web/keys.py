@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from flask import Response
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
+from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import keys
 from trainyard_scheduler.use_cases.answers import Outcome
-from trainyard_scheduler.web.common import asker, changed, key_cursor, page
+from trainyard_scheduler.web.common import asker, changed, key_cursor
 
 if TYPE_CHECKING:
     from trainyard.contracts.scheduling import Records, Store

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from flask import Response
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
+from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, quality
-from trainyard_scheduler.web.common import asker, name_cursor, number_cursor, page
+from trainyard_scheduler.web.common import asker, name_cursor, number_cursor
 
 if TYPE_CHECKING:
     from trainyard.contracts.scheduling import Store

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments
+from trainyard.adapters.web_views import page
 from trainyard.contracts.requests import STATES
 from trainyard.errors import ServiceError
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, requests
 from trainyard_scheduler.use_cases.answers import Outcome
 from trainyard_scheduler.use_cases.explain import explained
-from trainyard_scheduler.web.common import asker, bad_request, changed, optional_object, page, uuid_cursor
+from trainyard_scheduler.web.common import asker, bad_request, changed, optional_object, uuid_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments
+from trainyard.adapters.web_views import page
 from trainyard.doctor import EVERYTHING, Limits
 from trainyard_scheduler import views
-from trainyard_scheduler.web.common import flag_argument, number_cursor, page
+from trainyard_scheduler.web.common import flag_argument, number_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

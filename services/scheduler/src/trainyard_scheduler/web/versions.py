@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
+from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, versions
 from trainyard_scheduler.use_cases.answers import Outcome
@@ -19,7 +20,6 @@ from trainyard_scheduler.web.common import (
     name_cursor,
     number_cursor,
     optional_object,
-    page,
     reason_of,
 )
 

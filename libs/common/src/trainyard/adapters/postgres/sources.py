@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres import idempotency, journal
@@ -191,20 +192,5 @@ def _source(row: Any) -> PullSource:
     if row.last_at is not None:
         batch_id = None if row.last_batch is None else str(row.last_batch)
         last = LastPull(row.last_at, row.last_rows, batch_id, row.last_error)
-    return PullSource(
-        id=row.id,
-        dataset=row.dataset,
-        name=row.name,
-        kind=row.kind,
-        description=row.description,
-        schedule=row.schedule,
-        run_id=str(row.run_id),
-        cursor=row.cursor,
-        plan=row.plan,
-        asked=row.asked,
-        answered=row.answered,
-        pulling_rows=row.pulling_rows,
-        last=last,
-        next_at=row.next_at,
-        created_at=row.created_at,
-    )
+    stored = {field.name: getattr(row, field.name) for field in fields(PullSource) if field.name != "last"}
+    return PullSource(**{**stored, "run_id": str(row.run_id), "last": last})

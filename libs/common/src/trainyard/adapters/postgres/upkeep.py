@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard.adapters.postgres.sql import run
-from trainyard.contracts.upkeep import Forgotten, Upkeep
+from trainyard.contracts.upkeep import Forgotten, ReleasedExtract, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,18 @@ _FORGET = {
             ORDER BY f.given_at LIMIT :limit)""",
 }
 
+#: Who removes rows marks versions in an order of its own: it is not waited for, so that neither waits for the other.
+_RELEASE = """
+    WITH released AS (
+        SELECT v.model_id, v.version, v.extract_key AS key, m.name FROM core.version v
+        JOIN core.model m ON m.id = v.model_id JOIN core.dataset d ON d.id = m.dataset_id
+        WHERE v.extract_key IS NOT NULL AND (v.not_reproducible IS NOT NULL OR d.deleted_at IS NOT NULL)
+        ORDER BY v.model_id, v.version LIMIT :limit FOR NO KEY UPDATE OF v SKIP LOCKED),
+    changed AS (
+        UPDATE core.version v SET extract_key = NULL FROM released r
+        WHERE v.model_id = r.model_id AND v.version = r.version)
+    SELECT name, version, key FROM released ORDER BY model_id, version"""
+
 
 class PostgresUpkeep(Upkeep):
     """Everything of ``core`` that is not kept for ever."""
@@ -96,12 +108,18 @@ class PostgresUpkeep(Upkeep):
         ).one()
         return Forgotten(done.month, done.rows)
 
+    def release_extracts(self, *, limit: int) -> list[ReleasedExtract]:
+        """Clear ``extract_key``."""
+        released = run(self._connection, _RELEASE, limit=limit)
+        return [ReleasedExtract(row.name, row.version, row.key) for row in released]
+
     def unreferenced(self, keys: Sequence[str]) -> list[str]:
         """Look the keys up among all versions, deleted models' included."""
         found = run(
             self._connection,
             "SELECT k.key FROM unnest(CAST(:keys AS text[])) WITH ORDINALITY k (key, place)"
-            " WHERE NOT EXISTS (SELECT FROM core.version v WHERE v.artifact_key = k.key) ORDER BY k.place",
+            " WHERE NOT EXISTS (SELECT FROM core.version v WHERE v.artifact_key = k.key)"
+            " AND NOT EXISTS (SELECT FROM core.version v WHERE v.extract_key = k.key) ORDER BY k.place",
             keys=list(keys),
         )
         return list(found.scalars())

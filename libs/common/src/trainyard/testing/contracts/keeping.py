@@ -73,16 +73,16 @@ class KeepingContract:
         """The same columns in another order, and the same settings, change nothing."""
         backwards = Schema(reversed(_SHOP.columns))
         assert keeping.reshape(shop, backwards, {"retention_days": None}, actor="k1") == shop
-        assert keeping.reshape(shop, _SHOP, None, actor="k1") == warehouse.dataset("shop") == shop
+        assert keeping.reshape(shop, _SHOP, {}, actor="k1") == warehouse.dataset("shop") == shop
 
     @pytest.mark.usefixtures("batches")
     def test_new_column(self, keeping: Keeping, warehouse: Warehouse, shop: Dataset, stored_rows: StoredRows) -> None:
         """A new column, wherever it is named, comes last, is missing in the rows there are, and takes values."""
         wanted = Schema([Column("note", "text"), *_SHOP.columns])
-        changed = keeping.reshape(shop, wanted, None, actor="k1")
+        changed = keeping.reshape(shop, wanted, {}, actor="k1")
         assert changed.schema.names == ("id", "amount", "day", "kind", "note")
         assert (changed.revision, changed.last_seq) == (2, 6)
-        assert keeping.reshape(shop, wanted, None, actor="k1") == changed == warehouse.dataset("shop")
+        assert keeping.reshape(shop, wanted, {}, actor="k1") == changed == warehouse.dataset("shop")
         _load(warehouse, changed, b"9,1,,x,hello\n", "f3")
         assert [row["note"] for row in stored_rows("shop").values()] == [None] * 6 + ["hello"]
 
@@ -91,9 +91,9 @@ class KeepingContract:
         """Types become wider, and every value is what it was."""
         wider = [Column("amount", "float"), Column("day", "timestamp", "event_time"), Column("kind", "text", "label")]
         with pytest.raises(ServiceError, match="narrowed"):
-            keeping.reshape(shop, _with(_SHOP, *wider), None, actor="k1")  # the event time is a role that stays
+            keeping.reshape(shop, _with(_SHOP, *wider), {}, actor="k1")  # the event time is a role that stays
         wider[1] = Column("day", "timestamp")
-        changed = keeping.reshape(shop, _with(_SHOP, *wider), None, actor="k1")
+        changed = keeping.reshape(shop, _with(_SHOP, *wider), {}, actor="k1")
         assert [column.type for column in changed.schema.columns] == ["int", "float", "timestamp", "text"]
         first = stored_rows("shop")[1]
         assert list(first.values()) == [1, 10.0, datetime(2024, 1, 1, tzinfo=UTC), "a"]
@@ -104,10 +104,10 @@ class KeepingContract:
         strict = Schema([Column("a", "int", nullable=False), Column("b", "category", categories=("y", "x"))])
         dataset, _ = warehouse.create("d", strict, actor="k1")
         wanted = Schema([Column("a", "int", "label"), Column("b", "category", categories=("x", "z", "y"))])
-        changed = keeping.reshape(dataset, wanted, None, actor="k1")
+        changed = keeping.reshape(dataset, wanted, {}, actor="k1")
         assert changed.schema.column("a") == Column("a", "int", "label")
         assert changed.schema.column("b").categories == ("y", "x", "z")
-        assert keeping.reshape(changed, wanted, None, actor="k1") == changed
+        assert keeping.reshape(changed, wanted, {}, actor="k1") == changed
 
     @pytest.mark.usefixtures("batches")
     @pytest.mark.parametrize(
@@ -149,12 +149,12 @@ class KeepingContract:
         _load(warehouse, shop, b"1,9007199254740992,,\n2,-9007199254740993,,\n", "f1")
         wanted = _with(_SHOP, Column("amount", "float"))
         with pytest.raises(ServiceError) as refused:
-            keeping.reshape(shop, wanted, None, actor="k1")
+            keeping.reshape(shop, wanted, {}, actor="k1")
         assert refused.value.code == "narrowing"
         assert (refused.value.details[0].column, refused.value.details[0].got) == ("amount", "-9007199254740993")
         assert isinstance(stored_rows("shop")[1]["amount"], int)
         keeping.erase(shop, {"id": 2}, actor="k1")
-        assert keeping.reshape(shop, wanted, None, actor="k1").schema.column("amount").type == "float"
+        assert keeping.reshape(shop, wanted, {}, actor="k1").schema.column("amount").type == "float"
 
     def test_settings(self, keeping: Keeping, warehouse: Warehouse, shop: Dataset) -> None:
         """Settings that are given replace the old ones, the others stay; those that cannot be change nothing."""
@@ -180,7 +180,7 @@ class KeepingContract:
         warehouse.delete("shop", actor="k1")
         warehouse.create("shop", _SHOP, actor="k1")
         for act in (
-            lambda: keeping.reshape(shop, _with(_SHOP, Column("new", "int")), None, actor="k1"),
+            lambda: keeping.reshape(shop, _with(_SHOP, Column("new", "int")), {}, actor="k1"),
             lambda: keeping.evolve(shop, [Column("new", "int")], actor="k1"),
             lambda: keeping.erase(shop, {"id": 1}, actor="k1"),
         ):

@@ -37,8 +37,16 @@ class World(Protocol):
         """Let a trainer hold the request; a negative lease has run out already."""
         ...
 
-    def finish(self, request_id: str) -> int:
-        """Let the holder publish a version; return its number."""
+    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
+        """Let the holder publish a version, with or without an extract; return its number."""
+        ...
+
+    def rows_went(self, version: int) -> None:
+        """Erase rows that this version, of every model, was trained on."""
+        ...
+
+    def drop_dataset(self) -> None:
+        """Delete the dataset, whose models are deleted."""
         ...
 
     def label(self, model: str, prediction_id: str) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard.alias_object import artifact_key
+from trainyard.alias_object import artifact_key, extract_key
 from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.contracts.launches import CAPACITY
+from trainyard.contracts.upkeep import ReleasedExtract
 from trainyard.messages import TrainingRequest
 from trainyard.testing.contracts.scheduling import add_model, add_request
 
@@ -112,6 +113,51 @@ class UpkeepContract:
             records.models.delete(model)
             assert records.upkeep.unreferenced(["z", key, "a"]) == ["z", "a"]
             assert records.upkeep.unreferenced([]) == []
+
+    def test_extracts_of_rows_that_went(self, world: World) -> None:
+        """Marked versions lose theirs, some at a time and once; the object is referenced while a sound one has it."""
+        keys = [extract_key("late", digit * 64) for digit in "ab"]
+        world.add_rows(5)
+        with world.store.begin() as records:
+            model = add_model(records)
+        for upto, key in enumerate([keys[0], keys[0], keys[1], None, keys[1]], start=1):
+            with world.store.begin() as records:
+                request = add_request(records, model, upto)
+            world.claim(request.id)
+            world.finish(request.id, extract_key=key)
+        with world.store.begin() as records:
+            assert records.upkeep.release_extracts(limit=9) == []
+            assert records.upkeep.unreferenced(keys) == []
+        for version in (1, 2, 3, 4):
+            world.rows_went(version)
+        first, second, third = (
+            ReleasedExtract("late", number, key) for number, key in ((1, keys[0]), (2, keys[0]), (3, keys[1]))
+        )
+        with world.store.begin() as records:
+            assert records.upkeep.release_extracts(limit=1) == [first]
+            assert records.upkeep.unreferenced(keys) == []
+            assert records.upkeep.release_extracts(limit=9) == [second, third]
+            assert records.upkeep.release_extracts(limit=9) == []
+            assert records.upkeep.unreferenced(keys) == [keys[0]]
+            found = [records.versions.version(model, number) for number in (1, 5)]
+            assert [None if one is None else one.extract_key for one in found] == [None, keys[1]]
+
+    def test_extracts_of_a_dataset_that_went(self, world: World) -> None:
+        """Whose dataset is deleted has no extract any more; nobody needs to mark it."""
+        key = extract_key("late", "a" * 64)
+        world.add_rows(5)
+        with world.store.begin() as records:
+            model = add_model(records)
+            request = add_request(records, model)
+        world.claim(request.id)
+        version = world.finish(request.id, extract_key=key)
+        with world.store.begin() as records:
+            records.models.delete(model)
+            assert records.upkeep.release_extracts(limit=9) == []
+        world.drop_dataset()
+        with world.store.begin() as records:
+            assert records.upkeep.release_extracts(limit=9) == [ReleasedExtract("late", version, key)]
+            assert records.upkeep.unreferenced([key]) == [key]
 
     def test_still(self, world: World) -> None:
         """A model is still while none of its requests is open; a name without a model is."""

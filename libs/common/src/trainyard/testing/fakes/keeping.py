@@ -48,11 +48,11 @@ class MemoryKeeping(Keeping):
 
     # --- columns and settings ---
 
-    def reshape(self, dataset: Dataset, wanted: Schema, settings: object, *, actor: str) -> Dataset:
+    def reshape(self, dataset: Dataset, wanted: Schema, settings: Mapping[str, Any], *, actor: str) -> Dataset:
         """Change the record, and values that get another type."""
         with self._lock:
             current = self._live(dataset)
-            kept = current.settings if settings is None else current.settings.changed(settings)
+            kept = current.settings.changed(settings)
             changed = self._carry_out(current, evolution(current.schema, wanted), actor)
             if kept != changed.settings:
                 self.audit.append((actor, f"settings {dataset.name}"))

@@ -250,7 +250,16 @@ class State:
         """Commit a label of a logged prediction."""
         self.labels.append((next(self.numbers), model, prediction_id))
 
-    def finish(self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10) -> int:
+    def rows_went(self, version: int) -> None:
+        """Mark this version of every model as an erasure does."""
+        self.versions = [
+            (model_id, replace(record, not_reproducible="erased") if record.version == version else record)
+            for model_id, record in self.versions
+        ]
+
+    def finish(
+        self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10, extract_key: str | None = None
+    ) -> int:
         """Let the holder publish a version; return its number."""
         request = self.requests[request_id]
         record = request.record
@@ -277,6 +286,7 @@ class State:
             passed=True,
             aliases=(),
             created_at=self.clock.now(),
+            extract_key=extract_key,
         )
         self.versions.append((request.model_id, version))
         return number

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
-from trainyard.contracts.upkeep import KINDS, Forgotten, Upkeep, Upload, Uploads
+from trainyard.contracts.upkeep import KINDS, Forgotten, ReleasedExtract, Upkeep, Upload, Uploads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,9 +43,19 @@ class MemoryUpkeep(Upkeep):
         self._state.forgotten += gone
         return Forgotten(f"prediction_{months[0]:%Y_%m}", 0)
 
+    def release_extracts(self, *, limit: int) -> list[ReleasedExtract]:
+        """Take the extracts of marked versions, and of those whose dataset is not there."""
+        released: list[ReleasedExtract] = []
+        for place, (model_id, version) in enumerate(self._state.versions):
+            gone = self._state.model(model_id).dataset_id not in self._state.datasets
+            if version.extract_key and (version.not_reproducible or gone) and len(released) < limit:
+                released.append(ReleasedExtract(version.model, version.version, version.extract_key))
+                self._state.versions[place] = (model_id, replace(version, extract_key=None))
+        return released
+
     def unreferenced(self, keys: Sequence[str]) -> list[str]:
         """Return the keys without a version."""
-        known = {version.artifact_key for _, version in self._state.versions}
+        known = {key for _, version in self._state.versions for key in (version.artifact_key, version.extract_key)}
         return [key for key in keys if key not in known]
 
     def still(self, model: str) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def forget_derived(connection: sa.Connection, dataset_id: int, first_seq: int, last_seq: int) -> None:
     """Remove what was packed from rows with these numbers, in the transaction that changes them.
 
-    The one place to call whatever keeps copies of rows in the database. Extracts on the blob store are out of a
-    transaction's reach; docs/snapshots.md says how to find those that hold removed rows.
+    The one place to call whatever keeps copies of rows in the database. Extracts in the object store are out of a
+    transaction's reach: the scheduler's sweeper removes those of versions that are marked.
     """
     blocks.forget(connection, dataset_id, first_seq, last_seq)

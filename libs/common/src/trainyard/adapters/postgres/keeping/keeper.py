@@ -23,7 +23,7 @@ class PostgresKeeping(Keeping):
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def reshape(self, dataset: Dataset, wanted: Schema, settings: object, *, actor: str) -> Dataset:
+    def reshape(self, dataset: Dataset, wanted: Schema, settings: Mapping[str, Any], *, actor: str) -> Dataset:
         """Change the record and, where values are stored otherwise, the table."""
         return shape.reshape(self._engine, dataset, wanted, settings, actor=actor)
 

@@ -20,7 +20,7 @@ from trainyard.errors import Problem, ServiceError
 from trainyard.schema.evolution import EXACT_AS_FLOAT, Evolution, evolution, with_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -35,18 +35,19 @@ _KEEP_REVISION = """
     ON CONFLICT DO NOTHING"""
 
 
-def reshape(engine: sa.Engine, dataset: Dataset, wanted: Schema, settings: object, *, actor: str) -> Dataset:
+def reshape(engine: sa.Engine, dataset: Dataset, wanted: Schema, settings: Mapping[str, Any], *, actor: str) -> Dataset:
     """Carry out what differs; what does not differ takes no lock."""
-    if settings is not None:
-        dataset.settings.changed(settings)  # what cannot be is said before anybody is waited for
-    if not evolution(dataset.schema, wanted).changes and _same(dataset, settings):
+    # What cannot be is said before anybody is waited for.
+    changed = dataset.settings.changed(settings)
+    if not evolution(dataset.schema, wanted).changes and changed == dataset.settings:
         return dataset
     with _changing(engine) as connection:
         current = read_dataset(connection, dataset.id, lock=True)
         plan = evolution(current.schema, wanted)
         _carry_out(connection, current, plan, actor)
-        if not _same(current, settings):
-            _set(connection, current, current.settings.changed(settings), actor)
+        changed = current.settings.changed(settings)
+        if changed != current.settings:
+            _set(connection, current, changed, actor)
         return read_dataset(connection, dataset.id)
 
 
@@ -56,10 +57,6 @@ def evolve(engine: sa.Engine, dataset: Dataset, columns: Sequence[Column], *, ac
         current = read_dataset(connection, dataset.id, lock=True)
         _carry_out(connection, current, evolution(current.schema, with_columns(current.schema, columns)), actor)
         return read_dataset(connection, dataset.id)
-
-
-def _same(dataset: Dataset, settings: object) -> bool:
-    return settings is None or dataset.settings.changed(settings) == dataset.settings
 
 
 @contextmanager

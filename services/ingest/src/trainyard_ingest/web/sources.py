@@ -1,19 +1,18 @@
-"""The HTTP routes of pull sources (docs/sources.md)."""
+"""The routes of pull sources (docs/sources.md)."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_body, read_json
+from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_json
+from trainyard.adapters.web_views import page
 from trainyard.alias_object import is_name
-from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import ServiceError
-from trainyard_ingest.asking import bad, bad_cursor, named, page
-from trainyard_ingest.domain.pull_spec import read_draft
-from trainyard_ingest.web import _idempotency_key, _refuse_encoded
+from trainyard_ingest.domain.pull_draft import read_draft
+from trainyard_ingest.web.body import refuse_encoded
+from trainyard_ingest.web.common import bad, name_cursor, named, repeatable
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock
@@ -35,7 +34,7 @@ class SourceViews:
         """Make a source, or change the one of that name."""
         if not is_name(source):
             raise bad("a source's name is a-z, 0-9 and _, a letter first, at most 48 characters")
-        _refuse_encoded()
+        refuse_encoded()
         dataset = named(self._warehouse, name)
         draft = read_draft(_described(), self._clock.now())
         if draft.kind == "url":
@@ -45,11 +44,9 @@ class SourceViews:
 
     def listed(self, name: str) -> tuple[int, Any]:
         """List the dataset's sources by name."""
-        limit, after = page_arguments()
-        if after is not None and not is_name(after):
-            raise bad_cursor()
-        found = self._sources.sources(named(self._warehouse, name), limit=limit + 1, after=after)
-        return 200, page([one.as_dict() for one in found], limit, lambda last: str(last["name"]))
+        limit, cursor = page_arguments()
+        found = self._sources.sources(named(self._warehouse, name), limit=limit + 1, after=name_cursor(cursor))
+        return 200, page(found, limit, lambda source: source.as_dict(), lambda source: source.name)
 
     def get(self, name: str, source: str) -> tuple[int, Any]:
         """Return one source with its state."""
@@ -62,13 +59,10 @@ class SourceViews:
 
     def pull(self, name: str, source: str) -> tuple[int, Any]:
         """Ask for a pull now; a worker does it at once."""
-        _refuse_encoded()
-        dataset, key, key_id = named(self._warehouse, name), _idempotency_key(), principal().key_id
-        once = None
-        if key is not None:
-            route = f"POST /v1/datasets/{dataset.id}/sources/{_known(source)}/pull"
-            once = Repeatable(route, key_id, key, hashlib.sha256(read_body()).hexdigest())
-        return 202, self._sources.ask(dataset, _known(source), actor=key_id, once=once)
+        refuse_encoded()
+        dataset, known = named(self._warehouse, name), _known(source)
+        once = repeatable(f"POST /v1/datasets/{dataset.id}/sources/{known}/pull")
+        return 202, self._sources.ask(dataset, known, actor=principal().key_id, once=once)
 
 
 def _described() -> dict[str, Any]:
@@ -89,8 +83,8 @@ _NAME = {"source": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,47}$"}}
 _LIST = {"type": "object", "required": ["items", "next_cursor"], "properties": {"items": {"type": "array"}}}
 
 
-def source_routes(sources: Sources, warehouse: Warehouse, fetcher: Fetcher, clock: Clock) -> list[Route]:
-    """Return the routes."""
+def routes(sources: Sources, warehouse: Warehouse, fetcher: Fetcher, clock: Clock) -> list[Route]:
+    """Return them."""
     views, many = SourceViews(sources, warehouse, fetcher, clock), "/v1/datasets/<name>/sources"
     one = f"{many}/<source>"
     return [

@@ -82,9 +82,46 @@ BATCH = {
         "progress": {"type": "object"},
     },
 }
-REJECT = _object(
-    {"row": {"type": ["integer", "null"]}, "column": _WORD, "expected": {"type": "string"}, "got": {"type": "string"}}
-)
+_NULLABLE_NUMBER = {"type": ["number", "null"]}
+_FIGURES = {
+    "name": {"type": "string"},
+    "type": {"type": "string"},
+    "nulls": {"type": ["integer", "null"]},
+    "min": {"type": ["number", "string", "null"]},
+    "max": {"type": ["number", "string", "null"]},
+    "mean": _NULLABLE_NUMBER,
+    "std": _NULLABLE_NUMBER,
+}
+PROFILE = {
+    "type": "object",
+    "required": ["name", "rows", "batches", "reported", "merged", "sampled", "columns", "newest"],
+    "properties": {
+        "name": {"type": "string"},
+        "rows": _COUNT,
+        "batches": _COUNT,
+        "reported": _COUNT,
+        "merged": _COUNT,
+        "sampled": {"type": "boolean"},
+        "columns": {"type": "array", "items": {"type": "object", "required": ["name"], "properties": _FIGURES}},
+        "newest": {"type": ["object", "null"]},
+    },
+}
+ERASURE = {
+    "type": "object",
+    "required": ["erased_rows", "erasure_id", "not_reproducible"],
+    "properties": {
+        "erased_rows": _COUNT,
+        "erasure_id": {"type": "string"},
+        "not_reproducible": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["model", "version"],
+                "properties": {"model": {"type": "string"}, "version": {"type": "integer"}},
+            },
+        },
+    },
+}
 PREDICTION = _object(
     {
         "id": {"type": "string"},

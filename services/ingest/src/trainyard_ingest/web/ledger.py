@@ -1,4 +1,4 @@
-"""The routes of the ledger of batches (docs/api.md): what came, what is on its way, what was rejected."""
+"""The routes of the ledger of batches: what came, what is on its way, what was rejected."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments
-from trainyard.errors import Problem, ServiceError
-from trainyard_ingest import shapes
-from trainyard_ingest.asking import bad_cursor, named, number, page
+from trainyard.adapters.web_views import page
+from trainyard.errors import PROBLEM_SCHEMA, Problem, ServiceError
 from trainyard_ingest.domain import exports
+from trainyard_ingest.web import shapes
+from trainyard_ingest.web.common import bad_cursor, named, number_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ class LedgerViews:
             found = self._warehouse.batches(dataset, limit=limit + 1, after=after, state=state)
         except ServiceError as e:
             raise (bad_cursor() if e.code == "unknown_batch" else e) from e
-        return 200, page([batch.as_dict() for batch in found], limit, lambda last: str(last["id"]))
+        return 200, page(found, limit, lambda batch: batch.as_dict(), lambda batch: batch.id)
 
     def get(self, name: str, ident: str) -> tuple[int, Any]:
         """Return one batch, or how far it is."""
@@ -84,9 +85,8 @@ class LedgerViews:
         if kind in _DOWNLOADS:
             return self._download(batch, kind)
         limit, cursor = page_arguments()
-        found = self._warehouse.rejects(batch, limit=limit + 1, after=number(cursor))
-        items = [problem.as_dict() for _, problem in found]
-        return 200, {"items": items[:limit], "next_cursor": str(found[limit - 1][0]) if len(found) > limit else None}
+        found = self._warehouse.rejects(batch, limit=limit + 1, after=number_cursor(cursor))
+        return 200, page(found, limit, lambda numbered: numbered[1].as_dict(), lambda numbered: numbered[0])
 
     def _download(self, batch: Batch, kind: str) -> Response:
         as_csv = kind == "text/csv"
@@ -123,8 +123,8 @@ def _state() -> str | None:
     return state
 
 
-def ledger_routes(warehouse: Warehouse, keeping: Keeping, board: LoadingBoard) -> list[Route]:
-    """Return the routes of the ledger."""
+def routes(warehouse: Warehouse, keeping: Keeping, board: LoadingBoard) -> list[Route]:
+    """Return them."""
     views = LedgerViews(warehouse, keeping, board)
     batches = "/v1/datasets/<name>/batches"
     return [
@@ -163,7 +163,7 @@ def ledger_routes(warehouse: Warehouse, keeping: Keeping, board: LoadingBoard) -
             views.rejects,
             "read",
             "Rejected rows; with Accept text/csv or application/x-ndjson all of them as a file",
-            answer=shapes.page_of(shapes.REJECT),
+            answer=shapes.page_of(PROBLEM_SCHEMA),
             parameters=PAGE,
             gives=_DOWNLOADS,
             statuses=(200,),

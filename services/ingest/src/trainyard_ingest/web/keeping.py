@@ -1,0 +1,70 @@
+"""The routes about what a dataset holds and what of it shall go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import request
+
+from trainyard.adapters.web import Route, principal
+from trainyard.adapters.web_views import idempotency_key
+from trainyard.errors import Problem, ServiceError
+from trainyard_ingest.web import shapes
+from trainyard_ingest.web.common import ONCE, named
+
+if TYPE_CHECKING:
+    from trainyard.contracts.keeping import Keeping
+    from trainyard.contracts.warehouse import Warehouse
+    from trainyard_ingest.use_cases.datasets import KeepDatasets
+
+
+class KeepingViews:
+    """Profiles and erasures."""
+
+    def __init__(self, warehouse: Warehouse, datasets: KeepDatasets, keeping: Keeping) -> None:
+        self._warehouse = warehouse
+        self._datasets = datasets
+        self._keeping = keeping
+
+    def profile(self, name: str) -> tuple[int, Any]:
+        """Return what the dataset holds."""
+        return 200, self._keeping.profile(named(self._warehouse, name))
+
+    def erase(self, name: str) -> tuple[int, Any]:
+        """Remove every row of a key."""
+        named(self._warehouse, name)
+        key = request.args.get("key")
+        if key is None:
+            problem = Problem(None, "key", "the key of the rows to erase", "absent")
+            raise ServiceError("bad_request", "say which rows: ?key= takes the key's value", [problem])
+        erasure = self._datasets.erase(name, key, actor=principal().key_id, idempotency_key=idempotency_key())
+        return 200, erasure.as_dict()
+
+
+def routes(warehouse: Warehouse, datasets: KeepDatasets, keeping: Keeping) -> list[Route]:
+    """Return them."""
+    views, one = KeepingViews(warehouse, datasets, keeping), "/v1/datasets/<name>"
+    return [
+        Route(
+            "GET",
+            f"{one}/profile",
+            views.profile,
+            "read",
+            "What a dataset holds",
+            answer=shapes.PROFILE,
+            statuses=(200,),
+        ),
+        Route(
+            "DELETE",
+            f"{one}/rows",
+            views.erase,
+            "admin",
+            "Erase every row of a key",
+            answer=shapes.ERASURE,
+            parameters=("key",),
+            needs=("key",),
+            shapes={"key": {"type": "string"}},
+            statuses=(200,),
+            headers=ONCE,
+        ),
+    ]
