@@ -87,6 +87,7 @@ OTHERS = [
     ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Content_Encoding": "gzip"}, 400, "bad_gzip"),
     ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Idempotency_Key": ""}, 400, "bad_request"),
     ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Idempotency_Key": "x" * 256}, 400, None),
+    ("POST", "/v1/datasets/shop/rows", _row(), {"Content_Type": JSON, "Idempotency_Key": "caf\xe9"}, 400, None),
     ("POST", "/v1/datasets/shop/rows", b"", {"Content_Type": JSON, "Content_Length": str(100 << 20)}, 413, "too_large"),
     ("POST", "/v1/datasets/shop/rows", b"", {"Content_Type": CSV, "Content_Length": str(5 << 30)}, 413, "too_large"),
     ("GET", "/v1/datasets/No%20Name!", None, {}, 404, "unknown_dataset"),

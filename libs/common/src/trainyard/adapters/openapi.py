@@ -29,7 +29,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 _HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
         "description": "The same key and body again are answered alike, and done once.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"},
     },
 }
 _PLACE = re.compile(r"<(?:\w+:)?(\w+)>")

@@ -24,6 +24,6 @@ def page(found: Sequence[Any], limit: int, show: Callable[[Any], Any], cursor: C
 def idempotency_key() -> str | None:
     """Return the request's Idempotency-Key, None without one; raises ``ServiceError`` for one that cannot be."""
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= _MAX_KEY_CHARS and key.isprintable()):
-        raise ServiceError("bad_request", f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable characters")
+    if key is not None and not (1 <= len(key) <= _MAX_KEY_CHARS and key.isascii() and key.isprintable()):
+        raise ServiceError("bad_request", f"Idempotency-Key takes 1 to {_MAX_KEY_CHARS} printable ASCII characters")
     return key
