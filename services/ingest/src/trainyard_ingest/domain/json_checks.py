@@ -20,7 +20,7 @@ from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES
 from trainyard_ingest.domain import limits
 from trainyard_ingest.domain.arrow_csv import as_csv
 from trainyard_ingest.domain.cells import as_text
-from trainyard_ingest.domain.json_decoders import Decoders, count_keys
+from trainyard_ingest.domain.json_decoders import Decoders, most_keys
 from trainyard_ingest.domain.json_text import too_long
 from trainyard_ingest.domain.moments import Moments
 
@@ -105,10 +105,10 @@ class RowChecker:
 
     def _certain(self, rows: Sequence[Any], data: bytes) -> list[list[Any]] | None:
         """Return the columns when no key hides another: there are as many keys as values."""
-        if _NUL in data:
+        if b"\\" in data and _NUL in data:  # one byte is found ten times as quickly as several
             return None
         columns, absent = self._decoders.columns(rows)
-        return columns if count_keys(data) == len(rows) * len(columns) - absent else None
+        return columns if most_keys(data) == len(rows) * len(columns) - absent else None
 
     # --- in doubt ---
 

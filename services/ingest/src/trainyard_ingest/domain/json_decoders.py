@@ -85,11 +85,12 @@ def _first(data: bytes, ways: Sequence[Callable[[bytes], Any]]) -> Any:
     return None
 
 
-def count_keys(data: bytes) -> int:
-    """Return how many members the objects in ``data`` have, when :class:`Decoders` have read it.
+def most_keys(data: bytes) -> int:
+    """Return how many members the objects in ``data`` have at most, when :class:`Decoders` have read it.
 
-    A key ends in a quote with a colon behind it. Within a string every quote has a backslash before it; that of a key
-    has none, as no name with a backslash is read.
+    A key ends in a quote with a colon behind it. Quotes within a string do not count, as each has a backslash before
+    it; that of a key has none, as no name with a backslash is read. The quote that opens a text counts if a colon comes
+    first in that text: so there may be more than there are members, but never fewer.
     """
     octets = np.frombuffer(data, np.uint8)
     colons, before = octets[1:] == _COLON, octets[:-1]
