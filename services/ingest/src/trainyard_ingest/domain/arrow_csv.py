@@ -37,7 +37,7 @@ def as_csv(columns: Sequence[Any], rows: int) -> bytes:
 
 
 def _has_empty_texts(column: Any) -> bool:
-    return pa.types.is_string(column.type) and pc.min(pc.binary_length(column)).as_py() == 0
+    return bool(pa.types.is_string(column.type) and pc.min(pc.binary_length(column)).as_py() == 0)
 
 
 def _written(batch: Any, options: csv.WriteOptions) -> bytes:

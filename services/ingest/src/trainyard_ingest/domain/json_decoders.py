@@ -55,11 +55,11 @@ class Decoders:
         """Return the row that ``text`` says."""
         return _first(text, [decoder.decode for decoder in self._rows[-1:]])
 
-    def lines(self, data: bytes) -> list[Any] | None:
+    def lines(self, data: bytes) -> Any:
         """Return the rows of values that may stand on lines of their own, which is not looked at."""
         return _first(data, [decoder.decode_lines for decoder in self._rows])
 
-    def array(self, data: bytes) -> list[Any] | None:
+    def array(self, data: bytes) -> Any:
         """Return the elements of an array."""
         return _first(data, [decoder.decode for decoder in self._lists])
 
