@@ -27,7 +27,8 @@ SCHEMA = Schema(
         Column("must", "int", nullable=False),
     ]
 )
-KEYS = ["i", "f", "b", "t", "c", "d", "w", "must", "more", "", "\\u0069", "must ", 'q\\"']
+NAMES = list(SCHEMA.names)
+KEYS = [*NAMES, "more", "", "\\u0069", "must ", 'q\\"', "i\\\\", "i\\u005c", 'i\\"']
 VALUES = [
     "\n0",
     "-0",
@@ -128,6 +129,11 @@ VALUES = [
 ]
 VALUES = [value for line in VALUES for value in line.split("\n") if value] + [
     '"a : b"',
+    '"a\\" :b"',
+    '"\\\\\\":"',
+    '"\\\\":',
+    '":"',
+    '" :x"',
     '"a" ',
     '"line\nbreak"',
     '"cr\rin"',
@@ -139,6 +145,8 @@ def _text(size, long):
 
 
 VALUES += [_text(size, long) for size in (256, 257, 258, 65_536, 65_537, 65_538) for long in (False, True)]
+#: A row that names every column.
+FULL = b'{"must": 0, "i": 1, "f": 2, "b": true, "t": "x", "c": "y", "d": "2024-02-29", "w": null}'
 SPACES = ["", "", "", "", " ", "\t", "  ", "\r", "\n", "\v", "\0", "\u00a0"]
 
 
@@ -187,14 +195,16 @@ def _exact_array(body):
 
 
 @st.composite
-def _objects(draw):
-    """Return the text of something that is, or nearly is, a row."""
+def _objects(draw, *, full):
+    """Return the text of something that is, or nearly is, a row; ``full``: most of them name every column."""
     space = st.sampled_from(SPACES)
-    members = draw(st.lists(st.tuples(st.sampled_from(KEYS[:8] * 8 + KEYS), st.sampled_from(VALUES)), max_size=9))
+    members = draw(st.lists(st.tuples(st.sampled_from(NAMES * 8 + KEYS), st.sampled_from(VALUES)), max_size=9))
     if draw(st.integers(0, 3)):
         members = [*dict(members).items()]
     if draw(st.integers(0, 5)):
         members.append(("must", "1")) if "must" not in dict(members) else None
+    if full and draw(st.integers(0, 9)):
+        members += [(name, "null") for name in NAMES if name not in dict(members)]
     parts = [f'{draw(space)}"{key}"{draw(space)}:{draw(space)}{value}{draw(space)}' for key, value in members]
     text = "{" + ",".join(parts) + "}"
     if draw(st.integers(0, 30)) == 0:
@@ -208,7 +218,7 @@ def _objects(draw):
 
 @st.composite
 def _bodies(draw):
-    rows = draw(st.lists(_objects(), min_size=1, max_size=6))
+    rows = draw(st.lists(_objects(full=draw(st.booleans())), min_size=1, max_size=6))
     # Most rows must be good or no body would be read to its end.
     rows = [row for row in rows if draw(st.integers(0, 2)) == 0 or _loads(row)] or [b'{"must": 1}']
     body = draw(st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\n\n", b"\n \n"])).join(rows)
@@ -233,6 +243,12 @@ def _loads(row):
 @example(b'{"must": 1, "must": 2}\n{"i": 5}')
 @example(b'{"must": 1, "i" :1, "i":2, "t": "\\":"}\n{"must": 2}')
 @example(b'{"must": 1}\r{"must": 2}\n')
+@example(FULL + b"\n" + FULL.replace(b'"i": 1', b'"f": 1'))
+@example(FULL + b"\n" + FULL.replace(b'"i": 1', b'"f" : 1'))
+@example(FULL + b"\n" + FULL.replace(b'"i": 1', b'"\\u0066": 1'))
+@example(FULL + b"\n" + FULL.replace(b"}", b', "f": 1}'))
+@example(FULL + b"\n" + FULL.replace(b"}", b', "i": 1}') + b"\n" + FULL.replace(b', "f": 2', b""))
+@example(FULL + b"\n" + FULL.replace(b'"t"', b'"\\":"') + b"\n" + FULL.replace(b'"x"', b'"\\":"'))
 def test_lines(body):
     """NDJSON in pieces is read as each line by itself."""
     assert _outcome(lambda: _read(body, formats.NDJSON)) == _outcome(lambda: _exact_lines(body))
@@ -250,7 +266,7 @@ def test_arrays(body):
     assert _outcome(lambda: _read(array, formats.JSON)) == _outcome(lambda: _exact_array(array))
 
 
-@pytest.mark.parametrize("key", KEYS[:8])
+@pytest.mark.parametrize("key", NAMES)
 def test_each_value_in_each_column(key):
     """Every strange value in every column is judged alike, alone and among good rows."""
     for value in VALUES:
