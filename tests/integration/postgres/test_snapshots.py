@@ -126,7 +126,7 @@ def test_times_of_any_year(engine: sa.Engine) -> None:
 
 def test_times_of_two_kinds_of_pieces(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block whose pieces were parsed in different ways, one of them with a far year, is one block."""
-    monkeypatch.setattr("trainyard.adapters.postgres.snapshots.reading._PIECE_BYTES", 100)
+    monkeypatch.setattr("trainyard.adapters.postgres.snapshots.wire.PIECE_BYTES", 100)
     schema = Schema([Column("day", "date"), Column("at", "timestamp"), Column("t", "text")])
     start = datetime(2024, 2, 28, 12, 30, 15, 250_000, tzinfo=UTC)
     rows: dict[int, Row] = {
