@@ -16,17 +16,15 @@ import io
 import os
 import socket
 import struct
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import psycopg2
-
 from psycopg2 import _psycopg, errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 Bytes = npt.NDArray[np.uint8]
 Longs = npt.NDArray[np.int64]
@@ -62,18 +60,16 @@ def receive(driver: Any, query: str, take: Callable[[memoryview], None]) -> None
     statement = f"COPY ({query}) TO STDOUT".encode() + b"\0"
     with socket.socket(fileno=os.dup(driver.fileno())) as line:
         line.settimeout(_LOOK_SECONDS)
-        with _failures():
+        try:
             line.sendall(b"Q" + struct.pack(">i", 4 + len(statement)) + statement)
+        except OSError as e:
+            raise _failed(e) from e
         _Answer(line, take).read()
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Raise what the driver would when the connection fails."""
-    try:
-        yield
-    except OSError as e:
-        raise psycopg2.OperationalError(f"the connection to the database has failed: {e}") from e
+def _failed(why: OSError) -> psycopg2.Error:
+    """Return what the driver would raise when the connection fails."""
+    return psycopg2.OperationalError(f"the connection to the database has failed: {why}")
 
 
 def _encrypted(driver: Any) -> bool:
@@ -123,14 +119,16 @@ class _Answer:
 
     def _receive(self) -> None:
         """Fill the buffer, or as much of it as there is left to come."""
-        room = memoryview(self._buffer)
+        room = self._buffer.data
         while self._held < len(room):
-            with _failures():
-                try:
-                    got = self._line.recv_into(room[self._held :])
-                except TimeoutError:
-                    return
+            try:
+                got = self._line.recv_into(room[self._held :])
+            except TimeoutError:
+                return
+            except OSError as e:
+                raise _failed(e) from e
             if not got:
+                self._split()  # its last words may say why
                 raise self._error or psycopg2.OperationalError("the server has closed the connection")
             self._held += got
             if room[self._held - _SHORTEST : self._held - 1] == _READY:
@@ -146,7 +144,7 @@ class _Answer:
                     break
                 for place in range(_HEADER):
                     data[at + starts + place] = _DIGIT
-                self._take(memoryview(data[at : at + end]))
+                self._take(data[at : at + end].data)
                 at += end
             else:
                 message = bytes(data[at : at + _HEADER])
@@ -191,7 +189,7 @@ def _rows(data: Bytes) -> tuple[Longs, int]:
     return starts, int(ends[-1]) if len(ends) else 0
 
 
-def _error(said: bytes) -> psycopg2.Error:
+def _error(said: bytes) -> Any:
     """Return the exception that the driver would have raised."""
     fields = {part[:1]: part[1:].decode(errors="replace") for part in said.split(b"\0") if part}
     code = fields.get(b"C", "")
@@ -199,7 +197,7 @@ def _error(said: bytes) -> psycopg2.Error:
         kind = errors.lookup(code)
     except KeyError:
         kind = psycopg2.DatabaseError
-    error = kind(fields.get(b"M", ""))
+    error: Any = kind(fields.get(b"M", ""))
     error.__setstate__({"pgcode": code, "pgerror": fields.get(b"M", "")})
     return error
 
