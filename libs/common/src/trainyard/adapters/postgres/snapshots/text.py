@@ -46,7 +46,6 @@ class TextParser:
     """Parses pieces of COPY's text, whole rows of ``ingest_seq`` and the schema's columns."""
 
     def __init__(self, schema: Schema) -> None:
-        self._schema = schema
         self._types = {"seq": pa.int64()} | {f"c{n}": _TYPES[c.type] for n, c in enumerate(schema.columns)}
 
     def cells(self, piece: memoryview) -> list[pa.Array]:
