@@ -13,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg2 import errors
 
 from trainyard.adapters.postgres import blocks
 from trainyard.adapters.postgres.engine import make_engine
-from trainyard.adapters.postgres.snapshots import PostgresSnapshots
+from trainyard.adapters.postgres.snapshots import PostgresSnapshots, wire
 from trainyard.errors import ServiceError
 from trainyard.schema import Column, Schema
 from trainyard.testing.snapshot_reference import Row, listed, reference, tables
@@ -124,9 +125,11 @@ def test_times_of_any_year(engine: sa.Engine) -> None:
     assert np.array_equal(snapshot.columns["at"], np.array(expected, dtype="datetime64[us]"))
 
 
-def test_times_of_two_kinds_of_pieces(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block whose pieces were parsed in different ways, one of them with a far year, is one block."""
-    monkeypatch.setattr("trainyard.adapters.postgres.snapshots.reading._PIECE_BYTES", 100)
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_small_pieces(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch, encrypted: bool) -> None:
+    """A block of many pieces, a row that is longer than one and a far year, is one block, however rows are received."""
+    monkeypatch.setattr("trainyard.adapters.postgres.snapshots.wire._encrypted", lambda _: encrypted)
+    monkeypatch.setattr("trainyard.adapters.postgres.snapshots.wire.PIECE_BYTES", 100)
     schema = Schema([Column("day", "date"), Column("at", "timestamp"), Column("t", "text")])
     start = datetime(2024, 2, 28, 12, 30, 15, 250_000, tzinfo=UTC)
     rows: dict[int, Row] = {
@@ -146,6 +149,44 @@ def test_times_of_two_kinds_of_pieces(engine: sa.Engine, monkeypatch: pytest.Mon
         "20240-01-01T00:00:00.000000",
         "2024-03-01T05:30:15.250000",
     ]
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_the_server_refuses(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch, encrypted: bool) -> None:
+    """An error of the server is the same exception, however rows are received."""
+    monkeypatch.setattr("trainyard.adapters.postgres.snapshots.wire._encrypted", lambda _: encrypted)
+    with engine.connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        with pytest.raises(errors.DivisionByZero, match="division by zero") as raised:
+            wire.receive(driver, "SELECT 1 / (3 - n) FROM generate_series(1, 5) n", lambda _: None)
+        assert raised.value.pgcode == "22012"
+        connection.invalidate()
+
+
+def test_the_connection_goes_on(engine: sa.Engine) -> None:
+    """After its answer the driver finds its connection as it was, in the same transaction."""
+    pieces: list[bytes] = []
+    with engine.begin() as connection:
+        number = connection.exec_driver_sql("SELECT pg_current_xact_id()").scalar_one()
+        driver: Any = connection.connection.dbapi_connection
+        wire.receive(driver, "SELECT n FROM generate_series(1, 3) n", lambda piece: pieces.append(bytes(piece)))
+        assert connection.exec_driver_sql("SELECT pg_current_xact_id()").scalar_one() == number
+    assert [int(line) for line in b"".join(pieces).split()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("date", "infinity"), ("timestamp", "-infinity"), ("date", "400000-01-01")]
+)
+def test_times_out_of_reach(engine: sa.Engine, kind: str, value: str) -> None:
+    """A time without end, or one that microseconds cannot hold, is an error, not another time."""
+    schema = Schema([Column("at", kind)])
+    dataset = create(engine, schema)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(f"INSERT INTO data_.t_{dataset} (ingest_seq, c1) VALUES (1, :value)"), {"value": value}
+        )
+    with pytest.raises(ValueError, match="out of reach"):
+        PostgresSnapshots(engine).read(dataset, 1)
 
 
 def rows_of(count: int) -> dict[int, Row]:

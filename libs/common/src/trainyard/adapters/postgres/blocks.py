@@ -5,8 +5,8 @@ It is a cache. Readers write it; whoever takes rows away calls :func:`forget` in
 
 from __future__ import annotations
 
-import io
 import struct
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,13 @@ from trainyard.adapters.postgres.engine import transaction
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 log = logs.get(__name__)
 
 #: A block that is larger is not kept: a bytea must fit into the server's memory several times.
 MAX_BYTES = 64 << 20
+_SENT_BYTES = 1 << 18
 _LOCK = "hashtextextended('trainyard.block', :dataset)"
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEADER = _SIGNATURE + bytes(8)
@@ -184,9 +185,9 @@ class Keeper:
         if better.one_or_none() is None:
             driver: Any = connection.connection
             with driver.cursor() as cursor:
-                cursor.copy_expert("COPY core.block FROM STDIN (FORMAT binary)", self._row(block), size=1 << 20)
+                cursor.copy_expert("COPY core.block FROM STDIN (FORMAT binary)", self._row(block), size=_SENT_BYTES)
 
-    def _row(self, block: Fresh) -> io.BytesIO:
+    def _row(self, block: Fresh) -> _Parts:
         """Return the row as a binary COPY: each column with its length before it."""
         stored = block.stored
         cells = (
@@ -199,7 +200,24 @@ class Keeper:
             block.units,
             block.packed,
         )
-        parts = [_HEADER, struct.pack(">h", len(cells))]
-        for cell in cells:
-            parts += [struct.pack(">i", -1)] if cell is None else [struct.pack(">i", len(cell)), cell]
-        return io.BytesIO(b"".join([*parts, _END]))
+        head = [_HEADER, struct.pack(">h", len(cells))]
+        for cell in cells[:-1]:
+            head += [struct.pack(">i", -1)] if cell is None else [struct.pack(">i", len(cell)), cell]
+        head.append(struct.pack(">i", len(block.packed)))
+        return _Parts([b"".join(head), block.packed, _END])
+
+
+class _Parts:
+    """What a COPY is read from: bytes that lie in several places, without a copy of the whole."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self._parts = deque(memoryview(part) for part in parts)
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most ``size``; none when there are no more."""
+        if not self._parts:
+            return b""
+        part = self._parts.popleft()
+        if len(part) > size:
+            self._parts.appendleft(part[size:])
+        return bytes(part[:size])

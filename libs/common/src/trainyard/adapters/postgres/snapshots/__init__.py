@@ -26,8 +26,8 @@ log = logs.get(__name__)
 #: One view of the database for the whole reading, and what the text of a cell depends on (trainyard.snapshot). A large
 #: table takes longer than the minute that other statements get.
 _BEGIN = (
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL DateStyle = 'ISO, YMD';"
-    " SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = '30min'"
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL bytea_output = 'hex';"
+    " SET LOCAL extra_float_digits = 1; SET LOCAL statement_timeout = '30min'"
 )
 
 

@@ -7,7 +7,6 @@ from the server, the other makes columns of what was received. Blocks that are n
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,10 @@ from psycopg2 import sql
 
 from trainyard.adapters.postgres import blocks
 from trainyard.adapters.postgres.blocks import Fresh, Stored
+from trainyard.adapters.postgres.snapshots import wire
+from trainyard.adapters.postgres.snapshots.filling import Filling
 from trainyard.adapters.postgres.snapshots.lane import Lane
-from trainyard.adapters.postgres.snapshots.text import TextParser, view
+from trainyard.adapters.postgres.snapshots.text import TextParser, cell, view
 from trainyard.errors import TrainyardError
 from trainyard.snapshot.assembly import Assembler
 from trainyard.snapshot.block import Block, join
@@ -27,13 +28,11 @@ from trainyard.snapshot.units import units_of_block
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
     import sqlalchemy as sa
 
     from trainyard.schema import Schema
     from trainyard.snapshot import Snapshot
 
-_PIECE_BYTES = 1 << 19
 _PIECES_WAITING = 2
 _BLOCKS_WAITING = 1
 
@@ -147,39 +146,22 @@ class Reading:
                 lambda begin, packed, units: hand_on(lambda: columns.add_packed(begin, packed, units)),
             )
             return
-        sink = io.BufferedWriter(_Pieces(lambda piece: hand_on(lambda: columns.add_text(piece))), _PIECE_BYTES)
         query = _query(self._table, span).as_string(cursor)
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT", sink)
-        sink.flush()
-        hand_on(columns.end_text)
+        wire.receive(cursor.connection, query, lambda piece: hand_on(lambda: columns.add_text(piece)))
 
 
 def _query(table: Table, span: _Span) -> sql.Composed:
     """Return the rows of a span: a scan of the primary key, in whose order the rows lie."""
-    cells = sql.SQL(", ").join(sql.Identifier(name) for name in ("ingest_seq", *table.physical))
+    described = zip(table.schema.columns, table.physical, strict=True)
+    cells = sql.SQL(", ").join(
+        [sql.Identifier("ingest_seq"), *(cell(column, sql.Identifier(name)) for column, name in described)]
+    )
     return sql.SQL("SELECT {} FROM {} WHERE ingest_seq BETWEEN {} AND {} ORDER BY ingest_seq").format(
         cells,
         sql.Identifier("data_", f"t_{table.dataset_id}"),
         sql.Literal(span.first_seq),
         sql.Literal(span.last_seq),
     )
-
-
-class _Pieces(io.RawIOBase):
-    """Takes what the buffer before it has gathered: the driver writes row by row, which costs less there than here."""
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        super().__init__()
-        self._take = take
-
-    def writable(self) -> bool:
-        """Say that it is there to be written to."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Take the next bytes."""
-        self._take(bytes(data))
-        return len(data)
 
 
 class _Columns:
@@ -196,8 +178,7 @@ class _Columns:
         self._wants_units = table.schema.event_time is None
         self._begin: int | None = None
         self._stored: Block | None = None
-        self._tables: list[pa.Table] = []
-        self._rest = b""
+        self._filling = Filling(table.schema, table.block_rows)
 
     @property
     def rows(self) -> int:
@@ -231,41 +212,29 @@ class _Columns:
         else:
             self._begin, self._stored = begin, block
 
-    def add_text(self, piece: bytes) -> None:
+    def add_text(self, piece: memoryview) -> None:
         """Take the next bytes of COPY's text."""
-        if self._rest:
-            piece, self._rest = self._rest + piece, b""
-        whole = piece.rfind(b"\n") + 1
-        if whole < len(piece):  # a row that is longer than the buffer comes in parts
-            self._rest = piece[whole:]
-        if not whole:
-            return
-        table = self._parser.table(memoryview(piece)[:whole])
-        numbers = view(table.column("seq").chunk(0), np.int64)
+        cells = self._parser.cells(piece)
+        numbers = view(cells[0], np.int64)
         at = 0
-        while at < table.num_rows:
+        while at < len(numbers):
             begin = self._table.begin(int(numbers[at]))
             if begin != self._begin:
                 self.finish()
                 self._begin = begin
             upto = int(np.searchsorted(numbers, begin + self._table.block_rows))
-            self._tables.append(table.slice(at, upto - at))
+            self._filling.add([values.slice(at, upto - at) for values in cells])
             at = upto
-
-    def end_text(self) -> None:
-        """Take note that a COPY has come to its end."""
-        if self._rest:
-            raise ValueError("the database's text ends within a row")
 
     def finish(self) -> None:
         """Make a block of the parts that were gathered, take it, and have it stored."""
         begin, block = self._begin, self._stored
         if begin is None:
             return
-        if self._tables:
-            read = self._parser.block(self._tables)
+        if self._filling.rows:
+            read = self._filling.take()
             block = read if block is None else join(block, read)
-        self._begin, self._stored, self._tables = None, None, []
+        self._begin, self._stored = None, None
         if block is None or not block.rows:
             return
         packed = pack(self._table.schema, block)
