@@ -67,12 +67,16 @@ chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a 
 machines: $(STATE)/dev ## Ingest against a model in memory, step by step in any order (FULL=1: 200 x 30 steps)
 	$(BIN)/python -m pytest tests/machines $(if $(FULL),--hypothesis-profile full)
 
+.PHONY: properties
+properties: $(STATE)/dev ## Whatever must hold for any input, with more inputs than `make test` takes (1,000 each)
+	$(BIN)/python -m pytest tests/unit tests/integration -m hypothesis --numprocesses 2 --dist loadgroup --hypothesis-profile full
+
 .PHONY: api
 api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
 	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
 
 .PHONY: verify
-verify: lint types test machines api cases sources emulators chaos ## What CI runs
+verify: lint types test properties machines api cases sources emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older

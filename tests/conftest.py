@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ pytest_plugins = ["trainyard.testing.pytest_plugin"]
 
 #: `make test` takes the default of 100 examples; what takes a whole stack asks for this number where time allows.
 settings.register_profile("full", max_examples=1_000)
+
+# What a training child is started with, for the tests that learn in this process, and before numpy is imported: two
+# processes with two threads each wait for one another, and LightGBM takes ten times as long.
+os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")})
 
 _UNIT = Path(__file__).parent / "unit"
 #: What takes minutes has targets of its own, so that `make test` stays short.
@@ -25,11 +30,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path in _APART and not named else None
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook of this name, which would come first
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test with what it may connect to and whom it runs beside."""
     for item in items:
         unit = item.path.is_relative_to(_UNIT)
         item.add_marker(pytest.mark.disable_socket if unit else pytest.mark.allow_hosts(_LOOPBACK))
-        # Two processes share the work file by file; the tests of one stack stay in one process.
-        shares_stack = "stack" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if shares_stack else str(item.path)))
+        group = _group(item)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Return the tests beside which one runs in the same of two processes: those that share a fixture with it.
+
+    Of what a session has, each process has one of its own (Postgres, an emulator), except a whole stack.
+    """
+    fixtures = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 - an Item that is no function has none
+    scopes = {name: found[-1].scope for name, found in fixtures.items()}
+    if scopes.get("stack") == "session":
+        return "stack"
+    return str(item.path) if {"class", "module", "package"} & set(scopes.values()) else None

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.keeping import PostgresKeeping
-from trainyard.adapters.postgres.warehouse import PostgresWarehouse
-from trainyard.clock import ManualClock, SystemClock
+from trainyard.clock import ManualClock
 from trainyard.testing.contracts import KeepingContract
 from trainyard.testing.fakes import MemoryKeeping, MemoryWarehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 
 
 class TestMemoryKeeping(KeepingContract):
@@ -55,18 +55,6 @@ class TestMemoryKeeping(KeepingContract):
 
 class TestPostgresKeeping(KeepingContract):
     """The adapter."""
-
-    @pytest.fixture
-    def engine(self, database_url: str) -> Iterator[sa.Engine]:
-        """An engine on a database of this test's own."""
-        engine = make_engine(database_url, service="test")
-        yield engine
-        engine.dispose()
-
-    @pytest.fixture
-    def warehouse(self, engine: sa.Engine) -> PostgresWarehouse:
-        """An empty warehouse."""
-        return PostgresWarehouse(engine, SystemClock())
 
     @pytest.fixture
     def keeping(self, engine: sa.Engine) -> PostgresKeeping:

@@ -9,12 +9,13 @@ import pytest
 from tests.contract.test_scheduling import MemoryWorld, PostgresWorld
 from tests.integration.scheduler.warehouse import Warehouse
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.testing.contracts import LaunchesContract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
 
 
 class TestMemory(LaunchesContract):
@@ -35,11 +36,9 @@ class TestPostgres(LaunchesContract):
     """The adapter."""
 
     @pytest.fixture
-    def world(self, database_url: str) -> Iterator[PostgresWorld]:
+    def world(self, engine: sa.Engine) -> PostgresWorld:
         """An empty database."""
-        engine = make_engine(database_url, service="test")
-        yield PostgresWorld(PostgresStore(engine), Warehouse(engine))
-        engine.dispose()
+        return PostgresWorld(PostgresStore(engine), Warehouse(engine))
 
     @pytest.fixture
     def later(self) -> Callable[[], None]:

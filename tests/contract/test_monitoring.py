@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from tests.integration.scheduler.warehouse import Warehouse
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.clock import ManualClock
@@ -22,7 +21,7 @@ from trainyard.testing.contracts.scheduling import add_model, add_request
 from trainyard.testing.fakes import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from trainyard.contracts.monitoring import Reference
 
@@ -115,11 +114,9 @@ class TestPostgresMonitoring(MonitoringContract):
     """The adapter."""
 
     @pytest.fixture
-    def watched(self, database_url: str) -> Iterator[PostgresWorld]:
+    def watched(self, engine: sa.Engine) -> PostgresWorld:
         """A model with version 1."""
-        engine = make_engine(database_url, service="test")
-        yield PostgresWorld(engine)
-        engine.dispose()
+        return PostgresWorld(engine)
 
     def test_one_watch_at_a_time(self, watched: PostgresWorld) -> None:
         """Who comes second while the first still holds the watch leaves the model alone, at once."""

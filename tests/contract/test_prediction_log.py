@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
-from trainyard.adapters.postgres.warehouse import PostgresWarehouse
-from trainyard.clock import SystemClock
 from trainyard.testing.contracts import PredictionLogContract
 from trainyard.testing.fakes import MemoryPredictionLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
+    from trainyard.adapters.postgres.warehouse import PostgresWarehouse
     from trainyard.schema import Schema
 
 
@@ -45,13 +43,6 @@ class TestPostgresPredictionLog(PredictionLogContract):
     """The adapter."""
 
     @pytest.fixture
-    def engine(self, database_url: str) -> Iterator[sa.Engine]:
-        """An engine on a database of this test's own."""
-        engine = make_engine(database_url, service="test")
-        yield engine
-        engine.dispose()
-
-    @pytest.fixture
     def log(self, engine: sa.Engine) -> PostgresPredictionLog:
         """An empty log."""
         return PostgresPredictionLog(engine)
@@ -67,7 +58,7 @@ class TestPostgresPredictionLog(PredictionLogContract):
         return keep
 
     @pytest.fixture
-    def add_model_of(self, engine: sa.Engine) -> Callable[[str, Schema], None]:
+    def add_model_of(self, engine: sa.Engine, warehouse: PostgresWarehouse) -> Callable[[str, Schema], None]:
         """A dataset and a model's record, as the scheduler writes it."""
         statement = (
             "INSERT INTO core.model (name, dataset_id, label, task, policy)"
@@ -75,7 +66,7 @@ class TestPostgresPredictionLog(PredictionLogContract):
         )
 
         def add(model: str, schema: Schema) -> None:
-            PostgresWarehouse(engine, SystemClock()).create("shop", schema, actor="k1")
+            warehouse.create("shop", schema, actor="k1")
             with engine.begin() as connection:
                 connection.execute(sa.text(statement), {"model": model})
 

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.clock import ManualClock
 from trainyard.testing.contracts import PredictionMonthsContract
 from trainyard.testing.fakes import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
 
@@ -92,8 +90,6 @@ class TestPostgres(PredictionMonthsContract):
     """The adapter."""
 
     @pytest.fixture
-    def log(self, database_url: str) -> Iterator[PostgresMonths]:
+    def log(self, engine: sa.Engine) -> PostgresMonths:
         """An empty database."""
-        engine = make_engine(database_url, service="test")
-        yield PostgresMonths(engine)
-        engine.dispose()
+        return PostgresMonths(engine)

@@ -6,13 +6,12 @@ import base64
 import json
 import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 import pytest
 import sqlalchemy as sa
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.launches import PostgresLaunches
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.runs import PostgresRuns
@@ -22,9 +21,6 @@ from trainyard.contracts.runs import Trial
 from trainyard.policy import Policy
 from trainyard.testing.contracts import RunsContract
 from trainyard.testing.fakes import MemoryRuns
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class MemoryDesk:
@@ -227,11 +223,9 @@ class TestPostgresRuns(RunsContract):
     """The adapter, on a database of its own."""
 
     @pytest.fixture
-    def desk(self, database_url: str) -> Iterator[PostgresDesk]:
+    def desk(self, engine: sa.Engine) -> PostgresDesk:
         """Nothing requested yet."""
-        engine = make_engine(database_url, service="test")
-        yield PostgresDesk(engine)
-        engine.dispose()
+        return PostgresDesk(engine)
 
     def test_what_a_promotion_leaves_behind(self, desk: PostgresDesk) -> None:
         """Events, audit entries, deployments, trials and the gate's report are in the transaction of the version."""

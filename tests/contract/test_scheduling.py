@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integration.scheduler.warehouse import Warehouse
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.clock import ManualClock
 from trainyard.testing.contracts import SchedulingContract
 from trainyard.testing.fakes import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlalchemy as sa
 
 
 class MemoryWorld:
@@ -109,8 +108,6 @@ class TestPostgres(SchedulingContract):
     """The adapter."""
 
     @pytest.fixture
-    def world(self, database_url: str) -> Iterator[PostgresWorld]:
+    def world(self, engine: sa.Engine) -> PostgresWorld:
         """An empty database."""
-        engine = make_engine(database_url, service="test")
-        yield PostgresWorld(PostgresStore(engine), Warehouse(engine))
-        engine.dispose()
+        return PostgresWorld(PostgresStore(engine), Warehouse(engine))

@@ -19,8 +19,6 @@ from trainyard.testing.contracts.scheduling import add_model
 from trainyard.testing.fakes.upkeep import MemoryUploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from trainyard.adapters.aws.clients import AwsClients
     from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.config import Config
@@ -39,11 +37,9 @@ class TestPostgres(UpkeepContract):
     """The adapter."""
 
     @pytest.fixture
-    def world(self, database_url: str) -> Iterator[PostgresWorld]:
+    def world(self, engine: sa.Engine) -> PostgresWorld:
         """An empty database."""
-        engine = make_engine(database_url, service="test")
-        yield PostgresWorld(PostgresStore(engine), Warehouse(engine))
-        engine.dispose()
+        return PostgresWorld(PostgresStore(engine), Warehouse(engine))
 
     def test_nothing_opens_while_it_is_still(self, world: PostgresWorld, database_url: str) -> None:
         """A request of the model waits until the transaction that found it still has ended."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.workers import PostgresAttendance
 from trainyard.clock import ManualClock
@@ -16,7 +15,7 @@ from trainyard.testing.contracts import WorkersContract
 from trainyard.testing.fakes import MemoryAttendance, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import sqlalchemy as sa
 
@@ -58,13 +57,6 @@ class TestMemory(WorkersContract):
 
 class TestPostgres(WorkersContract):
     """The adapter."""
-
-    @pytest.fixture
-    def engine(self, database_url: str) -> Iterator[sa.Engine]:
-        """An empty database."""
-        engine = make_engine(database_url, service="test")
-        yield engine
-        engine.dispose()
 
     @pytest.fixture
     def store(self, engine: sa.Engine) -> PostgresStore:

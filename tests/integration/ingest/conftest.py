@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import sqlalchemy as sa
 from tests.integration.ingest.processes import Place
@@ -17,6 +19,7 @@ from trainyard.clock import SystemClock
 from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.fakes import MemoryBlobs
 from trainyard.testing.processes import end
+from trainyard.testing.pytest_plugin import isolated_environment
 from trainyard_ingest import web
 from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
@@ -135,12 +138,10 @@ def refusing(postgres, migrated_template):
     postgres.drop_database(name)
 
 
-@pytest.fixture
-def place(tmp_path, database_url):
-    """A place whose processes are ended after the test."""
-    emulator = AwsEmulator(tmp_path / "aws")
-    emulator.start()
-    place = Place(emulator, database_url, tmp_path)
+@contextmanager
+def _placed(emulator, aws_environment, database_url, directory):
+    """Make a place; end its processes afterwards."""
+    place = Place(emulator, aws_environment, database_url, directory)
     place.setup.ensure()
     yield place
     for worker in place.workers:
@@ -149,4 +150,20 @@ def place(tmp_path, database_url):
         end(process)
     place.engine.dispose()
     place.clients.close()
+
+
+@pytest.fixture
+def place(tmp_path, database_url, aws, aws_environment):
+    """A place whose processes are ended after the test, with a bucket and queues of its own."""
+    with _placed(aws, aws_environment, database_url, tmp_path) as place:
+        yield place
+
+
+@pytest.fixture
+def place_apart(tmp_path, database_url):
+    """The same for a test that kills its emulator: it has one of its own."""
+    emulator = AwsEmulator(tmp_path / "aws")
+    emulator.start()
+    with _placed(emulator, isolated_environment(emulator), database_url, tmp_path) as place:
+        yield place
     emulator.kill()

@@ -23,12 +23,11 @@ from trainyard.testing.processes import GUNICORN, answers, free_port, wait_until
 class Place:
     """An emulator that may be killed, a database, and the processes that were started on them."""
 
-    def __init__(self, emulator, database_url, directory):
+    def __init__(self, emulator, aws_environment, database_url, directory):
         self.emulator = emulator
         self.directory = directory
         self.environment = {
-            **emulator.environment,
-            "TRAINYARD_ENV": "test",
+            **aws_environment,
             "TRAINYARD_DATABASE_URL": database_url,
             "TRAINYARD_LANDING_SWEEP_SECONDS": "3600",
             "PATH": "/usr/bin:/bin",
@@ -41,7 +40,7 @@ class Place:
         self.blobs = S3Blobs(self.clients.s3, self.config.bucket)
         self.engine = make_engine(database_url, service="test")
         self.warehouse = PostgresWarehouse(self.engine, SystemClock())
-        self.warehouse.create("shop", Schema([Column("id", "int")]), actor="k")
+        self.warehouse.create("shop", Schema([Column("id", "int"), Column("note", "text")]), actor="k")
         self.processes = []
         self.workers = []
 

@@ -58,26 +58,26 @@ def test_prediction_logs_and_labels_by_queue(place):
     assert len(log.page(model=None, version=None, limit=5)) == 1
 
 
-def test_emulator_killed_before_the_notification_was_read(place):
+def test_emulator_killed_before_the_notification_was_read(place_apart):
     """The notification is lost with the emulator's memory, the file is not: the sweep takes it."""
-    place.blobs.put("landing/shop/a.csv", BODY)
-    place.emulator.kill()
-    place.emulator.start()
-    place.worker()
-    wait_until(place.batches, "the batch")
-    assert place.stored() == (3, 1, 1)
+    place_apart.blobs.put("landing/shop/a.csv", BODY)
+    place_apart.emulator.kill()
+    place_apart.emulator.start()
+    place_apart.worker()
+    wait_until(place_apart.batches, "the batch")
+    assert place_apart.stored() == (3, 1, 1)
 
 
-def test_emulator_killed_under_the_worker(place):
+def test_emulator_killed_under_the_worker(place_apart):
     """The worker lives on, makes its queue again, and takes what comes afterwards."""
-    place.worker()
-    place.blobs.put("landing/shop/a.csv", BODY)
-    wait_until(lambda: len(place.batches()) == 1, "the first batch")
-    place.emulator.kill()
-    place.emulator.start()
-    place.blobs.put("landing/shop/b.csv", b"id\n4\n")
-    wait_until(lambda: len(place.batches()) == 2, "the second batch", seconds=40)
-    assert place.stored() == (4, 2, 2)
+    place_apart.worker()
+    place_apart.blobs.put("landing/shop/a.csv", BODY)
+    wait_until(lambda: len(place_apart.batches()) == 1, "the first batch")
+    place_apart.emulator.kill()
+    place_apart.emulator.start()
+    place_apart.blobs.put("landing/shop/b.csv", b"id\n4\n")
+    wait_until(lambda: len(place_apart.batches()) == 2, "the second batch", seconds=40)
+    assert place_apart.stored() == (4, 2, 2)
 
 
 @pytest.mark.parametrize("point", ["K5", "K8"])

@@ -12,9 +12,10 @@ from tests.integration.ingest.processes import Web
 from trainyard.testing.processes import wait_until
 
 SMALL = b"id\n" + b"1\n2\n3\n" * 10
-LARGE_ROWS = 450_000
+LARGE_ROWS = 9_000
 #: More than 8 MiB: it is stored while it comes, under the dataset's lock.
-LARGE = b"id\n" + b"".join(b"%d\n" % n for n in range(10**18, 10**18 + LARGE_ROWS))
+LARGE = b"id,note\n" + b"".join(b"%d,%b\n" % (n, b"x" * 1_000) for n in range(LARGE_ROWS))
+assert len(LARGE) > 8 << 20
 BODIES = {"small": (SMALL, 30), "large": (LARGE, LARGE_ROWS)}
 
 

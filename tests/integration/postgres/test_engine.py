@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from trainyard.adapters.postgres.engine import make_engine, transaction
+from trainyard.adapters.postgres.engine import transaction
 from trainyard.crashpoints import step
 from trainyard.errors import TransientError
 from trainyard.testing.crashpoints import armed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """An engine of the test's database."""
-    engine = make_engine(database_url, service="test")
-    yield engine
-    engine.dispose()
 
 
 def test_errors_do_not_tell_values(engine: sa.Engine) -> None:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.contracts.prediction_log import Added, Prediction
 from trainyard.contracts.upkeep import Forgotten
 from trainyard.errors import TransientError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DAY = 86_400.0
 #: As the release before inserts.
@@ -25,14 +20,6 @@ OLD = (
     "INSERT INTO core.prediction (id, model, version, inputs, output, predicted_at, logged_at)"
     " VALUES (:id, 'm', 1, '{}', '{}', :at, :at) ON CONFLICT (id) DO NOTHING"
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """An engine of an empty database."""
-    engine = make_engine(database_url, service="test")
-    yield engine
-    engine.dispose()
 
 
 def _prediction(ident: str, at: datetime = datetime(2026, 3, 1, tzinfo=UTC)) -> Prediction:

@@ -7,23 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.integration.scheduler.warehouse import Warehouse
 
-from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.config import Config, load
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import sqlalchemy as sa
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """An engine of the test's database."""
-    engine = make_engine(database_url, service="test")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

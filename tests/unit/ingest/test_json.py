@@ -96,22 +96,23 @@ def test_refused_as_a_whole(body, kind, code, said):
     assert (error.code, said in error.message) == (code, True), error
 
 
-def test_too_large():
-    """Reading stops at the limit, whatever was announced."""
-
-    class Endless(io.RawIOBase):
-        def read(self, size=-1):
-            return b'{"id": 1}, ' * (size // 10) if self.begun else self.begin()
-
-        begun = False
-
-        def begin(self):
-            self.begun = True
-            return b"["
-
-    with pytest.raises(ServiceError) as refused:
-        list(formats.JSON.read(Source(Endless(), formats.JSON.most_bytes), SCHEMA, Tally()).chunks)
-    assert refused.value.code == "too_large"
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_too_large(over):
+    """An array may have 64 MiB; reading stops there, whatever was announced."""
+    row = b'{"id": 1, "note": "%b"}'
+    rows = [row % (b"x" * (65_535 - len(row) + 2))] * 1_023
+    rows.append(row % (b"x" * (65_534 + over - len(row) + 2)))
+    body = b"[" + b",".join(rows) + b"]"
+    assert len(body) == (64 << 20) + over
+    tally = Tally()
+    chunks = formats.JSON.read(Source(io.BytesIO(body), formats.JSON.most_bytes), SCHEMA, tally).chunks
+    if over > 0:
+        with pytest.raises(ServiceError) as refused:
+            list(chunks)
+        assert refused.value.code == "too_large"
+    else:
+        assert list(chunks)
+        assert tally.rows == 1_024
 
 
 @pytest.mark.parametrize("case", [(0, 1, False), (5, 100, False), (6, 100, True), (1, 19, True)])

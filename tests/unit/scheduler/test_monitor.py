@@ -311,7 +311,7 @@ def final_table(events: list[tuple[str, Any]]) -> Any:
     }
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(deadline=None)
 @given(st.data())
 def test_labels_in_any_order(data: st.DataObject) -> None:
     """Labels before their prediction, late, twice, corrected and reordered end in the same table as in order (K41)."""

@@ -20,6 +20,8 @@ from trainyard.testing.postgres import PostgresServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import sqlalchemy as sa
+
     from trainyard.config import Config
 
 _numbers = itertools.count(1)
@@ -146,6 +148,16 @@ def database_url(postgres: PostgresServer, migrated_template: str) -> Iterator[s
     name = postgres.create_database(template=migrated_template)
     yield postgres.url(name)
     postgres.drop_database(name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """An engine on :func:`database_url`, as the owner."""
+    from trainyard.adapters.postgres.engine import make_engine  # noqa: PLC0415 - as above
+
+    engine = make_engine(database_url, service="test")
+    yield engine
+    engine.dispose()
 
 
 def isolated_environment(aws: Emulator) -> dict[str, str]:
