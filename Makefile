@@ -68,8 +68,8 @@ machines: $(STATE)/dev ## Ingest against a model in memory, step by step in any 
 	$(BIN)/python -m pytest tests/machines $(if $(FULL),--hypothesis-profile full)
 
 .PHONY: properties
-properties: $(STATE)/dev ## Whatever must hold for any input, with more inputs than `make test` takes (1,000 each)
-	$(BIN)/python -m pytest tests/unit tests/integration -m hypothesis --numprocesses 2 --dist loadgroup --hypothesis-profile full
+properties: $(STATE)/dev ## What must hold for the scheduler whatever comes, with ten times the inputs of `make test`
+	$(BIN)/python -m pytest tests/unit/scheduler -m hypothesis --numprocesses 2 --dist loadgroup --hypothesis-profile full
 
 .PHONY: api
 api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
