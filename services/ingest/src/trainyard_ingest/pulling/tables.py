@@ -74,8 +74,8 @@ class SqlTable(Table):
             self._refuse_nulls()
             newest = self._plan.newest_time(self._now() - timedelta(seconds=self._spec.lag_seconds))
             conditions = self._plan.behind(after) + newest
-            keys = self._plan.keys
-            query = sa.select(*keys).where(*conditions).order_by(*(column.desc() for column in keys)).limit(1)
+            highest = (place.desc() for place in self._plan.order)
+            query = sa.select(*self._plan.keys).where(*conditions).order_by(*highest).limit(1)
             row = self._connection.execute(query).one_or_none()
             self._connection.rollback()  # what was seen so far must not hide what is committed meanwhile
         if row is not None and not newest:
