@@ -140,6 +140,13 @@ class TestPostgres(SqlSourceSuite):
         scene.pull()
         assert scene.rows() == [1, 2, 3, 4, 5]
 
+    def test_numbers_that_are_one_in_two_spellings(self, scene, shop):
+        """A numeric 1.0 and 1.00 have one place, so a page must not end between them: refused, not lost."""
+        shop.execute("CREATE TABLE weights (id integer, w numeric NOT NULL)")
+        shop.execute("INSERT INTO weights VALUES (1, 1.0), (2, 1.00), (3, 2)")
+        self.describe(scene, shop, table="weights", cursor="w", tie_breakers=[], page_rows=1, columns={"id": "id"})
+        assert "two rows have the same 'w'" in scene.error()
+
     def test_another_schema(self, scene, shop):
         """A table in another schema than the first of the search path."""
         shop.execute('CREATE SCHEMA "Sales"')

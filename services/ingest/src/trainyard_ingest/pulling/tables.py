@@ -89,20 +89,20 @@ class SqlTable(Table):
         query = (
             plan.select().where(*plan.behind(after), *plan.not_behind(upto)).limit(None if most is None else most + 1)
         )
-        previous: Key | None = None
+        previous: tuple[Any, ...] | None = None
         with told(self._password):
             found = self._connection.execution_options(stream_results=True, max_row_buffer=_FETCHED_AT_ONCE).execute(
                 query
             )
             try:
                 for count, row in enumerate(found, start=1):
-                    place = [values.as_place(value) for value in row[: len(plan.keys)]]
-                    if place == previous:
+                    place = tuple(row[: len(plan.keys)])
+                    if place == previous:  # as values, for 1.0 and 1.00 are one place
                         raise refused(f"two rows have the same {plan.key_names}; add columns to 'tie_breakers'")
                     if most is not None and count > most:
                         return
                     previous = place
-                    yield place, plan.values(row)
+                    yield [values.as_place(value) for value in place], plan.values(row)
             finally:
                 found.close()
                 self._connection.rollback()
