@@ -102,6 +102,36 @@ class TestPostgres(SqlSourceSuite):
         else:
             assert "invalid_rows" in scene.error()
 
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("at", "infinity"),
+            ("at", "-infinity"),
+            ("at", "10000-01-01"),
+            ("at", "0044-03-15 BC"),
+            ("day", "infinity"),
+            ("day", "0044-03-15 BC"),
+        ],
+    )
+    def test_times_that_no_calendar_has(self, scene, shop, column, value):
+        """What lies before the year 1 or after 9999 is a rejected row, not another time and not the end of the pull."""
+        shop.fill(20)
+        shop.execute(f"UPDATE orders SET {column} = '{value}' WHERE id = 7")
+        self.describe(scene, shop)
+        assert scene.pull().last.error is None
+        assert scene.rows() == [number for number in range(1, 21) if number != 7]
+        (batch,) = scene.batches()
+        (problem,) = [problem for _, problem in scene.warehouse.rejects(batch, limit=9, after=0)]
+        assert (problem.row, problem.column, problem.got.startswith(value[:8])) == (7, column, True)
+
+    def test_a_cursor_before_all_times(self, scene, shop):
+        """A place may be a time that Python does not have."""
+        shop.execute("CREATE TABLE visits (id integer NOT NULL, at timestamptz PRIMARY KEY)")
+        shop.execute("INSERT INTO visits VALUES (1, '-infinity'), (2, '2026-01-01 12:00Z')")
+        self.describe(scene, shop, table="visits", cursor="at", columns={"id": "id"}, page_rows=1)
+        assert scene.pull().last.error is None
+        assert scene.rows() == [1, 2]
+
     def test_a_view(self, scene, shop):
         """A view has no key; with tie-breakers it is read like a table."""
         shop.fill(5)
@@ -109,6 +139,13 @@ class TestPostgres(SqlSourceSuite):
         self.describe(scene, shop, table="Ord ers", tie_breakers=[], page_rows=2)
         scene.pull()
         assert scene.rows() == [1, 2, 3, 4, 5]
+
+    def test_numbers_that_are_one_in_two_spellings(self, scene, shop):
+        """A numeric 1.0 and 1.00 have one place, so a page must not end between them: refused, not lost."""
+        shop.execute("CREATE TABLE weights (id integer, w numeric NOT NULL)")
+        shop.execute("INSERT INTO weights VALUES (1, 1.0), (2, 1.00), (3, 2)")
+        self.describe(scene, shop, table="weights", cursor="w", tie_breakers=[], page_rows=1, columns={"id": "id"})
+        assert "two rows have the same 'w'" in scene.error()
 
     def test_another_schema(self, scene, shop):
         """A table in another schema than the first of the search path."""

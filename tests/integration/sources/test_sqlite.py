@@ -75,3 +75,14 @@ class TestSqlite(SqlSourceSuite):
         shop.execute("INSERT INTO orders VALUES (1, 'cheap', 'x', NULL, NULL, NULL)")
         self.describe(scene, shop)
         assert "invalid_rows" in scene.error()
+
+    def test_a_cursor_that_is_compared_without_case(self, scene, shop):
+        """A column may call 'a' and 'A' equal where its key does not: every row is read, also across pages."""
+        shop.execute("CREATE TABLE people (id integer DEFAULT 7, city text COLLATE NOCASE NOT NULL)")
+        shop.execute("CREATE UNIQUE INDEX one ON people (city COLLATE BINARY)")
+        names = ["B", "b", "A", "a", "c", "C"]
+        for name in names:
+            shop.execute("INSERT INTO people (city) VALUES (?)", (name,))
+        self.describe(scene, shop, table="people", cursor="city", page_rows=1)
+        assert scene.pull().last.error is None
+        assert scene.rows("city") == sorted(names)

@@ -84,6 +84,18 @@ def test_same_bytes_under_another_etag(scene, server):
     assert scene.rows() == [1, 2]
 
 
+def test_a_file_that_is_again_what_it_was(scene, server):
+    """A file that goes back to earlier bytes, under their earlier ETag, is a batch again: its rows are the latest."""
+    other = CSV.replace(b"a", b"x")
+    _put(scene, server)
+    for body, etag in [(CSV, '"1"'), (other, '"2"'), (CSV, '"1"'), (other, '"2"')]:
+        server.on("/a.csv", body, ETag=etag)
+        assert scene.pull().last.rows == 2
+        assert scene.pull().last.rows == 0
+    assert len(scene.batches()) == 4
+    assert scene.rows("city")[-2:] == ["x", "b"]
+
+
 def test_without_validators(scene, server):
     """A server without ETag and Last-Modified is read every time; only other bytes are a batch."""
     server.on("/a.csv", CSV)

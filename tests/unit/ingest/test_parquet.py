@@ -334,8 +334,25 @@ def test_infer():
 
 
 @pytest.mark.parametrize(
+    ("array", "kind"),
+    [
+        (pa.array([1.5, float("nan"), float("inf")]), "float"),
+        (pa.array([0, 10**9], pa.int32()).cast(pa.date32()), "date"),
+        (pa.array([0, 10**15]).cast(pa.timestamp("s", "UTC")), "timestamp"),
+        (pa.array([1, 2]).cast(pa.timestamp("ns", "No/Where")), "timestamp"),
+        (pa.array([2.5, 2.5]).dictionary_encode(), "float"),
+        (pa.array([b"a", b"\xff\xfe"]).cast(pa.string(), safe=False), "category"),
+    ],
+)
+def test_values_that_no_column_takes_make_no_other_type(array, kind):
+    """A float column with NaN is a float column, whose NaN is rejected by its row; the same for dates, times, texts."""
+    assert _infer(written({"a": array})) == {"a": kind}
+
+
+@pytest.mark.parametrize(
     ("table", "code"),
     [
+        (pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), "invalid_rows"),
         ({"a": [[1]]}, "invalid_rows"),
         ({"a": pa.array([1], pa.timestamp("us"))}, "invalid_rows"),
         ({"a": pa.array([], pa.int64())}, "empty_body"),

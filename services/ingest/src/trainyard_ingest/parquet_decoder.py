@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FRAME = struct.Struct(">II")
+#: What it may say of its own death; standard error is a file, and no other file is written.
+_MOST_WORDS_BYTES = 1 << 16
 _STATM = Path("/proc/self/statm")
 
 
@@ -83,7 +85,7 @@ def _confine() -> None:
     pa.set_io_thread_count(1)
     limited = [
         (resource.RLIMIT_CPU, limits.MAX_DECODER_SECONDS),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, _MOST_WORDS_BYTES),
         (resource.RLIMIT_CORE, 0),
     ]
     if _STATM.exists():

@@ -52,7 +52,7 @@ _MOST_BYTES = {"text": MAX_TEXT_BYTES, "category": MAX_CATEGORY_BYTES}
 #: Cells that are right for certain and that Postgres reads as the schema does.
 _PLAIN = {
     "int": r"^[+-]?[0-9]{1,18}$",
-    "float": r"^[+-]?(?:[0-9]{1,300}\.?[0-9]{0,20}|\.[0-9]{1,20})$",
+    "float": r"^[+-]?(?:[0-9]{1,300}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})$",
 }
 #: Spellings of right cells that Postgres reads as the schema does; other right cells are written anew.
 _SAME_IN_POSTGRES = {

@@ -6,23 +6,33 @@ settled for the whole file, whether each value fits for each row.
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema import Column, Schema, check_value, infer_schema, shown
 from trainyard_ingest.domain import limits
 from trainyard_ingest.domain.arrow_csv import as_csv
-from trainyard_ingest.domain.parquet_columns import Converter, converter, is_text, no_column
+from trainyard_ingest.domain.parquet_columns import Converter, converter, no_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _SAMPLE_ROWS = 20_000
 _BATCH_ROWS, _BATCH_CELLS, _BATCH_BYTES = 8_192, 500_000, 4 << 20
 _MAX_DETAILS = 100
+#: Of which types of a file any value tells the type of the column.
+_SPEAKERS: tuple[tuple[Callable[[Any], bool], Any], ...] = (
+    (pa.types.is_floating, 0.5),
+    (pa.types.is_decimal, 0.5),
+    (pa.types.is_boolean, True),
+    (pa.types.is_date, date(2000, 1, 1)),
+    (pa.types.is_timestamp, datetime(2000, 1, 1, tzinfo=UTC)),
+)
 _TOO_LARGE = "Exceeded size limit"  # as Arrow's reader of the footer says it
 
 
@@ -72,6 +82,7 @@ class ParquetRows:
 
     def infer(self) -> Schema:
         """Return the schema that types and first rows suggest."""
+        _refuse_types(_named_twice(self.types.names))
         for name in self.types.names:
             _refuse_types([p for p in [no_column(self.types.field(name))] if p is not None])
         columns: dict[str, list[Any]] = {name: [] for name in self.types.names}
@@ -88,12 +99,28 @@ class ParquetRows:
 
 
 def _sample(array: Any) -> list[Any]:
-    """Return an array's values; a text that looks like a number or a truth value is a text all the same."""
-    values: list[Any] = array.to_pylist()
-    if not is_text(array.type):
-        return [float(v) if pa.types.is_decimal(array.type) and v is not None else v for v in values]
+    """Return values that tell a column's type: texts as they are, of anything else one that speaks for all.
+
+    A text that looks like a number or a truth value is a text all the same, and a number or time that no column takes
+    (NaN, the year 10,000) is rejected by its row later; it makes no other type of its column.
+    """
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if array.null_count == len(array):
+        return []
+    if pa.types.is_integer(array.type):
+        return [pc.max(array).as_py()]
+    for test, value in _SPEAKERS:
+        if test(array.type):
+            return [value]
+    texts = array.cast(pa.string()).cast(pa.binary()).to_pylist()
+    values = [v if v is None else v.decode(errors="replace") for v in texts]
     kinds = [Column("c", kind) for kind in ("date", "timestamp")]
     return [v if v is None or any(check_value(kind, v)[1] is None for kind in kinds) else f"~{v}" for v in values]
+
+
+def _named_twice(names: Sequence[str]) -> list[Problem]:
+    return [Problem(None, shown(n), "a column named once", "twice") for n in {n for n in names if names.count(n) > 1}]
 
 
 class RowReader:
@@ -107,9 +134,7 @@ class RowReader:
         self._schema = schema
         self._converters: dict[str, Converter] = {}
         names = list(types.names)
-        problems = [
-            Problem(None, shown(n), "a column named once", "twice") for n in {n for n in names if names.count(n) > 1}
-        ]
+        problems = _named_twice(names)
         problems += [Problem(None, shown(n), "a column of the schema", shown(n)) for n in names if n not in schema]
         problems += [
             Problem(None, column.name, "the column to be present", "absent")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg2
+import psycopg2.extensions
 import pymysql
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -22,7 +23,7 @@ from trainyard_ingest.domain.pulls import SourceAwayError, refused
 from trainyard_ingest.pulling.addresses import AddressRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from trainyard_ingest.domain.pull_spec import TableSpec
@@ -36,6 +37,12 @@ _AWAY_STATES = {"40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "
 #: The same of MySQL and MariaDB: too many connections, shutdown, deadlock, lock and statement timeouts, gone away.
 _AWAY_CODES = {1040, 1053, 1205, 1213, 1317, 1969, 2003, 2006, 2013, 3024}
 _SQLITE_STEPS = 100_000
+#: How psycopg2 reads date, timestamp and timestamp with time zone, by the number of the type.
+_CALENDAR = {
+    1082: psycopg2.extensions.PYDATE,
+    1114: psycopg2.extensions.PYDATETIME,
+    1184: psycopg2.extensions.PYDATETIMETZ,
+}
 _log = logs.get(__name__)
 
 
@@ -100,7 +107,7 @@ def _postgres(spec: TableSpec, access: Access, password: str) -> Any:
     modes = {"verify-full": "verify-full", "require": "require", "off": "disable"}
     limits = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=10s"
     trusted: Any = {"sslrootcert": access.ca_file} if spec.tls == "verify-full" else {}
-    return psycopg2.connect(
+    connection = psycopg2.connect(
         host=spec.host,
         hostaddr=access.rule.address(spec.host, spec.port),
         port=spec.port,
@@ -116,6 +123,26 @@ def _postgres(spec: TableSpec, access: Access, password: str) -> Any:
         options=f"{limits} -c timezone=UTC",
         **trusted,
     )
+    for oid, read in _CALENDAR.items():
+        psycopg2.extensions.register_type(psycopg2.extensions.new_type((oid,), "calendar", _within(read)), connection)
+    return connection
+
+
+def _within(read: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return ``read`` for dates and times such that one that Python does not have stays a text, which no row takes.
+
+    Left to itself psycopg2 makes the last moment of the year 9999 of ``infinity``.
+    """
+
+    def cast(text: Any, cursor: Any) -> Any:
+        if text in {"infinity", "-infinity"}:
+            return text
+        try:
+            return read(text, cursor)
+        except (ValueError, OverflowError, psycopg2.DataError):  # after the year 9999, or before the year 1
+            return text
+
+    return cast
 
 
 class _NoClearText:

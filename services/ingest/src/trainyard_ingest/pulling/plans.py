@@ -42,9 +42,17 @@ class Plan:
         """Those of them that may be NULL."""
         return [column for column in self.keys if column.nullable]
 
+    @property
+    def order(self) -> tuple[sa.ColumnElement[Any], ...]:
+        """What rows are ordered and compared by: exactly, so that no two places that differ count as one.
+
+        SQLite takes the collation of the column, by which 'a' may equal 'A' though the table's key tells them apart.
+        """
+        return tuple(column.collate("BINARY") if column.info["raw"] else column for column in self.keys)
+
     def select(self) -> sa.Select[Any]:
         """Return the query for all rows in order."""
-        return sa.select(*self.keys, *(column for column, _, _ in self.read)).order_by(*self.keys)
+        return sa.select(*self.keys, *(column for column, _, _ in self.read)).order_by(*self.order)
 
     def values(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return a row of :meth:`select` by the dataset's columns."""
@@ -63,10 +71,10 @@ class Plan:
         """Compare rows with a place, column by column; the first column alone besides, which an index can use."""
         given = [values.from_place(value) for value in place]
         reached: sa.ColumnElement[bool] = sa.false() if later else sa.true()
-        for column, value in reversed(list(zip(self.keys, given, strict=True))):
+        for column, value in reversed(list(zip(self.order, given, strict=True))):
             beyond = column > value if later else column < value
             reached = sa.or_(beyond, sa.and_(column == value, reached))
-        first = self.keys[0] >= given[0] if later else self.keys[0] <= given[0]
+        first = self.order[0] >= given[0] if later else self.order[0] <= given[0]
         return [first, reached]
 
     def newest_time(self, bound: datetime) -> _Conditions:
@@ -176,7 +184,7 @@ def described(connection: sa.Connection, reflected: Sequence[Any]) -> list[sa.Co
             sa.types.NullType() if raw else _read_as(column["type"]),
             nullable=column.get("nullable", True),
             quote=True,
-            info={"short": isinstance(column["type"], mysql.FLOAT)},
+            info={"short": isinstance(column["type"], mysql.FLOAT), "raw": raw},
         )
         for column in reflected
     ]

@@ -74,8 +74,8 @@ class SqlTable(Table):
             self._refuse_nulls()
             newest = self._plan.newest_time(self._now() - timedelta(seconds=self._spec.lag_seconds))
             conditions = self._plan.behind(after) + newest
-            keys = self._plan.keys
-            query = sa.select(*keys).where(*conditions).order_by(*(column.desc() for column in keys)).limit(1)
+            highest = (place.desc() for place in self._plan.order)
+            query = sa.select(*self._plan.keys).where(*conditions).order_by(*highest).limit(1)
             row = self._connection.execute(query).one_or_none()
             self._connection.rollback()  # what was seen so far must not hide what is committed meanwhile
         if row is not None and not newest:
@@ -89,20 +89,20 @@ class SqlTable(Table):
         query = (
             plan.select().where(*plan.behind(after), *plan.not_behind(upto)).limit(None if most is None else most + 1)
         )
-        previous: Key | None = None
+        previous: tuple[Any, ...] | None = None
         with told(self._password):
             found = self._connection.execution_options(stream_results=True, max_row_buffer=_FETCHED_AT_ONCE).execute(
                 query
             )
             try:
                 for count, row in enumerate(found, start=1):
-                    place = [values.as_place(value) for value in row[: len(plan.keys)]]
-                    if place == previous:
+                    place = tuple(row[: len(plan.keys)])
+                    if place == previous:  # as values, for 1.0 and 1.00 are one place
                         raise refused(f"two rows have the same {plan.key_names}; add columns to 'tie_breakers'")
                     if most is not None and count > most:
                         return
                     previous = place
-                    yield place, plan.values(row)
+                    yield [values.as_place(value) for value in place], plan.values(row)
             finally:
                 found.close()
                 self._connection.rollback()

@@ -146,18 +146,21 @@ class Puller:
             crashpoint("K2")
             if download is None:
                 return
+            taken = cursor.get("taken", 0)
             found = {
                 "final_url": download.final_url.partition("?")[0],
                 "validators": download.validators,
                 "sha256": download.sha256,
+                "taken": taken,
             }
             if cursor.get("sha256") == download.sha256:  # the server calls it new; it is not
                 pull.advance(found, 0)
                 return
             etag, modified = download.validators["etag"], download.validators["last_modified"]
             version = _digest([download.final_url, etag, modified])
-            fingerprint = f"url:{pull.source.run_id}:{version}:{download.sha256}"
-            pull.load(spool, _format(spec, download), fingerprint, found)
+            # Counted, for a file that is again what it once was is another one than the one before it.
+            fingerprint = f"url:{pull.source.run_id}:{taken}:{version}:{download.sha256}"
+            pull.load(spool, _format(spec, download), fingerprint, {**found, "taken": taken + 1})
 
 
 class _Pull:
