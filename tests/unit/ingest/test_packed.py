@@ -103,6 +103,14 @@ def test_ratio():
     assert sum(map(len, _unpack(plain, floor=floor).blocks())) == 160_000
 
 
+def test_a_bomb_of_many_rows_is_refused_before_the_first():
+    """Nobody works on rows of a body whose first block shows what it is."""
+    unpacked = _unpack(gzip.compress(b"1,x\n" * 5_000_000))
+    with pytest.raises(ServiceError) as refused:
+        next(unpacked.blocks())
+    assert refused.value.code == "bomb"
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_most_unpacked(over, monkeypatch):
     """At the limit a body is read, one byte more is refused: as a bomb for any table, as too large for its format."""

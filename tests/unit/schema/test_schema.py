@@ -174,9 +174,25 @@ def test_types_are_inferred() -> None:
         "huge": "text",
         "empty": "text",
         "mixed": "category",
-        "big": "float",
+        "big": "category",
     }
     assert all(c.nullable for c in schema.columns)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["9223372036854775807", "1"], "int"),
+        (["12345678901234567891", "12345678901234567892"], "category"),
+        (["9007199254740993", "0.5"], "category"),
+        (["9007199254740992", "0.5"], "float"),
+        (["1" * 5_000], "text"),
+    ],
+)
+def test_whole_numbers_are_not_rounded(cells, kind):
+    """A whole number that neither 64 bits nor a float hold is a code: two accounts must not become one."""
+    (column,) = infer_schema({"n": cells}).columns
+    assert column.type == kind
 
 
 def test_roles_are_given_at_inference() -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 MAX_LEVELS = 10_000
 _ALWAYS_FEW = 50
 _MAX_SHARE_OF_LEVELS = 0.5
+#: No whole number of more digits is a float.
+_MOST_DIGITS = 310
 _CANDIDATES = ("int", "float", "bool", "date", "timestamp")
 
 
@@ -28,8 +30,8 @@ def infer_schema(
 
     The first of int, float, bool, date, timestamp that every value fits; else category when the strings repeat
     themselves (at most 50 levels, or at most 10,000 and half as many levels as values), else text. Cells such as
-    ``007`` are codes, not numbers; ``yes`` and ``no`` stay strings. Keys are not nullable, everything else is: a
-    sample cannot prove that nothing will ever be missing.
+    ``007`` are codes, not numbers, and so are whole numbers that a float would round; ``yes`` and ``no`` stay strings.
+    Keys are not nullable, everything else is: a sample cannot prove that nothing will ever be missing.
 
     Args:
         samples: column name -> its values, in column order; "" and None are missing.
@@ -75,8 +77,11 @@ def _fitter(kind: str) -> Callable[[object], bool]:
         word = value.strip()
         if kind in ("int", "float") and _is_code(word):
             return False
-        if kind == "int" and not word.lstrip("+-").isdigit():
+        whole = word.lstrip("+-").isdecimal()
+        if kind == "int" and not whole:
             return False
+        if kind == "float" and whole and (len(word) > _MOST_DIGITS or float(word) != int(word)):
+            return False  # a number of an account, say: rounded, it would be another one
         if kind == "bool" and word.lower() not in ("true", "false"):
             return False
         return parse_text(column, value)[1] is None

@@ -48,6 +48,8 @@ class Unpacked:
         """
         inflater = zlib.decompressobj(_GZIP_ONLY)
         for block in self._source.blocks():
+            if not self._packed:
+                self._look_ahead(block)
             self._packed += len(block)
             if inflater.eof:
                 raise _trailing(block)
@@ -69,16 +71,30 @@ class Unpacked:
         if not inflater.eof:
             raise ServiceError("bad_gzip", f"the body ends in the middle, after {self._packed:,} packed bytes")
 
+    def _look_ahead(self, block: bytes) -> None:
+        """Refuse a bomb that the first block shows, before anybody works on the millions of rows in it."""
+        inflater, rest, unpacked = zlib.decompressobj(_GZIP_ONLY), block, 0
+        while rest and unpacked <= self._floor:
+            try:
+                unpacked += len(inflater.decompress(rest, _PIECE_BYTES))
+            except zlib.error:
+                return  # who reads it to there says what is wrong
+            self._judge(unpacked, len(block) - len(inflater.unconsumed_tail))
+            rest = b"" if inflater.eof else inflater.unconsumed_tail
+
     def _count(self, size: int, packed: int) -> None:
         self._unpacked += size
         if self._unpacked > limits.MAX_UNPACKED_BYTES:
             raise ServiceError("bomb", f"the body unpacks to more than {limits.MAX_UNPACKED_BYTES:,} bytes")
         if self._unpacked > self._most_bytes:
             raise ServiceError("too_large", f"the body unpacks to more than {self._most_bytes:,} bytes")
-        if self._unpacked > self._floor and self._unpacked > limits.MAX_UNPACKED_RATIO * packed:
+        self._judge(self._unpacked, packed)
+
+    def _judge(self, unpacked: int, packed: int) -> None:
+        if unpacked > self._floor and unpacked > limits.MAX_UNPACKED_RATIO * packed:
             raise ServiceError(
                 "bomb",
-                f"{packed:,} packed bytes unpack to {self._unpacked:,} and more; from {self._floor:,} on they may"
+                f"{packed:,} packed bytes unpack to {unpacked:,} and more; from {self._floor:,} on they may"
                 f" become {limits.MAX_UNPACKED_RATIO} times as many",
             )
 
