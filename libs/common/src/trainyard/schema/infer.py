@@ -77,11 +77,8 @@ def _fitter(kind: str) -> Callable[[object], bool]:
         word = value.strip()
         if kind in ("int", "float") and _is_code(word):
             return False
-        whole = word.lstrip("+-").isdecimal()
-        if kind == "int" and not whole:
+        if (kind == "int" and not _is_whole(word)) or (kind == "float" and _is_rounded(word)):
             return False
-        if kind == "float" and whole and (len(word) > _MOST_DIGITS or float(word) != int(word)):
-            return False  # a number of an account, say: rounded, it would be another one
         if kind == "bool" and word.lower() not in ("true", "false"):
             return False
         return parse_text(column, value)[1] is None
@@ -93,3 +90,15 @@ def _is_code(word: str) -> bool:
     """Tell whether leading zeros carry meaning, as in post codes."""
     digits = word.lstrip("+-")
     return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+
+
+def _is_whole(word: str) -> bool:
+    return word.lstrip("+-").isdecimal()
+
+
+def _is_rounded(word: str) -> bool:
+    """Tell whether a float would make another whole number of it: a number of an account, say."""
+    try:
+        return _is_whole(word) and (len(word) > _MOST_DIGITS or float(word) != int(word))
+    except ValueError:  # +-1
+        return True

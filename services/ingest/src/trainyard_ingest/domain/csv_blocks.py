@@ -155,9 +155,10 @@ def written(records: Sequence[Sequence[str]]) -> bytes:
 def refuse_ragged(records: Sequence[Sequence[str]], width: int, first_line: int, last_line: int) -> NoReturn:
     """Refuse records of which at least one has not ``width`` cells."""
     record = next(record for record in records if len(record) != width)
+    where = f"line {first_line:,}" if first_line == last_line else f"lines {first_line:,} to {last_line:,}"
     raise ServiceError(
         "bad_csv",
-        f"lines {first_line:,} to {last_line:,}: a row has {len(record)} cells, the header has {width};"
+        f"{where}: a row has {len(record)} cells, the header has {width};"
         f" the row begins with {', '.join(shown(cell) for cell in record[:3])}",
         [Problem(None, None, f"{width} cells", f"{len(record)} cells")],
     )

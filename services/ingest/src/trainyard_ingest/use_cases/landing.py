@@ -43,11 +43,13 @@ class Landing:
 
         ``size`` is only for those who look how far it is; None: nobody knows it.
 
-        Nothing happens for a key that is not a landing file, a file that is gone or was replaced meanwhile (its own
-        notification follows), and a dataset that does not exist: the sweep comes back when it does.
+        Nothing but a line in the log happens for a key that is not a landing file, a file that is gone or was replaced
+        meanwhile (its own notification follows), and a dataset that does not exist: the sweep comes back when it does.
         """
         parts = landing_file(key)
         if parts is None:
+            if not key.endswith("/"):  # which is how a folder is made by hand
+                _log.warning("landing.ignored", object=key, reason="its name says no dataset, or no format")
             return
         name, kind = parts
         origin = Origin("landing", key, self._fingerprint(key, etag), None, size)
