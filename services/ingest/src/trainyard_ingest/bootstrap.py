@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import certifi
+import pyarrow as pa
 from gunicorn.http.errors import NoMoreData, ParseException
 
 from trainyard.adapters.aws.clients import AwsClients
@@ -48,12 +50,15 @@ if TYPE_CHECKING:
 _KEYS_EVERY_SECONDS = 2.0
 _REPORTS_EVERY_SECONDS = 2.0
 _RETENTION_EVERY_SECONDS = 60.0
+#: mallopt(3): in how many heaps threads may have their memory.
+_M_ARENA_MAX = -8
 #: A landing file may be large. When its taker dies, the sweep finds it long before its message comes back.
 _OBJECT_SECONDS = 900
 
 
 def build_app(config: Config) -> Flask:
     """Return the web application, with a thread that keeps its API keys fresh."""
+    _give_memory_back()
     clock = SystemClock()
     clients = AwsClients(config)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
@@ -88,6 +93,18 @@ def build_app(config: Config) -> Flask:
     return app
 
 
+def _give_memory_back() -> None:
+    """Keep what a large body took from staying with the process, of which little else is made.
+
+    Arrow's default pool keeps what it has had; and where the C library is glibc, each thread would get a heap of its
+    own, with holes of its own.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
+
+
 def _board(config: Config, clock: Clock, service: str) -> PostgresLoadingBoard:
     engine = make_board_engine(config.require_database(), service=service, role=config.ingest_role)
     return PostgresLoadingBoard(engine, clock)
@@ -118,6 +135,7 @@ def _keep_fresh(ring: KeyRing, clock: SystemClock) -> None:
 
 def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     """Return the worker's loops; after an outage ``landing/`` is swept, for what was not announced."""
+    _give_memory_back()
     clock = SystemClock()
     clients = AwsClients(config)
     ensure = AwsSetup(clients, config).ensure

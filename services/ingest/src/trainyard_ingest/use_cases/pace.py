@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
 
 #: So much is kept in memory ahead of the database.
-AHEAD_BYTES = 8 << 20
+AHEAD_BYTES = 6 << 20
 #: A sender is quick when so many bytes came in so many seconds.
 START_BYTES, SLOW_SECONDS = 2 << 20, 1.0
 #: Longest pause of a sender who was quick at first: others wait for the dataset meanwhile.
