@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from trainyard.schema import Column, Schema
 
 _ADDED = {"add n": Column("n", "int"), "add word": Column("word", "text")}
 _WIDER = {"n": "float", "day": "timestamp"}
+#: A key of its own for each erasure: keys are one API key's, whatever the dataset.
+_erasures = itertools.count()
 places = st.integers(0, 60)
 
 
@@ -51,7 +54,7 @@ class KeepingRules(RuleBasedStateMachine):
         key = dataset.some_key(row)
         text = json.dumps(key) if len(key) > 1 else str(*key.values())
         gone = self.model.erase(name, key)
-        once = None if sure else f"erasure {len(dataset.tombstones)}"
+        once = None if sure else f"erasure {next(_erasures)}"
         erasure = self.datasets.erase(name, text, actor="k", idempotency_key=once)
         assert (erasure.rows, erasure.not_reproducible) == (len(gone), ())
         if once is not None:
