@@ -14,7 +14,7 @@ from trainyard_ingest.web import shapes
 from trainyard_ingest.web.common import bad_cursor, named, number_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from trainyard.contracts.keeping import Keeping
     from trainyard.contracts.loading import LoadingBoard
@@ -52,27 +52,23 @@ class LedgerViews:
     def get(self, name: str, ident: str) -> tuple[int, Any]:
         """Return one batch, or how far it is."""
         dataset = named(self._warehouse, name)
-        try:
-            return 200, self._reported(self._warehouse.batch(dataset, ident))
-        except ServiceError as e:
-            if e.code != "unknown_batch":
-                raise
-        loading = self._board.find(ident)
-        if loading is not None and loading.dataset == name:
-            return 200, loading.as_dict()
-        return 200, self._reported(self._warehouse.batch(dataset, ident))  # it may have arrived between the two looks
+        return 200, self._wherever(ident, lambda: self._warehouse.batch(dataset, ident), name)
 
     def get_of_any(self, ident: str) -> tuple[int, Any]:
         """Return one batch of any dataset, or how far it is."""
+        return 200, self._wherever(ident, lambda: self._warehouse.batch_of_any(ident))
+
+    def _wherever(self, ident: str, look: Callable[[], Batch], dataset: str | None = None) -> dict[str, Any]:
+        """Return a batch of the ledger, else of the board; ``look`` raises ``unknown_batch``."""
         try:
-            return 200, self._reported(self._warehouse.batch_of_any(ident))
+            return self._reported(look())
         except ServiceError as e:
             if e.code != "unknown_batch":
                 raise
         loading = self._board.find(ident)
-        if loading is not None:
-            return 200, loading.as_dict()
-        return 200, self._reported(self._warehouse.batch_of_any(ident))
+        if loading is not None and dataset in {None, loading.dataset}:
+            return loading.as_dict()
+        return self._reported(look())  # it may have arrived between the two looks
 
     def _reported(self, batch: Batch) -> dict[str, Any]:
         """Return a batch with its quality report."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.compute as pc
 from psycopg2 import sql
-from pyarrow import compute
+from pyarrow import csv
 
 if TYPE_CHECKING:
     from trainyard.schema import Column, Schema
@@ -50,13 +50,13 @@ class TextParser:
 
     def cells(self, piece: memoryview) -> list[pa.Array]:
         """Return the columns of a piece: texts dictionary-encoded, dates and times as they came."""
-        table = pc.read_csv(
+        table = csv.read_csv(
             pa.py_buffer(piece),
-            read_options=pc.ReadOptions(use_threads=False, block_size=len(piece) + 1, column_names=list(self._types)),
-            parse_options=pc.ParseOptions(
+            read_options=csv.ReadOptions(use_threads=False, block_size=len(piece) + 1, column_names=list(self._types)),
+            parse_options=csv.ParseOptions(
                 delimiter="\t", quote_char=False, escape_char=False, ignore_empty_lines=False
             ),
-            convert_options=pc.ConvertOptions(
+            convert_options=csv.ConvertOptions(
                 column_types=self._types,
                 null_values=[NULL],
                 strings_can_be_null=True,
@@ -80,4 +80,4 @@ def view(values: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def _encoded(values: pa.Array) -> pa.Array:
     """Encode texts by a dictionary: Arrow's reader would do it too, but takes twice the time."""
-    return compute.dictionary_encode(values, memory_pool=POOL) if pa.types.is_string(values.type) else values
+    return pc.dictionary_encode(values, memory_pool=POOL) if pa.types.is_string(values.type) else values
