@@ -12,6 +12,7 @@ from trainyard.errors import TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue
+from trainyard.testing.fakes.scheduling import MemoryOutbox
 from trainyard.testing.fakes.scheduling_state import Message
 from trainyard_scheduler.use_cases import relay
 from trainyard_scheduler.use_cases.resend import Reconciler
@@ -177,6 +178,22 @@ def test_the_reconciler_is_idle_without_requests(scene: Scene) -> None:
         raise AssertionError
 
     assert Reconciler(scene.store, resend_seconds=60, queue_made_at=never).step() == 0
+
+
+def test_what_is_sent_while_the_reconciler_looks_is_not_sent_twice(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay may mark a message between two looks, at the requests and at the outbox: it is sent all the same."""
+    _, request = scene.ask()
+    look = MemoryOutbox.waiting
+
+    def marked_before(outbox: MemoryOutbox, queue: str) -> list[Outgoing]:
+        state = outbox._state  # the transaction's, which sees what was committed meanwhile
+        state.outbox[0].sent_at = state.requests[request.id].sent_at = scene.clock.now()
+        return look(outbox, queue)
+
+    monkeypatch.setattr(MemoryOutbox, "waiting", marked_before)
+    assert Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0).step() == 0
 
 
 def test_a_request_that_is_held_is_not_sent_again(scene: Scene) -> None:

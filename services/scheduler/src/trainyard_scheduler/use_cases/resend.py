@@ -11,6 +11,7 @@ from trainyard_scheduler.domain.resending import QUEUE_AGE_SLACK_SECONDS, resend
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trainyard.contracts.requests import OpenRequest
     from trainyard.contracts.scheduling import Records, Store
 
 _log = logs.get(__name__)
@@ -49,13 +50,19 @@ class Reconciler:
 
     def _post_again(self, records: Records, queue_made_at: float | None) -> int:
         """Post what was neglected, unless its message waits in the outbox already."""
-        neglected = records.requests.neglected(
-            silent_seconds=self._resend_seconds,
-            sent_before=None if queue_made_at is None else queue_made_at + QUEUE_AGE_SLACK_SECONDS,
-        )
-        waiting = {outgoing.body for outgoing in records.outbox.waiting("training")} if neglected else set()
+
+        def neglected() -> list[OpenRequest]:
+            return records.requests.neglected(
+                silent_seconds=self._resend_seconds,
+                sent_before=None if queue_made_at is None else queue_made_at + QUEUE_AGE_SLACK_SECONDS,
+            )
+
+        if not neglected():
+            return 0
+        waiting = {outgoing.body for outgoing in records.outbox.waiting("training")}
         posted = 0
-        for request in neglected:
+        # Looked up again: what the relay sent since the first look waits no longer, and is not neglected either.
+        for request in neglected():
             reason = resend_reason(request, resend_seconds=self._resend_seconds, queue_made_at=queue_made_at)
             message = TrainingRequest(request.id)
             if reason is not None and message.outgoing().body not in waiting:
