@@ -38,6 +38,7 @@ def outcome(decoder: json.JSONDecoder, text: str) -> Any:
 @example('"' * 3 + "[" * 17)
 @example('{"' * 20)
 @example('[[[[[["[')
+@example('[[[[[["[""')
 def test_depth_is_counted_alike(text: str) -> None:
     """Whatever the quotes and backslashes, the limit holds for exactly the same documents."""
     padded = ("[" * 10 + text).encode()

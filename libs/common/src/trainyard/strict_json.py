@@ -35,7 +35,7 @@ def too_deep(data: bytes, most: int = MAX_DEPTH) -> bool:
     opened = data.count(b"[") + data.count(b"{")
     if opened <= most:
         return False
-    if b"\\" not in data:  # then quotes come in pairs, and two that touch enclose nothing that counts
+    if b"\\" not in data and data.count(b'"') % 2 == 0:  # quotes in pairs: two that touch enclose nothing that counts
         data = data.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     depth = 0
     for bracket in _STRING.sub(b"", data).translate(None, _NOT_BRACKETS):
