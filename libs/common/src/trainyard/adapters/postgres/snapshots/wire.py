@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Bytes = npt.NDArray[np.uint8]
 Longs = npt.NDArray[np.int64]
 
-PIECE_BYTES = 1 << 19
+PIECE_BYTES = 1 << 20
 _HEADER = 5
 _SHORTEST = _HEADER + 1
 _LINE_END = ord("\n")
@@ -44,7 +44,7 @@ _OTHERS = frozenset(b"HcCNSA")
 
 
 def receive(driver: Any, query: str, take: Callable[[memoryview], None]) -> None:
-    """Hand ``take`` the text of the query's rows in pieces of whole rows, about half a megabyte each, in order.
+    """Hand ``take`` the text of the query's rows in pieces of whole rows, about a megabyte each, in order.
 
     The first cell has to be a whole number that is not negative: zeros may come to stand before it.
 
