@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ NOT_NULL = "a value (the column is not nullable)"
 _TRUE = frozenset({"true", "1", "t", "yes"})
 _FALSE = frozenset({"false", "0", "f", "no"})
 _INT = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_LONG_INT = re.compile(r"[+-]?[0-9]{19}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
-    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)",
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9])?)",
     re.ASCII,
 )
 _FRACTION = re.compile(r"\.([0-9]+)")
@@ -248,11 +248,16 @@ def _int_from_text(text: str) -> int:
     word = text.strip()
     if _INT.fullmatch(word):
         return int(word)
-    if _LONG_INT.fullmatch(word):  # may or may not be within int64
-        return _int_from_json(int(word))
     if not _FLOAT.fullmatch(word):
         raise _RefusedError
-    return _int_from_json(float(word))
+    try:
+        number = Decimal(word)  # a float would make another whole number of one beyond 2^53
+    except ArithmeticError:  # an exponent of more digits than any number has
+        raise _RefusedError from None
+    # Compared first: int() of 1e999999 would write all of its digits.
+    if not MIN_INT <= number <= MAX_INT or number != number.to_integral_value():
+        raise _RefusedError
+    return int(number)
 
 
 def _float_from_text(text: str) -> float:
