@@ -19,6 +19,7 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
     [
         ("bool", True, True),
         ("int", 3.0, 3),
+        ("int", 2.0**53 - 1, 2**53 - 1),
         ("int", 2**63 - 1, 2**63 - 1),
         ("int", -(2**63), -(2**63)),
         ("float", 3, 3.0),
@@ -49,6 +50,8 @@ def test_json_values_that_fit(kind: str, value: object, clean: object) -> None:
         ("int", 2**63),
         ("int", -(2**63) - 1),
         ("int", 1e30),
+        ("int", 9007199254740993.0),
+        ("int", -1234567890123456789.0),
         ("int", "3"),
         ("int", math.nan),
         ("float", math.nan),

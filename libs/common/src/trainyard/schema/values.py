@@ -22,6 +22,8 @@ MAX_CATEGORY_BYTES = 256
 MAX_TEXT_BYTES = 65_536
 MIN_INT = -(2**63)
 MAX_INT = 2**63 - 1
+#: From here on a float may be another whole number than the one that was written.
+FIRST_ROUNDED = 2**53
 _MAX_SHOWN_CHARS = 80
 
 #: type -> what an error says was expected
@@ -34,6 +36,7 @@ EXPECTED = {
     "date": "a date YYYY-MM-DD",
     "timestamp": "an ISO 8601 time with zone, such as 2024-05-01T12:00:00Z",
 }
+_UNCERTAIN = "a whole number without point and exponent, which are exact below 2^53 only"
 NOT_NULL = "a value (the column is not nullable)"
 
 _TRUE = frozenset({"true", "1", "t", "yes"})
@@ -50,7 +53,7 @@ _FRACTION = re.compile(r"\.([0-9]+)")
 
 
 class _RefusedError(Exception):
-    """The value does not fit; never leaves this module."""
+    """The value does not fit; never leaves this module. It may say what was expected."""
 
 
 def check_value(column: Column, value: object) -> tuple[Any, str | None]:
@@ -59,8 +62,8 @@ def check_value(column: Column, value: object) -> tuple[Any, str | None]:
         return None, (None if column.nullable else NOT_NULL)
     try:
         return _FROM_JSON[column.type](value), None
-    except _RefusedError:
-        return None, EXPECTED[column.type]
+    except _RefusedError as e:
+        return None, str(e) or EXPECTED[column.type]
 
 
 def parse_text(column: Column, text: str) -> tuple[Any, str | None]:
@@ -158,6 +161,8 @@ def _int_from_json(value: object) -> int:
     if isinstance(value, bool):
         raise _RefusedError
     if isinstance(value, float) and value.is_integer():
+        if FIRST_ROUNDED <= abs(value) <= -MIN_INT:
+            raise _RefusedError(_UNCERTAIN)
         value = int(value)
     if isinstance(value, int) and MIN_INT <= value <= MAX_INT:
         return value
