@@ -19,6 +19,8 @@ ROWS = [
     (_row(age="old"), JSON, 422, "invalid_rows", (1, "age")),
     (_row(age=True), JSON, 422, "invalid_rows", (1, "age")),
     (_row(age=1.5), JSON, 422, "invalid_rows", (1, "age")),
+    (b'[{"id": 1234567890123456789.0}]', JSON, 422, "invalid_rows", (1, "id")),
+    (b'{"id": 9007199254740993.0}\n', NDJSON, 422, "invalid_rows", (1, "id")),
     (_row(age=2**70), JSON, 400, "bad_json", None),
     (_row(age=2**63), JSON, 400, "bad_json", None),
     (_row(income="1"), JSON, 422, "invalid_rows", (1, "income")),

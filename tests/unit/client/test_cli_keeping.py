@@ -33,6 +33,13 @@ BATCH = {
 }
 
 
+def test_a_key_that_is_no_text_is_not_sent(api, trainyard):
+    """A shell may hand on any bytes; those that are no UTF-8 are told of, without a traceback."""
+    done = trainyard("dataset", "erase", "shop", "--key", "\udce9", "--yes")
+    assert (done.code, api.asked) == (Exit.USAGE, [])
+    assert "UTF-8" in done.err
+
+
 def test_erase(api, trainyard):
     """With --yes it is done at once, under an Idempotency-Key; what became of it is said."""
     api.on("DELETE", "/v1/datasets/shop/rows", ERASED)

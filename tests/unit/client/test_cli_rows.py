@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import threading
 
 import pytest
 import requests
@@ -151,6 +153,25 @@ def test_a_key_lets_the_same_rows_in_again(api, trainyard, csv):
     trainyard("ingest", "shop", csv)
     trainyard("ingest", "shop", csv, "--key", "again")
     assert [one.headers.get("Idempotency-Key") for one in api.asked] == [None, "again"]
+
+
+@pytest.mark.parametrize("key", ["", "日", "a\nb", "\udce9", "x" * 256])
+def test_a_key_that_cannot_be_one_is_not_sent(api, trainyard, csv, key):
+    """An empty one is none of the keys that let rows in again, and is not taken for "without a key"."""
+    done = trainyard("ingest", "shop", csv, "--key", key)
+    assert (done.code, api.asked) == (Exit.USAGE, [])
+    assert "1 to 255 printable ASCII" in done.err
+
+
+def test_a_pipe_with_a_name_is_sent_once_without_a_length(api, trainyard, tmp_path):
+    """As a shell makes of ``<(zcat …)``: its size is told as 0, it cannot be read twice, and all of it arrives."""
+    api.on("POST", ROWS, (201, BATCH))
+    pipe = tmp_path / "rows.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"id\n1\n",), daemon=True)
+    writer.start()
+    assert trainyard("ingest", "shop", str(pipe)).code == Exit.OK
+    assert [(one.body, one.headers.get("Content-Length")) for one in api.asked] == [(b"id\n1\n", None)]
 
 
 def test_batches_show_what_is_on_its_way_first(api, trainyard):

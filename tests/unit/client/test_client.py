@@ -159,7 +159,7 @@ def test_names_are_quoted(client, api):
     assert api.asked[0].url == f"{URL}/v1/datasets/d/batches/..%2F..%2Fx%3Fy"
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", ""])
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "http://", "", "http://[::1", "http://x:99999"])
 def test_an_address_is_checked(url):
     """An address without scheme or host is refused with an example."""
     with pytest.raises(ClientError, match="http://127"):

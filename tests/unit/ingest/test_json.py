@@ -75,6 +75,8 @@ def test_empty_arrays_have_no_rows():
     ("body", "kind", "code", "said"),
     [
         (b"", formats.JSON, "empty_body", ""),
+        (b'\xef\xbb\xbf[{"id": 1}]' + b" " * (3 << 20), formats.JSON, "bad_json", "byte order mark"),
+        (b'\xef\xbb\xbf{"id": 1}\n', formats.NDJSON, "bad_json", "byte order mark"),
         (b'[{"id": NaN}]', formats.JSON, "bad_json", "NaN"),
         (b'{"rows": 5}', formats.JSON, "bad_request", "rows"),
         (b'{"rows": [], "more": 1}', formats.JSON, "bad_request", "rows"),

@@ -66,7 +66,7 @@ def opened(source: Any, wanted: str | None) -> Iterator[Body]:
     if isinstance(source, str | os.PathLike):
         kind, gzipped = _format_of(os.fspath(source), wanted)
         with Path(source).open("rb") as file:
-            yield Body(file, os.fstat(file.fileno()).st_size, kind, gzipped)
+            yield Body(file, _left_in(file), kind, gzipped)  # None for a pipe that has a name
     elif isinstance(source, bytes | bytearray):
         kind, gzipped = _format_of("", wanted)
         yield Body(io.BytesIO(source), len(source), kind, gzipped)

@@ -30,6 +30,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _REPEATED_STATUSES = frozenset({429, 502, 503, 504})
 _JSON = "application/json"
 _DOWNLOAD_BYTES = 1 << 16
+_MOST_KEY_CHARS = 255
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Transport:
     def __init__(
         self, base_url: str, key: str | None, *, clock: Clock, timeout: float, session: requests.Session | None = None
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        host = _host_of(base_url)
+        if host is None:
             raise MisuseError(f"{base_url!r} is not an address; give one like http://127.0.0.1:8080")
         if key and not (key.isascii() and key.isprintable()):
             raise MisuseError("the API key has characters that no API key has; was it copied whole?")
@@ -71,7 +72,7 @@ class Transport:
         self._session.auth = _Bearer(key)
         self._session.headers["User-Agent"] = "trainyard-client"
         # A proxy of the environment must not be asked for the loopback.
-        self._session.trust_env = not _is_loopback(parts.hostname)
+        self._session.trust_env = not _is_loopback(host)
 
     def close(self) -> None:
         """Give connections back."""
@@ -118,11 +119,14 @@ class Transport:
         Raises:
             ApiError: the service refused.
             UnreachableError: no answer.
+            MisuseError: the key, the path or a parameter cannot be sent.
             ClientError: the body cannot be written as JSON (it holds a NaN).
         """
         sent = {"Accept": _JSON, **(headers or {})}
-        if idempotency_key or (keyed and method == "POST"):
-            sent["Idempotency-Key"] = idempotency_key or str(uuid.uuid4())
+        if idempotency_key is None and keyed and method == "POST":
+            idempotency_key = str(uuid.uuid4())
+        if idempotency_key is not None:
+            sent["Idempotency-Key"] = _checked_key(idempotency_key)
         if content_type:
             sent["Content-Type"] = content_type
         attempts = 1 if once else _ATTEMPTS
@@ -143,6 +147,8 @@ class Transport:
                 )
             except requests.exceptions.InvalidJSONError as e:
                 raise ClientError(f"a value cannot be sent as JSON: {e}") from e
+            except UnicodeError as e:  # bytes of a command line that are no UTF-8
+                raise MisuseError(f"the path or a parameter cannot be written as UTF-8: {e}") from e
             except requests.RequestException as e:
                 if last:
                     raise UnreachableError(f"{self.base_url} does not answer ({_reason(e)})") from e
@@ -189,6 +195,22 @@ class Transport:
         else:
             seconds = 0.1 * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
         self._clock.sleep(min(seconds, _LONGEST_PAUSE_SECONDS))
+
+
+def _host_of(address: str) -> str | None:
+    """Return the host of an address, None when it is no address of a service."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # looked at here for the first time
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in {"http", "https"} else None
+
+
+def _checked_key(key: str) -> str:
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= _MOST_KEY_CHARS):
+        raise MisuseError(f"an idempotency key takes 1 to {_MOST_KEY_CHARS} printable ASCII characters")
+    return key
 
 
 def _error_in(response: requests.Response) -> ApiError | None:

@@ -6,6 +6,7 @@ on deep nesting; all of these are refused here with ``bad_json``.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -84,6 +85,12 @@ def _decoder_for(data: bytes) -> json.JSONDecoder:
     return _DECODER if any(shape in shapes for shape in _LARGE_NUMBERS) else _PLAIN_DECODER
 
 
+def refuse_mark(data: bytes) -> None:
+    """Refuse a byte order mark, which JSON does not take (RFC 8259); raises ``ServiceError``: ``bad_json``."""
+    if data.startswith(codecs.BOM_UTF8):
+        _refuse("the JSON begins with a byte order mark; send it without")
+
+
 def loads(data: bytes) -> Any:
     """Parse one JSON document.
 
@@ -98,6 +105,7 @@ def loads(data: bytes) -> Any:
         text = data.decode("utf-8")
     except UnicodeDecodeError as e:
         _refuse(f"the body is not UTF-8 at byte {e.start}")
+    refuse_mark(data)
     try:
         value = _decoder_for(data).decode(text)
     except json.JSONDecodeError as e:

@@ -99,7 +99,7 @@ def _send(output: Output, send: Callable[..., Ingested], source: str) -> Ingeste
         try:
             return send(source, progress=show)
         except OSError as e:
-            raise CommandError(f"{source} cannot be read: {e.strerror}", Exit.USAGE) from e
+            raise CommandError(f"{source} cannot be read: {e.strerror or e}", Exit.USAGE) from e
 
 
 def _once(send: Callable[[], Ingested]) -> Ingested:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ MAX_CATEGORY_BYTES = 256
 MAX_TEXT_BYTES = 65_536
 MIN_INT = -(2**63)
 MAX_INT = 2**63 - 1
+#: From here on a float may be another whole number than the one that was written.
+FIRST_ROUNDED = 2**53
 _MAX_SHOWN_CHARS = 80
 
 #: type -> what an error says was expected
@@ -33,24 +36,24 @@ EXPECTED = {
     "date": "a date YYYY-MM-DD",
     "timestamp": "an ISO 8601 time with zone, such as 2024-05-01T12:00:00Z",
 }
+_UNCERTAIN = "a whole number without point and exponent, which are exact below 2^53 only"
 NOT_NULL = "a value (the column is not nullable)"
 
 _TRUE = frozenset({"true", "1", "t", "yes"})
 _FALSE = frozenset({"false", "0", "f", "no"})
 _INT = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_LONG_INT = re.compile(r"[+-]?[0-9]{19}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
-    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)",
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9])?)",
     re.ASCII,
 )
 _FRACTION = re.compile(r"\.([0-9]+)")
 
 
 class _RefusedError(Exception):
-    """The value does not fit; never leaves this module."""
+    """The value does not fit; never leaves this module. It may say what was expected."""
 
 
 def check_value(column: Column, value: object) -> tuple[Any, str | None]:
@@ -59,8 +62,8 @@ def check_value(column: Column, value: object) -> tuple[Any, str | None]:
         return None, (None if column.nullable else NOT_NULL)
     try:
         return _FROM_JSON[column.type](value), None
-    except _RefusedError:
-        return None, EXPECTED[column.type]
+    except _RefusedError as e:
+        return None, str(e) or EXPECTED[column.type]
 
 
 def parse_text(column: Column, text: str) -> tuple[Any, str | None]:
@@ -158,6 +161,8 @@ def _int_from_json(value: object) -> int:
     if isinstance(value, bool):
         raise _RefusedError
     if isinstance(value, float) and value.is_integer():
+        if FIRST_ROUNDED <= abs(value) <= -MIN_INT:
+            raise _RefusedError(_UNCERTAIN)
         value = int(value)
     if isinstance(value, int) and MIN_INT <= value <= MAX_INT:
         return value
@@ -248,11 +253,16 @@ def _int_from_text(text: str) -> int:
     word = text.strip()
     if _INT.fullmatch(word):
         return int(word)
-    if _LONG_INT.fullmatch(word):  # may or may not be within int64
-        return _int_from_json(int(word))
     if not _FLOAT.fullmatch(word):
         raise _RefusedError
-    return _int_from_json(float(word))
+    try:
+        number = Decimal(word)  # a float would make another whole number of one beyond 2^53
+    except ArithmeticError:  # an exponent of more digits than any number has
+        raise _RefusedError from None
+    # Compared first: int() of 1e999999 would write all of its digits.
+    if not MIN_INT <= number <= MAX_INT or number != number.to_integral_value():
+        raise _RefusedError
+    return int(number)
 
 
 def _float_from_text(text: str) -> float:

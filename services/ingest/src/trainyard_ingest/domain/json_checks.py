@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from trainyard import strict_json
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES
+from trainyard.schema.values import FIRST_ROUNDED
 from trainyard_ingest.domain import limits
 from trainyard_ingest.domain.arrow_csv import as_csv
 from trainyard_ingest.domain.cells import as_text
@@ -40,6 +41,7 @@ _NUL = b"\\u0000"
 #: Floats from here on may have been integers that do not fit 64 bits.
 _LARGE = 9.2e18
 _INT_SPAN = (-(2.0**63), 2.0**63)
+_FLOAT_SPAN = (1 - FIRST_ROUNDED, FIRST_ROUNDED)
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,11 @@ def _whole_numbers(values: Sequence[Any], odd: set[int]) -> Any:
 
 def _whole_number(place: int, value: Any, odd: set[int]) -> int | None:
     """Return the value when it is certainly one; pyarrow would cut 2.5 down to 2."""
-    if value is None or (_INT_SPAN[0] <= value < _INT_SPAN[1] and value == int(value)):
-        return None if value is None else int(value)
+    if value is None:
+        return None
+    first, last = _FLOAT_SPAN if isinstance(value, float) else _INT_SPAN
+    if first <= value < last and value == int(value):
+        return int(value)
     odd.add(place)
     return None
 

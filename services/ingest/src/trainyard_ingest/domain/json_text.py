@@ -196,6 +196,7 @@ class RowArray:
         return found[1] is not None
 
     def _refuse_opening(self) -> NoReturn:
+        strict_json.refuse_mark(self._data)
         if self._ended:
             strict_json.loads(self._data)  # says what is wrong where it is not even JSON
         raise ServiceError("bad_request", _WANTED)
