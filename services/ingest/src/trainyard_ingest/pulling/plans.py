@@ -47,8 +47,10 @@ class Plan:
         """What rows are ordered and compared by: exactly, so that no two places that differ count as one.
 
         SQLite takes the collation of the column, by which 'a' may equal 'A' though the table's key tells them apart.
+        MySQL orders an ENUM by the place of its values in the list, and compares it as a text: rows between two pages
+        would be skipped.
         """
-        return tuple(column.collate("BINARY") if column.info["raw"] else column for column in self.keys)
+        return tuple(map(_ordered, self.keys))
 
     def select(self) -> sa.Select[Any]:
         """Return the query for all rows in order."""
@@ -148,6 +150,14 @@ def _read(
     return found
 
 
+def _ordered(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    if column.info["raw"]:
+        return column.collate("BINARY")
+    if column.info["listed"]:  # a list may hold 'a' and 'A', which the connection's own collation calls equal
+        return sa.cast(column, sa.String).collate("utf8mb4_bin")
+    return column
+
+
 def _column(table: sa.Table, name: str, key: str) -> sa.Column[Any]:
     if name not in table.c:
         raise refused(f"'{key}': the table has no column '{name}'; it has {', '.join(list(table.c.keys())[:50])}")
@@ -184,7 +194,11 @@ def described(connection: sa.Connection, reflected: Sequence[Any]) -> list[sa.Co
             sa.types.NullType() if raw else _read_as(column["type"]),
             nullable=column.get("nullable", True),
             quote=True,
-            info={"short": isinstance(column["type"], mysql.FLOAT), "raw": raw},
+            info={
+                "short": isinstance(column["type"], mysql.FLOAT),
+                "raw": raw,
+                "listed": isinstance(column["type"], mysql.ENUM),
+            },
         )
         for column in reflected
     ]
