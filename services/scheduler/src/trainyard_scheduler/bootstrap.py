@@ -16,12 +16,13 @@ from trainyard.adapters.aws.prices import Ec2Prices, load_table
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.aws.uploads import S3Uploads
+from trainyard.adapters.http_metrics import Gauge
 from trainyard.adapters.machine import ThisMachine
 from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
-from trainyard.adapters.web import Gauge, make_app
+from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec

@@ -6,23 +6,23 @@ arguments and returns ``(status, JSON value)`` or a Flask response; it finds who
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import prometheus_client as prometheus
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from trainyard import logs, strict_json
 from trainyard.adapters import openapi
+from trainyard.adapters.http_metrics import HttpMetrics
 from trainyard.errors import CODES, Problem, ServiceError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from trainyard.adapters.http_metrics import Gauge
     from trainyard.auth import KeyRing, Principal
     from trainyard.clock import Clock
 
@@ -31,7 +31,6 @@ CONTROL_BODY_BYTES = 256 * 1024
 #: The query parameters of a list, as :func:`page_arguments` reads them.
 PAGE = ("limit", "cursor")
 _MAX_URI_CHARS = 4096
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HTTP_CODES = {
     404: "not_found",
@@ -73,15 +72,6 @@ class Route:
     fails: tuple[int, ...] = ()
     needs: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A number that /metrics shows as it is at that moment; ``read`` may raise TransientError."""
-
-    name: str
-    meaning: str
-    read: Callable[[], float]
 
 
 def principal() -> Principal:
@@ -167,42 +157,6 @@ def _error_response(error: ServiceError) -> Response:
     return response
 
 
-class _Metrics:
-    """Counts and latencies of one app, in a registry of its own."""
-
-    def __init__(self, service: str) -> None:
-        self.registry = prometheus.CollectorRegistry()
-        self._count = prometheus.Counter(
-            "trainyard_http_requests",
-            "Requests answered.",
-            ["service", "method", "route", "status"],
-            registry=self.registry,
-        )
-        self._seconds = prometheus.Histogram(
-            "trainyard_http_request_seconds",
-            "Time to answer, in seconds.",
-            ["service", "route"],
-            registry=self.registry,
-        )
-        self._service = service
-
-    def add_gauge(self, gauge: Gauge) -> None:
-        """Ask for the value whenever somebody reads the metrics; NaN while it cannot be told."""
-
-        def value() -> float:
-            try:
-                return gauge.read()
-            except TransientError as e:
-                _log.warning("metrics.unknown", gauge=gauge.name, reason=str(e))
-                return math.nan
-
-        prometheus.Gauge(gauge.name, gauge.meaning, registry=self.registry).set_function(value)
-
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._count.labels(self._service, method, route, str(status)).inc()
-        self._seconds.labels(self._service, route).observe(seconds)
-
-
 def _check_host(hosts: Sequence[str]) -> None:
     host = request.headers.get("Host", "")
     name = host.rsplit(":", 1)[0] if re.search(r":\d+$", host) else host
@@ -260,7 +214,7 @@ def make_app(
         gauges: more numbers for /metrics.
     """
     app = Flask(service, static_folder=None)
-    metrics = _Metrics(service)
+    metrics = HttpMetrics(service)
     for gauge in gauges:
         metrics.add_gauge(gauge)
     document: dict[str, Any] = {}
@@ -276,7 +230,7 @@ def make_app(
 
 
 def _own_routes(
-    ring: KeyRing | None, ready: Callable[[], dict[str, bool]], metrics: _Metrics, document: dict[str, Any]
+    ring: KeyRing | None, ready: Callable[[], dict[str, bool]], metrics: HttpMetrics, document: dict[str, Any]
 ) -> list[Route]:
     def readiness() -> tuple[int, Any]:
         parts = ready() if ring is None else {**ready(), "api keys": ring.ready}
@@ -297,7 +251,7 @@ def _own_routes(
         Route(
             "GET",
             "/metrics",
-            lambda: Response(prometheus.generate_latest(metrics.registry), mimetype="text/plain"),
+            lambda: Response(metrics.text(), mimetype="text/plain"),
             None,
             "Prometheus metrics",
             statuses=(200,),
@@ -306,7 +260,7 @@ def _own_routes(
     ]
 
 
-def _frame_requests(app: Flask, metrics: _Metrics, clock: Clock, hosts: Sequence[str]) -> None:
+def _frame_requests(app: Flask, metrics: HttpMetrics, clock: Clock, hosts: Sequence[str]) -> None:
     """Give every request its id and its limits, and every answer its headers, its figures and its line in the log."""
 
     @app.before_request
@@ -324,9 +278,7 @@ def _frame_requests(app: Flask, metrics: _Metrics, clock: Clock, hosts: Sequence
         response.headers["X-Content-Type-Options"] = "nosniff"
         rule = request.url_rule.rule if request.url_rule else "unmatched"
         seconds = clock.monotonic() - g.get("began", clock.monotonic())
-        # Anybody may invent methods; a series for each would stay in memory for ever.
-        method = request.method if request.method in _METHODS else "other"
-        metrics.observe(method, rule, response.status_code, seconds)
+        metrics.observe(request.method, rule, response.status_code, seconds)
         if rule not in {"/healthz", "/readyz", "/metrics"}:
             _log.info(
                 "http.answered",

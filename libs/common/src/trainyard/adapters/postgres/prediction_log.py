@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from psycopg2 import sql
 
-from trainyard.adapters.postgres import journal
+from trainyard.adapters.postgres import dataset_records, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.idempotency import store_answer, stored_answer
-from trainyard.adapters.postgres.warehouse import schema_of
 from trainyard.contracts.prediction_log import Added, Feedback, LoggedPrediction, Prediction, PredictionLog
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class PostgresPredictionLog(PredictionLog):
                 ),
                 {"names": list(models)},
             )
-            return {row.name: schema_of(row.columns) for row in found}
+            return {row.name: dataset_records.schema_of(row.columns) for row in found}
 
     def knows(self, model: str) -> bool:
         """Tell whether a model, deleted ones included, has or had that name."""

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
-from trainyard.adapters.postgres import journal
+from trainyard.adapters.postgres import dataset_records, journal
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.idempotency import store_answer, stored_answer
 from trainyard.adapters.postgres.keeping.removal import Tombstone, conclude, settle
 from trainyard.adapters.postgres.sql import run
-from trainyard.adapters.postgres.warehouse import read_dataset
 from trainyard.contracts.keeping import Erasure
 from trainyard.schema import shown
 
@@ -46,7 +45,7 @@ def erase(
         earlier = None if once is None else stored_answer(connection, once)
         if earlier is not None:
             return _read(earlier[1])
-        current = read_dataset(connection, dataset.id, lock=True)
+        current = dataset_records.by_id(connection, dataset.id, "FOR NO KEY UPDATE")
         later = _rows(connection, current, condition, {**values, "after": upto})
         gone = _delete(connection, current, [*found, *later])
         ident = str(uuid.uuid4())
@@ -75,7 +74,7 @@ def _look(
     """Return the last row's number, and the numbers of the key's rows up to there."""
     with transaction(engine) as connection:
         run(connection, "SET LOCAL statement_timeout = '10min'")
-        upto = read_dataset(connection, dataset.id).last_seq
+        upto = dataset_records.by_id(connection, dataset.id).last_seq
         # What is committed by then is seen by the next statement; rows behind it are looked for under the lock.
         return upto, _rows(connection, dataset, condition, {**values, "after": 0})
 

@@ -12,12 +12,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from trainyard import logs
+from trainyard.adapters.postgres import dataset_records
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import is_transient, transaction
 from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.report import Examiner, Span
 from trainyard.adapters.postgres.sql import run
-from trainyard.adapters.postgres.warehouse import read_dataset
 from trainyard.dataset_profile import merged
 from trainyard.errors import TransientError
 
@@ -62,7 +62,7 @@ def take_report(engine: sa.Engine) -> bool:
 def _report_on(engine: sa.Engine, batch: Any) -> bool:
     """Make the batch's report; False: another process is making one for this dataset."""
     with transaction(engine) as connection:
-        dataset = read_dataset(connection, batch.dataset_id)
+        dataset = dataset_records.by_id(connection, batch.dataset_id)
     with _alone(engine, dataset) as cursor:
         if cursor is None:
             return False
@@ -89,7 +89,7 @@ def _keep(engine: sa.Engine, dataset: Dataset, batch: Any, report: dict[str, Any
         # A change of the columns' types holds the table to itself: it is over, or it comes after this and takes back.
         cursor: Any = connection.connection.cursor()
         cursor.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(table_of(dataset)))
-        if read_dataset(connection, dataset.id).revision != dataset.revision:
+        if dataset_records.by_id(connection, dataset.id).revision != dataset.revision:
             return False
         kept = run(
             connection,

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import sql
 
-from trainyard.adapters.postgres import journal
+from trainyard.adapters.postgres import dataset_records, journal
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.removal import Tombstone, conclude, settle
 from trainyard.adapters.postgres.sql import run
-from trainyard.adapters.postgres.warehouse import read_dataset
 from trainyard.contracts.keeping import EXPIRED_AT_ONCE
 
 if TYPE_CHECKING:
@@ -49,9 +48,9 @@ def expire(engine: sa.Engine) -> int:
 def _expire(engine: sa.Engine, dataset_id: int, upto: int) -> int:
     """Remove a piece of the dataset's rows up to ``upto``; its lock is taken only if there are any."""
     with transaction(engine) as connection:
-        if _oldest(connection, read_dataset(connection, dataset_id), upto) is None:
+        if _oldest(connection, dataset_records.by_id(connection, dataset_id), upto) is None:
             return 0
-        dataset = read_dataset(connection, dataset_id, lock=True)
+        dataset = dataset_records.by_id(connection, dataset_id, "FOR NO KEY UPDATE")
         gone = _delete(connection, dataset, upto)
         if gone:
             stone = _stone(connection, dataset)

@@ -10,12 +10,11 @@ import psycopg2
 from psycopg2 import sql
 from sqlalchemy.exc import DBAPIError
 
-from trainyard.adapters.postgres import journal
+from trainyard.adapters.postgres import dataset_records, journal
 from trainyard.adapters.postgres.copying import shape, table_of
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.keeping.derived import forget_derived
 from trainyard.adapters.postgres.sql import run
-from trainyard.adapters.postgres.warehouse import columns_json, read_dataset
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema.evolution import EXACT_AS_FLOAT, Evolution, evolution, with_columns
 
@@ -42,21 +41,21 @@ def reshape(engine: sa.Engine, dataset: Dataset, wanted: Schema, settings: Mappi
     if not evolution(dataset.schema, wanted).changes and changed == dataset.settings:
         return dataset
     with _changing(engine) as connection:
-        current = read_dataset(connection, dataset.id, lock=True)
+        current = dataset_records.by_id(connection, dataset.id, "FOR NO KEY UPDATE")
         plan = evolution(current.schema, wanted)
         _carry_out(connection, current, plan, actor)
         changed = current.settings.changed(settings)
         if changed != current.settings:
             _set(connection, current, changed, actor)
-        return read_dataset(connection, dataset.id)
+        return dataset_records.by_id(connection, dataset.id)
 
 
 def evolve(engine: sa.Engine, dataset: Dataset, columns: Sequence[Column], *, actor: str) -> Dataset:
     """Add the columns that are not there yet."""
     with _changing(engine) as connection:
-        current = read_dataset(connection, dataset.id, lock=True)
+        current = dataset_records.by_id(connection, dataset.id, "FOR NO KEY UPDATE")
         _carry_out(connection, current, evolution(current.schema, with_columns(current.schema, columns)), actor)
-        return read_dataset(connection, dataset.id)
+        return dataset_records.by_id(connection, dataset.id)
 
 
 @contextmanager
@@ -80,9 +79,9 @@ def _carry_out(connection: sa.Connection, dataset: Dataset, plan: Evolution, act
         return
     _check_exact(connection, dataset, plan.exact)
     changes = [change.as_dict() for change in plan.changes]
-    columns = columns_json(plan.schema)
+    columns = dataset_records.columns_json(plan.schema)
     # The revision before is written where it is not: the first one is, when it is about to be no more.
-    before = {"revision": dataset.revision, "columns": columns_json(dataset.schema), "changes": []}
+    before = {"revision": dataset.revision, "columns": dataset_records.columns_json(dataset.schema), "changes": []}
     _keep_revision(connection, dataset, before, actor)
     run(
         connection,

@@ -8,12 +8,11 @@ import sqlalchemy as sa
 from psycopg2 import errors, sql
 
 from trainyard import logs
-from trainyard.adapters.postgres import blocks
+from trainyard.adapters.postgres import blocks, dataset_records
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.snapshots.reading import CorruptBlockError, Reading, Table
 from trainyard.contracts.snapshots import Snapshots
 from trainyard.errors import ServiceError
-from trainyard.schema import Schema
 from trainyard.snapshot import BLOCK_ROWS
 
 if TYPE_CHECKING:
@@ -84,9 +83,7 @@ class PostgresSnapshots(Snapshots):
         return Table(
             dataset_id=dataset_id,
             revision=found.revision,
-            schema=Schema.from_dict(
-                {"columns": [{k: v for k, v in column.items() if k != "physical"} for column in found.columns]}
-            ),
+            schema=dataset_records.schema_of(found.columns),
             physical=tuple(column["physical"] for column in found.columns),
             first_seq=first or 1,
             last_seq=last or 0,
