@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -151,6 +153,23 @@ class SqlSourceSuite:
             shop.insert(number, "1", "x", None, None, None)
         scene.again()
         assert scene.rows() == [1, 2, 3, 4, 5, 6]
+
+    def test_a_file_of_secrets_that_cannot_be_read(self, scene, shop):
+        """It ends this pull and says so; the worker, which has landing files to take too, goes on."""
+        shop.fill(1)
+        self.describe(scene, shop, secret="reader")
+        scene.puller._tables._access = replace(scene.access, secrets=Path("/nowhere/secrets"))
+        assert "TRAINYARD_PULL_SECRETS cannot be read" in scene.error()
+
+    def test_a_fault_of_our_own(self, scene, shop, monkeypatch):
+        """What nobody has foreseen ends this pull, not the worker, and is not called the source's doing."""
+        shop.fill(1)
+        self.describe(scene, shop)
+        with monkeypatch.context() as patch:
+            patch.setattr(scene.puller, "_spool", Path("/nowhere"))
+            error = scene.error()
+        assert "fault of the service: FileNotFoundError" in error
+        assert scene.pull().last.rows == 1
 
     def test_a_server_that_is_away(self, scene, shop):
         """The pull ends, says so, and the next one works."""

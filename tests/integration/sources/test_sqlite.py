@@ -46,6 +46,12 @@ class TestSqlite(SqlSourceSuite):
         """A file."""
         return SqliteShop(tmp_path)
 
+    def test_a_place_that_cannot_be_noted(self, scene, shop):
+        """A text with a NUL, which our database does not take, is refused as the source's matter."""
+        shop.insert(1, "1", "a\0b", None, None, None)
+        self.describe(scene, shop, cursor="city")
+        assert "source_refused: a text with a NUL" in scene.error()
+
     @pytest.mark.parametrize("path", ["../shop.db", "a/../../shop.db", "", "nothing.db"])
     def test_only_within_its_directory(self, scene, shop, tmp_path, path):
         """A path that leads out of the directory, or to nothing, is refused alike."""

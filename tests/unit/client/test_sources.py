@@ -110,4 +110,6 @@ def test_pull_and_wait(api, trainyard, problem, code):
 def test_pull_that_takes_too_long(api, trainyard):
     """The wait has an end, with its own exit code."""
     api.on("POST", f"{PATH}/pull", (202, SOURCE)).on("GET", PATH, SOURCE)
-    assert trainyard("source", "pull", "shop", "orders", "--wait", "--timeout", "1s").code == Exit.TIMEOUT
+    late = trainyard("source", "pull", "shop", "orders", "--wait", "--timeout", "1s")
+    assert late.code == Exit.TIMEOUT
+    assert "trainyard source show shop orders" in late.err

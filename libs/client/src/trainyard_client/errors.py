@@ -20,7 +20,15 @@ class UnreachableError(ClientError):
 
 
 class WaitTimeoutError(ClientError):
-    """Something that was waited for had not happened at the deadline; it may still happen."""
+    """Something that was waited for had not happened at the deadline; it may still happen.
+
+    Attributes:
+        look: the command that shows whether it has.
+    """
+
+    def __init__(self, message: str, *, look: str) -> None:
+        super().__init__(message)
+        self.look = look
 
 
 class ApiError(ClientError):

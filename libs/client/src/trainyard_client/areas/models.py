@@ -98,7 +98,8 @@ class Models(Calls):
                 return request
             if self._clock.monotonic() >= deadline:
                 raise WaitTimeoutError(
-                    f"training request {request_id} is still {request['state']} after {seconds:.0f} s"
+                    f"training request {request_id} is still {request['state']} after {seconds:.0f} s",
+                    look="trainyard runs",
                 )
             self._clock.sleep(_POLL_SECONDS)
 

@@ -52,7 +52,10 @@ class Sources(Calls):
             if source["answered"] >= asked["asked"]:
                 return source
             if self._clock.monotonic() >= deadline:
-                raise WaitTimeoutError(f"the pull of {asked['name']} is not done after {seconds:.0f} s")
+                raise WaitTimeoutError(
+                    f"the pull of {asked['name']} is not done after {seconds:.0f} s",
+                    look=f"trainyard source show {asked['dataset']} {asked['name']}",
+                )
             self._clock.sleep(_POLL_SECONDS)
 
 

@@ -144,7 +144,7 @@ def _report(output: Output, error: Exception, *, name: str) -> Exit:
             hint = "start a local stack with `trainyard up`, or give --url (or TRAINYARD_URL)"
             output.error(str(error), code="unreachable", hint=hint)
         case WaitTimeoutError():
-            output.error(str(error), code="timeout", hint="it goes on by itself; look again with: trainyard runs")
+            output.error(str(error), code="timeout", hint=f"it goes on by itself; look again with: {error.look}")
         case _:
             output.error(str(error), code="failed")
     return exits.of_error(error)

@@ -66,6 +66,8 @@ class Access:
 def connected(spec: TableSpec, access: Access, password: str) -> Iterator[sa.Connection]:
     """Yield a connection that cannot write, and close it.
 
+    What happens in the block is the caller's: only who connects is told of here.
+
     Raises:
         ServiceError: ``source_refused``: the host, the file or the secret is not allowed.
         SourceAwayError: nobody answers.
@@ -76,27 +78,35 @@ def connected(spec: TableSpec, access: Access, password: str) -> Iterator[sa.Con
         f"{dialect}://", creator=lambda: make(spec, access, password), poolclass=sa.NullPool, hide_parameters=True
     )
     try:
-        with engine.connect() as connection:
+        with _connect(engine) as connection:
             yield connection
+    finally:
+        engine.dispose()
+
+
+def _connect(engine: sa.Engine) -> sa.Connection:
+    try:
+        return engine.connect()
     except AddressRefusedError as e:
         _log.warning("source.refused", reason=str(e))
         raise refused("its host is not public; the operator can allow it by TRAINYARD_PULL_HOSTS") from e
     except OSError as e:
         raise SourceAwayError(f"the database does not answer: {type(e).__name__}") from e
-    finally:
-        engine.dispose()
 
 
 def password_of(spec: TableSpec, access: Access) -> str:
     """Return the password of the source's secret, empty when it names none.
 
     Raises:
-        ServiceError: ``source_refused``: there is no such secret for this host.
+        ServiceError: ``source_refused``: there is no such secret for this host, or no file that can be read.
     """
     if spec.secret is None:
         return ""
-    lines = [] if access.secrets is None else access.secrets.read_text().splitlines()
-    for line in lines:
+    try:
+        text = "" if access.secrets is None else access.secrets.read_text(encoding="utf-8")
+    except (OSError, ValueError) as e:  # ValueError: not UTF-8, and the error's words would be a part of the file
+        raise refused(f"the file TRAINYARD_PULL_SECRETS cannot be read: {type(e).__name__}") from None
+    for line in text.splitlines():
         name, host, password = (*line.split(None, 2), "", "", "")[:3]
         if name == spec.secret and host.lower() == spec.host.lower():
             return password

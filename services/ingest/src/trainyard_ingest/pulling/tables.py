@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,11 @@ class SqlTables(Tables):
     def open(self, spec: TableSpec, schema: Schema) -> Iterator[Table]:
         """Connect, reflect the table, and check what was described against it."""
         password = engines.password_of(spec, self._access)
-        with told(password), engines.connected(spec, self._access, password) as connection:
-            table = _reflected(connection, spec)
-            plan = plans.plan(table, spec, schema)
+        with ExitStack() as stack:
+            with told(password):
+                connection = stack.enter_context(engines.connected(spec, self._access, password))
+                plan = plans.plan(_reflected(connection, spec), spec, schema)
+            # Outside of ``told``: what goes wrong with the spool or in our own database is not the source's doing.
             yield SqlTable(connection, spec, plan, clock=self._clock, pause=self._pause, password=password)
 
 

@@ -27,6 +27,8 @@ def as_place(value: object) -> Any:
     match value:
         case bool() | None:
             raise refused("a column that puts rows in order holds neither true, false nor nothing")
+        case str() if "\0" in value:
+            raise refused("a text with a NUL in it cannot be noted as a place; choose another cursor or tie-breaker")
         case int() | str():
             return value
         case Decimal() if value.is_finite():

@@ -17,7 +17,7 @@ from trainyard import logs
 from trainyard.contracts.sources import Outcome
 from trainyard.crashpoints import crashpoint, step
 from trainyard.cron import next_due
-from trainyard.errors import ServiceError
+from trainyard.errors import ServiceError, TransientError
 from trainyard_ingest.domain import formats
 from trainyard_ingest.domain.pull_spec import FORMAT_ENDINGS, TableSpec, UrlSpec
 from trainyard_ingest.domain.pulls import SourceAwayError, refused
@@ -109,6 +109,11 @@ class Puller:
             return pull.outcome(str(e))
         except ServiceError as e:
             return pull.outcome(_told(e))
+        except (TransientError, LostClaimError):
+            raise
+        except Exception as e:  # noqa: BLE001 - one source must never end the loop for all others, nor the worker
+            _log.error("pull.crashed", error=e)
+            return pull.outcome(f"a fault of the service: {type(e).__name__}; the log of ingest-worker has the whole")
         return pull.outcome(None)
 
     def _pull_table(self, pull: _Pull) -> None:
