@@ -63,6 +63,14 @@ mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and sched
 chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: over an hour, into docs/evidence)
 	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
 
+.PHONY: fuzz
+fuzz: $(STATE)/dev ## Fuzz the decoder of model files for a minute (FULL=1: 1,000,000 executions, into docs/evidence)
+	$(BIN)/python tests/fuzz/run.py $(if $(FULL),--runs 1000000)
+
+.PHONY: golden
+golden: $(STATE)/dev $(STATE)/golden.made ## The golden models answer alike with numpy 1.26 and 2, on Python 3.11 and 3.13
+	$(BIN)/python tests/golden/elsewhere.py
+
 .PHONY: machines
 machines: $(STATE)/dev ## Ingest against a model in memory, step by step in any order (FULL=1: 200 x 30 steps)
 	$(BIN)/python -m pytest tests/machines $(if $(FULL),--hypothesis-profile full)
@@ -76,7 +84,7 @@ api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 req
 	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
 
 .PHONY: verify
-verify: lint types test properties machines api cases sources emulators chaos ## What CI runs
+verify: lint types test golden fuzz properties machines api cases sources emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -85,6 +93,7 @@ localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment
 evidence: ## Everything in full size, with the figures in docs/evidence (over an hour; goes on where it was interrupted)
 	$(MAKE) machines FULL=1
 	$(MAKE) api FULL=1
+	$(MAKE) fuzz FULL=1
 	$(MAKE) chaos FULL=1
 
 .PHONY: bench
@@ -107,6 +116,8 @@ lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header data.in -o data.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header golden-python313.in -o golden-python313.txt
 
 .PHONY: clean
 clean: ## Remove the environment and every cache (not the data directory)
@@ -151,6 +162,25 @@ $(STATE)/mariadb.made:
 	      || { tail -n 20 $(STATE)/mariadb.log >&2; exit 1; }; \
 	  else \
 	    echo "trainyard: these tests need MariaDB; on Debian or Ubuntu install it with: apt-get install mariadb-server" >&2; exit 1; \
+	  fi; }
+	@touch $@
+
+# A Python 3.13 of this machine, or that of a Debian 13 in a folder of its own.
+$(STATE)/golden.made: $(STATE)/uv requirements/golden-numpy1.txt requirements/golden-python313.txt
+	@echo "installing what the golden models are also read with in $(STATE)/golden"
+	@rm -rf $(STATE)/golden && mkdir -p $(STATE)/golden
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --python-version 3.11 --only-binary :all: --require-hashes \
+	  --target $(STATE)/golden/numpy1 -r requirements/golden-numpy1.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --python-version 3.13 --only-binary :all: --require-hashes \
+	  --target $(STATE)/golden/python313 -r requirements/golden-python313.txt
+	@$(BIN)/uv python find --quiet --no-python-downloads 3.13 >$(STATE)/golden/python313.path 2>/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing Debian 13 for its Python 3.13"; \
+	    { command -v debootstrap >/dev/null || { apt-get update && apt-get install -y --no-install-recommends debootstrap; }; \
+	      debootstrap --variant=minbase --include=python3 trixie $(STATE)/golden/trixie; } >$(STATE)/golden.log 2>&1 \
+	      || { tail -n 20 $(STATE)/golden.log >&2; exit 1; }; \
+	  else \
+	    echo "trainyard: these tests need Python 3.13; install one and try again" >&2; exit 1; \
 	  fi; }
 	@touch $@
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainyard.model.elementary import exp
+
 if TYPE_CHECKING:
     from trainyard.model.dto import Dense, FloatArray, Linear, NeuralNetwork
 
@@ -58,13 +60,13 @@ def _dense(layer: Dense, x: FloatArray) -> FloatArray:
 
 def sigmoid(z: FloatArray) -> FloatArray:
     """Return 1 / (1 + exp(-z)) without overflow."""
-    small = np.exp(-np.abs(z))
+    small = exp(-np.abs(z))
     return np.where(z >= 0, 1.0, small) / (1.0 + small)
 
 
 def softmax(z: FloatArray) -> FloatArray:
     """Return the softmax over the first axis of (K, rows)."""
-    e = np.exp(z - z.max(axis=0))
+    e = exp(z - z.max(axis=0))
     return np.asarray(e / _total(e))
 
 

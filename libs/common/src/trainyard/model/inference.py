@@ -23,6 +23,7 @@ from trainyard.model.dto import (
     NeuralNetwork,
     Pipeline,
 )
+from trainyard.model.elementary import exp, log
 from trainyard.model.estimators import linear_scores, network_scores, normalised, sigmoid, softmax
 from trainyard.model.features import Column, matrix
 from trainyard.model.trees import TreeKernel
@@ -159,7 +160,7 @@ class Predictor:
         if kind == "softmax":
             return softmax(scores)
         if kind == "exp":
-            return np.asarray(np.exp(scores))
+            return exp(scores)
         if self.model.task == "regression":
             return scores
         return np.clip(scores, 0.0, 1.0) if self.model.task == "binary" else normalised(scores)
@@ -180,8 +181,8 @@ def _calibrate(p: FloatArray, temperature: float | None) -> FloatArray:
         return p
     p = np.clip(p, _TINY, 1.0 - _TINY)
     if len(p) == 1:
-        return sigmoid((np.log(p) - np.log1p(-p)) / temperature)
-    return softmax(np.log(p) / temperature)
+        return sigmoid((log(p) - log(1.0 - p)) / temperature)
+    return softmax(log(p) / temperature)
 
 
 def class_name(label: ClassLabel) -> str:
