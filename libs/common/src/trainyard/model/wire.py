@@ -18,7 +18,7 @@ from trainyard.errors import ArtifactError
 FORMAT_VERSION = 1
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_DEPTH = 32
-MAX_ITEMS = 2_000_000
+MAX_ITEMS = 500_000
 MAX_ARRAY_LEN = 10_000
 MAX_MAP_LEN = 1_000
 MAX_STRING_BYTES = 65_536
@@ -146,11 +146,24 @@ _INTEGERS = {
     0xD2: (4, -(1 << 15) - 1),
     0xD3: (8, -(1 << 31) - 1),
 }
-#: one-byte heads up to -> what it is, the bits of its length: small numbers, maps, lists, strings
-_SHORT = ((0x7F, "number", 0), (0x8F, "map", 0x0F), (0x9F, "array", 0x0F), (0xBF, "str", 0x1F))
 #: nil, false, true, float 64 -> bytes that follow
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCB: 8}
 _EXT = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
+
+
+def _skips() -> tuple[int, ...]:
+    """Return for each first byte how many bytes follow in a value that needs no further look, else -1."""
+    skips = [-1] * 256
+    for first in (*range(0x80), *range(0xE0, 0x100)):
+        skips[first] = 0
+    for first, size in _FIXED.items():
+        skips[first] = size
+    for length in range(32):
+        skips[0xA0 + length] = length
+    return tuple(skips)
+
+
+_SKIPS = _skips()
 
 
 def scan(body: memoryview) -> None:
@@ -159,33 +172,36 @@ def scan(body: memoryview) -> None:
     Raises:
         ArtifactError: the code names the first rule that the bytes break.
     """
-    at, items = 0, 0
-    open_items: list[int] = [1]  # values still to come, innermost last
-    while open_items:
-        if open_items[-1] == 0:
-            open_items.pop()
+    size, at, items = len(body), 0, 0
+    left = 1  # values still to come in the innermost list or map
+    outer: list[int] = []  # the same of those around it
+    while left or outer:
+        if left == 0:
+            left = outer.pop()
             continue
-        open_items[-1] -= 1
+        left -= 1
         items += 1
         if items > MAX_ITEMS:
             raise ArtifactError("too_many_items", f"more than {MAX_ITEMS} values")
-        kind, length, at = _token(body, at)
-        if kind == "array":
-            _within(length, MAX_ARRAY_LEN, "too_many_items", "a list")
-            open_items.append(length)
-        elif kind == "map":
-            _within(length, MAX_MAP_LEN, "too_many_items", "a map")
-            open_items.append(2 * length)
+        skip = _SKIPS[body[at]] if at < size else -1
+        if skip >= 0:
+            at += 1 + skip
         else:
-            if kind == "str":
-                _within(length, MAX_STRING_BYTES, "string_too_long", "a string")
-            at += length
-        if len(open_items) > MAX_DEPTH + 1:
-            raise ArtifactError("too_deep", f"more than {MAX_DEPTH} levels")
-        if at + sum(open_items[-1:]) > len(body):  # every open item takes a byte at least
+            kind, length, at = _token(body, at)
+            if kind in ("array", "map"):
+                _within(length, MAX_ARRAY_LEN if kind == "array" else MAX_MAP_LEN, "too_many_items", f"a {kind}")
+                outer.append(left)
+                left = length if kind == "array" else 2 * length
+            else:
+                if kind == "str":
+                    _within(length, MAX_STRING_BYTES, "string_too_long", "a string")
+                at += length
+            if len(outer) > MAX_DEPTH:
+                raise ArtifactError("too_deep", f"more than {MAX_DEPTH} levels")
+        if at + left > size:  # every value takes a byte at least
             raise ArtifactError("truncated", "the body ends within a value")
-    if at != len(body):
-        raise ArtifactError("trailing_bytes", f"{len(body) - at} bytes after the value in the body")
+    if at != size:
+        raise ArtifactError("trailing_bytes", f"{size - at} bytes after the value in the body")
 
 
 def _token(body: memoryview, at: int) -> tuple[str, int, int]:
@@ -194,11 +210,8 @@ def _token(body: memoryview, at: int) -> tuple[str, int, int]:
         raise ArtifactError("truncated", "the body ends within a value")
     first = body[at]
     at += 1
-    for last, kind, mask in _SHORT:
-        if first <= last:
-            return kind, first & mask, at
-    if first in _FIXED or first >= 0xE0:
-        return "number", _FIXED.get(first, 0), at
+    if first <= 0x9F:  # the shorter ones have been skipped
+        return ("map" if first <= 0x8F else "array"), first & 0x0F, at
     if first in _INTEGERS:
         _check_integer(body, first, at)
         return "number", _INTEGERS[first][0], at
