@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Indexes = npt.NDArray[np.intp]
 
 _WALK_CELLS = 16_384  # rows x trees at once: what stays in the second-level cache
+_WALK_ROWS = 512  # at most: enough for the trees at work to stay in the first-level cache
+_LEAF_CELLS = 524_288  # rows x trees whose leaves are kept until they are added up
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,25 @@ class Nodes:
 
     def scores(self, x: FloatArray) -> FloatArray:
         """Return the scores (K, rows) of a matrix (D, rows)."""
-        n = x.shape[1]
+        n, n_trees = x.shape[1], len(self.root)
         out = np.empty((len(self.base), n))
-        block = max(1, _WALK_CELLS // len(self.root))
+        block = max(1, min(_WALK_ROWS, _LEAF_CELLS // n_trees))
         for begin in range(0, n, block):
-            leaf = self._leaves(x[:, begin : begin + block])
+            by_row = np.ascontiguousarray(x[:, begin : begin + block].T)  # the values of a row side by side
+            some_missing = bool(np.isnan(by_row).any())
+            leaf = np.empty((n_trees, len(by_row)), dtype=np.intp)
+            group = max(1, _WALK_CELLS // len(by_row))
+            for first in range(0, n_trees, group):
+                leaf[first : first + group] = self._leaves(self.root[first : first + group], by_row, some_missing)
             self.add_up(self.value, leaf, out[:, begin : begin + block])
         return out
 
-    def _leaves(self, x: FloatArray) -> Indexes:
-        """Return the leaf (T, rows) of each row in each tree, going down all trees level by level."""
-        by_row = np.ascontiguousarray(x.T)  # the values of a row side by side
+    def _leaves(self, root: Indexes, by_row: FloatArray, some_missing: bool) -> Indexes:
+        """Return the leaf (trees, rows) of each row (rows, D) in each tree, going down the trees level by level."""
         n, width = by_row.shape
-        flat, some_missing = by_row.reshape(-1), bool(np.isnan(by_row).any())
-        leaf = np.repeat(self.root, n)
-        at, row = leaf, np.tile(np.arange(n) * width, len(self.root))
+        flat = by_row.reshape(-1)
+        leaf = np.repeat(root, n)
+        at, row = leaf, np.tile(np.arange(n) * width, len(root))
         active: Indexes | None = None  # the cells of ``leaf`` that ``at`` stands for; None is all of them
         while True:
             moving = self.inner.take(at)
@@ -97,7 +103,7 @@ class Nodes:
                     active = active[moving]
                 at, row = at[moving], row[moving]
             if not count:
-                return leaf.reshape(len(self.root), n)
+                return leaf.reshape(len(root), n)
             value = flat.take(row + self.feature.take(at))
             right = value > self.threshold.take(at)
             if some_missing:
