@@ -20,6 +20,7 @@ REGISTRY = (
     "predictor",
     "requests",
     "snapshots",
+    "trees",
 )
 
 
