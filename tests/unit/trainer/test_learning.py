@@ -130,7 +130,7 @@ def test_a_blend_is_exported_whole(tmp_path: Path) -> None:
     model = decode(data)
     chosen = [trial for trial in report["trials"] if trial["chosen"]]
     assert isinstance(model.pipeline, Blend) == (len(chosen) > 1)
-    assert sum(choice["weight"] for choice in model.lineage.configuration["choice"]) == pytest.approx(1.0)
+    assert sum(member["weight"] for member in model.lineage.configuration["choice"]["members"]) == pytest.approx(1.0)
 
 
 def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:

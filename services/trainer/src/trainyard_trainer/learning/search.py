@@ -21,6 +21,7 @@ from trainyard.model import Blend, Model, Pipeline, Predictor
 from trainyard.model.features import matrix
 from trainyard_trainer.domain import ParityError
 from trainyard_trainer.learning.budget import Budget
+from trainyard_trainer.learning.calibration import Calibration, calibrate
 from trainyard_trainer.learning.candidates import Candidate, Fitted, Learning, candidates
 from trainyard_trainer.learning.encoders import Encoder
 
@@ -54,11 +55,16 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What the search chose: the pipeline, all trials, and the choice in words fit for the lineage."""
+    """What the search chose: the pipeline, what calibrates it, all trials, and the choice in words fit for the lineage.
+
+    ``parity`` is the largest difference between an answer of the library and of the exported pipeline or member.
+    """
 
     pipeline: Pipeline | Blend
+    calibration: Calibration
     trials: tuple[Trial, ...]
-    choice: list[dict[str, Any]]
+    choice: dict[str, Any]
+    parity: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +92,7 @@ class _Entry:
     trial: Trial
     fitted: Fitted | None = None
     answers: FloatArray | None = None
+    parity: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,22 @@ class _Finalist:
     trial: Trial
     fitted: Fitted
     answers: FloatArray
+    parity: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Final:
+    """A member of the model as it is published: fitted on ``rows`` ("all", or "train": there was no time for more)."""
+
+    candidate: Candidate
+    fitted: Fitted
+    rows: str
+    parity: float
+
+    def described(self) -> dict[str, Any]:
+        """Return what it takes to fit it again, the length it has really got included."""
+        length = {} if self.fitted.length is None else {"length": self.fitted.length}
+        return {"family": self.candidate.family, "params": {**self.candidate.params, **length}, "rows": self.rows}
 
 
 class Search:
@@ -132,17 +155,23 @@ class Search:
         entries = self._try_all(learning, validation)
         finalists = self._finalists(entries, learning, validation)
         weights = self._weights(finalists, validation.labels)
-        members = [(entry, weight) for entry, weight in zip(finalists, weights, strict=True) if weight > 0]
-        pipelines = self._learn_again([entry for entry, _ in members], everything)
-        pipeline: Pipeline | Blend = pipelines[0]
+        members = [(entry, float(weight)) for entry, weight in zip(finalists, weights, strict=True) if weight > 0]
+        blended = sum((weight * entry.answers for entry, weight in members), start=np.zeros(1))
+        calibration = calibrate(self._task, validation.labels, blended, self._metric)
+        last = self._learn_again([entry for entry, _ in members], everything)
+        pipeline: Pipeline | Blend = last[0].fitted.pipeline
         if len(members) > 1:
-            pipeline = Blend(tuple(pipelines), np.array([weight for _, weight in members]))
+            pipeline = Blend(tuple(f.fitted.pipeline for f in last), np.array([weight for _, weight in members]))
         chosen = {entry.trial.number for entry, _ in members}
         trials = tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries)
-        choice = [
-            {"family": e.candidate.family, "params": dict(e.trial.params), "weight": float(w)} for e, w in members
-        ]
-        return Found(pipeline, trials, choice)
+        choice = {
+            "members": [
+                {**final.described(), "weight": weight} for final, (_, weight) in zip(last, members, strict=True)
+            ],
+            "temperature": calibration.temperature,
+            "threshold": calibration.threshold,
+        }
+        return Found(pipeline, calibration, trials, choice, max(final.parity for final in last))
 
     def _learning(self, known: Known) -> Learning:
         encoder = Encoder(known.table, known.labels, self._n_classes, self._seed)
@@ -163,13 +192,13 @@ class Search:
             share = self._budget.share(len(wanted) - number + 3)
             begun = self._clock.monotonic()
             fitted = self._fit(candidate, learning, validation, share)
-            answers = self._answers(fitted, validation.table)
+            answers, parity = self._answers(fitted, validation.table)
             params = {**candidate.params, **({} if fitted.length is None else {"length": fitted.length})}
             figures = measure(learning.task, validation.labels, answers)
             seconds = self._clock.monotonic() - begun
             trial = Trial(number, candidate.family, params, figures, seconds, chosen=False)
             self._study.finished(trial)
-            entries.append(_Entry(candidate, trial, fitted, answers))
+            entries.append(_Entry(candidate, trial, fitted, answers, parity))
             self._progress("searching", number, len(wanted))
         return entries
 
@@ -187,7 +216,7 @@ class Search:
         best = sorted(entries, key=lambda entry: (self._rank(entry.trial), entry.trial.number))[:_SHORTLIST]
         finalists = []
         for entry in sorted(best, key=lambda entry: entry.trial.number):
-            fitted, answers = entry.fitted, entry.answers
+            fitted, answers, parity = entry.fitted, entry.answers, entry.parity
             if fitted is None or answers is None:
                 fitted = entry.candidate.fit(
                     learning,
@@ -196,8 +225,8 @@ class Search:
                     length=entry.trial.params.get("length"),
                     progress=self._reporter(entry.candidate.family),
                 )
-                answers = self._answers(fitted, validation.table)
-            finalists.append(_Finalist(entry.candidate, entry.trial, fitted, answers))
+                answers, parity = self._answers(fitted, validation.table)
+            finalists.append(_Finalist(entry.candidate, entry.trial, fitted, answers, parity))
         return finalists
 
     def _rank(self, trial: Trial) -> float:
@@ -207,13 +236,12 @@ class Search:
             return 1.0 - figures[self._metric]
         return figures["mae"] if self._metric == "mae" and "mae" in figures else figures["loss"]
 
-    def _answers(self, fitted: Fitted, table: Table) -> FloatArray:
-        """Ask the exported pipeline, and hold it against the library's own answers."""
+    def _answers(self, fitted: Fitted, table: Table) -> tuple[FloatArray, float]:
+        """Ask the exported pipeline; hold it against the library's own answers, and return how far they are apart."""
         predictor = Predictor(self._shell(fitted.pipeline))
         answers = predictor.predict_columns(table.columns)
         rows = np.arange(min(_PARITY_ROWS, table.rows))
-        check_parity(fitted, predictor, table.take(rows))
-        return answers
+        return answers, check_parity(fitted, predictor, table.take(rows))
 
     def _weights(self, entries: Sequence[_Finalist], labels: npt.NDArray[Any]) -> FloatArray:
         """Return a weight for each entry: all on the best, or a blend chosen greedily when it helps (Caruana 2004)."""
@@ -242,15 +270,15 @@ class Search:
             return metrics.mae(labels, answers)
         return float(row_losses(task, labels, answers).mean())
 
-    def _learn_again(self, entries: Sequence[_Finalist], everything: Known) -> list[Pipeline]:
+    def _learn_again(self, entries: Sequence[_Finalist], everything: Known) -> list[_Final]:
         """Fit the chosen ones on all rows, where the budget allows as much time as it will take."""
         learning: Learning | None = None
-        pipelines = []
+        finals = []
         for number, entry in enumerate(entries, start=1):
             self._progress("learning again", number, len(entries))
             expected = entry.trial.seconds * _REFIT_FACTOR * everything.table.rows / max(1, len(entry.answers) * 5)
             if not self._budget.allows(min(expected, entry.trial.seconds * 2)):
-                pipelines.append(entry.fitted.pipeline)
+                finals.append(_Final(entry.candidate, entry.fitted, "train", entry.parity))
                 continue
             learning = learning or self._learning(everything)
             length = entry.fitted.length
@@ -262,18 +290,21 @@ class Search:
                 progress=self._reporter(entry.candidate.family),
             )
             rows = np.arange(max(0, everything.table.rows - _PARITY_ROWS), everything.table.rows)
-            check_parity(fitted, Predictor(self._shell(fitted.pipeline)), everything.table.take(rows))
-            pipelines.append(fitted.pipeline)
-        return pipelines
+            parity = check_parity(fitted, Predictor(self._shell(fitted.pipeline)), everything.table.take(rows))
+            finals.append(_Final(entry.candidate, fitted, "all", parity))
+        return finals
 
     def _reporter(self, family: str) -> Callable[[int, int], None]:
         return lambda done, total: self._progress(f"fitting {family}", done, total)
 
 
-def check_parity(fitted: Fitted, predictor: Predictor, table: Table) -> None:
+def check_parity(fitted: Fitted, predictor: Predictor, table: Table) -> float:
     """Hold the exported pipeline against the library on real rows, and on the same rows with nothing known.
 
     The second half of the rows has every value missing or, in turns, every category unseen.
+
+    Returns:
+        The largest difference, for values beyond 1 relative.
 
     Raises:
         ParityError: an answer differs by more than 1e-9 (for values beyond 1: relative).
@@ -287,6 +318,7 @@ def check_parity(fitted: Fitted, predictor: Predictor, table: Table) -> None:
         raise ParityError(
             f"the exported model differs from the trained one by {apart.max():.3g}; {PARITY:g} is allowed"
         )
+    return float(apart.max())
 
 
 def _with_strangers(table: Table) -> Table:
