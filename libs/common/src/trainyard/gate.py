@@ -139,8 +139,8 @@ def measure(
 def _answered(task: str, predictions: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
     """Return the class index that a model answers each row with, as :meth:`Predictor.predictions` does."""
     if task == "binary":
-        return (predictions[:, 1] >= threshold).astype(np.intp)
-    return predictions.argmax(axis=1)
+        return np.asarray(predictions[:, 1] >= threshold, dtype=np.intp)
+    return np.asarray(predictions.argmax(axis=1))
 
 
 def _bind(metric: Callable[..., float], labels: npt.NDArray[Any], predictions: FloatArray) -> Callable[[], float]:

@@ -18,10 +18,10 @@ from trainyard.model import Lineage, Model, Predictor, encode, with_golden
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError
-from trainyard_trainer.learning import champion
+from trainyard_trainer.learning import champion, folds
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import Calibration
-from trainyard_trainer.learning.candidates import prior_of
+from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.search import Known, Search, Study
 from trainyard_trainer.learning.table import model_schema, table_of
 from trainyard_trainer.learning.target import define
@@ -119,6 +119,7 @@ class Training:
         self._schema = _schema_of(snapshot.schema, job["label"])
         self._table = table_of(snapshot, self._schema)
         self.split = split_of(snapshot, known_seq=job["known_seq"], policy=self._policy)
+        self._unit = snapshot.unit if snapshot.schema.event_time is None else None
         label = snapshot.schema.column(job["label"])
         self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
 
@@ -136,11 +137,21 @@ class Training:
             progress=progress,
             study=study,
         )
-        return search.run(
-            self._known(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS),
-            self._known(self.split.validation, "to choose with", MIN_VALIDATION_ROWS),
-            self._known(self.split.fit, "to learn from", MIN_FIT_ROWS),
+        self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
+        self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
+        rows = self._enough(self.split.fit, "to learn from", MIN_FIT_ROWS)
+        known = Known(self._table.take(rows), self.target.values[rows])
+        classes = len(self.target.classes)
+        count = folds.how_many(len(rows), len(known.table.columns), self.target.n_outputs, self._policy.budget_seconds)
+        cuts = folds.cut(
+            self.split.validation[rows],
+            known.labels if classes else None,
+            n_classes=classes,
+            unit=None if self._unit is None else self._unit[rows],
+            seed=self._policy.seed,
+            count=count,
         )
+        return search.run(known, cuts)
 
     def test(self, found: Found, champion_file: bytes | None) -> tuple[Model, Tested]:
         """Judge the model on the test rows; return it complete with metrics and golden rows, and the verdict."""
@@ -180,11 +191,12 @@ class Training:
         except champion.CannotCompareError as e:
             return None, f"version {version} cannot be compared with: {e}; treated as if there were no champion"
 
-    def _known(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> Known:
+    def _enough(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> npt.NDArray[np.int64]:
+        """Return the indexes of those of the rows that can be learnt from."""
         chosen = np.flatnonzero(rows & self.target.learnable)
         if len(chosen) < needed:
             raise DataError(f"{len(chosen)} labelled row(s) {what}; at least {needed} are needed")
-        return Known(self._table.take(chosen), self.target.values[chosen])
+        return chosen
 
     def _model(self, pipeline: Pipeline | Blend, choice: dict[str, Any], calibration: Calibration) -> Model:
         return Model(
