@@ -13,6 +13,7 @@ from trainyard.messages import TrainingRequest
 from trainyard.schema import Column, Schema
 from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots
 from trainyard_trainer.child import work
+from trainyard_trainer.learning import candidates
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 from trainyard_trainer.use_cases import Trainer
 
@@ -166,3 +167,11 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[dict[str, Any
     """Return the fields of every log line of an action."""
     caplog.set_level("INFO")
     return lambda action: [r.trainyard_fields for r in caplog.records if r.getMessage() == action]
+
+
+@pytest.fixture(autouse=True)
+def one_of_each_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One candidate of each method: the others are fitted by the same code, and would take the whole budget."""
+    methods = [candidate.method for candidate in candidates._PORTFOLIO]
+    first = [c for i, c in enumerate(candidates._PORTFOLIO) if c.method not in methods[:i]]
+    monkeypatch.setattr(candidates, "_PORTFOLIO", tuple(first))

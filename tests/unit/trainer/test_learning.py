@@ -18,10 +18,14 @@ from trainyard.snapshot.rows import snapshot_of
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError, ParityError
 from trainyard_trainer.learning import trees
+from trainyard_trainer.learning.boosting import fit_trees
 from trainyard_trainer.learning.budget import Budget
-from trainyard_trainer.learning.candidates import Learning, fit_linear, fit_neural, fit_trees
 from trainyard_trainer.learning.encoders import Encoder
-from trainyard_trainer.learning.search import check_parity
+from trainyard_trainer.learning.fitting import Learning
+from trainyard_trainer.learning.forest import fit_forest
+from trainyard_trainer.learning.linear import fit_linear
+from trainyard_trainer.learning.neural import fit_neural
+from trainyard_trainer.learning.parity import check_parity
 from trainyard_trainer.learning.table import Table, model_schema, table_of, useful
 from trainyard_trainer.learning.target import define
 from trainyard_trainer.learning.train import train
@@ -130,7 +134,7 @@ def test_a_blend_is_exported_whole(tmp_path: Path) -> None:
     model = decode(data)
     chosen = [trial for trial in report["trials"] if trial["chosen"]]
     assert isinstance(model.pipeline, Blend) == (len(chosen) > 1)
-    assert sum(choice["weight"] for choice in model.lineage.configuration["choice"]) == pytest.approx(1.0)
+    assert sum(member["weight"] for member in model.lineage.configuration["choice"]["members"]) == pytest.approx(1.0)
 
 
 def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:
@@ -177,14 +181,23 @@ def learning(task: str, given: list[dict[str, Any]]) -> Learning:
 
 
 @pytest.mark.parametrize("task", LABELS)
-@pytest.mark.parametrize("fit", [fit_linear, fit_trees, fit_neural])
-def test_exported_models_answer_as_the_library(tmp_path: Path, task: str, fit: Any) -> None:
+@pytest.mark.parametrize(
+    ("fit", "params"),
+    [
+        (fit_linear, {"penalty": "l2", "strength": 1.0}),
+        (fit_linear, {"penalty": "elastic", "strength": 10.0}),
+        (fit_trees, {"num_leaves": 31}),
+        (fit_trees, {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
+        (fit_forest, {"max_features": 0.5}),
+        (fit_neural, {"hidden": [8]}),
+        (fit_neural, {"hidden": [8], "activation": "tanh", "alpha": 1e-2}),
+    ],
+)
+def test_exported_models_answer_as_the_library(task: str, fit: Any, params: dict[str, Any]) -> None:
     """On real rows, with every value missing and with unseen levels, also where training saw nothing missing."""
     from trainyard.model import Lineage, Model  # noqa: PLC0415
 
     complete = [row for row in rows(task, 900) if None not in row.values()]
-    params = {"strength": 1.0, "num_leaves": 31, "hidden": [8]}
-    params = {k: v for k, v in params.items() if fit is not fit_trees or k == "num_leaves"}
     for given in (rows(task), complete):
         known = learning(task, given)
         fitted = fit(known, params, Budget(SystemClock(), 60), length=25, progress=lambda *_: None)

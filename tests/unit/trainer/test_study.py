@@ -11,6 +11,7 @@ from trainyard.clock import SystemClock
 from trainyard.messages import TrainingRequest
 from trainyard_trainer import workdir
 from trainyard_trainer.child import work
+from trainyard_trainer.learning import candidates, choosing, folds
 from trainyard_trainer.learning.train import train
 
 if TYPE_CHECKING:
@@ -67,9 +68,12 @@ def job(world: World, tmp_path: Path) -> Callable[[str], Path]:
     return make  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("metric", ["auto", "roc_auc", "accuracy"])
-def test_a_search_that_was_cut_short_ends_like_one_that_was_not(job: Callable[..., Path], metric: str) -> None:
+@pytest.mark.parametrize(("metric", "cuts"), [("auto", 3), ("roc_auc", 1), ("accuracy", 1)])
+def test_a_search_that_was_cut_short_ends_like_one_that_was_not(
+    job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, metric: str, cuts: int
+) -> None:
     """The same trials, the same choice and the same artifact to the byte; and no candidate was tried twice."""
+    monkeypatch.setattr(folds, "how_many", lambda *_: cuts)
     whole = job("whole", metric=metric)
     expected = run(whole)
     wanted = workdir.read_json(whole, workdir.REPORT)
@@ -85,28 +89,24 @@ def test_a_search_that_was_cut_short_ends_like_one_that_was_not(job: Callable[..
 
 def test_only_the_best_are_fitted_once_more(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """With every trial finished the next run fits the shortlist and the choice, and no loser."""
-    from trainyard_trainer.learning import search  # noqa: PLC0415
-
     first = run(job("first"), cut_after=5)
-    fitted: list[tuple[str, int]] = []
-    real = search.candidates
+    fitted: list[tuple[str, str]] = []
 
-    def counted(families: tuple[str, ...]) -> list[Any]:
-        found = real(families)
-        for number, candidate in enumerate(found, start=1):
-            fit = candidate.fit
+    def counted(method: str, fit: Callable[..., Any]) -> Callable[..., Any]:
+        def spy(*given: Any, **more: Any) -> Any:
+            fitted.append(("again" if "validation" not in more else "trial", method))
+            return fit(*given, **more)
 
-            def spy(*given: Any, fit: Any = fit, number: int = number, **more: Any) -> Any:
-                fitted.append(("again" if "validation" not in more else "trial", number))
-                return fit(*given, **more)
+        return spy
 
-            object.__setattr__(candidate, "fit", spy)
-        return found
-
-    monkeypatch.setattr(search, "candidates", counted)
+    spies = {method: counted(method, fit) for method, fit in candidates._METHODS.items()}
+    monkeypatch.setattr(candidates, "_METHODS", spies)
+    monkeypatch.setattr(choosing, "SHORTLIST", 3)
     assert run(job("second", tuple(first))) == []
-    best = sorted(first, key=lambda trial: trial.metrics["loss"])[:3]
-    assert {number for _, number in fitted} == {trial.number for trial in best}
+    best = choosing.shortlist(first, "auto")
+    assert len(best) == 3
+    methods = [candidate.method for candidate in candidates._PORTFOLIO]
+    assert {method for _, method in fitted} == {methods[number - 1] for number in best}
     assert {how for how, _ in fitted} == {"again"}
 
 

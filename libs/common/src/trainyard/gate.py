@@ -108,8 +108,13 @@ def judge(
     return GateReport(summary, passed, tuple(checks), len(labels), figures, champion_version)
 
 
-def measure(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> dict[str, float]:
-    """Return the metrics of docs/api.md that can be computed on these rows (at least one)."""
+def measure(
+    task: str, labels: npt.NDArray[Any], predictions: FloatArray, *, threshold: float = 0.5
+) -> dict[str, float]:
+    """Return the metrics of docs/api.md that can be computed on these rows (at least one).
+
+    ``threshold`` is the probability from which on a binary model answers the second class.
+    """
     found = {"loss": float(row_losses(task, labels, predictions).mean())}
     attempts: dict[str, Callable[[], float]]
     if task == "regression":
@@ -119,7 +124,7 @@ def measure(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> dic
         truth, given = labels[known], predictions[known]
         attempts = {
             "log_loss": lambda: metrics.log_loss(truth, given),
-            "accuracy": lambda: metrics.accuracy(labels, predictions.argmax(axis=1)),
+            "accuracy": lambda: metrics.accuracy(labels, _answered(task, predictions, threshold)),
         }
         if task == "binary":
             attempts["roc_auc"] = lambda: metrics.roc_auc(truth == 1, given[:, 1])
@@ -129,6 +134,13 @@ def measure(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> dic
         except ValueError:  # one class only, a constant label: the metric has no value on these rows
             continue
     return found
+
+
+def _answered(task: str, predictions: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
+    """Return the class index that a model answers each row with, as :meth:`Predictor.predictions` does."""
+    if task == "binary":
+        return np.asarray(predictions[:, 1] >= threshold, dtype=np.intp)
+    return np.asarray(predictions.argmax(axis=1))
 
 
 def _bind(metric: Callable[..., float], labels: npt.NDArray[Any], predictions: FloatArray) -> Callable[[], float]:

@@ -101,7 +101,7 @@ def split_by_hash(unit: npt.NDArray[np.uint64], *, upto_seq: int, seed: int) -> 
         seed: the training request's.
     """
     test = unit % np.uint64(_TEST_IN) == 0
-    validation = ~test & (_mixed(unit, seed) % np.uint64(100) < np.uint64(round(100 * _VALIDATION_SHARE)))
+    validation = ~test & (mixed(unit, seed) % np.uint64(100) < np.uint64(round(100 * _VALIDATION_SHARE)))
     return _split("hash", ~test, validation, test, (upto_seq, 1, upto_seq))
 
 
@@ -117,7 +117,7 @@ def _split(rule: str, fit: BoolArray, validation: BoolArray, test: BoolArray, sp
     return Split(fit, fit & ~validation, validation, test, record)
 
 
-def _mixed(unit: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
+def mixed(unit: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
     """Return another hash of each unit for each seed (the finaliser of SplitMix64)."""
     with np.errstate(over="ignore"):
         z = unit + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)

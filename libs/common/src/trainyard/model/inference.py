@@ -149,8 +149,8 @@ class Predictor:
             total = output if len(self._scorers) == 1 else total + weight * output
         if self.model.task == "regression":
             return total
-        calibrated = _calibrate(total, self.model.temperature)
-        return np.concatenate([1.0 - calibrated, calibrated]) if self.model.task == "binary" else calibrated
+        given = calibrated(total, self.model.temperature)
+        return np.concatenate([1.0 - given, given]) if self.model.task == "binary" else given
 
     def _output(self, scores: FloatArray, pipeline: Pipeline) -> FloatArray:
         """Turn one member's scores (K, rows) into probabilities or values of the same shape."""
@@ -175,7 +175,7 @@ def _scorer(estimator: Estimator) -> Callable[[FloatArray], FloatArray]:
     return TreeKernel(estimator).scores
 
 
-def _calibrate(p: FloatArray, temperature: float | None) -> FloatArray:
+def calibrated(p: FloatArray, temperature: float | None) -> FloatArray:
     """Divide the logits of p (1, rows) or (classes, rows) by the temperature."""
     if temperature is None:
         return p

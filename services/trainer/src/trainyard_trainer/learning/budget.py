@@ -41,6 +41,10 @@ class Budget:
         """Return a budget of one part of what remains, to be divided into ``parts``."""
         return Budget(self._clock, max(0.0, self.left) / max(1, parts), parent=self)
 
+    def within(self, seconds: float) -> Budget:
+        """Return a budget of at most ``seconds`` of what remains."""
+        return Budget(self._clock, max(0.0, min(seconds, self.left)), parent=self)
+
     def _note(self) -> None:
         self.hit = True
         if self._parent is not None:

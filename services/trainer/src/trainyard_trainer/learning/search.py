@@ -1,47 +1,53 @@
-"""The search: fit every candidate, choose on the validation rows, blend if it helps, learn again from all rows.
+"""The search: fit candidates while the budget lasts, choose on rows they have not seen, learn again from all rows.
 
-A trial is a candidate that was fitted and measured. A search that is cut short leaves its finished trials behind, and
-the next one goes on from them (:class:`Study`): it never tries a candidate again. Only the few best are fitted once
-more, at the length that was found, because the choice between them needs their answers. So the outcome is the same,
-interrupted or not, as long as the budget does not bind.
+A trial is a candidate that was fitted and measured on every fold (:mod:`trainyard_trainer.learning.folds`). A search
+that is cut short leaves its finished trials behind, and the next one goes on from them (:class:`Study`): it never tries
+a candidate again. Only the few best are fitted once more, at the lengths that were found, because the choice between
+them needs their answers. So the outcome is the same, interrupted or not, as long as the budget does not bind.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainyard import metrics
 from trainyard.contracts.runs import Trial
-from trainyard.gate import measure, row_losses
+from trainyard.gate import measure
 from trainyard.model import Blend, Model, Pipeline, Predictor
-from trainyard.model.features import matrix
-from trainyard_trainer.domain import ParityError
+from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.budget import Budget
-from trainyard_trainer.learning.candidates import Candidate, Fitted, Learning, candidates
+from trainyard_trainer.learning.calibration import Calibration, calibrate
+from trainyard_trainer.learning.candidates import Candidate, Portfolio
 from trainyard_trainer.learning.encoders import Encoder
+from trainyard_trainer.learning.fitting import Fitted, Learning
+from trainyard_trainer.learning.parity import check_parity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainyard.clock import Clock
     from trainyard.model.dto import FloatArray
+    from trainyard_trainer.learning.folds import Fold
     from trainyard_trainer.learning.table import Table
 
-#: Largest difference between the library's answer and the exported model's.
-PARITY = 1e-9
 _PARITY_ROWS = 2_000
-_BLEND_STEPS = 20
-_BLEND_GAIN = 1e-3  # share of the loss that a blend must save to be worth its members
-#: Only the best may become the model or a part of it (Caruana 2004 prunes its library likewise).
-_SHORTLIST = 3
-#: What fitting a trial again may take, as a multiple of what it took; it stops at the known length long before.
-_AGAIN_FACTOR = 10.0
 #: More rounds for the fit on all rows: they are more than those that the length was found on.
 _REFIT_FACTOR = 1.1
+#: What fitting a trial again may take, as a multiple of what it took; it stops at the known length long before.
+_AGAIN_FACTOR = 10.0
+#: What is left of the budget for candidates: a candidate may take so much of it, and is not begun with less than this
+#: share of what the quickest of its method has taken, or of the whole budget.
+_CANDIDATE_SHARE = 0.5
+_WORTH_BEGINNING = 0.7
+_LEAST_SHARE = 0.03
+#: Learning again may keep back no more than this share of what is left.
+_MOST_RESERVED = 0.4
+#: Parameters of a trial that were found and not given.
+_FOUND = frozenset({"length", "lengths"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +57,23 @@ class Known:
     table: Table
     labels: npt.NDArray[Any]
 
+    def take(self, rows: npt.NDArray[Any]) -> Known:
+        """Return these rows."""
+        return Known(self.table.take(rows), self.labels[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What the search chose: the pipeline, all trials, and the choice in words fit for the lineage."""
+    """What the search chose: the pipeline, what calibrates it, all trials, and the choice in words fit for the lineage.
+
+    ``parity`` is the largest difference between an answer of the library and of the exported pipeline or member.
+    """
 
     pipeline: Pipeline | Blend
+    calibration: Calibration
     trials: tuple[Trial, ...]
-    choice: list[dict[str, Any]]
+    choice: dict[str, Any]
+    parity: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,34 +83,52 @@ class Study:
     earlier: tuple[Trial, ...]
     finished: Callable[[Trial], None]
 
-    def trial_of(self, candidate: Candidate) -> Trial | None:
-        """Return the finished trial of this candidate, if there is one."""
 
-        def given(trial: Trial) -> dict[str, Any]:
-            return {name: value for name, value in trial.params.items() if name != "length"}
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One fold: what is learnt from, and the rows that it is measured on."""
 
-        same = (t for t in self.earlier if (t.family, given(t)) == (candidate.family, dict(candidate.params)))
-        return next(same, None)
+    learning: Learning
+    validation: Known
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """A candidate fitted on every fold: the fit on the last, and the answers to all folds' validation rows in turn."""
+
+    last: Fitted
+    lengths: tuple[int, ...]
+    answers: tuple[FloatArray, ...]
+    parity: float
+
+    @property
+    def joined(self) -> FloatArray:
+        """The answers of all folds, one after the other."""
+        return np.concatenate(self.answers)
 
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """A finished trial; what was fitted, and its answers to the validation rows: None from an earlier search."""
+    """A finished trial, and what was fitted: None from an earlier search."""
 
     candidate: Candidate
     trial: Trial
-    fitted: Fitted | None = None
-    answers: FloatArray | None = None
+    fit: _Fit | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Finalist:
-    """An entry that may be chosen."""
+class _Final:
+    """A member of the model as it is published: fitted on ``rows`` ("all", or "fold": there was no time for more)."""
 
     candidate: Candidate
-    trial: Trial
     fitted: Fitted
-    answers: FloatArray
+    rows: str
+    parity: float
+
+    def described(self) -> dict[str, Any]:
+        """Return what it takes to fit it again, the length it has really got included."""
+        length = {} if self.fitted.length is None else {"length": self.fitted.length}
+        return {"family": self.candidate.family, "params": {**self.candidate.params, **length}, "rows": self.rows}
 
 
 class Search:
@@ -122,183 +155,170 @@ class Search:
         self._metric = metric
         self._seed = seed
         self._budget = budget
+        self._whole = max(0.0, budget.left)
         self._clock = clock
         self._progress = progress
         self._study = study
 
-    def run(self, train: Known, validation: Known, everything: Known) -> Found:
-        """Return the choice; ``everything`` is train and validation together, in the snapshot's order."""
-        learning = self._learning(train)
-        entries = self._try_all(learning, validation)
-        finalists = self._finalists(entries, learning, validation)
-        weights = self._weights(finalists, validation.labels)
-        members = [(entry, weight) for entry, weight in zip(finalists, weights, strict=True) if weight > 0]
-        pipelines = self._learn_again([entry for entry, _ in members], everything)
-        pipeline: Pipeline | Blend = pipelines[0]
-        if len(members) > 1:
-            pipeline = Blend(tuple(pipelines), np.array([weight for _, weight in members]))
-        chosen = {entry.trial.number for entry, _ in members}
-        trials = tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries)
-        choice = [
-            {"family": e.candidate.family, "params": dict(e.trial.params), "weight": float(w)} for e, w in members
-        ]
-        return Found(pipeline, trials, choice)
+    def run(self, known: Known, folds: Sequence[Fold]) -> Found:
+        """Return the choice between candidates that were fitted on ``folds`` of the known rows, fitted on them all."""
+        parts = [_Part(self._learning(known.take(f.train)), known.take(f.validation)) for f in folds]
+        entries = self._try_all(parts, known)
+        finalists = self._finalists(entries, parts)
+        labels = np.concatenate([part.validation.labels for part in parts])
+        answers = [fit.joined for _, fit in finalists]
+        weights = choosing.weights(self._task, self._metric, labels, answers)
+        blended = np.asarray(sum(weight * given for weight, given in zip(weights, answers, strict=True)))
+        calibration = calibrate(self._task, labels, blended, self._metric)
+        members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
+        finals = self._learn_again([(entry, fit) for entry, fit, _ in members], known, len(parts))
+        shares = [weight for *_, weight in members]
+        pipelines = tuple(final.fitted.pipeline for final in finals)
+        chosen = {entry.trial.number for entry, *_ in members}
+        described = [{**final.described(), "weight": share} for final, share in zip(finals, shares, strict=True)]
+        return Found(
+            pipelines[0] if len(members) == 1 else Blend(pipelines, np.array(shares)),
+            calibration,
+            tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries),
+            {
+                "members": described,
+                "folds": len(folds),
+                "temperature": calibration.temperature,
+                "threshold": calibration.threshold,
+            },
+            max(final.parity for final in finals),
+        )
 
     def _learning(self, known: Known) -> Learning:
         encoder = Encoder(known.table, known.labels, self._n_classes, self._seed)
         return Learning(self._task, self._n_classes, known.table, known.labels, encoder, self._seed)
 
-    def _try_all(self, learning: Learning, validation: Known) -> list[_Entry]:
-        """Return an entry for every candidate that was tried, now or earlier, in the candidates' order."""
-        wanted = candidates(self._families)
-        entries: list[_Entry] = []
-        for number, candidate in enumerate(wanted, start=1):
-            known = self._study.trial_of(candidate)
-            if known is not None:
-                entries.append(_Entry(candidate, replace(known, number=number)))
+    def _try_all(self, parts: Sequence[_Part], known: Known) -> list[_Entry]:
+        """Return an entry for every candidate that was tried, now or earlier, in the order of their numbers."""
+        cells = known.table.rows * len(known.table.columns)
+        portfolio = Portfolio(self._families, cells=cells, n_outputs=parts[0].learning.n_outputs)
+        entries = self._earlier(portfolio)
+        seen = [entry.candidate for entry in entries]
+        while (candidate := portfolio.ask(seen)) is not None:
+            seen.append(candidate)
+            budget = self._allowed(candidate, entries, len(parts))
+            if budget is None:
                 continue
-            if number > 2 and not self._budget.allows(0.0):
-                break  # the prior and one real candidate are always tried
-            # Those still to come, and learning again from all rows, must have their share too.
-            share = self._budget.share(len(wanted) - number + 3)
             begun = self._clock.monotonic()
-            fitted = self._fit(candidate, learning, validation, share)
-            answers = self._answers(fitted, validation.table)
-            params = {**candidate.params, **({} if fitted.length is None else {"length": fitted.length})}
-            figures = measure(learning.task, validation.labels, answers)
+            fit = self._fit(candidate, parts, budget)
             seconds = self._clock.monotonic() - begun
-            trial = Trial(number, candidate.family, params, figures, seconds, chosen=False)
+            number = 1 + max((entry.trial.number for entry in entries), default=0)
+            trial = Trial(number, candidate.family, _params(candidate, fit), self._figures(fit, parts), seconds, False)
             self._study.finished(trial)
-            entries.append(_Entry(candidate, trial, fitted, answers))
-            self._progress("searching", number, len(wanted))
-        return entries
+            entries.append(_Entry(candidate, trial, fit))
+            self._progress("searching", len(seen), len(portfolio.candidates))
+        return sorted(entries, key=lambda entry: entry.trial.number)
 
-    def _fit(self, candidate: Candidate, learning: Learning, validation: Known, budget: Budget) -> Fitted:
-        return candidate.fit(
-            learning,
-            candidate.params,
-            budget,
-            validation=(validation.table, validation.labels),
-            progress=self._reporter(candidate.family),
-        )
+    def _earlier(self, portfolio: Portfolio) -> list[_Entry]:
+        """Return the entries of the trials that earlier searches have finished."""
+        given = [(trial, {k: v for k, v in trial.params.items() if k not in _FOUND}) for trial in self._study.earlier]
+        return [
+            _Entry(candidate, trial)
+            for candidate in portfolio.candidates
+            for trial, params in given
+            if (candidate.family, dict(candidate.params)) == (trial.family, params)
+        ]
 
-    def _finalists(self, entries: Sequence[_Entry], learning: Learning, validation: Known) -> list[_Finalist]:
+    def _allowed(self, candidate: Candidate, entries: Sequence[_Entry], n_folds: int) -> Budget | None:
+        """Return what this candidate may take; None where that would not bring it to an end.
+
+        The prior and one real candidate are always tried. What learning the best again will take is kept back.
+        """
+        tried = [entry.trial for entry in entries]
+        reserved = 0.0
+        if any(trial.family == "prior" for trial in tried):
+            finalists = set(choosing.shortlist(tried, self._metric))
+            reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
+        left = self._budget.left
+        most = (left - min(reserved, _MOST_RESERVED * left)) * _CANDIDATE_SHARE
+        if len(tried) >= 2:
+            alike = [entry.trial.seconds for entry in entries if entry.candidate.method == candidate.method]
+            least = max(_WORTH_BEGINNING * min(alike, default=0.0), _LEAST_SHARE * self._whole)
+            if not self._budget.within(most).allows(least):
+                return None
+        return self._budget.within(most)
+
+    def _fit(self, candidate: Candidate, parts: Sequence[_Part], budget: Budget, trial: Trial | None = None) -> _Fit:
+        """Fit on every fold and ask; stopping early, or at the lengths that ``trial`` has found."""
+        fits, answers, parity = [], [], 0.0
+        at = None if trial is None else trial.params.get("lengths", [trial.params.get("length")] * len(parts))
+        for index, part in enumerate(parts):
+            rows = part.validation
+            how: dict[str, Any] = {"validation": (rows.table, rows.labels)} if at is None else {"length": at[index]}
+            fitted = candidate.fit(
+                part.learning,
+                candidate.params,
+                budget.share(len(parts) - index),
+                progress=self._reporter(candidate.family),
+                **how,
+            )
+            predictor = Predictor(self._shell(fitted.pipeline))
+            answers.append(predictor.predict_columns(rows.table.columns))
+            if index == len(parts) - 1:
+                parity = check_parity(fitted, predictor, rows.table.take(np.arange(min(_PARITY_ROWS, rows.table.rows))))
+            fits.append(fitted)
+        lengths = tuple(fitted.length for fitted in fits if fitted.length is not None)
+        return _Fit(fits[-1], lengths, tuple(answers), parity)
+
+    def _figures(self, fit: _Fit, parts: Sequence[_Part]) -> dict[str, float]:
+        """Return the means of the folds' figures; of those that have one, for a metric that has not always a value."""
+        each = [measure(self._task, p.validation.labels, a) for p, a in zip(parts, fit.answers, strict=True)]
+        return {name: fmean(f[name] for f in each if name in f) for name in {n: None for f in each for n in f}}
+
+    def _finalists(self, entries: Sequence[_Entry], parts: Sequence[_Part]) -> list[tuple[_Entry, _Fit]]:
         """Return the few best, in order of their numbers; what an earlier search has tried is fitted as it was."""
-        best = sorted(entries, key=lambda entry: (self._rank(entry.trial), entry.trial.number))[:_SHORTLIST]
+        best = choosing.shortlist([entry.trial for entry in entries], self._metric)
         finalists = []
-        for entry in sorted(best, key=lambda entry: entry.trial.number):
-            fitted, answers = entry.fitted, entry.answers
-            if fitted is None or answers is None:
+        for entry in entries:
+            if entry.trial.number in best:
+                budget = Budget(self._clock, _AGAIN_FACTOR * entry.trial.seconds + len(parts))
+                finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, entry.trial)))
+        return finalists
+
+    def _learn_again(self, members: Sequence[tuple[_Entry, _Fit]], known: Known, n_folds: int) -> list[_Final]:
+        """Fit the members on all rows, where the budget allows as much time as it will take.
+
+        A fit that the budget has cut off short of the length that was found is thrown away: it has learnt less.
+        """
+        learning: Learning | None = None
+        finals = []
+        for number, (entry, fit) in enumerate(members, start=1):
+            self._progress("learning again", number, len(members))
+            final = _Final(entry.candidate, fit.last, "fold", fit.parity)
+            length = entry.trial.params.get("length")
+            if self._budget.allows(_again(entry.trial, n_folds)):
+                learning = learning or self._learning(known)
                 fitted = entry.candidate.fit(
                     learning,
                     entry.candidate.params,
-                    Budget(self._clock, _AGAIN_FACTOR * entry.trial.seconds + 1.0),
-                    length=entry.trial.params.get("length"),
+                    self._budget,
+                    length=None if length is None else max(1, round(length * _REFIT_FACTOR)),
                     progress=self._reporter(entry.candidate.family),
                 )
-                answers = self._answers(fitted, validation.table)
-            finalists.append(_Finalist(entry.candidate, entry.trial, fitted, answers))
-        return finalists
-
-    def _rank(self, trial: Trial) -> float:
-        """Return what the choice minimises, read off a trial's figures: as :meth:`_loss` computes it."""
-        figures = trial.metrics
-        if self._metric in {"roc_auc", "accuracy"} and self._metric in figures:
-            return 1.0 - figures[self._metric]
-        return figures["mae"] if self._metric == "mae" and "mae" in figures else figures["loss"]
-
-    def _answers(self, fitted: Fitted, table: Table) -> FloatArray:
-        """Ask the exported pipeline, and hold it against the library's own answers."""
-        predictor = Predictor(self._shell(fitted.pipeline))
-        answers = predictor.predict_columns(table.columns)
-        rows = np.arange(min(_PARITY_ROWS, table.rows))
-        check_parity(fitted, predictor, table.take(rows))
-        return answers
-
-    def _weights(self, entries: Sequence[_Finalist], labels: npt.NDArray[Any]) -> FloatArray:
-        """Return a weight for each entry: all on the best, or a blend chosen greedily when it helps (Caruana 2004)."""
-        losses = [self._loss(labels, entry.answers) for entry in entries]
-        best = int(np.argmin(losses))
-        alone = np.zeros(len(entries))
-        alone[best] = 1.0
-        counts = np.zeros(len(entries))
-        total = np.zeros_like(entries[best].answers)
-        for step in range(_BLEND_STEPS):
-            steps = [self._loss(labels, (total + entry.answers) / (step + 1)) for entry in entries]
-            pick = int(np.argmin(steps))
-            counts[pick] += 1
-            total += entries[pick].answers
-        blended = self._loss(labels, total / _BLEND_STEPS)
-        return counts / _BLEND_STEPS if blended < losses[best] - _BLEND_GAIN * abs(losses[best]) else alone
-
-    def _loss(self, labels: npt.NDArray[Any], answers: FloatArray) -> float:
-        """Return what the choice minimises: the gate's loss, unless the policy names another metric."""
-        task = self._task
-        if self._metric == "roc_auc" and task == "binary" and len(np.unique(labels)) == 2:
-            return 1.0 - metrics.roc_auc(labels == 1, answers[:, 1])
-        if self._metric == "accuracy" and task != "regression":
-            return 1.0 - metrics.accuracy(labels, answers.argmax(axis=1))
-        if self._metric == "mae" and task == "regression":
-            return metrics.mae(labels, answers)
-        return float(row_losses(task, labels, answers).mean())
-
-    def _learn_again(self, entries: Sequence[_Finalist], everything: Known) -> list[Pipeline]:
-        """Fit the chosen ones on all rows, where the budget allows as much time as it will take."""
-        learning: Learning | None = None
-        pipelines = []
-        for number, entry in enumerate(entries, start=1):
-            self._progress("learning again", number, len(entries))
-            expected = entry.trial.seconds * _REFIT_FACTOR * everything.table.rows / max(1, len(entry.answers) * 5)
-            if not self._budget.allows(min(expected, entry.trial.seconds * 2)):
-                pipelines.append(entry.fitted.pipeline)
-                continue
-            learning = learning or self._learning(everything)
-            length = entry.fitted.length
-            fitted = entry.candidate.fit(
-                learning,
-                entry.candidate.params,
-                self._budget.share(1),
-                length=None if length is None else max(1, round(length * _REFIT_FACTOR)),
-                progress=self._reporter(entry.candidate.family),
-            )
-            rows = np.arange(max(0, everything.table.rows - _PARITY_ROWS), everything.table.rows)
-            check_parity(fitted, Predictor(self._shell(fitted.pipeline)), everything.table.take(rows))
-            pipelines.append(fitted.pipeline)
-        return pipelines
+                if length is None or not self._budget.spent or (fitted.length or 0) >= length:
+                    rows = np.arange(max(0, known.table.rows - _PARITY_ROWS), known.table.rows)
+                    parity = check_parity(fitted, Predictor(self._shell(fitted.pipeline)), known.table.take(rows))
+                    final = _Final(entry.candidate, fitted, "all", parity)
+            finals.append(final)
+        return finals
 
     def _reporter(self, family: str) -> Callable[[int, int], None]:
         return lambda done, total: self._progress(f"fitting {family}", done, total)
 
 
-def check_parity(fitted: Fitted, predictor: Predictor, table: Table) -> None:
-    """Hold the exported pipeline against the library on real rows, and on the same rows with nothing known.
-
-    The second half of the rows has every value missing or, in turns, every category unseen.
-
-    Raises:
-        ParityError: an answer differs by more than 1e-9 (for values beyond 1: relative).
-    """
-    rows = _with_strangers(table)
-    ours = predictor.predict_columns(rows.columns)
-    x = np.ascontiguousarray(matrix(fitted.pipeline.steps, rows.columns, rows.rows).T)
-    theirs = fitted.answer(x)
-    apart = np.abs(ours - theirs) / np.maximum(1.0, np.abs(theirs))
-    if ours.shape != theirs.shape or not (apart <= PARITY).all():
-        raise ParityError(
-            f"the exported model differs from the trained one by {apart.max():.3g}; {PARITY:g} is allowed"
-        )
+def _params(candidate: Candidate, fit: _Fit) -> dict[str, Any]:
+    """Return all that it takes to fit the trial again: what was given, and the lengths that were found."""
+    if not fit.lengths:
+        return dict(candidate.params)
+    found = {"length": round(median(fit.lengths))}
+    return {**candidate.params, **found, **({"lengths": list(fit.lengths)} if len(fit.lengths) > 1 else {})}
 
 
-def _with_strangers(table: Table) -> Table:
-    columns = {}
-    for column in table.schema.features:
-        values = table.columns[column.name]
-        strange = values.copy()
-        if values.dtype == object:
-            strange[::2], strange[1::2] = None, "\x7fa level that nobody has seen"
-        elif values.dtype.kind == "M":
-            strange[:] = np.datetime64("NaT", "us")
-        else:
-            strange[::2] = np.nan
-        columns[column.name] = np.concatenate([values, strange])
-    return replace(table, columns=columns)
+def _again(trial: Trial, n_folds: int) -> float:
+    """Return about how many seconds the fit on all rows takes: there are more of them, and no round is in vain."""
+    return trial.seconds / n_folds * _REFIT_FACTOR * (n_folds / (n_folds - 1) if n_folds > 1 else 1.2)

@@ -12,15 +12,16 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
-from trainyard.gate import judge
+from trainyard.gate import judge, measure
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, encode, with_golden
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError
-from trainyard_trainer.learning import champion
+from trainyard_trainer.learning import champion, folds
 from trainyard_trainer.learning.budget import Budget
-from trainyard_trainer.learning.candidates import prior_of
+from trainyard_trainer.learning.calibration import Calibration
+from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.search import Known, Search, Study
 from trainyard_trainer.learning.table import model_schema, table_of
 from trainyard_trainer.learning.target import define
@@ -80,6 +81,7 @@ def train(
         "metrics": dict(model.metrics),
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
+        "parity": found.parity,
         "budget_hit": budget.hit,
         "profile": training.profile(),
     }
@@ -117,13 +119,14 @@ class Training:
         self._schema = _schema_of(snapshot.schema, job["label"])
         self._table = table_of(snapshot, self._schema)
         self.split = split_of(snapshot, known_seq=job["known_seq"], policy=self._policy)
+        self._unit = snapshot.unit if snapshot.schema.event_time is None else None
         label = snapshot.schema.column(job["label"])
         self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
 
     def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None], study: Study) -> Found:
         """Find the best model on the fit part."""
         search = Search(
-            lambda pipeline: self._model(pipeline, []),
+            lambda pipeline: self._model(pipeline, {}, Calibration()),
             task=self.target.task,
             n_classes=len(self.target.classes),
             families=self._policy.families,
@@ -134,15 +137,25 @@ class Training:
             progress=progress,
             study=study,
         )
-        return search.run(
-            self._known(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS),
-            self._known(self.split.validation, "to choose with", MIN_VALIDATION_ROWS),
-            self._known(self.split.fit, "to learn from", MIN_FIT_ROWS),
+        self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
+        self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
+        rows = self._enough(self.split.fit, "to learn from", MIN_FIT_ROWS)
+        known = Known(self._table.take(rows), self.target.values[rows])
+        classes = len(self.target.classes)
+        count = folds.how_many(len(rows), len(known.table.columns), self.target.n_outputs, self._policy.budget_seconds)
+        cuts = folds.cut(
+            self.split.validation[rows],
+            known.labels if classes else None,
+            n_classes=classes,
+            unit=None if self._unit is None else self._unit[rows],
+            seed=self._policy.seed,
+            count=count,
         )
+        return search.run(known, cuts)
 
     def test(self, found: Found, champion_file: bytes | None) -> tuple[Model, Tested]:
         """Judge the model on the test rows; return it complete with metrics and golden rows, and the verdict."""
-        model = self._model(found.pipeline, found.choice)
+        model = self._model(found.pipeline, found.choice, found.calibration)
         rows = np.flatnonzero(self.split.test & self.target.present)
         table, labels = self._table.take(rows), self.target.values[rows]
         answers = Predictor(model).predict_columns(table.columns)
@@ -158,7 +171,8 @@ class Training:
             champion_version=self._job["champion_version"],
             champion_note=note,
         )
-        model = replace(model, metrics=report.metrics.get("challenger", {}))
+        figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
+        model = replace(model, metrics={**figures, "parity": found.parity})
         model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
         return model, Tested(report, rows, answers)
 
@@ -177,17 +191,26 @@ class Training:
         except champion.CannotCompareError as e:
             return None, f"version {version} cannot be compared with: {e}; treated as if there were no champion"
 
-    def _known(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> Known:
+    def _enough(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> npt.NDArray[np.int64]:
+        """Return the indexes of those of the rows that can be learnt from."""
         chosen = np.flatnonzero(rows & self.target.learnable)
         if len(chosen) < needed:
             raise DataError(f"{len(chosen)} labelled row(s) {what}; at least {needed} are needed")
-        return Known(self._table.take(chosen), self.target.values[chosen])
+        return chosen
 
-    def _model(self, pipeline: Pipeline | Blend, choice: list[dict[str, Any]]) -> Model:
-        job = self._job
-        return Model(job["model"], self.target.task, self._schema, pipeline, self.target.classes, self._lineage(choice))
+    def _model(self, pipeline: Pipeline | Blend, choice: dict[str, Any], calibration: Calibration) -> Model:
+        return Model(
+            self._job["model"],
+            self.target.task,
+            self._schema,
+            pipeline,
+            self.target.classes,
+            self._lineage(choice),
+            temperature=calibration.temperature,
+            threshold=calibration.threshold,
+        )
 
-    def _lineage(self, choice: list[dict[str, Any]]) -> Lineage:
+    def _lineage(self, choice: dict[str, Any]) -> Lineage:
         """Return all that it takes to train the same model again; the budget is no part of it, nor any time."""
         job, policy = self._job, self._policy
         return Lineage(

@@ -1,0 +1,50 @@
+"""Boosted trees on our own encodings, as a candidate (:mod:`trainyard_trainer.learning.trees` has LightGBM's side)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainyard.model import Pipeline
+from trainyard.model.features import matrix
+from trainyard_trainer.learning import trees
+from trainyard_trainer.learning.fitting import Fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy.typing as npt
+
+    from trainyard.model.dto import FloatArray
+    from trainyard_trainer.learning.budget import Budget
+    from trainyard_trainer.learning.fitting import Learning
+    from trainyard_trainer.learning.table import Table
+
+
+def fit_trees(
+    learning: Learning,
+    params: Mapping[str, Any],
+    budget: Budget,
+    *,
+    validation: tuple[Table, npt.NDArray[Any]] | None = None,
+    length: int | None = None,
+    progress: Callable[[int, int], None],
+) -> Fitted:
+    """Fit one; its length is a number of rounds. ``params`` are LightGBM's (:func:`trees.parameters`)."""
+    encoded = learning.for_trees()
+    settings = trees.parameters(learning.task, learning.n_outputs, len(encoded.x), learning.seed, params)
+    held = None
+    if validation is not None:
+        table, labels = validation
+        held = np.ascontiguousarray(matrix(encoded.steps, table.columns, table.rows).T), labels
+    booster, rounds = trees.boost(
+        settings, encoded.x, learning.labels, budget, rounds=length, validation=held, progress=progress
+    )
+    ensemble = trees.export(booster, rounds, learning.task, learning.n_outputs)
+
+    def answer(x: FloatArray) -> FloatArray:
+        given = np.asarray(booster.predict(x, num_iteration=rounds))
+        return np.column_stack([1.0 - given, given]) if learning.task == "binary" else given
+
+    return Fitted(Pipeline(encoded.steps, ensemble), answer, rounds)

@@ -1,0 +1,112 @@
+"""Calibration of a chosen classifier on answers that it gave to rows it had not learnt from.
+
+A *temperature* divides the logits: above 1 it makes probabilities more modest, below 1 bolder (Guo et al., "On
+Calibration of Modern Neural Networks", 2017). It changes no ranking, and for many classes no answer. A *threshold* is
+the probability from which on a binary model answers the second class; only a policy that asks for accuracy moves it.
+Both must earn more than noise on enough rows, else the model is left as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainyard.gate import row_losses
+from trainyard.model.inference import calibrated
+
+if TYPE_CHECKING:
+    from trainyard.model.dto import FloatArray
+
+#: Rows from which a temperature is fitted, by task.
+TEMPERATURE_ROWS = {"binary": 3_000, "multiclass": 500}
+#: Rows from which a threshold is tuned: an accuracy of fewer rows has too few steps to choose between.
+THRESHOLD_ROWS = 200
+#: Standard errors of the paired difference that a change must gain.
+_MARGIN = 2.0
+_LEAST, _MOST = 0.05, 20.0
+_GOLDEN = (5**0.5 - 1) / 2
+_STEPS = 40  # golden sections: the logarithm of the temperature to 1e-8
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is put behind the probabilities: None and 0.5 leave them as they are."""
+
+    temperature: float | None = None
+    threshold: float = 0.5
+
+
+def calibrate(task: str, labels: npt.NDArray[Any], answers: FloatArray, metric: str) -> Calibration:
+    """Return the temperature and threshold for a model that gave these out-of-sample answers.
+
+    Args:
+        task: binary, multiclass or regression; the last has neither.
+        labels: shape (rows,), class indexes.
+        answers: probabilities (rows, classes) before calibration.
+        metric: the policy's.
+    """
+    if task == "regression":
+        return Calibration()
+    temperature = fit_temperature(task, labels, answers)
+    if task != "binary" or metric != "accuracy":
+        return Calibration(temperature)
+    return Calibration(temperature, fit_threshold(labels == 1, tempered(task, answers, temperature)[:, 1]))
+
+
+def fit_temperature(task: str, labels: npt.NDArray[Any], answers: FloatArray) -> float | None:
+    """Return the temperature of least log-loss, None where it gains no more than noise or the rows are too few."""
+    if len(labels) < TEMPERATURE_ROWS[task]:
+        return None
+
+    def losses(log_temperature: float) -> FloatArray:
+        return row_losses(task, labels, tempered(task, answers, float(np.exp(log_temperature))))
+
+    low, high = float(np.log(_LEAST)), float(np.log(_MOST))
+    for _ in range(_STEPS):  # the log-loss has one minimum in 1/T, as it is convex in it
+        a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if losses(a).mean() <= losses(b).mean():
+            high = b
+        else:
+            low = a
+    best = (low + high) / 2
+    if not _more_than_noise(row_losses(task, labels, answers) - losses(best)):
+        return None
+    return float(np.exp(best))
+
+
+def fit_threshold(positive: npt.NDArray[np.bool_], probabilities: FloatArray) -> float:
+    """Return the threshold of largest accuracy; 0.5 where it gains no more than noise or the rows are too few.
+
+    Args:
+        positive: shape (rows,): the row is of the second class.
+        probabilities: shape (rows,): of the second class.
+    """
+    if len(positive) < THRESHOLD_ROWS:
+        return 0.5
+    distinct, at = np.unique(probabilities, return_inverse=True)
+    ones = np.bincount(at, weights=positive, minlength=len(distinct))
+    zeros = np.bincount(at, weights=~positive, minlength=len(distinct))
+    # right[i]: right answers when the first i distinct probabilities are answered with the first class
+    right = np.concatenate([[0.0], np.cumsum(zeros)]) + (ones.sum() - np.concatenate([[0.0], np.cumsum(ones)]))
+    bounds = np.concatenate([[0.0], distinct, [1.0]])
+    cuts = (bounds[:-1] + bounds[1:]) / 2
+    best = np.flatnonzero(right == right.max())
+    threshold = float(cuts[best[np.argmin(np.abs(cuts[best] - 0.5))]])
+    ours, plain = (probabilities >= threshold) == positive, (probabilities >= 0.5) == positive
+    return threshold if _more_than_noise(ours.astype(np.float64) - plain) else 0.5
+
+
+def tempered(task: str, answers: FloatArray, temperature: float | None) -> FloatArray:
+    """Return probabilities (rows, classes) as the model format calibrates them."""
+    if task != "binary":
+        return calibrated(answers.T, temperature).T
+    positive = calibrated(answers[:, 1][None, :], temperature)[0]
+    return np.column_stack([1.0 - positive, positive])
+
+
+def _more_than_noise(gains: FloatArray) -> bool:
+    """Tell whether the mean of paired gains is above some standard errors of it."""
+    return bool(gains.mean() > _MARGIN * gains.std(ddof=1) / np.sqrt(len(gains)))

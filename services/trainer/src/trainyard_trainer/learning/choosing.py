@@ -1,0 +1,73 @@
+"""What a search minimises, which trials may be chosen, and how they are blended. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainyard import metrics
+from trainyard.gate import row_losses
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from trainyard.contracts.runs import Trial
+    from trainyard.model.dto import FloatArray
+
+#: Only so many of the best may become the model or a part of it (Caruana 2004 prunes its library likewise).
+SHORTLIST = 5
+_BLEND_STEPS = 25
+_BLEND_GAIN = 1e-3  # share of the loss that a blend must save to be worth its members
+
+
+def rank(trial: Trial, metric: str) -> float:
+    """Return what the choice minimises, read off a trial's figures: as :func:`loss` computes it."""
+    figures = trial.metrics
+    if metric in {"roc_auc", "accuracy"} and metric in figures:
+        return 1.0 - figures[metric]
+    return figures["mae"] if metric == "mae" and "mae" in figures else figures["loss"]
+
+
+def loss(task: str, metric: str, labels: npt.NDArray[Any], answers: FloatArray) -> float:
+    """Return what the choice minimises: the gate's loss, unless the policy names another metric."""
+    if metric == "roc_auc" and task == "binary" and len(np.unique(labels)) == 2:
+        return 1.0 - metrics.roc_auc(labels == 1, answers[:, 1])
+    if metric == "accuracy" and task != "regression":
+        return 1.0 - metrics.accuracy(labels, answers.argmax(axis=1))
+    if metric == "mae" and task == "regression":
+        return metrics.mae(labels, answers)
+    return float(row_losses(task, labels, answers).mean())
+
+
+def shortlist(trials: Sequence[Trial], metric: str) -> list[int]:
+    """Return the numbers of the few that may be chosen: the best of each family, then the best of all.
+
+    A trial that is worse than the prior in the gate's loss, whatever the policy's metric, is never among them: unseen
+    rows would refuse it. A family has one place for sure because blends live on difference.
+    """
+    prior = min(trial.metrics["loss"] for trial in trials if trial.family == "prior")
+    able = [trial for trial in trials if trial.family == "prior" or trial.metrics["loss"] < prior]
+    able.sort(key=lambda trial: (rank(trial, metric), trial.number))
+    firsts = {trial.family: trial.number for trial in reversed(able)}
+    able.sort(key=lambda trial: trial.number not in firsts.values())
+    return sorted(trial.number for trial in able[:SHORTLIST])
+
+
+def weights(task: str, metric: str, labels: npt.NDArray[Any], answers: Sequence[FloatArray]) -> FloatArray:
+    """Return a weight for each: all on the best, or a blend chosen greedily when it helps (Caruana 2004)."""
+    losses = [loss(task, metric, labels, given) for given in answers]
+    best = int(np.argmin(losses))
+    alone = np.zeros(len(answers))
+    alone[best] = 1.0
+    counts = np.zeros(len(answers))
+    total = np.zeros_like(answers[best])
+    for step in range(_BLEND_STEPS):
+        steps = [loss(task, metric, labels, (total + given) / (step + 1)) for given in answers]
+        pick = int(np.argmin(steps))
+        counts[pick] += 1
+        total += answers[pick]
+    blended = loss(task, metric, labels, total / _BLEND_STEPS)
+    return counts / _BLEND_STEPS if blended < losses[best] - _BLEND_GAIN * abs(losses[best]) else alone

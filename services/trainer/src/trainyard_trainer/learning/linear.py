@@ -1,0 +1,80 @@
+"""Linear candidates: ridge and elastic-net regression, logistic and multinomial regression, on standardised columns."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
+
+from trainyard.model import Linear, Pipeline
+from trainyard_trainer.learning.fitting import OUTPUT, Fitted, fit_prior
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from trainyard.model.dto import FloatArray
+    from trainyard_trainer.learning.budget import Budget
+    from trainyard_trainer.learning.fitting import Learning
+
+#: Cells above which a linear model learns from the newest rows only: a regression cannot be interrupted.
+_MOST_CELLS = 40_000_000
+#: Steps of the solver between two looks at the budget, and how many such stretches at most.
+_STRETCH, _MOST_STRETCHES = 25, 8
+
+
+def fit_linear(
+    learning: Learning, params: Mapping[str, Any], budget: Budget, *, length: int | None = None, **_: Any
+) -> Fitted:
+    """Fit one.
+
+    ``params``: ``penalty`` (l2, or elastic: half of it l1) and ``strength``, what the penalty counts as against the sum
+    of the rows' losses. A classifier's length is its number of stretches of 25 solver steps.
+    """
+    encoded = learning.for_linear()
+    newest = max(1, _MOST_CELLS // max(1, encoded.x.shape[1]))
+    x, labels = encoded.x[-newest:], learning.labels[-newest:]
+    if learning.task == "regression":
+        return _regression(encoded.steps, x, labels, params)
+    if len(np.unique(labels)) != learning.n_classes:  # the newest rows lack a class
+        return fit_prior(learning, {}, budget)
+    elastic = params["penalty"] == "elastic"
+    model = LogisticRegression(
+        C=1.0 / params["strength"],
+        l1_ratio=0.5 if elastic else 0.0,
+        solver="saga" if elastic else "lbfgs",
+        max_iter=_STRETCH,
+        warm_start=True,
+        random_state=learning.seed,
+    )
+    done = 0
+    with warnings.catch_warnings():
+        # A fit that was cut off is a worse candidate, which the validation rows show; it is no fault.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        while done < (length or _MOST_STRETCHES):
+            model.fit(x, labels)
+            done += 1
+            if int(np.max(model.n_iter_)) < _STRETCH or budget.spent:
+                break
+    weights, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
+    estimator = Linear(weights, bias, OUTPUT[learning.task])
+    return Fitted(Pipeline(encoded.steps, estimator), lambda m: np.asarray(model.predict_proba(m)), done)
+
+
+def _regression(steps: Any, x: FloatArray, labels: npt.NDArray[Any], params: Mapping[str, Any]) -> Fitted:
+    center, scale = float(labels.mean()), float(labels.std()) or 1.0
+    if params["penalty"] == "elastic":
+        model: Any = ElasticNet(alpha=params["strength"] / len(x), l1_ratio=0.5)
+    else:
+        model = Ridge(alpha=params["strength"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, (labels - center) / scale)
+    weights, bias = model.coef_[:, None] * scale, np.array([model.intercept_ * scale + center])
+    return Fitted(
+        Pipeline(steps, Linear(weights, bias, "identity")), lambda m: np.asarray(model.predict(m) * scale + center)
+    )

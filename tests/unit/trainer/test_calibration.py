@@ -1,0 +1,82 @@
+"""Temperature and threshold: they move when that earns more than noise on enough rows, and are left alone otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainyard.gate import measure, row_losses
+from trainyard_trainer.learning.calibration import (
+    TEMPERATURE_ROWS,
+    THRESHOLD_ROWS,
+    Calibration,
+    calibrate,
+    fit_temperature,
+    fit_threshold,
+    tempered,
+)
+
+
+def answered(task: str, rows: int, sharpness: float, seed: int = 0) -> tuple[Any, Any]:
+    """Return labels and answers whose logits are ``sharpness`` times the true ones."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (rows, 2 if task == "binary" else 4))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (shares.cumsum(axis=1) < rng.random((rows, 1))).sum(axis=1)
+    bold = np.exp(logits * sharpness)
+    return labels, bold / bold.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+@pytest.mark.parametrize("sharpness", [0.4, 3.0])
+def test_a_wrong_sharpness_is_found(task: str, sharpness: float) -> None:
+    """The temperature that undoes it is found within a tenth, lowers the loss and changes no answer."""
+    labels, answers = answered(task, 6_000, sharpness)
+    temperature = fit_temperature(task, labels, answers)
+    assert temperature == pytest.approx(sharpness, rel=0.1)
+    better = tempered(task, answers, temperature)
+    assert row_losses(task, labels, better).mean() < row_losses(task, labels, answers).mean() - 0.01
+    assert (better.argmax(axis=1) == answers.argmax(axis=1)).all()
+    assert np.allclose(better.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_what_is_calibrated_or_small_stays_as_it_is(task: str) -> None:
+    """Honest answers get no temperature, in nearly all of 20 samples; too few rows get none whatever they say."""
+    fitted = [fit_temperature(task, *answered(task, 3_000, 1.0, seed)) for seed in range(20)]
+    assert sum(t is not None for t in fitted) <= 2
+    few = TEMPERATURE_ROWS[task] - 1
+    assert fit_temperature(task, *answered(task, few, 3.0)) is None
+
+
+def test_a_threshold_is_tuned_for_accuracy_only() -> None:
+    """Answers that are all too low by a factor lose accuracy at 0.5; the tuned threshold gets it back."""
+    labels, answers = answered("binary", 2_000, 1.0)
+    low = np.column_stack([1 - answers[:, 1] * 0.4, answers[:, 1] * 0.4])
+    found = calibrate("binary", labels, low, "accuracy")
+    assert 0.1 < found.threshold < 0.3
+    before = measure("binary", labels, low)["accuracy"]
+    assert measure("binary", labels, low, threshold=found.threshold)["accuracy"] > before + 0.2
+    assert calibrate("binary", labels, low, "roc_auc").threshold == 0.5
+    assert calibrate("multiclass", *answered("multiclass", 2_000, 1.0), "accuracy").threshold == 0.5
+    assert calibrate("regression", labels.astype(float), low[:, 1], "auto") == Calibration()
+
+
+def test_a_threshold_needs_rows_and_a_gain() -> None:
+    """Few rows, or a gain that is noise, leave 0.5; so does a class that never occurs."""
+    labels, answers = answered("binary", THRESHOLD_ROWS - 1, 1.0)
+    assert fit_threshold(labels == 1, answers[:, 1] * 0.3) == 0.5
+    moved = [fit_threshold(labels == 1, p[:, 1]) for labels, p in (answered("binary", 500, 1.0, s) for s in range(20))]
+    assert sum(t != 0.5 for t in moved) <= 4
+    assert fit_threshold(np.zeros(500, dtype=bool), np.full(500, 0.1)) == 0.5
+
+
+def test_the_threshold_is_the_best_there_is() -> None:
+    """No other cut of the same answers is more accurate."""
+    labels, answers = answered("binary", 400, 1.0)
+    p = np.round(answers[:, 1] * 0.4, 2)  # many ties
+    found = fit_threshold(labels == 1, p)
+    every = [((p >= cut) == (labels == 1)).mean() for cut in np.linspace(0, 1, 1_001)]
+    assert ((p >= found) == (labels == 1)).mean() == max(every)

@@ -1,0 +1,74 @@
+"""Which trials may become the model, in what order candidates are asked for, and how they are blended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainyard.contracts.runs import Trial
+from trainyard_trainer.learning import choosing
+from trainyard_trainer.learning.candidates import Portfolio
+from trainyard_trainer.learning.forest import _in_double
+
+
+def trial(number: int, family: str, loss: float, **metrics: float) -> Trial:
+    """Return a finished trial."""
+    return Trial(number, family, {}, {"loss": loss, **metrics}, 1.0, chosen=False)
+
+
+def test_nothing_worse_than_the_prior_is_chosen() -> None:
+    """Whatever the policy's metric says of it; where all are worse, the prior remains."""
+    trials = [
+        trial(1, "prior", 0.60, accuracy=0.7),
+        trial(2, "linear", 0.55, accuracy=0.71),
+        trial(3, "trees", 0.61, accuracy=0.9),
+    ]
+    assert choosing.shortlist(trials, "accuracy") == [1, 2]
+    assert choosing.shortlist(trials, "auto") == [1, 2]
+    assert choosing.shortlist([trials[0], trials[2]], "auto") == [1]
+
+
+def test_each_family_has_a_place() -> None:
+    """The best of each family come first, then the best of all, five together."""
+    trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.9)]
+    trials += [trial(number, "trees", 0.1 * number) for number in range(3, 8)]
+    assert choosing.shortlist(trials, "auto") == [1, 2, 3, 4, 5]
+
+
+def test_weights_are_a_blend_only_where_it_helps() -> None:
+    """Two that err apart are blended; a copy of the best adds nothing, and all the weight is on one."""
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=500)
+    one, two = labels + rng.normal(size=500), labels + rng.normal(size=500)
+    weights = choosing.weights("regression", "auto", labels, [one, two, labels + 50.0])
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[2] == 0
+    assert 0.3 < weights[0] < 0.7
+    assert choosing.weights("regression", "auto", labels, [one, one]).tolist() == [1.0, 0.0]
+
+
+def test_candidates_are_asked_for_one_by_one() -> None:
+    """The prior first, then one of each family before any variant; families that were not asked for never come."""
+    portfolio = Portfolio(["linear", "trees"], cells=1_000, n_outputs=1)
+    asked = []
+    while (candidate := portfolio.ask(asked)) is not None:
+        asked.append(candidate)
+    assert [c.family for c in asked[:3]] == ["prior", "linear", "trees"]
+    assert tuple(asked) == portfolio.candidates
+    assert {c.family for c in asked} == {"prior", "linear", "trees"}
+    large = Portfolio(["linear", "trees"], cells=10**8, n_outputs=100).candidates
+    assert not [c for c in large if c.params.get("penalty") == "elastic" or c.method == "forest"]
+
+
+def test_thresholds_in_double_decide_as_in_single() -> None:
+    """For every double around a threshold: rounding it to float32 and comparing is comparing with the moved one."""
+    rng = np.random.default_rng(0)
+    thresholds = np.concatenate([rng.normal(0, 10.0 ** rng.integers(-6, 7, 2_000)), [0.0, 1.0, -1.0, 0.5, 2.0**24]])
+    moved = _in_double(thresholds)
+    single = thresholds.astype(np.float32)
+    near = [single, np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
+    tried = [n.astype(np.float64) for n in near] + [thresholds, moved]
+    tried += [np.nextafter(t, way) for t in tried for way in (np.inf, -np.inf)]
+    tried += [(tried[0] + tried[1]) / 2, (tried[0] + tried[2]) / 2]
+    for x in tried:
+        assert ((x.astype(np.float32) <= thresholds) == (x <= moved)).all()
