@@ -47,17 +47,17 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks models", description=__doc__)
     listed = catalog.load()
-    parser.add_argument("--datasets", default=",".join(listed), metavar="A,B", help="tables (default: all)")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), metavar="N", help=f"1 to {len(SEEDS)} (default: all)")
-    parser.add_argument("--budget", default="30,120", metavar="30,120", help="seconds a run (default: %(default)s)")
+    parser.add_argument("--datasets", metavar="A,B", help="tables (default: all)")
+    parser.add_argument("--seeds", type=int, metavar="N", help=f"1 to {len(SEEDS)} (default: {len(SEEDS)})")
+    parser.add_argument("--budget", metavar="A,B", help="seconds a run (default: 30,120)")
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="runs at the same time (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="two tables, one seed, 30 s")
+    parser.add_argument("--quick", action="store_true", help="what is not named: two tables, one seed, 30 s")
     parser.add_argument("--report", action="store_true", help=f"run nothing, write {EVIDENCE} from what is noted")
     asked = parser.parse_args(arguments)
-    if asked.quick:
-        asked.datasets, asked.seeds, asked.budget = ",".join(QUICK_DATASETS), 1, "30"
-    asked.datasets = _some(parser, asked.datasets, listed)
-    asked.budgets = [float(seconds) for seconds in asked.budget.split(",")]
+    datasets, seeds, budgets = (QUICK_DATASETS, 1, "30") if asked.quick else (listed, len(SEEDS), "30,120")
+    asked.datasets = _some(parser, asked.datasets or ",".join(datasets), listed)
+    asked.seeds = seeds if asked.seeds is None else asked.seeds
+    asked.budgets = _seconds(parser, asked.budget or budgets)
     if not 1 <= asked.seeds <= len(SEEDS):
         parser.error(f"there are {len(SEEDS)} seeds")
     return asked
@@ -96,6 +96,16 @@ def _some(parser: argparse.ArgumentParser, given: str, known: Collection[str]) -
     if unknown:
         parser.error(f"no {', '.join(unknown)}; there are: {', '.join(known)}")
     return names
+
+
+def _seconds(parser: argparse.ArgumentParser, given: str) -> list[float]:
+    try:
+        budgets = [float(seconds) for seconds in given.split(",")]
+    except ValueError:
+        parser.error(f"seconds are numbers, not {given!r}")
+    if not all(5 <= seconds <= 3600 for seconds in budgets):
+        parser.error("a budget is of 5 to 3600 seconds")
+    return budgets
 
 
 def _commit() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,8 @@ def verdict(table: Table) -> str:
         return "- nothing complete to judge\n"
     ranks = ", ".join(f"{method} {rank:.2f}" for method, rank in table.mean_ranks.items())
     lost = [_lost(row) for row in table.rows if row.lost]
-    where = f"**no**: {', '.join(lost)}" if lost else "**yes**"
+    known = all(math.isfinite(row.behind_error) for row in table.rows)
+    where = f"**no**: {', '.join(lost)}" if lost else "**yes**" if known else "not to be told from one seed"
     lines = [
         f"- mean rank best of all: **{'yes' if table.leads else 'no'}** ({ranks})",
         f"- nowhere worse than FLAML by more than the seeds' standard error of the difference: {where}",

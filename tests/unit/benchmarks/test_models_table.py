@@ -38,6 +38,8 @@ def test_standard_error_of_one_is_unknown() -> None:
     """The standard error is that of the mean; one seed tells nothing, so no difference exceeds it."""
     assert standard_error([1.0, 3.0]) == pytest.approx(1.0)
     assert math.isinf(standard_error([1.0]))
+    table = tabulate(results({"ours": [2], "flaml": [1], "lightgbm": [2]}), 30, ["credit"], METHODS, 1)
+    assert "not to be told" in verdict(table)
 
 
 def test_worse_than_flaml_counts_beyond_the_noise_only() -> None:
@@ -125,9 +127,15 @@ def test_versions_differ_by_method() -> None:
 
 
 def test_quick_is_two_tables_of_thirty_seconds() -> None:
-    """The short version stays short, and unknown tables are refused."""
+    """The short version stays short, unless other tables are named."""
     plan = command.planned(command.parsed(["--quick"]))
     assert {run.dataset for run in plan} == set(command.QUICK_DATASETS)
     assert {run.budget for run in plan} == {30.0}
+    assert {run.dataset for run in command.planned(command.parsed(["--quick", "--datasets", "digits"]))} == {"digits"}
+
+
+@pytest.mark.parametrize("wrong", [("--datasets", "nothing"), ("--seeds", "6"), ("--seeds", "0"), ("--budget", "soon")])
+def test_wrong_arguments_are_refused(wrong: tuple[str, str]) -> None:
+    """What cannot be run ends the command before anything is."""
     with pytest.raises(SystemExit):
-        command.parsed(["--datasets", "nothing"])
+        command.parsed(list(wrong))
