@@ -79,13 +79,12 @@ def build(dataset: Dataset, seed: int, directory: Path) -> Case:
 def _read(dataset: Dataset) -> dict[str, _Values]:
     with dataset.prepared.open(newline="", encoding="utf-8") as content:
         header, *rows = csv.reader(content)
-    columns = (
-        _column(*name.rsplit(":", 1), list(cells)) for name, cells in zip(header, zip(*rows, strict=True), strict=True)
-    )
+    columns = (_column(head, list(cells)) for head, cells in zip(header, zip(*rows, strict=True), strict=True))
     return {column.name: column for column in columns}
 
 
-def _column(name: str, kind: str, cells: list[str]) -> _Values:
+def _column(head: str, cells: list[str]) -> _Values:
+    name, _, kind = head.rpartition(":")
     if kind == "category":
         levels = tuple(sorted({cell for cell in cells if cell}))
         codes = {level: code for code, level in enumerate(levels)} | {"": -1}

@@ -14,7 +14,7 @@ TASKS = ("binary", "multiclass", "regression")
 SPLITS = ("random", "time")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """One table as datasets.toml describes it.
 

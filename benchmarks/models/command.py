@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,10 @@ def main(arguments: list[str]) -> list[dict[str, Any]]:
         prepare(asked.datasets)
         wanted = runs.missing(plan, runs.noted(), listed)
         print(f"   {len(plan)} runs, {len(plan) - len(wanted)} of them noted already", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         runs.make(wanted, listed, asked.jobs)
     found = runs.noted()
-    keys = [run.key(runs.version_of(run.method, listed[run.dataset].sha256)) for run in plan]
+    keys = [run.key(runs.version_of(run.method, listed[run.dataset])) for run in plan]
     results = [found[key] for key in keys if key in found]
     tables = [tabulate(results, b, asked.datasets, runs.METHODS, asked.seeds) for b in asked.budgets]
     for table in tables:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from benchmarks.models import catalog
+from benchmarks.models import catalog, runs, scores
 from benchmarks.models.cases import build
 from benchmarks.models.job import OWN_HOLDOUT, write_job
 
@@ -18,6 +19,13 @@ from trainyard_trainer.learning.train import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_ANSWERS = """
+import numpy, pathlib, sys
+numpy.save(sys.argv[1], numpy.full((80, 2), 0.5))
+pathlib.Path(sys.argv[1]).with_name("said.json").write_text("{}")
+"""
 
 
 def table(directory: Path, monkeypatch: pytest.MonkeyPatch, rule: str) -> catalog.Dataset:
@@ -63,3 +71,31 @@ def test_levels_that_were_not_learnt_are_kept_apart(tmp_path: Path, monkeypatch:
     assert [names[code] for code in asked[-3:]] == ["t5", "t6", "only"]
     assert len(asked) == len(case.truth) == 80
     assert replace(dataset, task="regression").metric == "rmse"
+
+
+@pytest.mark.parametrize(
+    ("script", "budget", "ended"),
+    [
+        ("raise SystemExit(3)", 60.0, "failed"),
+        ("import time; time.sleep(600)", 0.05, "cut off"),
+        (_ANSWERS, 60.0, "by itself"),
+    ],
+)
+def test_every_end_of_a_run_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, budget: float, ended: str
+) -> None:
+    """A method without answers, because it failed or took too long, has the prior's score; both are in its note."""
+    dataset = table(tmp_path, monkeypatch, "time")
+
+    def command_of(_run: runs.Run, _case: Path, out: Path, _deadline: float) -> list[str]:
+        return [sys.executable, "-c", script, str(out / "answers.npy")]
+
+    monkeypatch.setattr(runs, "command_of", command_of)
+    runs.make([runs.Run("t", 4, budget, "flaml")], {"t": dataset}, jobs=1)
+    (result,) = runs.noted().values()
+    assert result["ended"] == ended
+    case = build(dataset, 4, tmp_path / "case")
+    answers = np.full((80, 2), 0.5) if ended == "by itself" else scores.prior(case.learnt, 2, 80)
+    assert result["metric"] == scores.score(case.truth, answers, 2)["metric"]
+    assert not runs.missing([runs.Run("t", 4, budget, "flaml")], runs.noted(), {"t": dataset})
+    assert not list(tmp_path.glob("case-*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,28 +103,29 @@ def test_scores() -> None:
         scores.score(truth, np.full((3, 2), np.nan), 2)
 
 
-def test_what_is_noted_is_not_run_again(tmp_path: Path) -> None:
+def test_what_is_noted_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A result counts for its own code version alone; a line that was cut off does not count."""
+    monkeypatch.setattr(catalog, "STATE", tmp_path)
     listed = catalog.load()
     asked = command.parsed(["--datasets", "credit", "--seeds", "2", "--budget", "30"])
     plan = command.planned(asked)
     assert len(plan) == 2 * len(runs.METHODS)
-    notes = tmp_path / "results.jsonl"
-    assert runs.missing(plan, runs.noted(notes), listed) == plan
+    assert runs.missing(plan, runs.noted(), listed) == plan
     first, second = plan[:2]
     lines = []
-    for run, version in ((first, runs.version_of(first.method, listed["credit"].sha256)), (second, "of another state")):
+    for run, version in ((first, runs.version_of(first.method, listed["credit"])), (second, "of another state")):
         lines.append(json.dumps({"dataset": run.dataset, "seed": run.seed, "budget": run.budget, "method": run.method}))
         lines[-1] = lines[-1][:-1] + json.dumps({"version": version, "metric": 1.0}).replace("{", ", ")
-    notes.write_text("\n".join([*lines, lines[0][:30]]))
-    assert runs.missing(plan, runs.noted(notes), listed) == plan[1:]
+    runs.results_file().write_text("\n".join([*lines, lines[0][:30]]))
+    assert runs.missing(plan, runs.noted(), listed) == plan[1:]
 
 
 def test_versions_differ_by_method() -> None:
     """What ours depends on is not what the peers depend on: a change of the trainer repeats no peer's run."""
-    sha256 = catalog.load()["credit"].sha256
-    assert runs.version_of("flaml", sha256) == runs.version_of("lightgbm", sha256) != runs.version_of("ours", sha256)
-    assert runs.version_of("flaml", sha256) != runs.version_of("flaml", "0" * 64)
+    credit = catalog.load()["credit"]
+    assert runs.version_of("flaml", credit) == runs.version_of("lightgbm", credit) != runs.version_of("ours", credit)
+    for change in ({"sha256": "0" * 64}, {"split": "time"}):
+        assert runs.version_of("flaml", credit) != runs.version_of("flaml", replace(credit, **change))
 
 
 def test_quick_is_two_tables_of_thirty_seconds() -> None:
