@@ -115,9 +115,10 @@ lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
 	cd requirements && for set in bootstrap runtime dev peers; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
-	cd requirements && ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header data.in -o data.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header golden-python313.in -o golden-python313.txt
+	cd requirements && for set in data models-data; do \
+	  ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove the environment and every cache (not the data directory)
@@ -184,10 +185,11 @@ $(STATE)/golden.made: $(STATE)/uv requirements/golden-numpy1.txt requirements/go
 	  fi; }
 	@touch $@
 
-$(STATE)/peers.made: $(STATE)/uv requirements/peers.txt
+$(STATE)/peers.made: $(STATE)/uv requirements/peers.txt requirements/models-data.txt
 	@echo "installing what the benchmarks compare with in $(STATE)/peers"
 	@$(PYTHON) -m venv --clear $(STATE)/peers
 	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --require-hashes --compile-bytecode -r requirements/peers.txt
+	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --no-deps --require-hashes -r requirements/models-data.txt
 	@touch $@
 
 $(STATE)/data: $(STATE)/runtime requirements/data.txt

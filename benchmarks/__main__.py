@@ -1,4 +1,7 @@
-"""Run the benchmarks: ``python -m benchmarks [name ...] [--json FILE]``; without names all of them."""
+"""Run the benchmarks: ``python -m benchmarks [name ...] [--json FILE]``; without names all of them.
+
+``python -m benchmarks models --help`` tells of the options of its own that the accuracy benchmark has.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ REGISTRY = (
     "ingest",
     "landing",
     "loop",
+    "models",
     "predictor",
     "requests",
     "snapshots",
@@ -26,6 +30,9 @@ REGISTRY = (
 
 def main() -> int:
     """Run what was asked for and print how long each took."""
+    if sys.argv[1:2] == ["models"] and len(sys.argv) > 2 and "--json" not in sys.argv:
+        importlib.import_module("benchmarks.models").main(sys.argv[2:])  # it has options of its own
+        return 0
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"one of: {', '.join(REGISTRY)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
