@@ -68,6 +68,9 @@ class MemoryDesk:
     def versions(self, model: str) -> list[int]:
         return list(self.runs.models[model].versions)
 
+    def report(self, model: str, version: int) -> Any:
+        return self.runs.models[model].versions[version].report
+
     def aliases(self, model: str) -> dict[str, tuple[int, int]]:
         return self.runs.models[model].aliases
 
@@ -182,6 +185,15 @@ class PostgresDesk:
             name=model,
         )
         return [row["version"] for row in found]
+
+    def report(self, model: str, version: int) -> Any:
+        (found,) = self._rows(
+            "SELECT v.report FROM core.version v JOIN core.model m ON m.id = v.model_id"
+            " WHERE m.name = :name AND v.version = :version",
+            name=model,
+            version=version,
+        )
+        return found["report"]
 
     def aliases(self, model: str) -> dict[str, tuple[int, int]]:
         found = self._rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.integration.scheduler.warehouse import Warehouse
@@ -15,6 +15,8 @@ from trainyard.testing.contracts import SchedulingContract
 from trainyard.testing.fakes import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import sqlalchemy as sa
 
 
@@ -36,9 +38,11 @@ class MemoryWorld:
         self.store.state.claim(request_id, lease_until=until, instance_id=instance_id)
         self.clock.advance(1)
 
-    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
+    def finish(
+        self, request_id: str, *, extract_key: str | None = None, report: Mapping[str, Any] | None = None
+    ) -> int:
         """Let the holder publish."""
-        return self.store.state.finish(request_id, extract_key=extract_key)
+        return self.store.state.finish(request_id, extract_key=extract_key, report=report)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""
@@ -74,9 +78,11 @@ class PostgresWorld:
         """Let a trainer hold the request."""
         self.warehouse.claim(request_id, lease_seconds=lease_seconds, instance_id=instance_id)
 
-    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
+    def finish(
+        self, request_id: str, *, extract_key: str | None = None, report: Mapping[str, Any] | None = None
+    ) -> int:
         """Let the holder publish."""
-        return self.warehouse.finish(request_id, extract_key=extract_key)
+        return self.warehouse.finish(request_id, extract_key=extract_key, report=report)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""

@@ -633,3 +633,32 @@ def test_no_change_fails_because_it_cannot_be_shown(call: Client, monkeypatch: p
     monkeypatch.setattr(S3Blobs, "list", fault)
     call("PUT", "/v1/models/late", 201, json=MODEL)
     call("GET", "/v1/models/late", 200)
+
+
+def test_the_report_of_a_version(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """JSON with model, version, run, trials and report; the same as a page or Markdown by Accept or by ``format``."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(10)
+    asked = call("POST", "/v1/models/late/requests", 201)
+    warehouse.claim(asked["id"])
+    report = {"form": 1, "task": "binary", "rows": 2, "confidence": 0.95, "samples": 400, "metrics": {}}
+    number = warehouse.finish(asked["id"], report=report)
+    path = f"/v1/models/late/versions/{number}/report"
+    found = call("GET", path, key="read")
+    assert found["report"] == report
+    assert found["version"] == call("GET", f"/v1/models/late/versions/{number}")
+    assert found["model"] == {"name": "late", "dataset": "flights", "label": "late", "task": "auto"}
+    assert (found["run"]["request_id"], found["run"]["usd_per_hour"], found["trials"]) == (asked["id"], None, [])
+    for media, name in (("text/html", "html"), ("text/markdown", "markdown")):
+        by_accept = call.send("GET", path, key="read", headers={"Accept": media})
+        by_name = call.send("GET", f"{path}?format={name}")
+        assert by_accept.mimetype == by_name.mimetype == media
+        assert by_accept.get_data() == by_name.get_data()
+        assert "Model late, version 1" in by_name.get_data(as_text=True)
+    assert "default-src 'none'" in call.send("GET", f"{path}?format=html").headers["Content-Security-Policy"]
+    assert call.send("GET", f"{path}?format=json", headers={"Accept": "text/html"}).mimetype == "application/json"
+    assert call("GET", f"{path}?format=pdf", 400)["error"]["code"] == "bad_request"
+    assert call("GET", "/v1/models/late/versions/9/report", 404)["error"]["code"] == "unknown_version"
+    assert call("GET", "/v1/models/early/versions/1/report", 404)["error"]["code"] == "unknown_model"
+    assert trained(call, store, warehouse) == number + 1
+    assert call("GET", f"/v1/models/late/versions/{number + 1}/report")["report"] is None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from trainyard.adapters.postgres import journal
 from trainyard.messages import DataArrived
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 COLUMNS = [
     {"name": "x", "type": "float", "role": "feature", "nullable": True, "categories": None, "physical": "c1"},
@@ -89,7 +93,13 @@ class Warehouse:
             )
 
     def finish(
-        self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10, extract_key: str | None = None
+        self,
+        request_id: str,
+        *,
+        sha256: str = "ab" * 32,
+        size: int = 10,
+        extract_key: str | None = None,
+        report: Mapping[str, Any] | None = None,
     ) -> int:
         """Let the holder publish a version; return its number."""
         with self._engine.begin() as connection:
@@ -98,16 +108,22 @@ class Warehouse:
                     """
                     INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256,
                         size_bytes, upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed,
-                        extract_key)
+                        extract_key, report)
                     SELECT r.model_id, 1 + (SELECT count(*) FROM core.version v WHERE v.model_id = r.model_id), r.id,
                         u.id, r.fence, 'models/' || m.name || '/' || :sha256 || '.msgpack', :sha256, :size,
                         r.upto_seq, r.upto_seq, 'hash',
                         '{"rule": "time", "fit_upto_seq": 8, "test_from_seq": 9, "test_upto_seq": 10}',
-                        '{"roc_auc": 0.7}', '{}', true, :extract_key
+                        '{"roc_auc": 0.7}', '{}', true, :extract_key, CAST(:report AS jsonb)
                     FROM core.training_request r JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
                     JOIN core.model m ON m.id = r.model_id WHERE r.id = CAST(:id AS uuid) RETURNING version"""
                 ),
-                {"id": request_id, "sha256": sha256, "size": size, "extract_key": extract_key},
+                {
+                    "id": request_id,
+                    "sha256": sha256,
+                    "size": size,
+                    "extract_key": extract_key,
+                    "report": None if report is None else json.dumps(report),
+                },
             ).scalar_one()
             connection.execute(
                 sa.text(

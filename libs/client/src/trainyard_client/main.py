@@ -23,6 +23,7 @@ from trainyard_client.cli import (
     runs,
     sources,
     stack,
+    version_report,
     versions,
 )
 from trainyard_client.cli.exits import Exit
@@ -51,6 +52,7 @@ def make_command() -> click.Group:
         models,
         runs,
         versions,
+        version_report,
         predictions,
         queues,
         fleet,

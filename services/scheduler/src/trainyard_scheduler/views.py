@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
     from trainyard.contracts.scheduling import AuditEntry
     from trainyard_scheduler.use_cases.queues import DeadLetter, QueueState, Redriven
+    from trainyard_scheduler.use_cases.version_reports import VersionReport
 
 
 def _time(at: datetime | None) -> str | None:
@@ -112,6 +113,20 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "aliases": list(record.aliases),
         "not_reproducible": record.not_reproducible,
         "created_at": _time(record.created_at),
+    }
+
+
+def version_report(found: VersionReport) -> dict[str, Any]:
+    """Return a VersionReport."""
+    about = None if found.run is None else {**run(found.run), "usd_per_hour": found.usd_per_hour}
+    trials = [] if about is None else about.pop("trials")
+    shown = {"name": found.model.name, "dataset": found.model.dataset, "label": found.model.label}
+    return {
+        "model": {**shown, "task": found.model.task},
+        "version": version(found.version),
+        "run": about,
+        "trials": trials,
+        "report": None if found.report is None else dict(found.report),
     }
 
 

@@ -66,6 +66,7 @@ class Publication:
             trials=[Trial(**trial) for trial in report["trials"]],
             profile=report.get("profile"),
             extract_key=described.get("extract_key"),
+            report=report.get("evaluation"),
         )
 
     def keep_extract(self, directory: Path, described: Mapping[str, Any]) -> str:

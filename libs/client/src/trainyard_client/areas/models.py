@@ -124,7 +124,18 @@ class Models(Calls):
 
     def version(self, model: str, version: int) -> Json:
         """Return one version with its metrics and its gate report."""
-        return self._get(f"/v1/models/{in_path(model)}/versions/{version}")
+        return self._get(self._version_path(model, version))
+
+    def version_report(self, model: str, version: int) -> Json:
+        """Return what the hold-out told of a version, with its model, run and trials."""
+        return self._get(f"{self._version_path(model, version)}/report")
+
+    def version_card(self, model: str, version: int, kind: str) -> Iterator[bytes]:
+        """Yield the model card of a version, as ``html`` or ``markdown`` (UTF-8)."""
+        return self._transport.download(f"{self._version_path(model, version)}/report", accept=f"text/{kind}")
+
+    def _version_path(self, model: str, version: int) -> str:
+        return f"/v1/models/{in_path(model)}/versions/{version}"
 
     def aliases(self, model: str) -> list[Json]:
         """Return the model's aliases."""

@@ -165,6 +165,10 @@ class Versions(Protocol):
         """Return versions, newest first, from below ``before``."""
         ...
 
+    def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
+        """Return the report of one version as the trainer wrote it; None: it has none, or there is no such version."""
+        ...
+
     def aliases(self, model_id: int) -> list[AliasRecord]:
         """Return the model's aliases by name."""
         ...

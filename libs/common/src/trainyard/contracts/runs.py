@@ -118,7 +118,7 @@ class NewVersion:
 
     ``trials`` is the whole study, those of earlier runs included; ``profile`` sums up the rows that the version was
     fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, where
-    the policy keeps them.
+    the policy keeps them; ``report`` is what the hold-out tells (:func:`trainyard.evaluation.evaluate`).
     """
 
     artifact_key: str
@@ -133,6 +133,7 @@ class NewVersion:
     trials: Sequence[Trial]
     profile: Mapping[str, Any] | None = None
     extract_key: str | None = None
+    report: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from trainyard_trainer.learning import champion, folds
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.fitting import prior_of
+from trainyard_trainer.learning.reporting import version_report
 from trainyard_trainer.learning.search import Known, Search, Study
 from trainyard_trainer.learning.table import model_schema, table_of
 from trainyard_trainer.learning.target import define
@@ -84,6 +85,7 @@ def train(
         "parity": found.parity,
         "budget_hit": budget.hit,
         "profile": training.profile(),
+        "evaluation": training.evaluation(model, tested, budget, clock, progress),
     }
     workdir.write_json(directory, workdir.REPORT, report)
 
@@ -116,6 +118,7 @@ class Training:
     def __init__(self, job: Mapping[str, Any], snapshot: Snapshot) -> None:
         self._job = job
         self._policy = Policy.from_dict(job["settings"])
+        self._snapshot = snapshot
         self._schema = _schema_of(snapshot.schema, job["label"])
         self._table = table_of(snapshot, self._schema)
         self.split = split_of(snapshot, known_seq=job["known_seq"], policy=self._policy)
@@ -180,6 +183,23 @@ class Training:
         """Return what the rows look like that the version was fitted on: later rows are held against it."""
         fitted = self._table.take(np.flatnonzero(self.split.fit & self.target.learnable))
         return profile_of(fitted.schema.features, fitted.columns)
+
+    def evaluation(
+        self, model: Model, tested: Tested, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None]
+    ) -> dict[str, Any]:
+        """Return what the test rows tell of the complete model, for the version's report."""
+        seconds = round(self._policy.budget_seconds - budget.left, 3)
+        return version_report(
+            model,
+            self._table.take(tested.rows),
+            self.target.values[tested.rows],
+            tested.answers,
+            snapshot=self._snapshot,
+            cost={"seconds": seconds, "rows": self.split.record["fit_rows"]},
+            seconds_left=budget.left,
+            clock=clock,
+            progress=progress,
+        )
 
     def _champion(self, champion_file: bytes | None, table: Table) -> tuple[FloatArray | None, str]:
         """Return the champion's answers, or None and why there are none."""

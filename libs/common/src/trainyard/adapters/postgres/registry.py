@@ -19,7 +19,7 @@ from trainyard.contracts.registry import (
 from trainyard.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -139,6 +139,17 @@ class PostgresVersions(Versions):
             limit=limit,
         )
         return [_version(row) for row in found]
+
+    def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
+        """Return the version's report, which nothing else reads."""
+        found = run(
+            self._connection,
+            "SELECT report FROM core.version WHERE model_id = :model_id AND version = :number",
+            model_id=model_id,
+            number=number,
+        )
+        report: Mapping[str, Any] | None = found.scalar_one_or_none()
+        return report
 
     def aliases(self, model_id: int) -> list[AliasRecord]:
         """Return the aliases by name."""

@@ -229,7 +229,7 @@ class PostgresRuns(Runs):
             connection,
             "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
             " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile, extract_key,"
-            " not_reproducible)"
+            " report, not_reproducible)"
             # Whoever reads version objects and logged predictions knows models by their names only: a model made
             # again under the name of a deleted one goes on where that one ended.
             " SELECT :model_id, 1 + coalesce((SELECT max(v.version) FROM core.version v"
@@ -237,7 +237,7 @@ class PostgresRuns(Runs):
             "  WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0),"
             " r.id, CAST(:run AS uuid), :fence, :artifact_key, :sha256, :size_bytes, r.upto_seq, :snapshot_rows,"
             " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed,"
-            " CAST(:profile AS jsonb), :extract_key,"
+            " CAST(:profile AS jsonb), :extract_key, CAST(:report AS jsonb),"
             # Rows may have been removed since the run began to read. Removals lock the model's row as well.
             " (SELECT 'rows of its snapshot were removed (' || e.kind || ', erasure ' || e.id || ')'"
             "  FROM core.erasure e JOIN core.model m ON m.dataset_id = e.dataset_id"
@@ -261,6 +261,7 @@ class PostgresRuns(Runs):
             passed=version.passed,
             profile=None if version.profile is None else as_json(version.profile),
             extract_key=version.extract_key,
+            report=None if version.report is None else as_json(version.report),
         ).scalar_one_or_none()
         if number is None:  # cannot be while request and version end in one transaction; a zombie all the same
             raise _lost(lease)

@@ -77,6 +77,10 @@ class RunsDesk(Protocol):
         """Return the numbers of the model's versions."""
         ...
 
+    def report(self, model: str, version: int) -> Any:
+        """Return the report that is stored with a version."""
+        ...
+
     def aliases(self, model: str) -> dict[str, tuple[int, int]]:
         """Return version and seq by alias."""
         ...
@@ -435,6 +439,15 @@ class RunsContract:
         published = desk.runs.publish(job.lease, new_version(name="b"), compared_with=job.champion)
         assert (published.version, published.promoted) == (2, True)
         assert desk.aliases("flights") == {"champion": (2, 2), "previous": (1, 1)}
+
+    def test_the_report_is_stored_with_the_version(self, desk: RunsDesk) -> None:
+        """Whatever JSON the report is, it is stored as it was given; a version without one has none."""
+        job = claimed(desk, desk.request(upto_seq=70))
+        report = {"form": 1, "metrics": {"roc_auc": {"value": 0.5, "low": None}}, "names": ["ü", "<b>", "\u2028"]}
+        desk.runs.publish(job.lease, replace(new_version(), report=report), compared_with=job.champion)
+        job = claimed(desk, desk.request(upto_seq=90))
+        desk.runs.publish(job.lease, new_version(name="b"), compared_with=job.champion)
+        assert (desk.report("flights", 1), desk.report("flights", 2)) == (report, None)
 
     def test_refused_challenger_is_kept_as_a_version(self, desk: RunsDesk) -> None:
         """A version that did not pass is registered, says why, and moves nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -17,6 +17,8 @@ from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.policy import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records, Store
 
@@ -37,8 +39,10 @@ class World(Protocol):
         """Let a trainer hold the request; a negative lease has run out already."""
         ...
 
-    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
-        """Let the holder publish a version, with or without an extract; return its number."""
+    def finish(
+        self, request_id: str, *, extract_key: str | None = None, report: Mapping[str, Any] | None = None
+    ) -> int:
+        """Let the holder publish a version, with or without an extract or a report; return its number."""
         ...
 
     def rows_went(self, version: int) -> None:
@@ -386,6 +390,20 @@ class SchedulingContract:
             ]
             assert [v.version for v in records.versions.versions(model, 9, 2)] == [1]
             assert records.versions.version(model, 3) is None
+
+    def test_reports(self, world: World) -> None:
+        """A version's report is returned as it was stored; one without, and no version at all, have none."""
+        with world.store.begin() as records:
+            model, other = add_model(records), add_model(records, "other")
+            ids = [add_request(records, model, upto).id for upto in (1, 2)]
+        report = {"form": 1, "metrics": {"roc_auc": {"value": 0.75, "low": None}}, "names": ["ü", "<b>"]}
+        for ident, found in zip(ids, (report, None), strict=True):
+            world.claim(ident)
+            world.finish(ident, report=found)
+        with world.store.begin() as records:
+            reports = [records.versions.report(model, number) for number in (1, 2, 3)]
+            assert reports == [report, None, None]
+            assert records.versions.report(other, 1) is None
 
     def test_aliases(self, world: World) -> None:
         """An alias rises in seq with every move, over a removal too; the version and the list name it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.registry import (
     CHAMPION,
@@ -20,7 +20,7 @@ from trainyard.contracts.registry import (
 from trainyard.testing.fakes.scheduling_state import Model, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from trainyard.policy import Policy
@@ -108,6 +108,10 @@ class MemoryVersions(Versions):
             replace(v, aliases=tuple(alias.name for alias in aliases if alias.version == v.version))
             for v in sorted(found, key=lambda v: -v.version)[:limit]
         ]
+
+    def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
+        """Return the version's report."""
+        return self._state.reports.get((model_id, number))
 
     def aliases(self, model_id: int) -> list[AliasRecord]:
         """Return the aliases by name."""

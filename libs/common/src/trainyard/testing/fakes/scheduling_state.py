@@ -132,6 +132,7 @@ class State:
     datasets: dict[int, DatasetView] = field(default_factory=dict)
     models: list[Model] = field(default_factory=list)
     versions: list[tuple[int, VersionRecord]] = field(default_factory=list)
+    reports: dict[tuple[int, int], Mapping[str, Any]] = field(default_factory=dict)
     aliases: dict[tuple[int, str], AliasRecord] = field(default_factory=dict)
     deployments: list[tuple[int, DeploymentRecord]] = field(default_factory=list)
     decisions: list[tuple[int, Decision]] = field(default_factory=list)
@@ -258,7 +259,13 @@ class State:
         ]
 
     def finish(
-        self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10, extract_key: str | None = None
+        self,
+        request_id: str,
+        *,
+        sha256: str = "ab" * 32,
+        size: int = 10,
+        extract_key: str | None = None,
+        report: Mapping[str, Any] | None = None,
     ) -> int:
         """Let the holder publish a version; return its number."""
         request = self.requests[request_id]
@@ -289,4 +296,6 @@ class State:
             extract_key=extract_key,
         )
         self.versions.append((request.model_id, version))
+        if report is not None:
+            self.reports[request.model_id, number] = report
         return number

@@ -1,0 +1,79 @@
+"""Curves as inline SVG: shapes and text only, no script, no reference to anything outside."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainyard.card.document import Chart
+
+_WIDTH, _HEIGHT, _MARGIN = 420, 320, 48
+_COLOURS = ("#1f6feb", "#d1571b", "#2a9d57", "#8a4fd0", "#b8860b")
+_TICKS = 5
+#: Values beyond are drawn at the edge; values nearer to each other than this are drawn as one.
+_MOST, _LEAST_SHARE, _LEAST = 1e300, 1e-9, 1e-290
+
+
+class _Axis:
+    """From values to places on the page."""
+
+    def __init__(self, values: Sequence[float], begin: float, end: float) -> None:
+        self.low, self.high = (max(-_MOST, min(_MOST, end)) for end in (min(values), max(values)))
+        room = max(_LEAST_SHARE * max(abs(self.low), abs(self.high)), _LEAST)
+        if self.high / 2 - self.low / 2 < room:  # one value, or as good as one
+            self.low, self.high = self.low - max(room, 0.5), self.high + max(room, 0.5)
+        self._begin, self._end = begin, end
+
+    def __call__(self, value: float) -> float:
+        # In halves, for the span of values near the end of the floats is not finite.
+        share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+        return round(self._begin + max(0.0, min(1.0, share)) * (self._end - self._begin), 1)
+
+    def ticks(self) -> list[float]:
+        return [self.low + (self.high / _TICKS - self.low / _TICKS) * i for i in range(_TICKS + 1)]
+
+
+def as_svg(chart: Chart) -> str:
+    """Return the chart as one ``<svg>`` element."""
+    points = [point for curve in chart.curves for point in curve.points]
+    if not points:
+        return ""
+    reach = [(0.0, 0.0), (1.0, 1.0)] if chart.diagonal and not chart.dots else []
+    x = _Axis([p[0] for p in [*points, *reach]], _MARGIN, _WIDTH - 12)
+    y = _Axis([p[1] for p in [*points, *reach]], _HEIGHT - _MARGIN, 12)
+    drawn = [*_frame(x, y)]
+    if chart.diagonal:
+        low, high = max(x.low, y.low), min(x.high, y.high)
+        if low < high:
+            drawn.append(f'<line class="d" x1="{x(low)}" y1="{y(low)}" x2="{x(high)}" y2="{y(high)}"/>')
+    for number, curve in enumerate(chart.curves):
+        colour = _COLOURS[number % len(_COLOURS)]
+        places = [(x(a), y(b)) for a, b in curve.points]
+        if chart.dots:
+            drawn += [f'<circle cx="{a}" cy="{b}" r="2.5" fill="{colour}"/>' for a, b in places]
+        else:
+            line = " ".join(f"{a},{b}" for a, b in places)
+            drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        drawn.append(_text(_WIDTH - 16, _HEIGHT - _MARGIN - 8 - 15 * number, curve.name, "end", colour))
+    drawn.append(_text((_WIDTH + _MARGIN) / 2, _HEIGHT - 8, chart.x, "middle"))
+    drawn.append(_text(4, 10, chart.y, "start"))
+    title = escape(chart.title)
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{title}">'
+        f"<title>{title}</title>{''.join(drawn)}</svg>"
+    )
+
+
+def _frame(x: _Axis, y: _Axis) -> list[str]:
+    bottom, left = _HEIGHT - _MARGIN, _MARGIN
+    drawn = [f'<path class="a" d="M{left},12V{bottom}H{_WIDTH - 12}"/>']
+    drawn += [_text(x(tick), bottom + 16, f"{tick:.3g}", "middle") for tick in x.ticks()]
+    drawn += [_text(left - 6, y(tick) + 4, f"{tick:.3g}", "end") for tick in y.ticks()]
+    return drawn
+
+
+def _text(x: float, y: float, words: str, anchor: str, colour: str = "#444") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
