@@ -155,6 +155,8 @@ class Training:
             champion=theirs,
             prior=prior_of(self.target.task, len(self.target.classes), fitted, len(rows)),
             settings=self._policy.gate,
+            metric=self._policy.metric,
+            seed=self._policy.seed,
             champion_version=self._job["champion_version"],
             champion_note=note,
         )
