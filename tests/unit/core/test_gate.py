@@ -13,6 +13,7 @@ from trainyard.gate import FLOOR, judge, row_losses
 from trainyard.gate_policy import GatePolicy
 
 POLICY = GatePolicy(min_rows=50)
+BEATS_CHAMPION = 2
 
 
 def binary(n: int = 2_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +87,7 @@ def test_min_improvement_is_asked_for() -> None:
     strict = GatePolicy(50, 0.5, 0.9)
     report = judge("binary", labels, challenger=good, champion=slightly, prior=prior, settings=strict)
     assert not report.passed
-    assert report.checks[-1].threshold == 0.5
+    assert report.checks[BEATS_CHAMPION].threshold == 0.5
 
 
 def test_unknown_class_counts_against_everybody_alike() -> None:
@@ -96,7 +97,7 @@ def test_unknown_class_counts_against_everybody_alike() -> None:
     losses = row_losses("multiclass", labels, p)
     assert losses[2] == pytest.approx(-np.log(FLOOR))
     report = judge("multiclass", labels, challenger=p, champion=p, prior=p, settings=POLICY)
-    assert report.checks[-1].value == 0.0
+    assert report.checks[BEATS_CHAMPION].value == 0.0
 
 
 def test_regression() -> None:
@@ -215,8 +216,8 @@ def test_the_policy_s_metric_is_what_counts(metric: str) -> None:
     assert report.passed
     assert report.interval is not None
     assert report.interval.metric == ("loss" if metric == "log_loss" else metric)
-    assert ("log-loss lower" if metric == "log_loss" else f"{metric} higher") in report.checks[-1].words
-    assert report.checks[-1].threshold == pytest.approx(report.interval.gain - report.interval.lower)
+    assert ("log-loss lower" if metric == "log_loss" else f"{metric} higher") in report.checks[BEATS_CHAMPION].words
+    assert report.checks[BEATS_CHAMPION].threshold == pytest.approx(report.interval.gain - report.interval.lower)
     assert not judge("binary", labels, challenger=bad, champion=good, **given).passed
 
 
@@ -227,7 +228,7 @@ def test_scores_that_only_rank_are_compared_by_their_ranks() -> None:
         "binary", labels, challenger=p, champion=blurred(p, 0.5), prior=prior, settings=POLICY, metric="roc_auc"
     )
     assert not report.passed
-    assert report.checks[-1].value == 0.0
+    assert report.checks[BEATS_CHAMPION].value == 0.0
 
 
 def test_a_metric_without_a_value_cannot_be_beaten() -> None:
@@ -236,7 +237,7 @@ def test_a_metric_without_a_value_cannot_be_beaten() -> None:
     p, prior = np.tile([0.2, 0.8], (100, 1)), np.full((100, 2), 0.5)
     report = judge("binary", labels, challenger=p, champion=prior, prior=prior, settings=POLICY, metric="roc_auc")
     assert not report.passed
-    assert report.checks[-1].value is None
+    assert report.checks[BEATS_CHAMPION].value is None
     assert "too much alike" in report.summary
 
 

@@ -30,7 +30,16 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "metric": "auto",
         "seed": 0,
         "keep_extract": False,
-        "gate": {"min_rows": 100, "min_improvement": 0.0, "confidence": 0.975},
+        "gate": {
+            "min_rows": 100,
+            "min_improvement": 0.0,
+            "confidence": 0.975,
+            "max_slice_loss": 0.1,
+            "min_slice_rows": 200,
+            "max_calibration_error": 0.2,
+            "max_latency_us": None,
+            "max_size_bytes": None,
+        },
         "monitoring": {
             "window_rows": 1000,
             "window": None,
@@ -65,7 +74,7 @@ def test_round_trip() -> None:
         families=("neural",),
         metric="log_loss",
         seed=7,
-        gate=GatePolicy(10, 0.01, 0.9),
+        gate=GatePolicy(10, 0.01, 0.9, None, 50, 0.05, 900.0, 10_000),
     )
     assert Policy.from_dict(policy.to_dict()) == policy
     assert Policy.from_dict(policy.settings(), over=Policy(min_new_rows=5)).min_new_rows == 5
@@ -174,3 +183,21 @@ def test_standard_errors_of_an_older_release(margin: float, confidence: float) -
     policy = Policy.from_dict({"gate": {"noise_margin": margin}})
     assert policy.gate.confidence == confidence
     assert "noise_margin" not in policy.to_dict()["gate"]
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("confidence", [0.49, 1.0, None, True, "0.9"]),
+        ("max_slice_loss", [-0.1, float("inf"), "10 %"]),
+        ("min_slice_rows", [None, 1, 2.5]),
+        ("max_calibration_error", [-1, float("nan")]),
+        ("max_latency_us", [0, "1ms"]),
+        ("max_size_bytes", [0, 1.5, True]),
+    ],
+)
+def test_what_no_key_of_the_gate_takes(key: str, values: list[object]) -> None:
+    """Each wrong value is one problem at its key; the limits take null."""
+    for value in values:
+        assert [p.column for p in policy_problems({"gate": {key: value}})] == [f"policy.gate.{key}"], value
+    assert bool(policy_problems({"gate": {key: None}})) == (key in ("confidence", "min_slice_rows"))

@@ -7,19 +7,24 @@ whether it is more than noise. A challenger that cannot be told from the champio
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainyard import metrics
-from trainyard.paired import Interval, compared, interval_of, mean_gain
+from trainyard.gate_limits import limits, no_slice_worse
+from trainyard.gate_report import NOT_MEASURED, Check, GateReport
+from trainyard.gate_slices import compare_slices
+from trainyard.paired import compared, interval_of, mean_gain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trainyard.gate_policy import GatePolicy
+    from trainyard.gate_report import Cost
+    from trainyard.gate_slices import Cut
+    from trainyard.paired import Interval
 
 FloatArray = npt.NDArray[np.float64]
 #: No probability counts as less: one certain mistake (or a class that was never seen) costs 13.8, not infinity.
@@ -28,37 +33,6 @@ LOSS_NAMES = {"binary": "log-loss", "multiclass": "log-loss", "regression": "squ
 #: These are the mean of :func:`row_losses`; the other metrics are compared as they are.
 _LOSSES = ("auto", "log_loss")
 _BETTER_LOWER = ("loss", "rmse", "mae")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One demand: passed when ``value`` fulfils ``threshold`` as ``words`` say. None: could not be measured."""
-
-    name: str
-    value: float | None
-    threshold: float
-    passed: bool
-    words: str
-
-
-@dataclass(frozen=True)
-class GateReport:
-    """The verdict; ``passed`` when every check did. ``metrics`` by model: challenger, champion (if any), prior.
-
-    ``interval`` is that of the gain over the champion; None without one, or when it could not be measured.
-    """
-
-    summary: str
-    passed: bool
-    checks: tuple[Check, ...]
-    rows: int
-    metrics: dict[str, dict[str, float]]
-    champion_version: int | None
-    interval: Interval | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form, the sentence first."""
-        return asdict(self)
 
 
 def row_losses(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> FloatArray:
@@ -86,6 +60,8 @@ def judge(
     settings: GatePolicy,
     metric: str = "auto",
     seed: int = 0,
+    cuts: Sequence[Cut] = (),
+    cost: Cost = NOT_MEASURED,
     champion_version: int | None = None,
     champion_note: str = "",
 ) -> GateReport:
@@ -99,6 +75,8 @@ def judge(
         settings: what to demand.
         metric: what the champion must be beaten in: 'auto' (the loss) or a metric of the task.
         seed: of the bootstrap.
+        cuts: parts of the rows in which the challenger must not be worse.
+        cost: what the challenger costs to serve.
         champion_version: for the words.
         champion_note: why there is a champion but no ``champion`` to compare with; empty otherwise.
     """
@@ -107,14 +85,27 @@ def judge(
     over_prior = mean_gain(losses["prior"] - losses["challenger"])
     gain = interval_of("loss", over_prior, confidence=settings.confidence, seed=seed)
     checks.append(_beats_prior(task, gain, settings.confidence))
-    interval = None
+    interval = slices = None
     if champion is not None:
+        losses["champion"] = row_losses(task, labels, champion)
         if metric in _LOSSES:
-            sums, metric = mean_gain(row_losses(task, labels, champion) - losses["challenger"]), "loss"
+            sums, metric = mean_gain(losses["champion"] - losses["challenger"]), "loss"
         else:
             sums = compared(metric, labels, challenger, champion)
         interval = interval_of(metric, sums, confidence=settings.confidence, seed=seed)
         checks.append(_beats_champion(task, metric, interval, settings, champion_version))
+        if cuts and settings.max_slice_loss is not None:
+            slices = compare_slices(
+                cuts,
+                challenger=losses["challenger"],
+                champion=losses["champion"],
+                allowed=settings.max_slice_loss,
+                min_rows=settings.min_slice_rows,
+                confidence=settings.confidence,
+            )
+            checks.append(no_slice_worse(slices, settings.max_slice_loss, settings.min_slice_rows))
+    instead = prior if champion is None else champion
+    checks += limits(task, labels, challenger=challenger, instead=instead, settings=settings, cost=cost)
     measured = {"challenger": challenger, "champion": champion, "prior": prior}
     figures = {
         name: measure(task, labels, answers)
@@ -123,7 +114,7 @@ def judge(
     }
     passed = all(check.passed for check in checks)
     summary = _summary(checks, passed=passed, compared=champion is not None, note=champion_note)
-    return GateReport(summary, passed, tuple(checks), len(labels), figures, champion_version, interval)
+    return GateReport(summary, passed, tuple(checks), len(labels), figures, champion_version, interval, slices, cost)
 
 
 def measure(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> dict[str, float]:
@@ -205,5 +196,5 @@ def _summary(checks: list[Check], *, passed: bool, compared: bool, note: str) ->
     if not passed:
         return "refused: " + "; ".join(failed) + (f" ({note})" if note else "")
     if compared:
-        return f"passed: {checks[-1].words}"
+        return f"passed: {checks[2].words}"
     return f"passed: {note or 'there is no champion yet'}, and {checks[1].words}"

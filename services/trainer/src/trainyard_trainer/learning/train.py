@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
-from trainyard.gate import judge
+from trainyard.gate import judge, measure
+from trainyard.gate_report import Cost
+from trainyard.gate_slices import cuts_of
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, encode, with_golden
 from trainyard.policy import Policy
@@ -21,6 +23,7 @@ from trainyard_trainer.domain import DataError
 from trainyard_trainer.learning import champion
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.candidates import prior_of
+from trainyard_trainer.learning.latency import one_row_us
 from trainyard_trainer.learning.search import Known, Search, Study
 from trainyard_trainer.learning.table import model_schema, table_of
 from trainyard_trainer.learning.target import define
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainyard.clock import Clock
-    from trainyard.gate import GateReport
+    from trainyard.gate_report import GateReport
     from trainyard.model import Blend, Pipeline
     from trainyard.model.dto import FloatArray
     from trainyard.schema import Schema
@@ -69,7 +72,7 @@ def train(
     found = training.search(budget, clock, progress, Study(earlier, finished))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
-    model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None)
+    model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None, clock)
     (directory / workdir.ARTIFACT).write_bytes(encode(model))
     np.save(directory / workdir.CHECK_ROWS, tested.rows[:_CHECK_ROWS], allow_pickle=False)
     np.save(directory / workdir.CHECK, tested.answers[:_CHECK_ROWS], allow_pickle=False)
@@ -140,7 +143,7 @@ class Training:
             self._known(self.split.fit, "to learn from", MIN_FIT_ROWS),
         )
 
-    def test(self, found: Found, champion_file: bytes | None) -> tuple[Model, Tested]:
+    def test(self, found: Found, champion_file: bytes | None, clock: Clock) -> tuple[Model, Tested]:
         """Judge the model on the test rows; return it complete with metrics and golden rows, and the verdict."""
         model = self._model(found.pipeline, found.choice)
         rows = np.flatnonzero(self.split.test & self.target.present)
@@ -148,6 +151,8 @@ class Training:
         answers = Predictor(model).predict_columns(table.columns)
         fitted = self.target.values[self.split.fit & self.target.learnable]
         theirs, note = self._champion(champion_file, table)
+        model = replace(model, metrics=measure(self.target.task, labels, answers) if len(rows) else {})
+        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
         report = judge(
             self.target.task,
             labels,
@@ -157,11 +162,11 @@ class Training:
             settings=self._policy.gate,
             metric=self._policy.metric,
             seed=self._policy.seed,
+            cuts=cuts_of(table.schema.features, table.columns),
+            cost=Cost(one_row_us(model, table, clock), len(encode(model))),
             champion_version=self._job["champion_version"],
             champion_note=note,
         )
-        model = replace(model, metrics=report.metrics.get("challenger", {}))
-        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
         return model, Tested(report, rows, answers)
 
     def profile(self) -> dict[str, Any]:
