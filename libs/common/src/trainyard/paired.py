@@ -24,9 +24,11 @@ Weights = npt.NDArray[np.float32]
 #: How often rows are drawn: as often as about a second allows, within these bounds.
 MOST_DRAWS, LEAST_DRAWS = 2_000, 400
 _CELLS = 100_000_000
-_BLOCK_CELLS = 1_000_000
+_BLOCK_CELLS = 250_000
 #: The Poisson distribution of mean 1 in 256ths, with mean exactly 1: a random byte is a random weight.
 _POISSON = np.repeat(np.arange(6, dtype=np.float32), [95, 93, 47, 16, 4, 1])
+#: Two weights for two bytes at once, seen as one wide number: half as many look-ups.
+_PAIRS = np.stack([np.tile(_POISSON, 256), np.repeat(_POISSON, 256)], axis=1).view(np.float64).ravel()
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,9 @@ def weight_blocks(rows: int, seed: int) -> Iterator[Weights]:
     size = max(1, _BLOCK_CELLS // rows)
     while left > 0:
         draws = min(size, left)
-        drawn = np.frombuffer(generator.bytes(draws * rows), dtype=np.uint8)
-        yield _POISSON[drawn].reshape(draws, rows)
+        cells = draws * rows
+        drawn = np.frombuffer(generator.bytes(cells + cells % 2), dtype="<u2")
+        yield _PAIRS.take(drawn, mode="clip").view(np.float32)[:cells].reshape(draws, rows)
         left -= draws
 
 
