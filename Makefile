@@ -83,6 +83,10 @@ properties: $(STATE)/dev ## What must hold for the scheduler whatever comes, wit
 api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
 	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
 
+.PHONY: gate-evidence
+gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retrains, and true gains, into docs/evidence
+	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py --full
+
 .PHONY: verify
 verify: lint types test golden fuzz properties machines api cases sources emulators chaos ## What CI runs
 
@@ -95,6 +99,7 @@ evidence: ## Everything in full size, with the figures in docs/evidence (over an
 	$(MAKE) api FULL=1
 	$(MAKE) fuzz FULL=1
 	$(MAKE) chaos FULL=1
+	$(MAKE) gate-evidence
 
 .PHONY: bench
 bench: $(STATE)/dev $(STATE)/data $(STATE)/peers.made ## Benchmarks, each as a ratio to a peer or a limit in the same run

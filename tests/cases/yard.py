@@ -62,7 +62,7 @@ QUICK = {
     "min_new_rows": None,
     "families": ["linear"],
     "budget_seconds": 5.0,
-    "gate": {"min_rows": 20, "noise_margin": 0.0},
+    "gate": {"min_rows": 20, "confidence": 0.5},
 }
 
 

@@ -165,7 +165,7 @@ def test_request_by_hand(call: Client, warehouse: Warehouse) -> None:
     made = call("POST", "/v1/models/late/requests", 201, json=body)
     assert (made["state"], made["upto_seq"], made["new_rows"], made["reason"]) == ("queued", last, 7, "by_hand")
     assert made["settings"]["seed"] == 5
-    assert made["settings"]["gate"] == {"min_rows": 3, "min_improvement": 0.0, "noise_margin": 2.0}
+    assert made["settings"]["gate"] == {"min_rows": 3, "min_improvement": 0.0}
     assert call("POST", "/v1/models/late/requests", 200) == made
     assert call("GET", f"/v1/requests/{made['id']}") == made
     assert call("GET", "/v1/models/late/requests")["items"] == [made]

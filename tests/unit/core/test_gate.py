@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainyard.gate import FLOOR, judge, row_losses
-from trainyard.policy import GatePolicy
+from trainyard.gate_policy import GatePolicy
 
 POLICY = GatePolicy(min_rows=50)
+BEATS_CHAMPION = 2
 
 
 def binary(n: int = 2_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,10 +60,10 @@ def test_better_takes_over_worse_does_not() -> None:
 
 
 def test_the_same_model_is_refused() -> None:
-    """A challenger that cannot be told from the champion does not take its place, with any noise margin."""
+    """A challenger that cannot be told from the champion does not take its place, at any confidence."""
     labels, p, prior = binary()
-    for margin in (0.0, 1.0, 3.0):
-        policy = GatePolicy(50, 0.0, margin)
+    for confidence in (0.5, 0.9, 0.999):
+        policy = GatePolicy(50, 0.0, confidence)
         assert not judge("binary", labels, challenger=p, champion=p.copy(), prior=prior, settings=policy).passed
 
 
@@ -83,10 +84,10 @@ def test_min_improvement_is_asked_for() -> None:
     labels, good, prior = binary(20_000)
     slightly = blurred(good, 0.2)
     assert judge("binary", labels, challenger=good, champion=slightly, prior=prior, settings=POLICY).passed
-    strict = GatePolicy(50, 0.5, 1.0)
+    strict = GatePolicy(50, 0.5, 0.9)
     report = judge("binary", labels, challenger=good, champion=slightly, prior=prior, settings=strict)
     assert not report.passed
-    assert report.checks[-1].threshold == 0.5
+    assert report.checks[BEATS_CHAMPION].threshold == 0.5
 
 
 def test_unknown_class_counts_against_everybody_alike() -> None:
@@ -96,7 +97,7 @@ def test_unknown_class_counts_against_everybody_alike() -> None:
     losses = row_losses("multiclass", labels, p)
     assert losses[2] == pytest.approx(-np.log(FLOOR))
     report = judge("multiclass", labels, challenger=p, champion=p, prior=p, settings=POLICY)
-    assert report.checks[-1].value == 0.0
+    assert report.checks[BEATS_CHAMPION].value == 0.0
 
 
 def test_regression() -> None:
@@ -133,15 +134,15 @@ def test_champion_that_could_not_be_asked() -> None:
 @given(
     n=st.integers(2, 200),
     seed=st.integers(0, 2**16),
-    margin=st.floats(0, 5),
+    confidence=st.floats(0.5, 0.999),
     least=st.floats(-1, 1),
     weight=st.floats(0, 1),
 )
-def test_never_both_ways(n: int, seed: int, margin: float, least: float, weight: float) -> None:
+def test_never_both_ways(n: int, seed: int, confidence: float, least: float, weight: float) -> None:
     """Of two models at most one passes against the other; the verdict is that of its checks; the report is JSON."""
     labels, p, prior = binary(n, seed)
     other = blurred(p, weight)
-    policy = GatePolicy(1, least, margin)
+    policy = GatePolicy(1, least, confidence)
     there = judge("binary", labels, challenger=p, champion=other, prior=prior, settings=policy)
     back = judge("binary", labels, challenger=other, champion=p, prior=prior, settings=policy)
     assert not (there.passed and back.passed)
@@ -172,8 +173,8 @@ def test_order_of_rows_does_not_matter(seed: int, order) -> None:
     assert one.checks[1].value == pytest.approx(two.checks[1].value)
 
 
-def test_a_stricter_margin_never_lets_more_pass() -> None:
-    """Raising the noise margin can only turn a pass into a refusal."""
+def test_more_confidence_never_lets_more_pass() -> None:
+    """Asking for more confidence can only turn a pass into a refusal."""
     for seed in range(20):
         labels, p, prior = binary(200, seed)
         verdicts = [
@@ -183,14 +184,14 @@ def test_a_stricter_margin_never_lets_more_pass() -> None:
                 challenger=p,
                 champion=blurred(p, 0.15),
                 prior=prior,
-                settings=GatePolicy(50, 0.0, margin),
+                settings=GatePolicy(50, 0.0, confidence),
             ).passed
-            for margin in (0.0, 0.5, 1.0, 2.0, 4.0)
+            for confidence in (0.5, 0.7, 0.85, 0.975, 0.9999)
         ]
         assert verdicts == sorted(verdicts, reverse=True)
 
 
-def test_luck_is_rare_with_the_default_margin() -> None:
+def test_luck_is_rare_at_the_default_confidence() -> None:
     """Of models that are just as good as the champion about one in forty passes by luck, not one in six."""
     rng = np.random.default_rng(5)
     passed = 0
@@ -201,3 +202,59 @@ def test_luck_is_rare_with_the_default_margin() -> None:
         report = judge("regression", labels, challenger=one, champion=other, prior=prior, settings=GatePolicy())
         passed += report.passed
     assert 0 < passed < 30
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "accuracy"])
+def test_the_policy_s_metric_is_what_counts(metric: str) -> None:
+    """The champion is compared in the policy's metric, with its interval and its name in the report."""
+    labels, good, prior = binary()
+    rng = np.random.default_rng(2)
+    bad = np.clip(good[:, 1] + rng.normal(0, 0.4, len(labels)), 0.01, 0.99)
+    bad = np.column_stack([1 - bad, bad])
+    given = {"prior": prior, "settings": POLICY, "metric": metric}
+    report = judge("binary", labels, challenger=good, champion=bad, **given)
+    assert report.passed
+    assert report.interval is not None
+    assert report.interval.metric == ("loss" if metric == "log_loss" else metric)
+    assert ("log-loss lower" if metric == "log_loss" else f"{metric} higher") in report.checks[BEATS_CHAMPION].words
+    assert report.checks[BEATS_CHAMPION].threshold == pytest.approx(report.interval.gain - report.interval.lower)
+    assert not judge("binary", labels, challenger=bad, champion=good, **given).passed
+
+
+def test_scores_that_only_rank_are_compared_by_their_ranks() -> None:
+    """By AUC a champion that is better calibrated but ranks alike is not beaten, nor does it beat."""
+    labels, p, prior = binary()
+    report = judge(
+        "binary", labels, challenger=p, champion=blurred(p, 0.5), prior=prior, settings=POLICY, metric="roc_auc"
+    )
+    assert not report.passed
+    assert report.checks[BEATS_CHAMPION].value == 0.0
+
+
+def test_a_metric_without_a_value_cannot_be_beaten() -> None:
+    """Test rows of one class say nothing about the AUC: refused, in words."""
+    labels = np.ones(100, dtype=np.int64)
+    p, prior = np.tile([0.2, 0.8], (100, 1)), np.full((100, 2), 0.5)
+    report = judge("binary", labels, challenger=p, champion=prior, prior=prior, settings=POLICY, metric="roc_auc")
+    assert not report.passed
+    assert report.checks[BEATS_CHAMPION].value is None
+    assert "too much alike" in report.summary
+
+
+def test_regression_in_the_metric_s_unit() -> None:
+    """A minimum gain in R² or in the root of the squared error is meant in just that unit."""
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=2_000)
+    near, far = truth + rng.normal(0, 0.1, 2_000), truth + rng.normal(0, 0.5, 2_000)
+    for metric, gain in (("rmse", 0.4), ("r2", 0.24), ("mae", 0.32)):
+        for least, passes in ((gain * 0.8, True), (gain * 1.2, False)):
+            report = judge(
+                "regression",
+                truth,
+                challenger=near,
+                champion=far,
+                prior=np.zeros(2_000),
+                settings=GatePolicy(50, least),
+                metric=metric,
+            )
+            assert report.passed == passes, (metric, report.summary)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from trainyard.errors import ServiceError
-from trainyard.policy import GatePolicy, Policy, policy_problems
+from trainyard.gate_policy import GatePolicy
+from trainyard.policy import Policy, policy_problems
 
 
 def test_defaults_are_those_of_the_api_page() -> None:
@@ -29,7 +30,16 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "metric": "auto",
         "seed": 0,
         "keep_extract": False,
-        "gate": {"min_rows": 100, "min_improvement": 0.0, "noise_margin": 2.0},
+        "gate": {
+            "min_rows": 100,
+            "min_improvement": 0.0,
+            "confidence": 0.975,
+            "max_slice_loss": 0.1,
+            "min_slice_rows": 200,
+            "max_calibration_error": 0.2,
+            "max_latency_us": None,
+            "max_size_bytes": None,
+        },
         "monitoring": {
             "window_rows": 1000,
             "window": None,
@@ -64,7 +74,7 @@ def test_round_trip() -> None:
         families=("neural",),
         metric="log_loss",
         seed=7,
-        gate=GatePolicy(10, 0.01, 2.0),
+        gate=GatePolicy(10, 0.01, 0.9, None, 50, 0.05, 900.0, 10_000),
     )
     assert Policy.from_dict(policy.to_dict()) == policy
     assert Policy.from_dict(policy.settings(), over=Policy(min_new_rows=5)).min_new_rows == 5
@@ -73,8 +83,8 @@ def test_round_trip() -> None:
 def test_settings_over_a_policy() -> None:
     """Keys that are given replace those of the model's policy, one by one."""
     base = Policy(budget_seconds=30, gate=GatePolicy(min_rows=50))
-    changed = Policy.from_dict({"seed": 3, "gate": {"noise_margin": 0}}, over=base)
-    assert (changed.budget_seconds, changed.seed, changed.gate.min_rows, changed.gate.noise_margin) == (30, 3, 50, 0)
+    changed = Policy.from_dict({"seed": 3, "gate": {"confidence": 0.9}}, over=base)
+    assert (changed.budget_seconds, changed.seed, changed.gate.min_rows, changed.gate.confidence) == (30, 3, 50, 0.9)
 
 
 def test_every_problem_is_listed() -> None:
@@ -86,7 +96,7 @@ def test_every_problem_is_listed() -> None:
         "metric": "f1",
         "seed": True,
         "extra": 1,
-        "gate": {"min_rows": -1, "noise_margin": float("nan"), "other": 1},
+        "gate": {"min_rows": -1, "confidence": float("nan"), "other": 1},
     }
     with pytest.raises(ServiceError) as caught:
         Policy.from_dict(raw)
@@ -100,7 +110,7 @@ def test_every_problem_is_listed() -> None:
         "policy.seed",
         "policy.gate.other",
         "policy.gate.min_rows",
-        "policy.gate.noise_margin",
+        "policy.gate.confidence",
     ]
 
 
@@ -159,3 +169,35 @@ def test_null_switches_a_trigger_off() -> None:
     """Triggers and spot take null."""
     keys = ("min_new_rows", "min_new_labels", "min_fraction_new", "max_age", "cron", "spot")
     assert not policy_problems(dict.fromkeys(keys))
+
+
+def test_gate_settings_are_those_that_an_older_trainer_takes() -> None:
+    """A request copies the gate's newer keys only where they are not as by default."""
+    assert Policy().settings()["gate"] == {"min_rows": 100, "min_improvement": 0.0}
+    assert Policy(gate=GatePolicy(confidence=0.9)).settings()["gate"]["confidence"] == 0.9
+
+
+@pytest.mark.parametrize(("margin", "confidence"), [(0, 0.5), (1, 0.8413), (2.0, 0.9772), (100, 0.9999)])
+def test_standard_errors_of_an_older_release(margin: float, confidence: float) -> None:
+    """A stored ``noise_margin`` is read as the confidence that it stood for, and not written again."""
+    policy = Policy.from_dict({"gate": {"noise_margin": margin}})
+    assert policy.gate.confidence == confidence
+    assert "noise_margin" not in policy.to_dict()["gate"]
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("confidence", [0.49, 1.0, None, True, "0.9"]),
+        ("max_slice_loss", [-0.1, float("inf"), "10 %"]),
+        ("min_slice_rows", [None, 1, 2.5]),
+        ("max_calibration_error", [-1, float("nan")]),
+        ("max_latency_us", [0, "1ms"]),
+        ("max_size_bytes", [0, 1.5, True]),
+    ],
+)
+def test_what_no_key_of_the_gate_takes(key: str, values: list[object]) -> None:
+    """Each wrong value is one problem at its key; the limits take null."""
+    for value in values:
+        assert [p.column for p in policy_problems({"gate": {key: value}})] == [f"policy.gate.{key}"], value
+    assert bool(policy_problems({"gate": {key: None}})) == (key in ("confidence", "min_slice_rows"))

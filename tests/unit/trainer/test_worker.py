@@ -296,7 +296,7 @@ def test_champion_that_cannot_be_read_is_said_so(world: World) -> None:
     gate = world.runs.models["flights"].versions[2].gate
     assert "version 1 cannot be compared with: its artifact is missing" in gate["summary"]
     assert gate["champion_version"] == 1
-    assert [check["name"] for check in gate["checks"]] == ["enough_rows", "beats_prior"]
+    assert [check["name"] for check in gate["checks"]] == ["enough_rows", "beats_prior", "calibrated"]
 
 
 def test_champion_is_compared_with(world: World) -> None:
@@ -308,7 +308,10 @@ def test_champion_is_compared_with(world: World) -> None:
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
     gate = world.runs.models["flights"].versions[2].gate
-    assert [check["name"] for check in gate["checks"]] == ["enough_rows", "beats_prior", "beats_champion"]
+    checks = ["enough_rows", "beats_prior", "beats_champion", "no_slice_worse", "calibrated"]
+    assert [check["name"] for check in gate["checks"]] == checks
+    assert gate["interval"]["lower"] <= gate["interval"]["gain"] <= gate["interval"]["upper"]
+    assert gate["cost"]["size_bytes"] == world.runs.models["flights"].versions[2].size_bytes
     assert set(gate["metrics"]) == {"challenger", "champion", "prior"}
     assert "roc_auc" in gate["metrics"]["champion"]
 

@@ -123,14 +123,16 @@ def gate_rows(version: Json) -> list[dict[str, str]]:
 
 
 def decisive(version: Json) -> Json:
-    """Return the check that the promotion hung on: the first that was not passed, else the last."""
+    """Return the check that the promotion hung on: the first that was not passed, else the comparison of models."""
     checks: list[Json] = version["gate"]["checks"]
-    return next((c for c in checks if not c["passed"]), checks[-1])
+    failed = [check for check in checks if not check["passed"]]
+    return (failed or [check for check in checks if check["name"].startswith("beats_")][-1:])[0]
 
 
 def compared(check: Json) -> str:
     """Return a check's numbers, such as ``0.0041 > 0.0018``."""
-    return f"{_figure(check['value'])} {'>' if check['passed'] else '≤'} {_figure(check['threshold'])}"
+    larger = check["passed"] == check["name"].startswith(("beats_", "enough_", "no_slice_"))
+    return f"{_figure(check['value'])} {'>' if larger else '≤'} {_figure(check['threshold'])}"
 
 
 def _figure(value: float | None) -> str:

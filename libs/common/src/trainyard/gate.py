@@ -1,56 +1,38 @@
 """The gate: what a version must show on its hold-out before it may become champion. Pure numpy, one implementation.
 
-The loss of a row is the logarithmic loss of its true class, or the squared error. Models are compared row by row on the
-same rows: the mean of the paired differences, against their standard error, says whether a difference is more than
-noise. A challenger that cannot be told from the champion is refused.
+Models are compared on the same rows: the gain in the policy's metric, or by default in the loss of each row (the
+logarithmic loss of its true class, or the squared error), with a bootstrap interval (:mod:`trainyard.paired`) that says
+whether it is more than noise. A challenger that cannot be told from the champion is refused.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainyard import metrics
+from trainyard.gate_limits import limits, no_slice_worse
+from trainyard.gate_report import NOT_MEASURED, Check, GateReport
+from trainyard.gate_slices import compare_slices
+from trainyard.paired import compared, interval_of, mean_gain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from trainyard.policy import GatePolicy
+    from trainyard.gate_policy import GatePolicy
+    from trainyard.gate_report import Cost
+    from trainyard.gate_slices import Cut
+    from trainyard.paired import Interval
 
 FloatArray = npt.NDArray[np.float64]
 #: No probability counts as less: one certain mistake (or a class that was never seen) costs 13.8, not infinity.
 FLOOR = 1e-6
 LOSS_NAMES = {"binary": "log-loss", "multiclass": "log-loss", "regression": "squared error"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One demand: passed when ``value`` fulfils ``threshold`` as ``words`` say. None: could not be measured."""
-
-    name: str
-    value: float | None
-    threshold: float
-    passed: bool
-    words: str
-
-
-@dataclass(frozen=True)
-class GateReport:
-    """The verdict; ``passed`` when every check did. ``metrics`` by model: challenger, champion (if any), prior."""
-
-    summary: str
-    passed: bool
-    checks: tuple[Check, ...]
-    rows: int
-    metrics: dict[str, dict[str, float]]
-    champion_version: int | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form, the sentence first."""
-        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
+#: These are the mean of :func:`row_losses`; the other metrics are compared as they are.
+_LOSSES = ("auto", "log_loss")
+_BETTER_LOWER = ("loss", "rmse", "mae")
 
 
 def row_losses(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> FloatArray:
@@ -76,6 +58,10 @@ def judge(
     champion: FloatArray | None,
     prior: FloatArray,
     settings: GatePolicy,
+    metric: str = "auto",
+    seed: int = 0,
+    cuts: Sequence[Cut] = (),
+    cost: Cost = NOT_MEASURED,
     champion_version: int | None = None,
     champion_note: str = "",
 ) -> GateReport:
@@ -87,16 +73,39 @@ def judge(
         challenger, champion, prior: probabilities (rows, classes) in the challenger's order, or values (rows,), all
             for the same rows. ``prior`` answers every row with the shares (or the mean) of the rows learnt from.
         settings: what to demand.
+        metric: what the champion must be beaten in: 'auto' (the loss) or a metric of the task.
+        seed: of the bootstrap.
+        cuts: parts of the rows in which the challenger must not be worse.
+        cost: what the challenger costs to serve.
         champion_version: for the words.
         champion_note: why there is a champion but no ``champion`` to compare with; empty otherwise.
     """
     losses = {"challenger": row_losses(task, labels, challenger), "prior": row_losses(task, labels, prior)}
     checks = [_enough_rows(len(labels), settings.min_rows)]
-    checks.append(_beats_prior(task, losses["prior"] - losses["challenger"], settings.noise_margin))
+    over_prior = mean_gain(losses["prior"] - losses["challenger"])
+    gain = interval_of("loss", over_prior, confidence=settings.confidence, seed=seed)
+    checks.append(_beats_prior(task, gain, settings.confidence))
+    interval = slices = None
     if champion is not None:
         losses["champion"] = row_losses(task, labels, champion)
-        better = losses["champion"] - losses["challenger"]
-        checks.append(_beats_champion(task, better, settings, champion_version))
+        if metric in _LOSSES:
+            sums, metric = mean_gain(losses["champion"] - losses["challenger"]), "loss"
+        else:
+            sums = compared(metric, labels, challenger, champion)
+        interval = interval_of(metric, sums, confidence=settings.confidence, seed=seed)
+        checks.append(_beats_champion(task, metric, interval, settings, champion_version))
+        if cuts and settings.max_slice_loss is not None:
+            slices = compare_slices(
+                cuts,
+                challenger=losses["challenger"],
+                champion=losses["champion"],
+                allowed=settings.max_slice_loss,
+                min_rows=settings.min_slice_rows,
+                confidence=settings.confidence,
+            )
+            checks.append(no_slice_worse(slices, settings.max_slice_loss, settings.min_slice_rows))
+    instead = prior if champion is None else champion
+    checks += limits(task, labels, challenger=challenger, instead=instead, settings=settings, cost=cost)
     measured = {"challenger": challenger, "champion": champion, "prior": prior}
     figures = {
         name: measure(task, labels, answers)
@@ -105,7 +114,7 @@ def judge(
     }
     passed = all(check.passed for check in checks)
     summary = _summary(checks, passed=passed, compared=champion is not None, note=champion_note)
-    return GateReport(summary, passed, tuple(checks), len(labels), figures, champion_version)
+    return GateReport(summary, passed, tuple(checks), len(labels), figures, champion_version, interval, slices, cost)
 
 
 def measure(
@@ -152,43 +161,46 @@ def _enough_rows(rows: int, needed: int) -> Check:
     return Check("enough_rows", float(rows), float(needed), rows >= needed, words)
 
 
-def _beats_prior(task: str, gains: FloatArray, noise_margin: float) -> Check:
-    mean, error = _mean_and_error(gains)
-    if mean is None or error is None:
-        return Check("beats_prior", mean, 0.0, False, "too few test rows to compare with always answering the average")
-    threshold = noise_margin * error
-    passed = mean > 0 and mean >= threshold
+def _beats_prior(task: str, gain: Interval | None, confidence: float) -> Check:
+    if gain is None:
+        words = "too few test rows to compare with always answering the average"
+        return Check("beats_prior", None, 0.0, False, words)
+    threshold = _needed(gain, 0.0)
     words = (
-        f"{_gain(task, mean)} against always answering the average; more than 0 and at least {noise_margin:g}"
-        f" standard error(s) = {threshold:.5g} is needed"
+        f"{_gain(task, gain)} against always answering the average; more than {threshold:.5g} is needed to be sure to"
+        f" {_percent(confidence)}"
     )
-    return Check("beats_prior", mean, threshold, passed, words)
+    return Check("beats_prior", gain.gain, threshold, gain.gain > 0 and gain.lower > 0, words)
 
 
-def _beats_champion(task: str, gains: FloatArray, settings: GatePolicy, version: int | None) -> Check:
+def _beats_champion(task: str, metric: str, gain: Interval | None, settings: GatePolicy, version: int | None) -> Check:
     name = "the champion" if version is None else f"the champion (version {version})"
-    mean, error = _mean_and_error(gains)
-    if mean is None or error is None:
-        return Check(
-            "beats_champion", mean, settings.min_improvement, False, f"too few test rows to compare with {name}"
-        )
-    threshold = max(settings.min_improvement, settings.noise_margin * error)
+    least = settings.min_improvement
+    if gain is None:
+        what = LOSS_NAMES[task] if metric == "loss" else metric
+        words = f"the test rows are too few, or too much alike, to compare the {what} with that of {name}"
+        return Check("beats_champion", None, least, False, words)
+    threshold = _needed(gain, least)
     words = (
-        f"{_gain(task, mean)} against {name} on the same rows; more than {threshold:.5g} is needed (the larger of"
-        f" {settings.min_improvement:g} and {settings.noise_margin:g} standard error(s))"
+        f"{_gain(task, gain)} against {name} on the same rows; more than {threshold:.5g} is needed (the larger of"
+        f" {least:g} and what it takes to be sure to {_percent(settings.confidence)})"
     )
-    return Check("beats_champion", mean, threshold, mean > threshold, words)
+    return Check("beats_champion", gain.gain, threshold, gain.gain > max(least, 0.0) and gain.lower > 0, words)
 
 
-def _mean_and_error(gains: FloatArray) -> tuple[float | None, float | None]:
-    """Return mean and standard error of paired differences; an error takes two rows."""
-    if len(gains) < 2:
-        return (float(gains.mean()) if len(gains) else None), None
-    return float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+def _needed(gain: Interval, least: float) -> float:
+    """Return what the gain must exceed: ``least``, and the distance from the gain to its lower bound."""
+    return max(least, gain.gain - gain.lower, 0.0)
 
 
-def _gain(task: str, mean: float) -> str:
-    return f"{LOSS_NAMES[task]} {'lower' if mean >= 0 else 'higher'} by {abs(mean):.5g}"
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.5g} %"
+
+
+def _gain(task: str, gain: Interval) -> str:
+    name = LOSS_NAMES[task] if gain.metric == "loss" else gain.metric
+    better, worse = ("lower", "higher") if gain.metric in _BETTER_LOWER else ("higher", "lower")
+    return f"{name} {better if gain.gain >= 0 else worse} by {abs(gain.gain):.5g}"
 
 
 def _summary(checks: list[Check], *, passed: bool, compared: bool, note: str) -> str:
@@ -196,5 +208,5 @@ def _summary(checks: list[Check], *, passed: bool, compared: bool, note: str) ->
     if not passed:
         return "refused: " + "; ".join(failed) + (f" ({note})" if note else "")
     if compared:
-        return f"passed: {checks[-1].words}"
+        return f"passed: {checks[2].words}"
     return f"passed: {note or 'there is no champion yet'}, and {checks[1].words}"

@@ -41,6 +41,25 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((ranks[positive].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))
 
 
+def placements(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """Return each row's share of the rows of the other class that it is on the right side of, ties counting half.
+
+    The mean over the rows of either class is the area under the ROC curve; NaN where the other class is absent.
+
+    Args:
+        labels: shape (n,), truth values or 0 and 1.
+        scores: shape (n,), finite; higher means more likely positive.
+    """
+    positive, values = _pair(labels, scores, bool, float)
+    _, inverse = np.unique(values, return_inverse=True)
+    of_class = [np.bincount(inverse[rows], minlength=inverse.max() + 1) for rows in (~positive, positive)]
+    negatives, positives = (counts.astype(float) for counts in of_class)
+    below = (np.cumsum(negatives) - negatives / 2.0)[inverse]
+    above = (positives.sum() - np.cumsum(positives) + positives / 2.0)[inverse]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(positive, below / negatives.sum(), above / positives.sum()))
+
+
 def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Return the mean of ``-log(probability of the true class)``.
 

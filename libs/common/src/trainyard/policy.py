@@ -14,10 +14,11 @@ from typing import Any
 
 from trainyard.durations import seconds_of
 from trainyard.errors import Problem, ServiceError
+from trainyard.gate_policy import GatePolicy, gate_problems
 from trainyard.monitoring_policy import MonitoringPolicy, monitoring_problems
 
 FAMILIES = ("linear", "trees", "neural")
-#: Metric names by task; 'auto' is the first of the model's task.
+#: Metric names by task; 'auto' is none of them: the loss that the search minimises, log-loss or squared error.
 METRICS = {
     "binary": ("roc_auc", "log_loss", "accuracy"),
     "multiclass": ("log_loss", "accuracy"),
@@ -43,22 +44,6 @@ _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}", re.ASCII)
 _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", re.ASCII)
 #: What a run needs of a policy; the other keys say when and where to train.
 RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate")
-
-
-@dataclass(frozen=True)
-class GatePolicy:
-    """What a challenger must show.
-
-    Attributes:
-        min_rows: hold-out rows below which nothing is promoted.
-        min_improvement: by how much the metric must beat the champion's, in the metric's own unit.
-        noise_margin: how many standard errors of the difference the challenger may lie behind or must lie ahead. With 2
-            about one worthless model in forty passes by luck, with 1 it would be one in six.
-    """
-
-    min_rows: int = 100
-    min_improvement: float = 0.0
-    noise_margin: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +98,7 @@ class Policy:
         if problems:
             raise invalid(problems)
         values = {name: _READ.get(name, _as_it_is)(value) for name, value in raw.items() if name not in _NESTED}
-        gate = replace(base.gate, **raw.get("gate", {}))
+        gate = base.gate.changed(raw.get("gate", {}))
         return replace(base, **values, gate=gate, monitoring=base.monitoring.changed(raw.get("monitoring", {})))
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +111,7 @@ class Policy:
         ``keep_extract`` only where it is set: a trainer of the release before it refuses keys that it does not know.
         """
         whole = self.to_dict()
-        settings = {name: whole[name] for name in RUN_KEYS}
+        settings = {name: whole[name] for name in RUN_KEYS} | {"gate": self.gate.settings()}
         return settings | {"keep_extract": True} if self.keep_extract else settings
 
 
@@ -192,16 +177,6 @@ def _place_problems(raw: Mapping[str, Any]) -> list[Problem]:
     types = f"a list of at most {_MAX_INSTANCE_TYPES} instance types such as g5.xlarge, each once"
     found += _field(raw, "policy", "instance_types", _are_instance_types, types)
     return found + _field(raw, "policy", "spot", _is_bool, "true, false or null", null=True)
-
-
-def _gate_problems(raw: object) -> list[Problem]:
-    if not isinstance(raw, Mapping):
-        return [_wrong("policy.gate", "an object", raw)]
-    found = _unknown("policy.gate", raw, asdict(GatePolicy()))
-    found += _field(raw, "policy.gate", "min_rows", _whole(1, _MAX_ROWS), "a whole number from 1")
-    found += _field(raw, "policy.gate", "min_improvement", _number(-1e12, 1e12), "a finite number")
-    found += _field(raw, "policy.gate", "noise_margin", _number(0.0, 100.0), "a number from 0 to 100")
-    return found
 
 
 def _unknown(where: str, raw: Any, known: Mapping[str, Any]) -> list[Problem]:
@@ -289,4 +264,4 @@ _READ: Mapping[str, Any] = {
     "min_fraction_new": lambda value: None if value is None else float(value),
 }
 #: Keys that are objects of their own, each with what lists its problems.
-_NESTED: Mapping[str, Any] = {"gate": _gate_problems, "monitoring": monitoring_problems}
+_NESTED: Mapping[str, Any] = {"gate": gate_problems, "monitoring": monitoring_problems}

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
 from trainyard.gate import judge, measure
+from trainyard.gate_report import Cost
+from trainyard.gate_slices import cuts_of
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, encode, with_golden
 from trainyard.policy import Policy
@@ -22,6 +24,7 @@ from trainyard_trainer.learning import champion, folds
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.fitting import prior_of
+from trainyard_trainer.learning.latency import one_row_us
 from trainyard_trainer.learning.reporting import version_report
 from trainyard_trainer.learning.search import Known, Search, Study
 from trainyard_trainer.learning.table import model_schema, table_of
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainyard.clock import Clock
-    from trainyard.gate import GateReport
+    from trainyard.gate_report import GateReport
     from trainyard.model import Blend, Pipeline
     from trainyard.model.dto import FloatArray
     from trainyard.schema import Schema
@@ -71,7 +74,7 @@ def train(
     found = training.search(budget, clock, progress, Study(earlier, finished))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
-    model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None)
+    model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None, clock)
     (directory / workdir.ARTIFACT).write_bytes(encode(model))
     np.save(directory / workdir.CHECK_ROWS, tested.rows[:_CHECK_ROWS], allow_pickle=False)
     np.save(directory / workdir.CHECK, tested.answers[:_CHECK_ROWS], allow_pickle=False)
@@ -156,7 +159,7 @@ class Training:
         )
         return search.run(known, cuts)
 
-    def test(self, found: Found, champion_file: bytes | None) -> tuple[Model, Tested]:
+    def test(self, found: Found, champion_file: bytes | None, clock: Clock) -> tuple[Model, Tested]:
         """Judge the model on the test rows; return it complete with metrics and golden rows, and the verdict."""
         model = self._model(found.pipeline, found.choice, found.calibration)
         rows = np.flatnonzero(self.split.test & self.target.present)
@@ -164,6 +167,9 @@ class Training:
         answers = Predictor(model).predict_columns(table.columns)
         fitted = self.target.values[self.split.fit & self.target.learnable]
         theirs, note = self._champion(champion_file, table)
+        figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
+        model = replace(model, metrics={**figures, "parity": found.parity})
+        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
         report = judge(
             self.target.task,
             labels,
@@ -171,12 +177,13 @@ class Training:
             champion=theirs,
             prior=prior_of(self.target.task, len(self.target.classes), fitted, len(rows)),
             settings=self._policy.gate,
+            metric=self._policy.metric,
+            seed=self._policy.seed,
+            cuts=cuts_of(table.schema.features, table.columns),
+            cost=Cost(one_row_us(model, table, clock), len(encode(model))),
             champion_version=self._job["champion_version"],
             champion_note=note,
         )
-        figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
-        model = replace(model, metrics={**figures, "parity": found.parity})
-        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
         return model, Tested(report, rows, answers)
 
     def profile(self) -> dict[str, Any]:
