@@ -21,8 +21,9 @@ from trainyard_trainer.domain import DataError
 from trainyard_trainer.learning import champion
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.candidates import prior_of
+from trainyard_trainer.learning.screen import Rules, screen
 from trainyard_trainer.learning.search import Known, Search, Study
-from trainyard_trainer.learning.table import model_schema, table_of
+from trainyard_trainer.learning.table import Table, model_schema, table_of
 from trainyard_trainer.learning.target import define
 
 if TYPE_CHECKING:
@@ -36,14 +37,16 @@ if TYPE_CHECKING:
     from trainyard.schema import Schema
     from trainyard.snapshot import Snapshot
     from trainyard_trainer.learning.search import Found
-    from trainyard_trainer.learning.table import Table
     from trainyard_trainer.learning.target import Target
+    from trainyard_trainer.learning.verdicts import Screening
 
 #: Labelled rows below which there is nothing to learn from, and to choose with.
 MIN_FIT_ROWS = 30
 MIN_VALIDATION_ROWS = 5
 _GOLDEN_ROWS = 8
 _CHECK_ROWS = 256
+#: The search for leaks takes at most one part of so many of the budget.
+_SCREEN_SHARE = 8
 
 
 def train(
@@ -65,7 +68,7 @@ def train(
     earlier = tuple(Trial(**trial) for trial in job["trials"])
     spent = sum(trial.seconds for trial in earlier)
     budget = Budget(clock, float(job["settings"]["budget_seconds"]) - spent)
-    training = Training(job, workdir.read_snapshot(directory, job["snapshot"]))
+    training = Training(job, workdir.read_snapshot(directory, job["snapshot"]), budget.share(_SCREEN_SHARE))
     found = training.search(budget, clock, progress, Study(earlier, finished))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
@@ -76,7 +79,8 @@ def train(
     report = {
         "task": training.target.task,
         "trials": [asdict(trial) for trial in found.trials],
-        "holdout": training.split.record,
+        "holdout": {**training.split.record, **training.screening.as_dict()},
+        **training.screening.as_dict(),
         "metrics": dict(model.metrics),
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
@@ -111,14 +115,24 @@ class Tested:
 class Training:
     """One job: what it is about, and the steps on it."""
 
-    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot) -> None:
+    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot, screening: Budget) -> None:
         self._job = job
         self._policy = Policy.from_dict(job["settings"])
-        self._schema = _schema_of(snapshot.schema, job["label"])
-        self._table = table_of(snapshot, self._schema)
+        #: with all features of the dataset: the champion may read some that this version leaves out
+        self._table = table_of(snapshot, _schema_of(snapshot.schema, job["label"]))
         self.split = split_of(snapshot, known_seq=job["known_seq"], policy=self._policy)
         label = snapshot.schema.column(job["label"])
         self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
+        self.screening = self._screened(snapshot, screening)
+        self._schema = self.screening.schema(self._table.schema)
+
+    def _screened(self, snapshot: Snapshot, budget: Budget) -> Screening:
+        """Decide what may be learnt from, by the rows to learn from alone."""
+        time = snapshot.schema.event_time
+        moments = None if time is None else np.asarray(snapshot.columns[time.name])
+        rows = self._labelled(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
+        rules = Rules(self._policy.leakage == "leave_out", self._policy.columns)
+        return screen(self._table, self.target, rows, moments, rules=rules, budget=budget)
 
     def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None], study: Study) -> Found:
         """Find the best model on the fit part."""
@@ -159,12 +173,12 @@ class Training:
             champion_note=note,
         )
         model = replace(model, metrics=report.metrics.get("challenger", {}))
-        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
+        model = with_golden(model, _golden_rows(self._learnt(self._table), np.flatnonzero(self.split.fit)))
         return model, Tested(report, rows, answers)
 
     def profile(self) -> dict[str, Any]:
         """Return what the rows look like that the version was fitted on: later rows are held against it."""
-        fitted = self._table.take(np.flatnonzero(self.split.fit & self.target.learnable))
+        fitted = self._learnt(self._table.take(np.flatnonzero(self.split.fit & self.target.learnable)))
         return profile_of(fitted.schema.features, fitted.columns)
 
     def _champion(self, champion_file: bytes | None, table: Table) -> tuple[FloatArray | None, str]:
@@ -178,10 +192,18 @@ class Training:
             return None, f"version {version} cannot be compared with: {e}; treated as if there were no champion"
 
     def _known(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> Known:
+        chosen = self._labelled(rows, what, needed)
+        return Known(self._learnt(self._table.take(chosen)), self.target.values[chosen])
+
+    def _labelled(self, rows: npt.NDArray[np.bool_], what: str, needed: int) -> npt.NDArray[np.intp]:
         chosen = np.flatnonzero(rows & self.target.learnable)
         if len(chosen) < needed:
             raise DataError(f"{len(chosen)} labelled row(s) {what}; at least {needed} are needed")
-        return Known(self._table.take(chosen), self.target.values[chosen])
+        return chosen
+
+    def _learnt(self, table: Table) -> Table:
+        """Return the table without the columns that are left out."""
+        return Table(self._schema, {column.name: table.columns[column.name] for column in self._schema.features})
 
     def _model(self, pipeline: Pipeline | Blend, choice: list[dict[str, Any]]) -> Model:
         job = self._job
@@ -203,6 +225,7 @@ class Training:
                 "known_seq": job["known_seq"],
                 "gate": {"min_rows": policy.gate.min_rows},
                 "holdout": self.split.record,
+                "columns": self.screening.record(),
                 "choice": choice,
             },
             code_version=installed("trainyard"),
