@@ -142,7 +142,7 @@ class Yard:
         """Send rows through ingest; whether somebody bought depends on age and city."""
         rng = np.random.default_rng(seed)
         age, city = rng.integers(18, 80, count), rng.integers(0, 3, count)
-        bought = (age - 50) / 8 + 1.5 * (city == 2) + rng.normal(0, 0.7, count) > 0
+        bought = (age - 50) / 12 + 1.5 * (city == 2) + rng.normal(0, 0.7, count) > 0
         keys = range(self._next_key, self._next_key + count)
         self._next_key += count
         lines = [

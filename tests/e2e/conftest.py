@@ -38,7 +38,7 @@ class Shoppers:
         """Return the next ``count`` rows; with ``shuffled`` the label says nothing."""
         rng = self._rng
         age, city = rng.integers(18, 80, count), rng.integers(0, 3, count)
-        score = (age - 50) / 8 + 1.5 * (city == 2) - 0.5 + rng.normal(0, 0.7, count)
+        score = (age - 50) / 12 + 1.5 * (city == 2) - 0.5 + rng.normal(0, 0.7, count)
         label = rng.permutation(score > 0) if shuffled else score > 0
         first, self._next_id = self._next_id, self._next_id + count
         return [

@@ -69,7 +69,7 @@ class Yard:
         """Store rows whose label depends on age and city, or with ``shuffled`` on nothing."""
         rng = np.random.default_rng(seed)
         age, city = rng.integers(18, 80, count), rng.integers(0, 3, count)
-        label = (age - 50) / 8 + 1.5 * (city == 2) + rng.normal(0, 0.7, count) > 0
+        label = (age - 50) / 12 + 1.5 * (city == 2) + rng.normal(0, 0.7, count) > 0
         if shuffled:
             label = rng.permutation(label)
         with self.engine.begin() as connection:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from trainyard.column_policy import ColumnPolicy, unknown_columns
 from trainyard.errors import ServiceError
 from trainyard.gate_policy import GatePolicy
 from trainyard.policy import Policy, policy_problems
@@ -30,6 +31,8 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "metric": "auto",
         "seed": 0,
         "keep_extract": False,
+        "leakage": "leave_out",
+        "columns": {"exclude": [], "include": []},
         "gate": {
             "min_rows": 100,
             "min_improvement": 0.0,
@@ -74,6 +77,8 @@ def test_round_trip() -> None:
         families=("neural",),
         metric="log_loss",
         seed=7,
+        leakage="keep",
+        columns=ColumnPolicy(("zip",), ("score",)),
         gate=GatePolicy(10, 0.01, 0.9, None, 50, 0.05, 900.0, 10_000),
     )
     assert Policy.from_dict(policy.to_dict()) == policy
@@ -201,3 +206,38 @@ def test_what_no_key_of_the_gate_takes(key: str, values: list[object]) -> None:
     for value in values:
         assert [p.column for p in policy_problems({"gate": {key: value}})] == [f"policy.gate.{key}"], value
     assert bool(policy_problems({"gate": {key: None}})) == (key in ("confidence", "min_slice_rows"))
+
+
+def test_columns_that_cannot_be_meant() -> None:
+    """Names are texts, each once, and not on both lists; which ones a dataset has is told where it is known."""
+    for raw, place in [
+        ({"columns": ["a"]}, "policy.columns"),
+        ({"columns": {"only": ["a"]}}, "policy.columns.only"),
+        ({"columns": {"exclude": "a"}}, "policy.columns.exclude"),
+        ({"columns": {"exclude": ["a", "a"]}}, "policy.columns.exclude"),
+        ({"columns": {"include": [1]}}, "policy.columns.include"),
+        ({"columns": {"include": ["a"], "exclude": ["a"]}}, "policy.columns.include"),
+        ({"leakage": "ignore"}, "policy.leakage"),
+    ]:
+        assert [problem.column for problem in policy_problems(raw)] == [place]
+    found = unknown_columns({"exclude": ["a", "x"], "include": ["y"]}, ["a", "b"], "shop")
+    assert [(problem.column, problem.got) for problem in found] == [
+        ("policy.columns.exclude", "x"),
+        ("policy.columns.include", "y"),
+    ]
+    assert found[0].expected == "a feature of shop: a, b"
+
+
+def test_a_request_takes_a_column_off_the_other_list() -> None:
+    """What a request includes, the policy no longer excludes, and the other way about; the other names stay."""
+    base = Policy(columns=ColumnPolicy(("a", "b"), ("c",)))
+    changed = Policy.from_dict({"columns": {"include": ["a"]}}, over=base)
+    assert changed.columns == ColumnPolicy(("b",), ("a",))
+    assert Policy.from_dict({"columns": {"exclude": ["c"]}}, over=base).columns == ColumnPolicy(("c",), ())
+
+
+def test_settings_name_columns_only_where_they_are_set() -> None:
+    """A trainer of the release before is not given keys that it does not know."""
+    assert not {"leakage", "columns"} & set(Policy().settings())
+    assert Policy(leakage="keep").settings()["leakage"] == "keep"
+    assert Policy(columns=ColumnPolicy(("a",))).settings()["columns"] == {"exclude": ["a"], "include": []}

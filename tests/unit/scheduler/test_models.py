@@ -74,6 +74,10 @@ def test_put_and_put_again(store: MemoryStore) -> None:
             ("label", "for task regression a column of int, float", "bool"),
             ("policy.cron", 'five fields such as "0 2 * * *" (minute, hour, day, month, weekday; UTC), or null', "'x'"),
         ]),
+        ("late", {**LATE, "policy": {"columns": {"exclude": ["late"], "include": ["weather"]}}}, [
+            ("policy.columns.exclude", "a feature of flights: delay", "late"),
+            ("policy.columns.include", "a feature of flights: delay", "weather"),
+        ]),
         ("late", {**LATE, "label": "delay", "task": "binary"}, [
             ("label", "for task binary a column of bool, int, text, category", "float")
         ]),

@@ -105,7 +105,7 @@ def test_what_is_expected_of_settings(scene: Scene) -> None:
     """Each problem says what may stand there instead, in words of the request."""
     with pytest.raises(ServiceError) as caught:
         scene.ask({"cron": "* * * * *", "x": 1}, priority=101)
-    keys = "one of the keys budget_seconds, families, metric, seed, gate"
+    keys = "one of the keys budget_seconds, families, metric, seed, gate, leakage, columns"
     assert caught.value.message == "3 problem(s) with what the request asks for"
     assert caught.value.details == [
         Problem(None, "settings.cron", keys, "a key of the policy only"),
@@ -320,3 +320,10 @@ def test_the_whole_explanation(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(MemoryRequests, "run", lambda *_: pytest.fail("asked for what is no id"))
     with pytest.raises(ServiceError, match="unknown_request"):
         scene.explain("x")
+
+
+def test_columns_of_settings_are_features_of_the_dataset(scene: Scene) -> None:
+    """A name that the dataset lacks, and the label, are problems that say which features there are."""
+    with pytest.raises(ServiceError) as caught:
+        scene.ask({"columns": {"exclude": ["nowhere"]}})
+    assert [(p.column, p.got) for p in caught.value.details] == [("settings.columns.exclude", "nowhere")]

@@ -36,7 +36,7 @@ def rows(count: int = 400, seed: int = 0) -> list[dict[str, Any]]:
     """Return rows whose label depends on age."""
     rng = np.random.default_rng(seed)
     age = rng.integers(18, 80, count)
-    noisy = age + rng.normal(0, 8, count)
+    noisy = age + rng.normal(0, 14, count)
     return [{"id": i, "age": int(age[i]), "city": "AB"[i % 2], "y": bool(noisy[i] > 50)} for i in range(count)]
 
 

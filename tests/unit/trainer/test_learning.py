@@ -26,7 +26,7 @@ from trainyard_trainer.learning.forest import fit_forest
 from trainyard_trainer.learning.linear import fit_linear
 from trainyard_trainer.learning.neural import fit_neural
 from trainyard_trainer.learning.parity import check_parity
-from trainyard_trainer.learning.table import Table, model_schema, table_of, useful
+from trainyard_trainer.learning.table import Table, model_schema, table_of
 from trainyard_trainer.learning.target import define
 from trainyard_trainer.learning.train import train
 
@@ -135,6 +135,27 @@ def test_a_blend_is_exported_whole(tmp_path: Path) -> None:
     chosen = [trial for trial in report["trials"] if trial["chosen"]]
     assert isinstance(model.pipeline, Blend) == (len(chosen) > 1)
     assert sum(member["weight"] for member in model.lineage.configuration["choice"]["members"]) == pytest.approx(1.0)
+
+
+def test_a_leak_is_left_out_of_model_report_and_questions(tmp_path: Path) -> None:
+    """A column that gives the label away is reported, in the lineage, and not asked for; ``keep`` learns from it."""
+
+    def leaking(count: int) -> list[dict[str, Any]]:
+        return [{**row, "full": 7 if row["y"] else 2} for row in rows("binary", count)]
+
+    data, report = trained(prepared(tmp_path / "a", "binary", leaking(600), families=["linear"]))
+    model = decode(data)
+    assert [(v["column"], v["kind"]) for v in report["left_out"]] == [("full", "function")]
+    assert report["suspects"] == report["left_out"] == report["holdout"]["left_out"]
+    assert model.lineage.configuration["columns"] == [{"column": "full", "kind": "function"}]
+    assert "full" not in {column.name for column in model.schema.features}
+    assert "full" not in report["profile"]["features"]
+    kept = {"families": ["linear"], "leakage": "keep", "columns": {"exclude": ["size"]}}
+    data, report = trained(prepared(tmp_path / "b", "binary", leaking(600), **kept))
+    assert "full" in {column.name for column in decode(data).schema.features}
+    assert [v["kind"] for v in report["left_out"]] == ["excluded"]
+    assert [v["column"] for v in report["suspects"]] == ["full"]
+    assert report["metrics"]["roc_auc"] > 0.99
 
 
 def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:
@@ -249,26 +270,6 @@ def test_target_means_are_out_of_fold() -> None:
     assert step.table.min() >= 0
     assert step.table.max() <= 1
     assert abs(float(step.unknown[0]) - labels.mean()) < 0.01
-
-
-def test_useless_columns_are_left_out() -> None:
-    """Constant columns, row numbers, identifiers and free text are not learnt from; the rest is."""
-    n = 400
-    texts = np.array([f"remark {i}" for i in range(n)], dtype=object)
-    columns = {
-        "constant": np.ones(n),
-        "nothing": np.full(n, np.nan),
-        "number": np.arange(n, dtype=float),
-        "text": texts,
-        "one level": np.array(["a"] * n, dtype=object),
-        "sometimes": np.where(np.arange(n) % 3 == 0, np.nan, 5.0),
-        "x": np.random.default_rng(0).normal(size=n),
-        "level": np.array(["a", "b"] * (n // 2), dtype=object),
-        "when": np.full(n, np.datetime64("2024-01-01", "us")),
-    }
-    types = {"number": "int", "text": "text", "one level": "category", "level": "category", "when": "date"}
-    schema = Schema([Column(name, types.get(name, "float")) for name in columns])
-    assert [c.name for c in useful(Table(schema, columns))] == ["sometimes", "x", "level"]
 
 
 @pytest.mark.parametrize(

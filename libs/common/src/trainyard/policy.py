@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from trainyard.column_policy import LEAKAGE, ColumnPolicy, column_problems
 from trainyard.durations import seconds_of
 from trainyard.errors import Problem, ServiceError
 from trainyard.gate_policy import GatePolicy, gate_problems
@@ -43,7 +44,7 @@ _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}", re.ASCII)
 #: The form only: whether the fields mean a time is checked by the scheduler, which reads them with a library.
 _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", re.ASCII)
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate")
+RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate", "leakage", "columns")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Policy:
         instance_types: where these may run, best first; empty: as the environment's setting says.
         spot: whether spot capacity may serve them; None: as the environment's setting says.
         keep_extract: keep the rows of each version as Parquet in the object store.
+        leakage: what becomes of columns that seem to give the label away: ``leave_out``, or ``keep`` (and report).
+        columns: what is learnt from in any case, or in no case.
     """
 
     min_new_rows: int | None = 1000
@@ -83,6 +86,8 @@ class Policy:
     metric: str = "auto"
     seed: int = 0
     keep_extract: bool = False
+    leakage: str = LEAKAGE[0]
+    columns: ColumnPolicy = field(default_factory=ColumnPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     monitoring: MonitoringPolicy = field(default_factory=MonitoringPolicy)
 
@@ -99,19 +104,24 @@ class Policy:
             raise invalid(problems)
         values = {name: _READ.get(name, _as_it_is)(value) for name, value in raw.items() if name not in _NESTED}
         gate = base.gate.changed(raw.get("gate", {}))
-        return replace(base, **values, gate=gate, monitoring=base.monitoring.changed(raw.get("monitoring", {})))
+        columns = base.columns.changed(raw.get("columns", {}))
+        monitoring = base.monitoring.changed(raw.get("monitoring", {}))
+        return replace(base, **values, gate=gate, columns=columns, monitoring=monitoring)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form of docs/api.md, with every key."""
-        return {**asdict(self), "families": list(self.families), "instance_types": list(self.instance_types)}
+        lists = {"families": list(self.families), "instance_types": list(self.instance_types)}
+        return {**asdict(self), **lists, "columns": self.columns.to_dict()}
 
     def settings(self) -> dict[str, Any]:
         """Return what a training request copies: the keys in :data:`RUN_KEYS`.
 
-        ``keep_extract`` only where it is set: a trainer of the release before it refuses keys that it does not know.
+        ``keep_extract``, ``leakage`` and ``columns`` only where they are set: a trainer of the release before them
+        refuses keys that it does not know.
         """
-        whole = self.to_dict()
-        settings = {name: whole[name] for name in RUN_KEYS} | {"gate": self.gate.settings()}
+        whole, unset = self.to_dict(), Policy().to_dict()
+        settings = {n: whole[n] for n in RUN_KEYS if n not in ("leakage", "columns") or whole[n] != unset[n]}
+        settings["gate"] = self.gate.settings()
         return settings | {"keep_extract": True} if self.keep_extract else settings
 
 
@@ -146,6 +156,7 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
     )
     metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
+    found += _field(raw, "policy", "leakage", lambda v: v in LEAKAGE, f"one of {', '.join(LEAKAGE)}")
     found += _field(raw, "policy", "keep_extract", lambda v: isinstance(v, bool), "true or false")
     found += _field(raw, "policy", "seed", _whole(0, 2**31 - 1), "a whole number from 0 to 2147483647")
     for name, problems in _NESTED.items():
@@ -264,4 +275,4 @@ _READ: Mapping[str, Any] = {
     "min_fraction_new": lambda value: None if value is None else float(value),
 }
 #: Keys that are objects of their own, each with what lists its problems.
-_NESTED: Mapping[str, Any] = {"gate": gate_problems, "monitoring": monitoring_problems}
+_NESTED: Mapping[str, Any] = {"columns": column_problems, "gate": gate_problems, "monitoring": monitoring_problems}

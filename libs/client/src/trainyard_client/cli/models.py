@@ -50,10 +50,14 @@ def _add_create_command(group: click.Group) -> None:
     @click.option("--budget", type=Duration(), help="Time for one search, such as 60s.")
     @click.option("--families", help="Kinds of estimators to try, such as linear,trees.")
     @click.option("--seed", type=int, help="Seed of the search.")
+    @click.option("--leakage", help="Columns that seem to give the label away: leave_out (default) or keep.")
+    @click.option("--exclude", multiple=True, metavar="COLUMN", help="Never learn from this column; repeatable.")
+    @click.option("--include", multiple=True, metavar="COLUMN", help="Learn from it in any case; repeatable.")
     @click.option("--policy", "policy_file", metavar="FILE", help="JSON file with a policy; the options above win.")
     def create(
         output: Output, client: Client, *, name: str, dataset: str, label: str, task: str, policy_file: str | None,
-        families: str | None, instance_types: tuple[str, ...], **options: Any,
+        families: str | None, instance_types: tuple[str, ...], exclude: tuple[str, ...], include: tuple[str, ...],
+        **options: Any,
     ) -> None:  # fmt: skip
         """Create the model NAME, or change its policy."""
         policy = files.json_file(policy_file) if policy_file else {}
@@ -64,6 +68,9 @@ def _add_create_command(group: click.Group) -> None:
             given["families"] = [family.strip() for family in families.split(",")]
         if instance_types:
             given["instance_types"] = list(instance_types)
+        columns = {key: list(names) for key, names in (("exclude", exclude), ("include", include)) if names}
+        if columns:
+            given["columns"] = {**policy.get("columns", {}), **columns}
         model = client.create_model(name, dataset, label, task=task, policy={**policy, **given})
         if not output.data(model):
             _show_model(output, model)

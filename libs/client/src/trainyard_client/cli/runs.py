@@ -108,9 +108,11 @@ def _show_outcome(output: Output, request: Json, version: Json | None) -> None:
 
 
 def show_gate(output: Output, version: Json) -> None:
-    """Print the checks of a version's gate report, value beside threshold."""
+    """Print the checks of a version's gate report, value beside threshold, and the columns it did not learn from."""
     columns = ("name", "value", "threshold", "passed", "words")
     output.table(version["gate"].get("checks", []), columns, empty="no gate report")
+    for verdict in version.get("holdout", {}).get("left_out", []):
+        output.say(f"left out: {verdict['column']} ({verdict['kind']}): {verdict['reason']}")
 
 
 def _add_run_commands(root: click.Group, group: click.Group) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import is_name
+from trainyard.column_policy import unknown_columns
 from trainyard.cron import cron_problem
 from trainyard.errors import Problem, ServiceError
 from trainyard.policy import CLASSIFICATION, TASKS, Policy, invalid, policy_problems
@@ -46,6 +47,11 @@ def task_for(dataset: DatasetView | None, label: str, task: str) -> str:
     return _AUTO_BY_TYPE.get(str(kind), task) if task == "auto" else task
 
 
+def features_for(dataset: DatasetView, label: str) -> list[str]:
+    """Return the names of the columns that a model with this label may learn from."""
+    return [c["name"] for c in dataset.columns if c.get("role", "feature") == "feature" and c["name"] != label]
+
+
 def put_model(records: Records, name: str, body: Mapping[str, Any], by: By) -> tuple[bool, ModelRecord]:
     """Create the model, or change its policy; return whether it was created, and the model.
 
@@ -61,7 +67,10 @@ def put_model(records: Records, name: str, body: Mapping[str, Any], by: By) -> t
     task = body.get("task", "auto" if existing is None else existing.task)
     problems = _label_problems(dataset, body["label"], task)
     problems += policy_problems(body.get("policy", {}), task=task_for(dataset, body["label"], task))
-    problems = problems or _cron_problems(body.get("policy", {}))
+    problems = problems or [
+        *_cron_problems(body.get("policy", {})),
+        *unknown_columns(body.get("policy", {}).get("columns"), features_for(dataset, body["label"]), dataset.name),
+    ]
     if problems:
         raise invalid(problems)
     if existing is not None:

@@ -7,15 +7,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from trainyard.column_policy import unknown_columns
 from trainyard.contracts.requests import NewRequest
 from trainyard.errors import Problem, ServiceError
 from trainyard.messages import TrainingRequest
 from trainyard.policy import RUN_KEYS, Policy, policy_problems
-from trainyard_scheduler.use_cases.models import model_called, task_for
+from trainyard_scheduler.use_cases.models import features_for, model_called, task_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trainyard.contracts.registry import DatasetView, ModelRecord
     from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records
     from trainyard_scheduler.use_cases.answers import By
@@ -41,10 +43,10 @@ def ask(
             the dataset has no rows.
     """
     model = model_called(records, model_name, lock=True)
-    task = model.task
-    if isinstance(settings, dict) and "metric" in settings:  # what else is given needs no look at the dataset
-        task = task_for(records.models.dataset(model.dataset), model.label, task)
-    wanted = _wanted(settings, place, model.policy, task)
+    dataset = None
+    if isinstance(settings, dict) and {"metric", "columns"} & set(settings):  # what else is given needs no look at it
+        dataset = records.models.dataset(model.dataset)
+    wanted = _wanted(settings, place, model, dataset)
     standing = records.requests.standing(model.id, labels=False)
     if standing.last_seq == 0:
         raise ServiceError("conflict", f"dataset {model.dataset!r} has no rows yet: send some, then ask again")
@@ -127,12 +129,16 @@ def is_uuid(text: str) -> bool:
         return False
 
 
-def _wanted(settings: object, place: Mapping[str, Any], policy: Policy, task: str) -> Policy:
+def _wanted(settings: object, place: Mapping[str, Any], model: ModelRecord, dataset: DatasetView | None) -> Policy:
     """Return the policy with what this one request wants otherwise."""
+    task = task_for(dataset, model.label, model.task)
     problems = [*_settings_problems(settings, task), *_called("", policy_problems(place))]
+    if not problems and isinstance(settings, dict) and dataset is not None:
+        features = features_for(dataset, model.label)
+        problems = _called("settings", unknown_columns(settings.get("columns"), features, dataset.name))
     if problems or not isinstance(settings, dict):
         raise ServiceError("invalid_model", f"{len(problems)} problem(s) with what the request asks for", problems)
-    return Policy.from_dict({**settings, **place}, over=policy)
+    return Policy.from_dict({**settings, **place}, over=model.policy)
 
 
 def _settings_problems(settings: object, task: str) -> list[Problem]:

@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from trainyard.model import DateParts, IsMissing, Number, OneHot, TableEncoding
 from trainyard.model.features import level_codes, matrix
-from trainyard_trainer.domain import DataError
-from trainyard_trainer.learning.table import count_levels, useful
+from trainyard_trainer.learning.table import count_levels
 
 if TYPE_CHECKING:
     from trainyard.model.dto import FloatArray, Step
@@ -50,11 +49,9 @@ class Encoder:
     def __init__(self, table: Table, labels: npt.NDArray[Any], n_classes: int, seed: int) -> None:
         """Take the rows; ``labels`` are class indexes (``n_classes`` of them) or values (``n_classes`` = 0)."""
         self._table = table
-        self._features = useful(table)
+        self._features = table.schema.features
         self._targets = _targets(labels, n_classes)
         self._folds = np.random.default_rng(seed).permutation(table.rows) % _FOLDS
-        if not self._features:
-            raise DataError("no feature column tells the rows apart: all are constant, row numbers or free text")
 
     def for_trees(self) -> Encoded:
         """Numbers as they are (missing stays missing), categories as target means, dates as calendar parts."""
@@ -96,6 +93,8 @@ class Encoder:
     def _standardised(self, column: Column, values: npt.NDArray[Any]) -> list[tuple[Step, FloatArray | None]]:
         missing = np.isnan(values)
         flag = _missing_flag(column, bool(missing.any()))
+        if missing.all():  # in these rows, though not in all to learn from
+            return flag
         with np.errstate(over="ignore", invalid="ignore"):
             middle = float(np.median(values[~missing]))
             filled = np.where(missing, middle, values)

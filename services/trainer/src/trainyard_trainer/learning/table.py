@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from trainyard.snapshot import Snapshot
 
-#: Share of distinct values from which a text or category column is an identifier or free text, and how many at least.
-_ID_SHARE = 0.5
-_ID_LEVELS = 50
-
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -57,29 +53,6 @@ def model_schema(schema: Schema, label: str) -> Schema:
         return "ignore" if column.role == "label" else column.role
 
     return Schema(Column(c.name, c.type, role(c), c.nullable, c.categories) for c in schema.columns)
-
-
-def useful(table: Table) -> list[Column]:
-    """Return the features worth reading: not constant, not a row number, not an identifier or free text."""
-    return [c for c in table.schema.features if not _useless(c, table.columns[c.name])]
-
-
-def _useless(column: Column, values: npt.NDArray[Any]) -> bool:
-    if column.type in ("category", "text"):
-        counts = count_levels(values)
-        distinct = len(counts) - (None in counts)
-        if len(counts) < 2:
-            return True
-        filled = len(values) - counts.get(None, 0)
-        return distinct > _ID_LEVELS and distinct > _ID_SHARE * filled
-    missing = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
-    present = values[~missing]
-    if len(present) == 0 or (present == present[0]).all():
-        return not 0 < len(present) < len(values)
-    if column.type == "int" and len(present) == len(values) > 2:
-        steps = np.diff(values)
-        return bool((steps > 0).all() or (steps < 0).all())  # it numbers the rows
-    return False
 
 
 def count_levels(values: npt.NDArray[Any]) -> dict[Any, int]:

@@ -26,8 +26,9 @@ from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.latency import one_row_us
 from trainyard_trainer.learning.reporting import version_report
+from trainyard_trainer.learning.screen import Rules, screen
 from trainyard_trainer.learning.search import Known, Search, Study
-from trainyard_trainer.learning.table import model_schema, table_of
+from trainyard_trainer.learning.table import Table, model_schema, table_of
 from trainyard_trainer.learning.target import define
 
 if TYPE_CHECKING:
@@ -41,14 +42,16 @@ if TYPE_CHECKING:
     from trainyard.schema import Schema
     from trainyard.snapshot import Snapshot
     from trainyard_trainer.learning.search import Found
-    from trainyard_trainer.learning.table import Table
     from trainyard_trainer.learning.target import Target
+    from trainyard_trainer.learning.verdicts import Screening
 
 #: Labelled rows below which there is nothing to learn from, and to choose with.
 MIN_FIT_ROWS = 30
 MIN_VALIDATION_ROWS = 5
 _GOLDEN_ROWS = 8
 _CHECK_ROWS = 256
+#: The search for leaks takes at most one part of so many of the budget.
+_SCREEN_SHARE = 8
 
 
 def train(
@@ -70,7 +73,7 @@ def train(
     earlier = tuple(Trial(**trial) for trial in job["trials"])
     spent = sum(trial.seconds for trial in earlier)
     budget = Budget(clock, float(job["settings"]["budget_seconds"]) - spent)
-    training = Training(job, workdir.read_snapshot(directory, job["snapshot"]))
+    training = Training(job, workdir.read_snapshot(directory, job["snapshot"]), budget.share(_SCREEN_SHARE))
     found = training.search(budget, clock, progress, Study(earlier, finished))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
@@ -81,7 +84,8 @@ def train(
     report = {
         "task": training.target.task,
         "trials": [asdict(trial) for trial in found.trials],
-        "holdout": training.split.record,
+        "holdout": {**training.split.record, **training.screening.as_dict()},
+        **training.screening.as_dict(),
         "metrics": dict(model.metrics),
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
@@ -118,16 +122,26 @@ class Tested:
 class Training:
     """One job: what it is about, and the steps on it."""
 
-    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot) -> None:
+    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot, screening: Budget) -> None:
         self._job = job
         self._policy = Policy.from_dict(job["settings"])
         self._snapshot = snapshot
-        self._schema = _schema_of(snapshot.schema, job["label"])
-        self._table = table_of(snapshot, self._schema)
+        #: with all features of the dataset: the champion may read some that this version leaves out
+        self._table = table_of(snapshot, _schema_of(snapshot.schema, job["label"]))
         self.split = split_of(snapshot, known_seq=job["known_seq"], policy=self._policy)
         self._unit = snapshot.unit if snapshot.schema.event_time is None else None
         label = snapshot.schema.column(job["label"])
         self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
+        self.screening = self._screened(snapshot, screening)
+        self._schema = self.screening.schema(self._table.schema)
+
+    def _screened(self, snapshot: Snapshot, budget: Budget) -> Screening:
+        """Decide what may be learnt from, by the rows to learn from alone."""
+        time = snapshot.schema.event_time
+        moments = None if time is None else np.asarray(snapshot.columns[time.name])
+        rows = self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
+        rules = Rules(self._policy.leakage == "leave_out", self._policy.columns)
+        return screen(self._table, self.target, rows, moments, rules=rules, budget=budget)
 
     def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None], study: Study) -> Found:
         """Find the best model on the fit part."""
@@ -146,7 +160,7 @@ class Training:
         self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
         self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
         rows = self._enough(self.split.fit, "to learn from", MIN_FIT_ROWS)
-        known = Known(self._table.take(rows), self.target.values[rows])
+        known = Known(self._learnt(self._table.take(rows)), self.target.values[rows])
         classes = len(self.target.classes)
         count = folds.how_many(len(rows), len(known.table.columns), self.target.n_outputs, self._policy.budget_seconds)
         cuts = folds.cut(
@@ -169,7 +183,7 @@ class Training:
         theirs, note = self._champion(champion_file, table)
         figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
         model = replace(model, metrics={**figures, "parity": found.parity})
-        model = with_golden(model, _golden_rows(self._table, np.flatnonzero(self.split.fit)))
+        model = with_golden(model, _golden_rows(self._learnt(self._table), np.flatnonzero(self.split.fit)))
         report = judge(
             self.target.task,
             labels,
@@ -188,7 +202,7 @@ class Training:
 
     def profile(self) -> dict[str, Any]:
         """Return what the rows look like that the version was fitted on: later rows are held against it."""
-        fitted = self._table.take(np.flatnonzero(self.split.fit & self.target.learnable))
+        fitted = self._learnt(self._table.take(np.flatnonzero(self.split.fit & self.target.learnable)))
         return profile_of(fitted.schema.features, fitted.columns)
 
     def evaluation(
@@ -198,7 +212,7 @@ class Training:
         seconds = round(self._policy.budget_seconds - budget.left, 3)
         return version_report(
             model,
-            self._table.take(tested.rows),
+            self._learnt(self._table.take(tested.rows)),
             self.target.values[tested.rows],
             tested.answers,
             snapshot=self._snapshot,
@@ -224,6 +238,10 @@ class Training:
         if len(chosen) < needed:
             raise DataError(f"{len(chosen)} labelled row(s) {what}; at least {needed} are needed")
         return chosen
+
+    def _learnt(self, table: Table) -> Table:
+        """Return the table without the columns that are left out."""
+        return Table(self._schema, {column.name: table.columns[column.name] for column in self._schema.features})
 
     def _model(self, pipeline: Pipeline | Blend, choice: dict[str, Any], calibration: Calibration) -> Model:
         return Model(
@@ -253,6 +271,7 @@ class Training:
                 "known_seq": job["known_seq"],
                 "gate": {"min_rows": policy.gate.min_rows},
                 "holdout": self.split.record,
+                "columns": self.screening.record(),
                 "choice": choice,
             },
             code_version=installed("trainyard"),
