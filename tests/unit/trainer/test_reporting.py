@@ -27,8 +27,9 @@ def test_every_task_is_reported_on(tmp_path: Path, task: str) -> None:
     data, report = trained(prepared(tmp_path, task, families=["linear"]))
     model, found = decode(data), report["evaluation"]
     assert (found["task"], found["rows"]) == (task, report["gate"]["rows"])
-    values = {name: of["value"] for name, of in found["metrics"].items() if name != "brier"}
-    assert values == pytest.approx(dict(model.metrics), rel=1e-5)
+    values = {name: of["value"] for name, of in found["metrics"].items() if name in model.metrics}
+    assert values == pytest.approx({name: model.metrics[name] for name in values}, rel=1e-5)
+    assert {"loss", "rmse" if task == "regression" else "accuracy"} <= set(values)
     assert all(of["low"] <= of["value"] <= of["high"] for of in found["metrics"].values())
     assert found["importance"]["features"][0]["feature"] == "size"
     assert found["lineage"]["snapshot_sha256"] == model.lineage.snapshot_sha256

@@ -82,6 +82,9 @@ def _show(output: Output, found: Json) -> None:
         output.say("this version was registered before there were reports; its gate:")
     else:
         _show_report(output, report)
+    left_out = (report or {}).get("left_out") or version["holdout"].get("left_out")
+    if left_out:
+        _table(output, "columns that were left out:", left_out, ("column", "reason"))
     show_gate(output, version)
 
 
@@ -104,8 +107,6 @@ def _show_report(output: Output, report: Json) -> None:
     slices = report["slices"]
     _table(output, f"slices, the highest loss first ({slices['found']} in all):", slices["items"],
            ("column", "slice", "rows", "loss", "low", "high"))  # fmt: skip
-    if report.get("left_out"):
-        _table(output, "columns that were left out:", report["left_out"], ("column", "reason"))
 
 
 def _table(output: Output, title: str, lines: list[Json], columns: tuple[str, ...]) -> None:

@@ -129,7 +129,7 @@ def _limits(found: Json) -> list[Block]:
         blocks.append(Words(f"Permutation importance: {cut}."))
     if found["version"].get("not_reproducible"):
         blocks.append(Words(f"It cannot be trained again to the same bytes: {found['version']['not_reproducible']}."))
-    left_out = report.get("left_out")
+    left_out = report.get("left_out") or found["version"]["holdout"].get("left_out")
     if left_out:
         lines = [(str(one.get("column")), str(one.get("reason"))) for one in left_out]
         blocks += [Words("Columns that were left out:"), Table(("column", "reason"), lines)]
@@ -176,9 +176,10 @@ def _cost(found: Json) -> list[Block]:
 def _lineage(found: Json) -> list[Block]:
     version, lineage = found["version"], (found["report"] or {}).get("lineage", {})
     configuration = lineage.get("configuration", {})
+    choice = configuration.get("choice", ())
     chosen = "; ".join(
         f"{one.get('family')} ({_pairs(one.get('params', {}))}), weight {figure(one.get('weight'))}"
-        for one in configuration.get("choice", ())
+        for one in (choice.get("members", ()) if isinstance(choice, dict) else choice)
     )
     libraries = _pairs(lineage.get("libraries", {}))
     return [

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from trainyard.card.document import Chart
 
-_WIDTH, _HEIGHT, _MARGIN = 420, 320, 48
+_WIDTH, _HEIGHT, _MARGIN, _TOP = 420, 320, 48, 26
 _COLOURS = ("#1f6feb", "#d1571b", "#2a9d57", "#8a4fd0", "#b8860b")
 _TICKS = 5
 #: Values beyond are drawn at the edge; values nearer to each other than this are drawn as one.
@@ -43,7 +43,7 @@ def as_svg(chart: Chart) -> str:
         return ""
     reach = [(0.0, 0.0), (1.0, 1.0)] if chart.diagonal and not chart.dots else []
     x = _Axis([p[0] for p in [*points, *reach]], _MARGIN, _WIDTH - 12)
-    y = _Axis([p[1] for p in [*points, *reach]], _HEIGHT - _MARGIN, 12)
+    y = _Axis([p[1] for p in [*points, *reach]], _HEIGHT - _MARGIN, _TOP)
     drawn = [*_frame(x, y)]
     if chart.diagonal:
         low, high = max(x.low, y.low), min(x.high, y.high)
@@ -59,7 +59,7 @@ def as_svg(chart: Chart) -> str:
             drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         drawn.append(_text(_WIDTH - 16, _HEIGHT - _MARGIN - 8 - 15 * number, curve.name, "end", colour))
     drawn.append(_text((_WIDTH + _MARGIN) / 2, _HEIGHT - 8, chart.x, "middle"))
-    drawn.append(_text(4, 10, chart.y, "start"))
+    drawn.append(_text(4, 12, chart.y, "start"))
     title = escape(chart.title)
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{title}">'
@@ -69,7 +69,7 @@ def as_svg(chart: Chart) -> str:
 
 def _frame(x: _Axis, y: _Axis) -> list[str]:
     bottom, left = _HEIGHT - _MARGIN, _MARGIN
-    drawn = [f'<path class="a" d="M{left},12V{bottom}H{_WIDTH - 12}"/>']
+    drawn = [f'<path class="a" d="M{left},{_TOP}V{bottom}H{_WIDTH - 12}"/>']
     drawn += [_text(x(tick), bottom + 16, f"{tick:.3g}", "middle") for tick in x.ticks()]
     drawn += [_text(left - 6, y(tick) + 4, f"{tick:.3g}", "end") for tick in y.ticks()]
     return drawn

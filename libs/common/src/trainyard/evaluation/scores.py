@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard.evaluation.plain import number
-from trainyard.gate import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +37,7 @@ def scores(sample: Sample, *, seed: int = 0) -> dict[str, dict[str, float | None
     """
     if not sample.rows:
         return {}
-    values = measure(sample.task, sample.labels, sample.answers)
+    values = sample.figures()
     if sample.task == "binary" and (sample.labels >= 0).any():
         values["brier"] = float(_brier(sample)[sample.labels >= 0].mean())
     drawn = _resampled(sample, seed)
@@ -95,7 +94,7 @@ def _statistics(sample: Sample, rows: npt.NDArray[Any]) -> dict[str, Callable[[F
     known = (labels >= 0).astype(np.float64)
     of_truth = np.clip(answers[np.arange(len(rows)), np.maximum(labels, 0)], _CLIP, 1.0 - _CLIP)
     found["log_loss"] = _mean_of(-np.log(of_truth), known)
-    found["accuracy"] = _mean_of((answers.argmax(axis=1) == labels).astype(np.float64), every)
+    found["accuracy"] = _mean_of((sample.decided[rows] == labels).astype(np.float64), every)
     if sample.task == "binary":
         found["brier"] = _mean_of(_brier(sample)[rows], known)
         found["roc_auc"] = _auc_of(labels, answers[:, 1])

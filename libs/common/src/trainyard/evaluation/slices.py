@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.evaluation.plain import name, number
-from trainyard.gate import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +35,7 @@ def slices(sample: Sample) -> dict[str, Any]:
     """Return the slices with the highest loss first, ``shown`` of all ``found``.
 
     Each has ``column``, ``slice`` (in words), ``rows``, ``loss`` with a 95 % interval (``low``, ``high``: normal around
-    the mean of its rows) and what else :func:`trainyard.gate.measure` can tell (``metrics``). Of a column with many
+    the mean of its rows) and what else the gate measures (``metrics``). Of a column with many
     levels the commonest are looked at, of dates the latest months. Whoever looks at many slices finds bad ones by
     chance too: an interval that lies above ``loss`` of all rows is a hint, not a proof.
     """
@@ -48,8 +47,8 @@ def slices(sample: Sample) -> dict[str, Any]:
             if rows < LEAST_ROWS or rows == sample.rows:
                 continue
             mean, error = float(losses[mask].mean()), float(losses[mask].std(ddof=1)) / math.sqrt(rows)
-            figures = measure(sample.task, sample.labels[mask], sample.answers[mask])
-            found.append((mean, error, {"column": name(column), "slice": words, "rows": rows}, figures))
+            about = {"column": name(column), "slice": words, "rows": rows}
+            found.append((mean, error, about, sample.figures(mask)))
     found.sort(key=lambda one: (-one[0], one[2]["column"], one[2]["slice"]))
     items = [
         {

@@ -53,7 +53,7 @@ def version_report(
         progress: told of every turn of the permutation importance.
     """
     predictor = Predictor(model)
-    kinds = {column.name: column.type for column in test.schema.features}
+    kinds = {column.name: column.type for column in model.schema.features}
     columns = {name: test.columns[name] for name in kinds}
     deadline = clock.monotonic() + max(_LEAST_SECONDS, _SHARE * seconds_left)
     turns = count()
