@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from trainyard_trainer.learning.fitting import Learning
     from trainyard_trainer.learning.table import Table
 
-_MOST_EPOCHS = 60
+_MOST_EPOCHS = 200
 #: Passes without a better one after which training stops, and rows in a pass: the budget is looked at between passes.
-_PATIENCE = 6
+_PATIENCE = 10
 _PASS_ROWS = 10_000
-#: Rows in a step of Adam: few for small tables, where steps are scarce.
+#: Rows in a step of Adam. Small tables make few steps in a pass, and so find their length finely.
 _BATCH, _LARGE_BATCH = 200, 500
 
 
