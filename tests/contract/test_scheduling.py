@@ -36,9 +36,9 @@ class MemoryWorld:
         self.store.state.claim(request_id, lease_until=until, instance_id=instance_id)
         self.clock.advance(1)
 
-    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
+    def finish(self, request_id: str, *, extract_key: str | None = None, waits: bool = False) -> int:
         """Let the holder publish."""
-        return self.store.state.finish(request_id, extract_key=extract_key)
+        return self.store.state.finish(request_id, extract_key=extract_key, waits=waits)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""
@@ -74,9 +74,9 @@ class PostgresWorld:
         """Let a trainer hold the request."""
         self.warehouse.claim(request_id, lease_seconds=lease_seconds, instance_id=instance_id)
 
-    def finish(self, request_id: str, *, extract_key: str | None = None) -> int:
+    def finish(self, request_id: str, *, extract_key: str | None = None, waits: bool = False) -> int:
         """Let the holder publish."""
-        return self.warehouse.finish(request_id, extract_key=extract_key)
+        return self.warehouse.finish(request_id, extract_key=extract_key, waits=waits)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""

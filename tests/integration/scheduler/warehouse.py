@@ -89,9 +89,15 @@ class Warehouse:
             )
 
     def finish(
-        self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10, extract_key: str | None = None
+        self,
+        request_id: str,
+        *,
+        sha256: str = "ab" * 32,
+        size: int = 10,
+        extract_key: str | None = None,
+        waits: bool = False,
     ) -> int:
-        """Let the holder publish a version; return its number."""
+        """Let the holder publish a version, which may wait for a person; return its number."""
         with self._engine.begin() as connection:
             number = connection.execute(
                 sa.text(
@@ -109,6 +115,16 @@ class Warehouse:
                 ),
                 {"id": request_id, "sha256": sha256, "size": size, "extract_key": extract_key},
             ).scalar_one()
+            if waits:
+                connection.execute(
+                    sa.text(
+                        "INSERT INTO core.approval (model_id, version, champion_seq) SELECT r.model_id, :version,"
+                        " coalesce((SELECT a.seq FROM core.alias a WHERE a.model_id = r.model_id"
+                        "  AND a.name = 'champion'), 0)"
+                        " FROM core.training_request r WHERE r.id = CAST(:id AS uuid)"
+                    ),
+                    {"id": request_id, "version": number},
+                )
             connection.execute(
                 sa.text(
                     "UPDATE core.training_request SET state = 'done', finished_at = now() WHERE id = CAST(:id AS uuid)"

@@ -42,6 +42,8 @@ _MAX_INSTANCE_TYPES = 20
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}", re.ASCII)
 #: The form only: whether the fields mean a time is checked by the scheduler, which reads them with a library.
 _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", re.ASCII)
+#: Who decides on a version that passed the gate.
+PROMOTIONS = ("auto", "approve", "approve_if_borderline")
 #: What a run needs of a policy; the other keys say when and where to train.
 RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate")
 
@@ -65,6 +67,8 @@ class Policy:
         instance_types: where these may run, best first; empty: as the environment's setting says.
         spot: whether spot capacity may serve them; None: as the environment's setting says.
         keep_extract: keep the rows of each version as Parquet in the object store.
+        promotion: whether versions that pass the gate become champion by themselves ('auto'), wait for a person
+            ('approve'), or wait only where the gate's report says borderline ('approve_if_borderline').
     """
 
     min_new_rows: int | None = 1000
@@ -83,6 +87,7 @@ class Policy:
     metric: str = "auto"
     seed: int = 0
     keep_extract: bool = False
+    promotion: str = "auto"
     gate: GatePolicy = field(default_factory=GatePolicy)
     monitoring: MonitoringPolicy = field(default_factory=MonitoringPolicy)
 
@@ -108,11 +113,19 @@ class Policy:
     def settings(self) -> dict[str, Any]:
         """Return what a training request copies: the keys in :data:`RUN_KEYS`.
 
-        ``keep_extract`` only where it is set: a trainer of the release before it refuses keys that it does not know.
+        ``keep_extract`` and ``promotion`` only where they are set: a trainer of the release before them refuses keys
+        that it does not know.
         """
         whole = self.to_dict()
         settings = {name: whole[name] for name in RUN_KEYS} | {"gate": self.gate.settings()}
-        return settings | {"keep_extract": True} if self.keep_extract else settings
+        newer = {"keep_extract": self.keep_extract, "promotion": self.promotion}
+        return settings | {name: value for name, value in newer.items() if value not in (False, "auto")}
+
+    def waits(self, *, passed: bool, borderline: bool) -> bool:
+        """Tell whether a version with this verdict waits for a person."""
+        if self.promotion == "approve_if_borderline":
+            return borderline
+        return self.promotion == "approve" and passed
 
 
 def policy_problems(raw: object, *, task: str | None = None) -> list[Problem]:
@@ -147,6 +160,7 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
     metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
     found += _field(raw, "policy", "keep_extract", lambda v: isinstance(v, bool), "true or false")
+    found += _field(raw, "policy", "promotion", lambda v: v in PROMOTIONS, f"one of {', '.join(PROMOTIONS)}")
     found += _field(raw, "policy", "seed", _whole(0, 2**31 - 1), "a whole number from 0 to 2147483647")
     for name, problems in _NESTED.items():
         if name in raw:

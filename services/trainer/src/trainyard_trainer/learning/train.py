@@ -83,6 +83,7 @@ def train(
         "metrics": dict(model.metrics),
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
+        "waits": training.waits(tested.report),
         "budget_hit": budget.hit,
         "profile": training.profile(),
     }
@@ -168,6 +169,10 @@ class Training:
             champion_note=note,
         )
         return model, Tested(report, rows, answers)
+
+    def waits(self, report: GateReport) -> bool:
+        """Tell whether a person decides on the version, by the policy."""
+        return self._policy.waits(passed=report.passed, borderline=report.borderline)
 
     def profile(self) -> dict[str, Any]:
         """Return what the rows look like that the version was fitted on: later rows are held against it."""

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.registry import DatasetView, VersionRecord
+from trainyard.contracts.registry import CHAMPION, PENDING_APPROVAL, Approval, DatasetView, VersionRecord
 from trainyard.contracts.requests import RequestRecord, RunRecord
 
 if TYPE_CHECKING:
@@ -258,9 +258,15 @@ class State:
         ]
 
     def finish(
-        self, request_id: str, *, sha256: str = "ab" * 32, size: int = 10, extract_key: str | None = None
+        self,
+        request_id: str,
+        *,
+        sha256: str = "ab" * 32,
+        size: int = 10,
+        extract_key: str | None = None,
+        waits: bool = False,
     ) -> int:
-        """Let the holder publish a version; return its number."""
+        """Let the holder publish a version, which may wait for a person; return its number."""
         request = self.requests[request_id]
         record = request.record
         number = 1 + sum(model_id == request.model_id for model_id, _ in self.versions)
@@ -287,6 +293,11 @@ class State:
             aliases=(),
             created_at=self.clock.now(),
             extract_key=extract_key,
+            approval=Approval(PENDING_APPROVAL, self._champion_seq(request.model_id)) if waits else None,
         )
         self.versions.append((request.model_id, version))
         return number
+
+    def _champion_seq(self, model_id: int) -> int:
+        alias = self.aliases.get((model_id, CHAMPION))
+        return 0 if alias is None else alias.seq
