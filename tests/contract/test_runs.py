@@ -71,6 +71,9 @@ class MemoryDesk:
     def report(self, model: str, version: int) -> Any:
         return self.runs.models[model].versions[version].report
 
+    def pending(self, model: str) -> dict[int, int]:
+        return self.runs.models[model].pending
+
     def aliases(self, model: str) -> dict[str, tuple[int, int]]:
         return self.runs.models[model].aliases
 
@@ -202,6 +205,14 @@ class PostgresDesk:
             name=model,
         )
         return {row["name"]: (row["version"], row["seq"]) for row in found}
+
+    def pending(self, model: str) -> dict[int, int]:
+        found = self._rows(
+            "SELECT w.version, w.champion_seq FROM core.approval w JOIN core.model m ON m.id = w.model_id"
+            " WHERE m.name = :name AND w.state = 'pending_approval'",
+            name=model,
+        )
+        return {row["version"]: row["champion_seq"] for row in found}
 
     def events(self) -> list[str]:
         return [row["kind"] for row in self._rows("SELECT kind FROM core.event ORDER BY id")]

@@ -39,10 +39,15 @@ class MemoryWorld:
         self.clock.advance(1)
 
     def finish(
-        self, request_id: str, *, extract_key: str | None = None, report: Mapping[str, Any] | None = None
+        self,
+        request_id: str,
+        *,
+        extract_key: str | None = None,
+        report: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> int:
         """Let the holder publish."""
-        return self.store.state.finish(request_id, extract_key=extract_key, report=report)
+        return self.store.state.finish(request_id, extract_key=extract_key, report=report, waits=waits)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""
@@ -79,10 +84,15 @@ class PostgresWorld:
         self.warehouse.claim(request_id, lease_seconds=lease_seconds, instance_id=instance_id)
 
     def finish(
-        self, request_id: str, *, extract_key: str | None = None, report: Mapping[str, Any] | None = None
+        self,
+        request_id: str,
+        *,
+        extract_key: str | None = None,
+        report: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> int:
         """Let the holder publish."""
-        return self.warehouse.finish(request_id, extract_key=extract_key, report=report)
+        return self.warehouse.finish(request_id, extract_key=extract_key, report=report, waits=waits)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""

@@ -68,14 +68,14 @@ def call(settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clien
     stop.set()
 
 
-def trained(call: Client, store: PostgresStore, warehouse: Warehouse) -> int:
-    """Let a trainer serve a request by hand; return the version."""
+def trained(call: Client, store: PostgresStore, warehouse: Warehouse, *, waits: bool = False) -> int:
+    """Let a trainer serve a request by hand; return the version, which may wait for a person."""
     warehouse.add(10)
     asked = call("POST", "/v1/models/late/requests", 201)
     with store.begin() as records:
         request = request_of(records, asked["id"])
     warehouse.claim(request.id)
-    return warehouse.finish(request.id)
+    return warehouse.finish(request.id, waits=waits)
 
 
 def test_model_is_made_changed_and_deleted(call: Client) -> None:
@@ -292,6 +292,27 @@ def test_same_idempotency_key(call: Client, warehouse: Warehouse) -> None:
     repeated = call("POST", "/v1/keys", 201, headers=headers, json=body)
     assert made["key"].startswith(f"ty_{made['id']}_")
     assert repeated == {**made, "key": None}
+
+
+def test_approval(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """A version that waits says so; approved it is champion, once; the second was judged against no champion: 409."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    for _ in range(2):
+        trained(call, store, warehouse, waits=True)
+    one, two = (f"/v1/models/late/versions/{number}" for number in (1, 2))
+    assert call("GET", one)["state"] == "pending_approval"
+    for body in ({}, {"approve": "yes"}, {"approve": True, "reason": 5}):
+        call("POST", f"{one}/approve", 400, json=body)
+    call("POST", "/v1/models/late/versions/3/approve", 404, json={"approve": True})
+    decided = call("POST", f"{one}/approve", json={"approve": True, "reason": "seen"})
+    assert (decided["state"], decided["aliases"]) == ("approved", ["champion"])
+    assert (decided["approval"]["reason"], decided["approval"]["champion_seq"]) == ("seen", 0)
+    assert call("GET", one) == decided
+    call("POST", f"{one}/approve", 409, json={"approve": True})
+    moved = call("POST", f"{two}/approve", 409, json={"approve": True})
+    assert "trainyard promote late 2" in moved["error"]["message"]
+    assert call("POST", f"{two}/approve", json={"approve": False})["state"] == "rejected"
+    assert call("GET", "/v1/models/late")["champion"] == 1
 
 
 def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:

@@ -100,8 +100,9 @@ class Warehouse:
         size: int = 10,
         extract_key: str | None = None,
         report: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> int:
-        """Let the holder publish a version; return its number."""
+        """Let the holder publish a version, which may wait for a person; return its number."""
         with self._engine.begin() as connection:
             number = connection.execute(
                 sa.text(
@@ -125,6 +126,16 @@ class Warehouse:
                     "report": None if report is None else json.dumps(report),
                 },
             ).scalar_one()
+            if waits:
+                connection.execute(
+                    sa.text(
+                        "INSERT INTO core.approval (model_id, version, champion_seq) SELECT r.model_id, :version,"
+                        " coalesce((SELECT a.seq FROM core.alias a WHERE a.model_id = r.model_id"
+                        "  AND a.name = 'champion'), 0)"
+                        " FROM core.training_request r WHERE r.id = CAST(:id AS uuid)"
+                    ),
+                    {"id": request_id, "version": number},
+                )
             connection.execute(
                 sa.text(
                     "UPDATE core.training_request SET state = 'done', finished_at = now() WHERE id = CAST(:id AS uuid)"

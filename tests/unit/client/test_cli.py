@@ -214,6 +214,16 @@ def test_promote_moves_the_alias_that_was_seen(api, trainyard):
     assert api.asked[-1].json == {"version": 1}
 
 
+@pytest.mark.parametrize(("words", "approve"), [((), True), (("--reject",), False)])
+def test_decide_on_a_version_that_waits(api, trainyard, words, approve):
+    """`version approve` sends the decision with its reason and says what came of it."""
+    api.on("POST", "/v1/models/buys/versions/3/approve", {"version": 3, "state": "x"})
+    done = trainyard("version", "approve", "buys", "3", "--reason", "seen", *words)
+    assert done.code == Exit.OK
+    assert ("approved and champion" if approve else "rejected") in done.out
+    assert api.asked[-1].json == {"approve": approve, "reason": "seen"}
+
+
 def _shop(api):
     api.on("GET", "/v1/models/buys", MODEL).on("GET", "/v1/datasets/shop", DATASET)
 

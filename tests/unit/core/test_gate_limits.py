@@ -180,3 +180,17 @@ def test_losses_of_the_parts_are_those_of_the_rows() -> None:
         assert part.champion_loss == pytest.approx(theirs[rows].mean())
         assert part.gain == pytest.approx((theirs - ours)[rows].mean())
         assert part.upper > part.gain
+
+
+def test_borderline() -> None:
+    """A verdict is borderline when only soft checks failed, or when the lower bound is above 0 by less than asked."""
+    labels, good, bad, _ = world()
+    soft = verdict(good, bad, labels, GatePolicy(max_size_bytes=10))
+    assert (soft.passed, soft.borderline) == (False, True)
+    clear = verdict(good, bad, labels, GatePolicy())
+    assert (clear.passed, clear.borderline) == (True, False)
+    assert clear.interval is not None
+    near = verdict(good, bad, labels, GatePolicy(borderline_margin=clear.interval.lower * 1.01))
+    assert (near.passed, near.borderline) == (True, True)
+    hard = verdict(bad, good, labels, GatePolicy(max_size_bytes=10))
+    assert (hard.passed, hard.borderline) == (False, False)

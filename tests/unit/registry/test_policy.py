@@ -33,6 +33,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "keep_extract": False,
         "leakage": "leave_out",
         "columns": {"exclude": [], "include": []},
+        "promotion": "auto",
         "gate": {
             "min_rows": 100,
             "min_improvement": 0.0,
@@ -42,6 +43,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
             "max_calibration_error": 0.2,
             "max_latency_us": None,
             "max_size_bytes": None,
+            "borderline_margin": 0.0,
         },
         "monitoring": {
             "window_rows": 1000,
@@ -162,6 +164,7 @@ def test_durations(given: object, seconds: float) -> None:
         ("priority", [None, 101, -101, 1.0, True]),
         ("instance_types", [None, "g5.xlarge", ["g5.xlarge"] * 2, ["G5"], [5], [f"t{n}.x" for n in range(21)]]),
         ("spot", [0, "yes"]),
+        ("promotion", [None, "manual", True]),
     ],
 )
 def test_what_no_key_takes(key: str, values: list[object]) -> None:
@@ -199,13 +202,34 @@ def test_standard_errors_of_an_older_release(margin: float, confidence: float) -
         ("max_calibration_error", [-1, float("nan")]),
         ("max_latency_us", [0, "1ms"]),
         ("max_size_bytes", [0, 1.5, True]),
+        ("borderline_margin", [-0.1, "0"]),
     ],
 )
 def test_what_no_key_of_the_gate_takes(key: str, values: list[object]) -> None:
     """Each wrong value is one problem at its key; the limits take null."""
     for value in values:
         assert [p.column for p in policy_problems({"gate": {key: value}})] == [f"policy.gate.{key}"], value
-    assert bool(policy_problems({"gate": {key: None}})) == (key in ("confidence", "min_slice_rows"))
+    assert bool(policy_problems({"gate": {key: None}})) == (
+        key in ("confidence", "min_slice_rows", "borderline_margin")
+    )
+
+
+@pytest.mark.parametrize(
+    ("promotion", "passed", "borderline", "waits"),
+    [
+        ("auto", True, True, False),
+        ("approve", True, False, True),
+        ("approve", False, True, False),
+        ("approve_if_borderline", True, False, False),
+        ("approve_if_borderline", True, True, True),
+        ("approve_if_borderline", False, True, True),
+        ("approve_if_borderline", False, False, False),
+    ],
+)
+def test_who_waits(promotion: str, *, passed: bool, borderline: bool, waits: bool) -> None:
+    """Which verdict waits for a person under which promotion; the mode reaches the trainer with the request."""
+    policy = Policy.from_dict(Policy(promotion=promotion).settings())
+    assert policy.waits(passed=passed, borderline=borderline) == waits
 
 
 def test_columns_that_cannot_be_meant() -> None:

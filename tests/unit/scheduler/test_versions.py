@@ -13,7 +13,7 @@ from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVers
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import model_called, put_model
 from trainyard_scheduler.use_cases.requests import ask
-from trainyard_scheduler.use_cases.versions import alias_of, remove_alias, roll_back, set_alias, version_of
+from trainyard_scheduler.use_cases.versions import alias_of, decide, remove_alias, roll_back, set_alias, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,16 @@ class Scene:
         with self.store.begin() as records:
             put_model(records, "late", {"dataset": "flights", "label": "late"}, BY)
         for _ in range(3):
-            self.store.state.add_rows("flights", 5)
-            with self.store.begin() as records:
-                ident = ask(records, "late", {}, BY)[1].id
-            self.store.state.claim(ident, lease_until=self.clock.now())
-            self.store.state.finish(ident)
+            self.train()
         self.skip = (len(self.store.state.events), len(self.store.state.audit))
+
+    def train(self, *, waits: bool = False) -> int:
+        """Let a version come, which may wait for a person; return its number."""
+        self.store.state.add_rows("flights", 5)
+        with self.store.begin() as records:
+            ident = ask(records, "late", {}, BY)[1].id
+        self.store.state.claim(ident, lease_until=self.clock.now())
+        return self.store.state.finish(ident, waits=waits)
 
     def do(self, change: Any, *given: Any, **named: Any) -> Any:
         """Make one change in a transaction."""
@@ -189,3 +193,53 @@ def test_changes_hold_what_they_read(scene: Scene, monkeypatch: pytest.MonkeyPat
     found = scene.do(model_called, "late")
     assert scene.do(alias_of, found, "shadow").version == 1
     assert locked == [("late", False), ("shadow", False)]
+
+
+def test_approved_version_becomes_champion(scene: Scene) -> None:
+    """Who, when and why are kept with the version, in the audit log and in the list of deployments."""
+    scene.point("champion", 1)
+    number = scene.train(waits=True)
+    scene.clock.advance(60)
+    decided = scene.do(decide, "late", number, approve=True, reason="looked at", by=BY)
+    assert (decided.approval.state, decided.approval.decided_by, decided.approval.reason) == (
+        "approved",
+        "operator",
+        "looked at",
+    )
+    assert decided.approval.decided_at == scene.clock.now()
+    assert decided.aliases == ("champion",)
+    assert scene.aliases() == {"champion": number, "previous": 1}
+    assert scene.deployments()[-1][-1] == "approved: looked at"
+    actions = [entry.action for entry in scene.store.state.audit]
+    assert actions[-2:] == ["version.approve", "alias.move"]
+    code, message = scene.refused(decide, "late", number, approve=True, reason="", by=BY)
+    assert (code, "is approved already" in message) == ("conflict", True)
+
+
+def test_rejected_version_stays_where_it_is(scene: Scene) -> None:
+    """A rejection moves nothing, holds whatever the champion is now, and is final."""
+    number = scene.train(waits=True)
+    scene.point("champion", 1)
+    scene.do(decide, "late", number, approve=False, reason="", by=BY)
+    assert scene.aliases() == {"champion": 1}
+    assert scene.store.state.audit[-1].action == "version.reject"
+    code, message = scene.refused(decide, "late", number, approve=True, reason="", by=BY)
+    assert (code, "is rejected already" in message) == ("conflict", True)
+
+
+def test_approval_is_of_the_comparison_that_was_made(scene: Scene) -> None:
+    """After the champion has moved, an approval is refused with what to do; the version still waits."""
+    number = scene.train(waits=True)
+    scene.point("champion", 2)
+    code, message = scene.refused(decide, "late", number, approve=True, reason="", by=BY)
+    assert code == "conflict"
+    assert f"trainyard promote late {number}" in message
+    assert scene.do(lambda records: version_of(records, model_called(records, "late"), number)).approval.state == (
+        "pending_approval"
+    )
+
+
+def test_nothing_to_decide(scene: Scene) -> None:
+    """A version that never waited, and one that is not there, cannot be decided on."""
+    assert scene.refused(decide, "late", 1, approve=True, reason="", by=BY)[0] == "conflict"
+    assert scene.refused(decide, "late", 99, approve=True, reason="", by=BY)[0] == "unknown_version"

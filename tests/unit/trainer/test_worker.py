@@ -299,6 +299,15 @@ def test_champion_that_cannot_be_read_is_said_so(world: World) -> None:
     assert [check["name"] for check in gate["checks"]] == ["enough_rows", "beats_prior", "calibrated"]
 
 
+def test_a_version_waits_where_the_policy_says_so(world: World) -> None:
+    """With `approve` a first version that passes is published and waits; nothing is champion."""
+    world.request(settings={"promotion": "approve"})
+    world.trainer.step()
+    model = world.runs.models["flights"]
+    assert model.versions[1].passed
+    assert (model.pending, model.aliases) == ({1: 0}, {})
+
+
 def test_champion_is_compared_with(world: World) -> None:
     """The next version is judged against the champion on the same rows, which are reported for both."""
     world.request()

@@ -114,7 +114,18 @@ def judge(
     }
     passed = all(check.passed for check in checks)
     summary = _summary(checks, passed=passed, compared=champion is not None, note=champion_note)
-    return GateReport(summary, passed, tuple(checks), len(labels), figures, champion_version, interval, slices, cost)
+    return GateReport(
+        summary,
+        passed,
+        tuple(checks),
+        len(labels),
+        figures,
+        champion_version,
+        interval,
+        slices,
+        cost,
+        borderline=_borderline(checks, interval, settings.borderline_margin),
+    )
 
 
 def measure(
@@ -186,6 +197,14 @@ def _beats_champion(task: str, metric: str, gain: Interval | None, settings: Gat
         f" {least:g} and what it takes to be sure to {_percent(settings.confidence)})"
     )
     return Check("beats_champion", gain.gain, threshold, gain.gain > max(least, 0.0) and gain.lower > 0, words)
+
+
+def _borderline(checks: list[Check], interval: Interval | None, margin: float) -> bool:
+    """Tell whether a person may want to look: every failed check is soft, or the lower bound is barely above 0."""
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        return all(check.soft for check in failed)
+    return interval is not None and interval.lower < margin
 
 
 def _needed(gain: Interval, least: float) -> float:

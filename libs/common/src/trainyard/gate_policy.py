@@ -31,6 +31,7 @@ class GatePolicy:
             noise; what is no worse than the champion (the prior without one) passes all the same. None: any.
         max_latency_us: microseconds that the answer to one row may take on the trainer; None: any.
         max_size_bytes: of the artifact; None: any.
+        borderline_margin: a gain whose lower bound is above 0 by less than this is borderline; in the metric's unit.
     """
 
     min_rows: int = 100
@@ -41,6 +42,7 @@ class GatePolicy:
     max_calibration_error: float | None = 0.2
     max_latency_us: float | None = None
     max_size_bytes: int | None = None
+    borderline_margin: float = 0.0
 
     def changed(self, raw: Mapping[str, Any]) -> GatePolicy:
         """Return these demands with those of ``raw``, which has no problems.
@@ -109,5 +111,6 @@ _KEYS: dict[Any, tuple[Callable[[object], bool], str]] = {
     "max_calibration_error": _number(0.0, 1e6, null=True),
     "max_latency_us": _number(0.001, 1e12, null=True),
     "max_size_bytes": _whole(1, 10**12, null=True),
+    "borderline_margin": _number(0.0, 1e12),
     "noise_margin": _number(0.0, 100.0),
 }

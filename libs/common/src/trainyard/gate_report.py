@@ -41,7 +41,7 @@ class GateReport:
     """The verdict; ``passed`` when every check did. ``metrics`` by model: challenger, champion (if any), prior.
 
     ``interval`` is that of the gain over the champion and ``slices`` the parts of the rows in which it was looked at;
-    None without one, or when it could not be measured.
+    None without one, or when it could not be measured. ``borderline``: it passed by a hair, or failed soft checks only.
     """
 
     summary: str
@@ -53,6 +53,7 @@ class GateReport:
     interval: Interval | None = None
     slices: Slices | None = None
     cost: Cost = NOT_MEASURED
+    borderline: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form, the sentence first."""

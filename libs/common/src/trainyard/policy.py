@@ -43,8 +43,11 @@ _MAX_INSTANCE_TYPES = 20
 _INSTANCE_TYPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}", re.ASCII)
 #: The form only: whether the fields mean a time is checked by the scheduler, which reads them with a library.
 _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", re.ASCII)
+#: Who decides on a version that passed the gate.
+PROMOTIONS = ("auto", "approve", "approve_if_borderline")
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate", "leakage", "columns")
+RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate")
+_NEWER_RUN_KEYS = ("keep_extract", "leakage", "columns", "promotion")
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Policy:
         keep_extract: keep the rows of each version as Parquet in the object store.
         leakage: what becomes of columns that seem to give the label away: ``leave_out``, or ``keep`` (and report).
         columns: what is learnt from in any case, or in no case.
+        promotion: whether versions that pass the gate become champion by themselves ('auto'), wait for a person
+            ('approve'), or wait only where the gate's report says borderline ('approve_if_borderline').
     """
 
     min_new_rows: int | None = 1000
@@ -88,6 +93,7 @@ class Policy:
     keep_extract: bool = False
     leakage: str = LEAKAGE[0]
     columns: ColumnPolicy = field(default_factory=ColumnPolicy)
+    promotion: str = "auto"
     gate: GatePolicy = field(default_factory=GatePolicy)
     monitoring: MonitoringPolicy = field(default_factory=MonitoringPolicy)
 
@@ -116,13 +122,18 @@ class Policy:
     def settings(self) -> dict[str, Any]:
         """Return what a training request copies: the keys in :data:`RUN_KEYS`.
 
-        ``keep_extract``, ``leakage`` and ``columns`` only where they are set: a trainer of the release before them
-        refuses keys that it does not know.
+        ``keep_extract``, ``leakage``, ``columns`` and ``promotion`` only where they are set: a trainer of the release
+        before them refuses keys that it does not know.
         """
         whole, unset = self.to_dict(), Policy().to_dict()
-        settings = {n: whole[n] for n in RUN_KEYS if n not in ("leakage", "columns") or whole[n] != unset[n]}
-        settings["gate"] = self.gate.settings()
-        return settings | {"keep_extract": True} if self.keep_extract else settings
+        settings = {name: whole[name] for name in RUN_KEYS} | {"gate": self.gate.settings()}
+        return settings | {name: whole[name] for name in _NEWER_RUN_KEYS if whole[name] != unset[name]}
+
+    def waits(self, *, passed: bool, borderline: bool) -> bool:
+        """Tell whether a version with this verdict waits for a person."""
+        if self.promotion == "approve_if_borderline":
+            return borderline
+        return self.promotion == "approve" and passed
 
 
 def policy_problems(raw: object, *, task: str | None = None) -> list[Problem]:
@@ -158,6 +169,7 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
     found += _field(raw, "policy", "leakage", lambda v: v in LEAKAGE, f"one of {', '.join(LEAKAGE)}")
     found += _field(raw, "policy", "keep_extract", lambda v: isinstance(v, bool), "true or false")
+    found += _field(raw, "policy", "promotion", lambda v: v in PROMOTIONS, f"one of {', '.join(PROMOTIONS)}")
     found += _field(raw, "policy", "seed", _whole(0, 2**31 - 1), "a whole number from 0 to 2147483647")
     for name, problems in _NESTED.items():
         if name in raw:

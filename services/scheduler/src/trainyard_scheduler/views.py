@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainyard.contracts.api_keys import KeyRecord
-    from trainyard.contracts.registry import AliasRecord, DeploymentRecord, ModelRecord, VersionRecord
+    from trainyard.contracts.registry import AliasRecord, Approval, DeploymentRecord, ModelRecord, VersionRecord
     from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
     from trainyard.contracts.scheduling import AuditEntry
     from trainyard_scheduler.use_cases.queues import DeadLetter, QueueState, Redriven
@@ -110,6 +110,8 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "metrics": dict(record.metrics),
         "gate": dict(record.gate),
         "passed": record.passed,
+        "state": None if record.approval is None else record.approval.state,
+        "approval": None if record.approval is None else _approval(record.approval),
         "aliases": list(record.aliases),
         "not_reproducible": record.not_reproducible,
         "created_at": _time(record.created_at),
@@ -127,6 +129,15 @@ def version_report(found: VersionReport) -> dict[str, Any]:
         "run": about,
         "trials": trials,
         "report": None if found.report is None else dict(found.report),
+    }
+
+
+def _approval(record: Approval) -> dict[str, Any]:
+    return {
+        "champion_seq": record.champion_seq,
+        "decided_by": record.decided_by,
+        "decided_at": _time(record.decided_at),
+        "reason": record.reason,
     }
 
 

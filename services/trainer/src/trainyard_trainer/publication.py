@@ -63,6 +63,7 @@ class Publication:
             metrics=report["metrics"],
             gate=report["gate"],
             passed=report["passed"],
+            waits=report.get("waits", False),
             trials=[Trial(**trial) for trial in report["trials"]],
             profile=report.get("profile"),
             extract_key=described.get("extract_key"),

@@ -137,6 +137,11 @@ class Models(Calls):
     def _version_path(self, model: str, version: int) -> str:
         return f"/v1/models/{in_path(model)}/versions/{version}"
 
+    def approve(self, model: str, version: int, *, approve: bool = True, reason: str | None = None) -> Json:
+        """Approve a version that waits, which makes it champion, or reject it; return the version."""
+        body: Json = {"approve": approve, **({"reason": reason} if reason else {})}
+        return self._post(f"/v1/models/{in_path(model)}/versions/{version}/approve", body)
+
     def aliases(self, model: str) -> list[Json]:
         """Return the model's aliases."""
         return list(self._items(f"/v1/models/{in_path(model)}/aliases"))

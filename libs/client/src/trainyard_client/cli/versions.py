@@ -23,6 +23,9 @@ _ALIAS = ("name", "version", "seq", "weight", "updated_at")
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
     _add_version_commands(root)
+    one = click.Group("version", help="One version of a model.")
+    root.add_command(one)
+    _add_decision(one)
     group = click.Group("alias", help="Names that point to versions.")
     root.add_command(group)
     _add_alias_commands(group)
@@ -36,7 +39,7 @@ def _add_version_commands(root: click.Group) -> None:
         found = list(client.versions(name))
         if output.data(found):
             return
-        columns = ("version", "aliases", "passed", "metrics", "snapshot_rows", "size_bytes", "created_at")
+        columns = ("version", "aliases", "passed", "state", "metrics", "snapshot_rows", "size_bytes", "created_at")
         output.table(found, columns, empty="no versions yet")
         for version in found if gate else ():
             output.say(f"gate of version {version['version']}:")
@@ -70,6 +73,21 @@ def _add_version_commands(root: click.Group) -> None:
     command(root, "promote", example='trainyard promote late 3 --reason "seen on the test set"')(promote)
     command(root, "rollback", example="trainyard rollback late")(rollback)
     command(root, "history", example="trainyard history late --at 2026-01-31T12:00:00Z")(history)
+
+
+def _add_decision(group: click.Group) -> None:
+    @click.argument("name")
+    @click.argument("version", type=int)
+    @click.option("--reject", is_flag=True, help="Reject it instead: it will not become champion.")
+    @click.option("--reason", help="Written into history and audit log.")
+    def approve(output: Output, client: Client, *, name: str, version: int, reject: bool, reason: str | None) -> None:
+        """Make VERSION of the model NAME, which waits for approval, champion."""
+        decided = client.approve(name, version, approve=not reject, reason=reason)
+        if not output.data(decided):
+            outcome = "rejected" if reject else "approved and champion"
+            output.say(f"{name}: version {decided['version']} is {outcome}")
+
+    command(group, "approve", example='trainyard version approve late 4 --reason "slices looked at"')(approve)
 
 
 def _add_alias_commands(group: click.Group) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+PENDING_APPROVAL = "pending_approval"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,21 @@ class ModelRecord:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """What became of a version that the gate left to a person.
+
+    ``state`` is ``pending_approval``, ``approved`` or ``rejected``; ``champion_seq`` that of the champion which it was
+    judged against, 0 for none. Who, when and why are None while it waits.
+    """
+
+    state: str
+    champion_seq: int
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class VersionRecord:
     """An immutable version. ``holdout``, ``metrics`` and ``gate`` are JSON objects as the trainer wrote them.
 
@@ -70,6 +86,7 @@ class VersionRecord:
     created_at: datetime
     not_reproducible: str | None = None
     extract_key: str | None = None
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +184,10 @@ class Versions(Protocol):
 
     def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
         """Return the report of one version as the trainer wrote it; None: it has none, or there is no such version."""
+        ...
+
+    def decide(self, model_id: int, number: int, *, approve: bool, actor: str, reason: str) -> bool:
+        """Note who approved or rejected a version, and why; False: it does not wait (any more)."""
         ...
 
     def aliases(self, model_id: int) -> list[AliasRecord]:

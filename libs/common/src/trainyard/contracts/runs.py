@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Attempts that a request is worth; those that were handed back uncounted do not count.
 MAX_ATTEMPTS = 3
+#: How the words of a version begin that waits for a person.
+PENDING = "pending approval"
 #: For how long a message rests that points to a request for other machines, before another worker looks at it.
 UNSUITED_SECONDS = 10
 
@@ -118,7 +120,8 @@ class NewVersion:
 
     ``trials`` is the whole study, those of earlier runs included; ``profile`` sums up the rows that the version was
     fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, where
-    the policy keeps them; ``report`` is what the hold-out tells (:func:`trainyard.evaluation.evaluate`).
+    the policy keeps them; ``report`` is what the hold-out tells (:func:`trainyard.evaluation.evaluate`). ``waits``: it
+    is not promoted before a person approves.
     """
 
     artifact_key: str
@@ -134,6 +137,7 @@ class NewVersion:
     profile: Mapping[str, Any] | None = None
     extract_key: str | None = None
     report: Mapping[str, Any] | None = None
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,7 @@ def promotion(
     ``current`` is the champion now, under the lock that moves it; ``deleted``: the model is gone.
     """
     summary = str(version.gate["summary"])
-    if not version.passed:
+    if not version.passed and not version.waits:
         return False, f"not promoted: {summary.removeprefix('refused: ')}"
     if deleted:
         return False, "not promoted: the model was deleted meanwhile"
@@ -270,4 +274,6 @@ def promotion(
         then = "no champion" if compared_with is None else f"version {compared_with.version}"
         since = "there is none" if current is None else f"it is version {current.version}"
         return False, f"not promoted: it was compared with {then} as champion, but the alias was moved: {since} now"
+    if version.waits:
+        return False, f"{PENDING}: {summary}"
     return True, f"promoted: {summary.removeprefix('passed: ')}"

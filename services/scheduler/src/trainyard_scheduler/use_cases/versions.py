@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard.alias_object import is_name
-from trainyard.contracts.registry import CHAMPION, PREVIOUS
+from trainyard.contracts.registry import CHAMPION, PENDING_APPROVAL, PREVIOUS
 from trainyard.errors import ServiceError
 from trainyard.promotion import move_alias
 from trainyard_scheduler.use_cases.models import model_called
@@ -112,3 +112,47 @@ def roll_back(
         reason=f"rollback: {reason}" if reason else "rollback",
         expected_seq=expected_seq,
     )
+
+
+def decide(records: Records, model_name: str, number: int, *, approve: bool, reason: str, by: By) -> VersionRecord:
+    """Approve or reject a version that waits for a person; approved, it becomes champion.
+
+    Raises:
+        ServiceError: ``unknown_model``, ``unknown_version``; ``conflict``: it does not wait, or it is approved
+            and the champion is no longer the one that it was judged against.
+    """
+    model = model_called(records, model_name, lock=True)
+    version = version_of(records, model, number)
+    words = reason or ("approved" if approve else "rejected")
+    if version.approval is None or version.approval.state != PENDING_APPROVAL:
+        state = "never waited" if version.approval is None else f"is {version.approval.state} already"
+        raise ServiceError("conflict", f"version {number} of {model.name!r} {state}: there is nothing to decide")
+    seq, champion = version.approval.champion_seq, records.versions.alias(model.id, CHAMPION, lock=True)
+    if approve and seq != (0 if champion is None else champion.seq):
+        raise ServiceError(
+            "conflict",
+            f"version {number} of {model.name!r} was judged against another champion than the one of now: train again"
+            f" (trainyard train {model.name}), make it champion all the same (trainyard promote {model.name} {number}),"
+            " or reject it",
+        )
+    if not records.versions.decide(model.id, number, approve=approve, actor=by.key_id, reason=words):
+        raise RuntimeError(f"version {number} was decided under the lock of its model")
+    subject = f"model/{model.name}/version/{number}"
+    details = {"version": number, "approved": approve, "reason": words, "champion_seq": seq}
+    records.journal.announce("version.decided", subject, details)
+    records.journal.audit(
+        actor=by.key_id, action="version.approve" if approve else "version.reject", subject=subject, details=details
+    )
+    if approve:
+        move_alias(
+            records.versions,
+            records.journal,
+            model_id=model.id,
+            model=model.name,
+            alias=CHAMPION,
+            version=number,
+            actor=by.key_id,
+            reason=f"approved: {words}"[:500] if reason else words,
+            expected_seq=seq,
+        )
+    return version_of(records, model, number)

@@ -38,6 +38,15 @@ _ALIAS = {
         "reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
     },
 }
+_DECISION = {
+    "type": "object",
+    "required": ["approve"],
+    "additionalProperties": False,
+    "properties": {
+        "approve": {"type": "boolean"},
+        "reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
+    },
+}
 
 
 def routes(store: Store) -> list[Route]:
@@ -52,6 +61,18 @@ def routes(store: Store) -> list[Route]:
     def shown(name: str, number: int) -> Any:
         with store.begin() as records:
             return 200, views.version(versions.version_of(records, models.model_called(records, name), number))
+
+    def decide(name: str, number: int) -> Any:
+        body = read_object(required=("approve",), optional=("reason",))
+        approve, reason = body["approve"], reason_of(body)
+        if not isinstance(approve, bool):
+            raise bad_request("approve must be true or false")
+
+        def change(records: Records) -> Outcome:
+            decided = versions.decide(records, name, number, approve=approve, reason=reason, by=asker())
+            return Outcome(200, views.version(decided))
+
+        return changed(store, change)
 
     def aliases(name: str) -> Any:
         name_cursor(page_arguments()[1])  # a model has few aliases: every list is whole
@@ -105,6 +126,14 @@ def routes(store: Store) -> list[Route]:
     return [
         Route("GET", f"{one}/versions", listed, "read", "Versions, newest first", parameters=PAGE),
         Route("GET", f"{one}/versions/<int:number>", shown, "read", "One version"),
+        Route(
+            "POST",
+            f"{one}/versions/<int:number>/approve",
+            decide,
+            "operate",
+            "Approve or reject a version that waits",
+            body=_DECISION,
+        ),
         Route("GET", f"{one}/aliases", aliases, "read", "Aliases", parameters=PAGE),
         Route("GET", f"{one}/aliases/<alias_name>", alias, "read", "One alias"),
         Route("PUT", f"{one}/aliases/<alias_name>", put_alias, "operate", "Point an alias at a version", body=_ALIAS),

@@ -90,6 +90,7 @@ def train(
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
         "parity": found.parity,
+        "waits": training.waits(tested.report),
         "budget_hit": budget.hit,
         "profile": training.profile(),
         "evaluation": training.evaluation(model, tested, budget, clock, progress),
@@ -199,6 +200,10 @@ class Training:
             champion_note=note,
         )
         return model, Tested(report, rows, answers)
+
+    def waits(self, report: GateReport) -> bool:
+        """Tell whether a person decides on the version, by the policy."""
+        return self._policy.waits(passed=report.passed, borderline=report.borderline)
 
     def profile(self) -> dict[str, Any]:
         """Return what the rows look like that the version was fitted on: later rows are held against it."""

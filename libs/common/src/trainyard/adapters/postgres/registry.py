@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.adapters.postgres.sql import as_json, run
 from trainyard.contracts.registry import (
     AliasRecord,
+    Approval,
     DatasetView,
     DeploymentRecord,
     ModelRecord,
@@ -34,8 +35,10 @@ _VERSION = """
     SELECT m.name AS model, v.version, v.request_id::text, v.run_id::text, v.fence, v.artifact_key, v.sha256,
            v.size_bytes, v.upto_seq, v.snapshot_rows, v.snapshot_hash, v.holdout, v.metrics, v.gate, v.passed,
            ARRAY(SELECT a.name FROM core.alias a WHERE a.model_id = v.model_id AND a.version = v.version ORDER BY 1)
-               AS aliases, v.created_at, v.not_reproducible, v.extract_key
+               AS aliases, v.created_at, v.not_reproducible, v.extract_key,
+           w.state AS approval_state, w.champion_seq, w.decided_by, w.decided_at, w.reason AS approval_reason
     FROM core.version v JOIN core.model m ON m.id = v.model_id
+    LEFT JOIN core.approval w ON w.model_id = v.model_id AND w.version = v.version
     WHERE v.model_id = :model_id"""
 _ALIAS = """
     SELECT m.name AS model, a.name, a.version, a.seq, a.weight, a.updated_at
@@ -150,6 +153,20 @@ class PostgresVersions(Versions):
         )
         report: Mapping[str, Any] | None = found.scalar_one_or_none()
         return report
+
+    def decide(self, model_id: int, number: int, *, approve: bool, actor: str, reason: str) -> bool:
+        """Change the row of a version that waits."""
+        done = run(
+            self._connection,
+            "UPDATE core.approval SET state = :state, decided_by = :actor, decided_at = now(), reason = :reason"
+            " WHERE model_id = :model_id AND version = :number AND state = 'pending_approval'",
+            state="approved" if approve else "rejected",
+            actor=actor,
+            reason=reason,
+            model_id=model_id,
+            number=number,
+        )
+        return bool(done.rowcount)
 
     def aliases(self, model_id: int) -> list[AliasRecord]:
         """Return the aliases by name."""
@@ -277,4 +294,7 @@ def _model(row: Any) -> ModelRecord:
 
 def _version(row: Any) -> VersionRecord:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name for it
-    return VersionRecord(**{**values, "aliases": tuple(row.aliases)})
+    names = ("approval_state", "champion_seq", "decided_by", "decided_at", "approval_reason")
+    decided = [values.pop(name) for name in names]
+    approval = None if decided[0] is None else Approval(*decided)
+    return VersionRecord(**{**values, "aliases": tuple(row.aliases), "approval": approval})

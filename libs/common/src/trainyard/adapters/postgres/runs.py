@@ -13,7 +13,7 @@ from trainyard.adapters.postgres.registry import PostgresVersions
 from trainyard.adapters.postgres.scheduling import PostgresJournal
 from trainyard.adapters.postgres.sql import UNHURRIED, as_json, run
 from trainyard.contracts.registry import CHAMPION
-from trainyard.contracts.runs import Claim, Lease, LeaseLostError, Published, Runs, promotion
+from trainyard.contracts.runs import PENDING, Claim, Lease, LeaseLostError, Published, Runs, promotion
 from trainyard.crashpoints import crashpoint, step
 from trainyard.messages import TrainingRequest
 from trainyard.promotion import move_alias
@@ -182,6 +182,14 @@ class PostgresRuns(Runs):
             current = champion(connection, model.id)
             promoted, words = promotion(version, compared_with, current, deleted=model.deleted_at is not None)
             number = self._insert_version(connection, lease, model.id, version, promoted=promoted, words=words)
+            if words.startswith(PENDING):
+                run(
+                    connection,
+                    "INSERT INTO core.approval (model_id, version, champion_seq) VALUES (:model_id, :version, :seq)",
+                    model_id=model.id,
+                    version=number,
+                    seq=0 if current is None else current.seq,
+                )
             self._write_study(connection, lease, version)
             self._end_run(connection, lease, "done", None, None)
             crashpoint("K26")

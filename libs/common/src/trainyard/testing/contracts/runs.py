@@ -73,6 +73,10 @@ class RunsDesk(Protocol):
         """Return the stored trials of each of the request's runs, oldest run first."""
         ...
 
+    def pending(self, model: str) -> dict[int, int]:
+        """Return the versions that wait for a person, each with the champion's seq that it was judged against."""
+        ...
+
     def versions(self, model: str) -> list[int]:
         """Return the numbers of the model's versions."""
         ...
@@ -458,6 +462,28 @@ class RunsContract:
         assert published.words == "not promoted: no better"
         assert desk.versions("flights") == [1, 2]
         assert desk.aliases("flights") == {"champion": (1, 1)}
+
+    def test_version_that_waits(self, desk: RunsDesk) -> None:
+        """A version that a person decides on moves nothing and is noted with the champion it was judged against."""
+        self._published(desk, upto_seq=70)
+        for number, passed in ((2, True), (3, False)):
+            job = claimed(desk, desk.request(upto_seq=70 + number))
+            waiting = replace(new_version(passed=passed, name="b"), waits=True)
+            published = desk.runs.publish(job.lease, waiting, compared_with=job.champion)
+            assert (published.version, published.promoted) == (number, False)
+            assert published.words == f"pending approval: {'passed: better' if passed else 'refused: no better'}"
+            assert desk.runs.published(job.lease.request_id) == published
+        assert desk.pending("flights") == {2: 1, 3: 1}
+        assert desk.aliases("flights") == {"champion": (1, 1)}
+
+    def test_nobody_waits_for_a_comparison_that_is_over(self, desk: RunsDesk) -> None:
+        """When the champion was moved meanwhile, a version that would wait is not promoted, and does not wait."""
+        self._published(desk, upto_seq=70)
+        job = claimed(desk, desk.request(upto_seq=90))
+        desk.move_champion("flights", 1)
+        published = desk.runs.publish(job.lease, replace(new_version(), waits=True), compared_with=job.champion)
+        assert "the alias was moved" in published.words
+        assert desk.pending("flights") == {}
 
     def test_champion_moved_meanwhile(self, desk: RunsDesk) -> None:
         """A version that was compared with another champion is not promoted, and the record says so."""

@@ -11,6 +11,7 @@ import pytest
 
 from trainyard.auth import make_key, parse_key
 from trainyard.contracts.idempotency import Repeatable
+from trainyard.contracts.registry import Approval
 from trainyard.contracts.requests import COUNTED_STATES, POLICY_ACTOR, NewRequest
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived, TrainingRequest
@@ -40,9 +41,14 @@ class World(Protocol):
         ...
 
     def finish(
-        self, request_id: str, *, extract_key: str | None = None, report: Mapping[str, Any] | None = None
+        self,
+        request_id: str,
+        *,
+        extract_key: str | None = None,
+        report: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> int:
-        """Let the holder publish a version, with or without an extract or a report; return its number."""
+        """Let the holder publish a version, with or without extract, report, wait for a person; return its number."""
         ...
 
     def rows_went(self, version: int) -> None:
@@ -404,6 +410,35 @@ class SchedulingContract:
             reports = [records.versions.report(model, number) for number in (1, 2, 3)]
             assert reports == [report, None, None]
             assert records.versions.report(other, 1) is None
+
+    def test_approval(self, world: World) -> None:
+        """A version that waits is decided on once, with who, when and why; one that does not wait never is."""
+        with world.store.begin() as records:
+            model = add_model(records)
+            ids = [add_request(records, model, upto).id for upto in (1, 2, 3)]
+        for ident, waits in zip(ids, (False, True, True), strict=True):
+            world.claim(ident)
+            world.finish(ident, waits=waits)
+            if not waits:
+                with world.store.begin() as records:
+                    records.versions.point(model, "champion", 1)
+        with world.store.begin() as records:
+            versions = records.versions
+            found = [versions.version(model, number) for number in (1, 2)]
+            assert [None if one is None else one.approval for one in found] == [None, Approval("pending_approval", 1)]
+            assert not versions.decide(model, 1, approve=True, actor="a", reason="r")
+            assert versions.decide(model, 2, approve=True, actor="a", reason="seen")
+            assert not versions.decide(model, 2, approve=False, actor="b", reason="late")
+            assert versions.decide(model, 3, approve=False, actor="b", reason="no")
+        with world.store.begin() as records:
+            listed = [version.approval for version in records.versions.versions(model, 9, None)]
+            third, second, first = listed
+            assert first is None
+            assert second is not None
+            assert third is not None
+            assert (second.state, second.decided_by, second.reason) == ("approved", "a", "seen")
+            assert (third.state, third.decided_by, third.reason) == ("rejected", "b", "no")
+            assert second.decided_at is not None
 
     def test_aliases(self, world: World) -> None:
         """An alias rises in seq with every move, over a removal too; the version and the list name it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.runs import (
     MAX_ATTEMPTS,
+    PENDING,
     Champion,
     Claim,
     Job,
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryModel:
-    """A model; ``aliases`` hold (version, seq), ``versions`` the published ones by number."""
+    """A model; ``aliases`` hold (version, seq), ``versions`` the published ones by number.
+
+    ``pending`` are the versions that wait for a person, with the champion's seq that they were judged against.
+    """
 
     id: int
     name: str
@@ -38,6 +42,7 @@ class MemoryModel:
     deleted: bool = False
     versions: dict[int, NewVersion] = field(default_factory=dict)
     aliases: dict[str, tuple[int, int]] = field(default_factory=dict)
+    pending: dict[int, int] = field(default_factory=dict)
     known_seq: int = 0
     known_version: int = 0
 
@@ -242,6 +247,8 @@ class MemoryRuns(Runs):
             run.trials = {trial.number: trial for trial in version.trials}
             if request.upto_seq >= model.known_seq:
                 model.known_seq, model.known_version = request.upto_seq, number
+            if words.startswith(PENDING):
+                model.pending[number] = model.aliases.get("champion", (0, 0))[1]
             if promoted:
                 if "champion" in model.aliases:
                     self.point(model, "previous", model.aliases["champion"][0])

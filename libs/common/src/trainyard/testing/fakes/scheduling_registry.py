@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.registry import (
     CHAMPION,
+    PENDING_APPROVAL,
     AliasRecord,
     DatasetView,
     DeploymentRecord,
@@ -112,6 +113,17 @@ class MemoryVersions(Versions):
     def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
         """Return the version's report."""
         return self._state.reports.get((model_id, number))
+
+    def decide(self, model_id: int, number: int, *, approve: bool, actor: str, reason: str) -> bool:
+        """Note the decision."""
+        for place, (owner, record) in enumerate(self._state.versions):
+            waits = record.approval is not None and record.approval.state == PENDING_APPROVAL
+            if (owner, record.version) == (model_id, number) and record.approval is not None and waits:
+                state, now = "approved" if approve else "rejected", self._state.clock.now()
+                decided = replace(record.approval, state=state, decided_by=actor, decided_at=now, reason=reason)
+                self._state.versions[place] = (owner, replace(record, approval=decided))
+                return True
+        return False
 
     def aliases(self, model_id: int) -> list[AliasRecord]:
         """Return the aliases by name."""

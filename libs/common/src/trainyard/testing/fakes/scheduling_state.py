@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.registry import DatasetView, VersionRecord
+from trainyard.contracts.registry import CHAMPION, PENDING_APPROVAL, Approval, DatasetView, VersionRecord
 from trainyard.contracts.requests import RequestRecord, RunRecord
 
 if TYPE_CHECKING:
@@ -266,8 +266,9 @@ class State:
         size: int = 10,
         extract_key: str | None = None,
         report: Mapping[str, Any] | None = None,
+        waits: bool = False,
     ) -> int:
-        """Let the holder publish a version; return its number."""
+        """Let the holder publish a version, which may wait for a person; return its number."""
         request = self.requests[request_id]
         record = request.record
         number = 1 + sum(model_id == request.model_id for model_id, _ in self.versions)
@@ -294,8 +295,13 @@ class State:
             aliases=(),
             created_at=self.clock.now(),
             extract_key=extract_key,
+            approval=Approval(PENDING_APPROVAL, self._champion_seq(request.model_id)) if waits else None,
         )
         self.versions.append((request.model_id, version))
         if report is not None:
             self.reports[request.model_id, number] = report
         return number
+
+    def _champion_seq(self, model_id: int) -> int:
+        alias = self.aliases.get((model_id, CHAMPION))
+        return 0 if alias is None else alias.seq
