@@ -184,7 +184,9 @@ class Search:
 
     def _finalists(self, entries: Sequence[_Entry], learning: Learning, validation: Known) -> list[_Finalist]:
         """Return the few best, in order of their numbers; what an earlier search has tried is fitted as it was."""
-        best = sorted(entries, key=lambda entry: (self._rank(entry.trial), entry.trial.number))[:_SHORTLIST]
+        # the prior is the first; what is worse than it in the gate's loss may rank well, and promises too much
+        able = [entry for entry in entries if entry.trial.metrics["loss"] <= entries[0].trial.metrics["loss"]]
+        best = sorted(able, key=lambda entry: (self._rank(entry.trial), entry.trial.number))[:_SHORTLIST]
         finalists = []
         for entry in sorted(best, key=lambda entry: entry.trial.number):
             fitted, answers = entry.fitted, entry.answers
