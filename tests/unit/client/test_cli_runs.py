@@ -217,15 +217,28 @@ def test_every_policy_option(api, trainyard):
     api.on("PUT", "/v1/models/buys", (201, {**model, "policy": {"cron": "0 2 * * *"}}))
     options = {
         "--min-new-labels": "50", "--min-fraction-new": "0.1", "--max-age": "7d", "--min-interval": "90s",
-        "--cron": "0 2 * * *", "--priority": "-3",
+        "--cron": "0 2 * * *", "--priority": "-3", "--leakage": "keep", "--include": "amount",
     }  # fmt: skip
-    flags = ["--on-drift", "--no-on-quality-drop", "--spot", "--instance-type", "a.b", "--instance-type", "c.d"]
+    flags = [
+        "--exclude",
+        "zip",
+        "--exclude",
+        "score",
+        "--on-drift",
+        "--no-on-quality-drop",
+        "--spot",
+        "--instance-type",
+        "a.b",
+        "--instance-type",
+        "c.d",
+    ]
     given = [word for pair in options.items() for word in pair]
     assert trainyard("model", "create", "buys", "--dataset", "d", "--label", "y", *given, *flags).code == Exit.OK
     assert api.asked[-1].json["policy"] == {
         "min_new_labels": 50, "min_fraction_new": 0.1, "max_age": 604_800.0, "min_interval": 90.0,
         "cron": "0 2 * * *", "priority": -3, "on_drift": True, "on_quality_drop": False, "spot": True,
-        "instance_types": ["a.b", "c.d"],
+        "instance_types": ["a.b", "c.d"], "leakage": "keep",
+        "columns": {"exclude": ["zip", "score"], "include": ["amount"]},
     }  # fmt: skip
 
 
