@@ -47,6 +47,7 @@ def test_what_is_calibrated_or_small_stays_as_it_is(task: str) -> None:
     """Honest answers get no temperature, in nearly all of 20 samples; too few rows get none whatever they say."""
     fitted = [fit_temperature(task, *answered(task, 3_000, 1.0, seed)) for seed in range(20)]
     assert sum(t is not None for t in fitted) <= 2
+    assert calibrate(task, *answered(task, 6_000, 3.0), "auto", drifting=True) == Calibration()
     few = TEMPERATURE_ROWS[task] - 1
     assert fit_temperature(task, *answered(task, few, 3.0)) is None
 

@@ -39,7 +39,9 @@ class Calibration:
     threshold: float = 0.5
 
 
-def calibrate(task: str, labels: npt.NDArray[Any], answers: FloatArray, metric: str) -> Calibration:
+def calibrate(
+    task: str, labels: npt.NDArray[Any], answers: FloatArray, metric: str, *, drifting: bool = False
+) -> Calibration:
     """Return the temperature and threshold for a model that gave these out-of-sample answers.
 
     Args:
@@ -47,10 +49,11 @@ def calibrate(task: str, labels: npt.NDArray[Any], answers: FloatArray, metric: 
         labels: shape (rows,), class indexes.
         answers: probabilities (rows, classes) before calibration.
         metric: the policy's.
+        drifting: the rows are of a time that will not come back: no temperature, which would follow a season.
     """
     if task == "regression":
         return Calibration()
-    temperature = fit_temperature(task, labels, answers)
+    temperature = None if drifting else fit_temperature(task, labels, answers)
     if task != "binary" or metric != "accuracy":
         return Calibration(temperature)
     return Calibration(temperature, fit_threshold(labels == 1, tempered(task, answers, temperature)[:, 1]))

@@ -132,7 +132,10 @@ class _Final:
 
 
 class Search:
-    """One search for one model. ``shell`` is the model that pipelines are put into to be asked."""
+    """One search for one model. ``shell`` is the model that pipelines are put into to be asked.
+
+    ``drifting``: the rows are in order of time, so those measured on may differ from those that come.
+    """
 
     def __init__(
         self,
@@ -143,6 +146,7 @@ class Search:
         families: tuple[str, ...],
         metric: str,
         seed: int,
+        drifting: bool,
         budget: Budget,
         clock: Clock,
         progress: Callable[[str, int, int], None],
@@ -154,6 +158,7 @@ class Search:
         self._families = families
         self._metric = metric
         self._seed = seed
+        self._drifting = drifting
         self._budget = budget
         self._whole = max(0.0, budget.left)
         self._clock = clock
@@ -169,7 +174,7 @@ class Search:
         answers = [fit.joined for _, fit in finalists]
         weights = choosing.weights(self._task, self._metric, labels, answers)
         blended = np.asarray(sum(weight * given for weight, given in zip(weights, answers, strict=True)))
-        calibration = calibrate(self._task, labels, blended, self._metric)
+        calibration = calibrate(self._task, labels, blended, self._metric, drifting=self._drifting)
         members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
         finals = self._learn_again([(entry, fit) for entry, fit, _ in members], known, len(parts))
         shares = [weight for *_, weight in members]
@@ -230,12 +235,13 @@ class Search:
         The prior and one real candidate are always tried. What learning the best again will take is kept back.
         """
         tried = [entry.trial for entry in entries]
-        reserved = 0.0
+        reserved, best = 0.0, 0.0
         if any(trial.family == "prior" for trial in tried):
             finalists = set(choosing.shortlist(tried, self._metric))
             reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
+            best = _again(min(tried, key=lambda trial: choosing.rank(trial, self._metric)), n_folds)
         left = self._budget.left
-        most = (left - min(reserved, _MOST_RESERVED * left)) * _CANDIDATE_SHARE
+        most = (left - max(best, min(reserved, _MOST_RESERVED * left))) * _CANDIDATE_SHARE
         if len(tried) >= 2:
             alike = [entry.trial.seconds for entry in entries if entry.candidate.method == candidate.method]
             least = max(_WORTH_BEGINNING * min(alike, default=0.0), _LEAST_SHARE * self._whole)

@@ -153,6 +153,7 @@ class Training:
             families=self._policy.families,
             metric=self._policy.metric,
             seed=self._policy.seed,
+            drifting=self._unit is None,
             budget=budget,
             clock=clock,
             progress=progress,
