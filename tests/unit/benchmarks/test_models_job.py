@@ -14,7 +14,9 @@ from benchmarks.models import catalog, runs, scores
 from benchmarks.models.cases import build
 from benchmarks.models.job import OWN_HOLDOUT, write_job
 
+from trainyard.clock import SystemClock
 from trainyard_trainer import workdir
+from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.train import Training
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ def test_the_trainer_learns_from_all_but_a_few_rows(tmp_path: Path, monkeypatch:
     case = build(dataset, 1, tmp_path / "case")
     write_job(dataset, 1, case)
     described = workdir.read_json(case.directory / "job", workdir.JOB)
-    training = Training(described, workdir.read_snapshot(case.directory / "job", described["snapshot"]))
+    training = Training(
+        described, workdir.read_snapshot(case.directory / "job", described["snapshot"]), Budget(SystemClock(), 5)
+    )
     assert described["rows"] == len(case.learnt)
     assert training.split.test.sum() == OWN_HOLDOUT
     assert training.split.fit.sum() == len(case.learnt) - OWN_HOLDOUT
