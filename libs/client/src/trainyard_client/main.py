@@ -23,7 +23,6 @@ from trainyard_client.cli import (
     runs,
     sources,
     stack,
-    version_report,
     versions,
 )
 from trainyard_client.cli.exits import Exit
@@ -52,7 +51,6 @@ def make_command() -> click.Group:
         models,
         runs,
         versions,
-        version_report,
         predictions,
         queues,
         fleet,

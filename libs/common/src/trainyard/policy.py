@@ -46,8 +46,9 @@ _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", r
 #: Who decides on a version that passed the gate.
 PROMOTIONS = ("auto", "approve", "approve_if_borderline")
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate")
-_NEWER_RUN_KEYS = ("keep_extract", "leakage", "columns", "promotion")
+RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate", "leakage", "columns")
+#: Copied only where they are not as by default.
+_WHERE_SET = ("leakage", "columns", "keep_extract", "promotion")
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ class Policy:
         before them refuses keys that it does not know.
         """
         whole, unset = self.to_dict(), Policy().to_dict()
-        settings = {name: whole[name] for name in RUN_KEYS} | {"gate": self.gate.settings()}
-        return settings | {name: whole[name] for name in _NEWER_RUN_KEYS if whole[name] != unset[name]}
+        settings = {name: whole[name] for name in RUN_KEYS if name not in _WHERE_SET} | {"gate": self.gate.settings()}
+        return settings | {name: whole[name] for name in _WHERE_SET if whole[name] != unset[name]}
 
     def waits(self, *, passed: bool, borderline: bool) -> bool:
         """Tell whether a version with this verdict waits for a person."""

@@ -25,10 +25,8 @@ _SHOWN = 20
 _FIGURES = 4
 
 
-def add_to(root: click.Group) -> None:
-    """Add the group and its commands."""
-    group = click.Group("version", help="One version of a model: its report and its card.")
-    root.add_command(group)
+def add_to(group: click.Group) -> None:
+    """Add the commands to the group `version`."""
 
     @click.argument("name")
     @click.argument("version", type=int)

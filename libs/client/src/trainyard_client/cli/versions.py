@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard_client.cli import version_report
 from trainyard_client.cli.frame import command
 from trainyard_client.cli.runs import show_gate
 from trainyard_client.errors import ApiError
@@ -23,9 +24,10 @@ _ALIAS = ("name", "version", "seq", "weight", "updated_at")
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
     _add_version_commands(root)
-    one = click.Group("version", help="One version of a model.")
+    one = click.Group("version", help="One version of a model: decide on it, its report, its card.")
     root.add_command(one)
     _add_decision(one)
+    version_report.add_to(one)
     group = click.Group("alias", help="Names that point to versions.")
     root.add_command(group)
     _add_alias_commands(group)
