@@ -69,13 +69,13 @@ def _changed(tree: Any, rng: random.Random) -> Any:
     """Return the tree with one value changed, removed, doubled or put elsewhere."""
     places = list(_places(tree))
     if not places:
-        return rng.choice(_STRANGE)
+        return copy.deepcopy(rng.choice(_STRANGE))
     holder, key = rng.choice(places)
     other_holder, other_key = rng.choice(places)
     value = holder[key]
     changes: list[Callable[[], Any]] = [
-        lambda: rng.choice(_STRANGE),
-        lambda: copy.deepcopy(other_holder[other_key]),  # a copy: the tree must stay one
+        lambda: copy.deepcopy(rng.choice(_STRANGE)),  # copies: what is put in twice must not become its own child
+        lambda: copy.deepcopy(other_holder[other_key]),
         lambda: _near(value, rng),
         lambda: _near(value, rng),
     ]
@@ -83,7 +83,7 @@ def _changed(tree: Any, rng: random.Random) -> Any:
     if kind < len(changes):
         holder[key] = changes[kind]()
     elif isinstance(holder, list) and kind == len(changes):
-        holder.insert(rng.randrange(len(holder) + 1), value)
+        holder.insert(rng.randrange(len(holder) + 1), copy.deepcopy(value))
     else:
         del holder[key]
     return tree
@@ -114,7 +114,7 @@ def _near(value: Any, rng: random.Random) -> Any:
         number = rng.choice(_NUMBERS)
         at = rng.randrange(0, max(1, len(value)), len(number))
         return rng.choice((value[:at] + number + value[at + len(number) :], value[8:], value + value[:8]))
-    return list(reversed(value)) if isinstance(value, list) else dict(reversed(value.items()))
+    return value[::-1] if isinstance(value, list) else dict(reversed(value.items()))
 
 
 def main() -> None:
