@@ -144,7 +144,7 @@ def measure(
         truth, given = labels[known], predictions[known]
         attempts = {
             "log_loss": lambda: metrics.log_loss(truth, given),
-            "accuracy": lambda: metrics.accuracy(labels, _answered(task, predictions, threshold)),
+            "accuracy": lambda: metrics.accuracy(labels, answered(task, predictions, threshold)),
         }
         if task == "binary":
             attempts["roc_auc"] = lambda: metrics.roc_auc(truth == 1, given[:, 1])
@@ -156,8 +156,8 @@ def measure(
     return found
 
 
-def _answered(task: str, predictions: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
-    """Return the class index that a model answers each row with, as :meth:`Predictor.predictions` does."""
+def answered(task: str, predictions: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
+    """Return the class index that a model answers each row with, shape (rows,), as its predictor does."""
     if task == "binary":
         return np.asarray(predictions[:, 1] >= threshold, dtype=np.intp)
     return np.asarray(predictions.argmax(axis=1))

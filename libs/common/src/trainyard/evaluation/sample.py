@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard.evaluation.plain import name
-from trainyard.gate import measure, row_losses
+from trainyard.gate import answered, measure, row_losses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,19 +50,13 @@ class Sample:
         return row_losses(self.task, self.labels, self.answers)
 
     @property
-    def decided(self) -> npt.NDArray[np.int64]:
+    def decided(self) -> npt.NDArray[np.intp]:
         """The index of the class that the model decides for, shape (rows,); classifiers only."""
-        if self.task == "binary":
-            return (self.answers[:, 1] >= self.threshold).astype(np.int64)
-        return np.asarray(self.answers.argmax(axis=1), dtype=np.int64)
+        return answered(self.task, self.answers, self.threshold)
 
     def figures(self, rows: npt.NDArray[np.bool_] | slice = slice(None)) -> dict[str, float]:
         """Return the gate's metrics of some of the rows (at least one); the accuracy is that of what is decided."""
-        labels = self.labels[rows]
-        found = measure(self.task, labels, self.answers[rows])
-        if self.task != "regression":
-            found["accuracy"] = float(np.mean(self.decided[rows] == labels))
-        return found
+        return measure(self.task, self.labels[rows], self.answers[rows], threshold=self.threshold)
 
     def class_called(self, index: int) -> str:
         """Return the name of a class."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard_trainer.learning.univariate import Coded, Truth, coded, missing_in, rank_correlation
+from trainyard.model.features import is_missing
+from trainyard_trainer.learning.univariate import Coded, Truth, coded, rank_correlation
 from trainyard_trainer.learning.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _one_outcome(name: str, missing: npt.NDArray[np.bool_], truth: Truth) -> Ver
 def _later(column: Column, values: npt.NDArray[Any], moments: npt.NDArray[Any] | None) -> Verdict | None:
     if moments is None or values.dtype.kind != "M":
         return None
-    both = ~(missing_in(values) | missing_in(moments))
+    both = ~(is_missing(values) | is_missing(moments))
     if int(both.sum()) < _FEWEST_ROWS:
         return None
     unit = "datetime64[D]" if column.type == "date" else "datetime64[us]"

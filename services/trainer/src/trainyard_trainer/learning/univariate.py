@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainyard.model.features import is_missing
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -54,13 +56,6 @@ class Coded:
         return np.asarray(np.append(before * bins // rows, bins)[self.codes])
 
 
-def missing_in(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Tell where numbers (NaN), moments (NaT) or strings (None) are missing."""
-    if values.dtype == object:
-        return np.fromiter((value is None for value in values.tolist()), dtype=np.bool_, count=len(values))
-    return np.asarray(np.isnat(values) if values.dtype.kind == "M" else np.isnan(values))
-
-
 def coded(values: npt.NDArray[Any]) -> Coded:
     """Return the codes of a column."""
     if values.dtype == object:
@@ -68,7 +63,7 @@ def coded(values: npt.NDArray[Any]) -> Coded:
         given = values.tolist()
         codes = np.array([-1 if v is None else seen.setdefault(v, len(seen)) for v in given], dtype=np.int64)
         return Coded(np.where(codes < 0, len(seen), codes), len(seen), ordered=False)
-    missing = missing_in(values)
+    missing = is_missing(values)
     distinct, inverse = np.unique(values[~missing], return_inverse=True)
     codes = np.full(len(values), len(distinct), dtype=np.int64)
     codes[~missing] = inverse

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from trainyard.model.features import is_missing
 from trainyard_trainer.learning.table import count_levels
-from trainyard_trainer.learning.univariate import missing_in
 from trainyard_trainer.learning.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def useless(column: Column, values: npt.NDArray[Any]) -> Verdict | None:
     """Say why nothing can be learnt from a column, looking at all rows to learn from; None where something can."""
     if values.dtype == object:
         return _useless_strings(column.name, values)
-    present = values[~missing_in(values)]
+    present = values[~is_missing(values)]
     if len(present) == 0:
         return Verdict(column.name, "constant", "it has no value at all")
     if (present == present[0]).all():
@@ -110,7 +110,7 @@ def copies(columns: Iterable[Column], values: Mapping[str, npt.NDArray[Any]]) ->
     for column in columns:
         own = values[column.name]
         some = own[:: max(1, len(own) // _LOOK)].astype(object)
-        some[missing_in(own[:: max(1, len(own) // _LOOK)])] = None
+        some[is_missing(own[:: max(1, len(own) // _LOOK)])] = None
         key = (own.dtype, *some.tolist())
         originals = alike.setdefault(key, [])
         original = next((name for name in originals if _same(values[name], own)), None)
