@@ -68,7 +68,7 @@ def main() -> int:
 def sow(corpus: Path) -> int:
     """Put the golden and hostile files into the corpus, as bodies where they have an envelope; return how many."""
     corpus.mkdir(parents=True, exist_ok=True)
-    seeds = [*(ROOT / "tests/golden/models").glob("*.msgpack"), *(ROOT / "tests/golden/hostile").glob("*.bin")]
+    seeds = [*(ROOT / "tests/golden/models").glob("*.msgpack"), *(ROOT / "tests/golden/hostile").rglob("*.bin")]
     for path in seeds:
         data = path.read_bytes()
         for seed in {data, data[HEADER_BYTES:] if data.startswith(_MAGIC) else data}:

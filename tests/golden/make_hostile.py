@@ -1,4 +1,4 @@
-"""Write files that must be refused: `python tests/golden/make_hostile.py`.
+"""Write files of version 2 that must be refused: `python tests/golden/make_hostile.py`. Those of version 1 stay.
 
 The name of each file is ``<error code>--<what is wrong>.bin``. Most are sound models in which one thing was changed
 and the checksum made right again, so that nothing but the changed thing can be the reason.
@@ -22,8 +22,9 @@ from trainyard.testing.models import sample_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FOLDER = Path(__file__).parent / "hostile"
+FOLDER = Path(__file__).parent / "hostile" / "v2"
 Tree = dict[str, Any]
+CODES = {"float64": "<f8", "float32": "<f4", "int32": "<i4", "uint16": "<u2", "uint8": "|u1"}
 
 
 def main() -> None:
@@ -47,7 +48,8 @@ def envelopes() -> dict[str, bytes]:
         "truncated--in_body": good[:-1],
         "bad_magic--pickle": b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00cposix\nsystem\n.",
         "bad_magic--zip": b"PK\x03\x04" + bytes(64),
-        "unsupported_version--2": good[:version] + b"\x02" + good[version + 1 :],
+        "unsupported_version--3": good[:version] + b"\x03" + good[version + 1 :],
+        "wrong_fields--version_1": good[:version] + b"\x01" + good[version + 1 :],
         "bad_header--sha_name": good.replace(b"sha256", b"sha512", 1),
         "trailing_bytes--after_file": good + b"\x00",
         "bad_checksum--one_bit": bytes(flipped),
@@ -124,8 +126,13 @@ def estimator_of(tree: Tree) -> Tree:
 
 def array(values: Any, dtype: str = "float64") -> Tree:
     """Return the form of an array."""
-    data = np.asarray(values, dtype={"float64": "<f8", "int32": "<i4", "uint8": "|u1"}[dtype])
+    data = np.asarray(values, dtype=CODES[dtype])
     return {"dtype": dtype, "shape": list(data.shape), "data": data.tobytes()}
+
+
+def isotonic(at: list[float], to: list[float]) -> Tree:
+    """Return the form of a calibration curve."""
+    return {"kind": "isotonic", "at": array(at), "to": array(to)}
 
 
 def node(name: str, index: int, value: float) -> Callable[[Tree], None]:
@@ -133,27 +140,40 @@ def node(name: str, index: int, value: float) -> Callable[[Tree], None]:
 
     def change(tree: Tree) -> None:
         form = estimator_of(tree)[name]
-        code = {"float64": "<f8", "int32": "<i4", "uint8": "|u1"}[form["dtype"]]
-        values = np.frombuffer(form["data"], code).copy()
+        values = np.frombuffer(form["data"], CODES[form["dtype"]]).copy()
         values[index] = value
         form["data"] = values.tobytes()
 
     return change
 
 
-def chain_of(length: int) -> Callable[[Tree], None]:
-    """Put one tree in: a chain of inner nodes."""
+def trees_of(nodes: list[int], n_trees: int = 1) -> Callable[[Tree], None]:
+    """Put trees of these nodes in, with tests, values and outputs to match."""
 
     def change(tree: Tree) -> None:
-        inner = np.arange(length)
-        n = 2 * length + 1
-        feature, left, right = np.full(n, -1), np.full(n, -1), np.full(n, -1)
-        feature[2 * inner], left[2 * inner], right[2 * inner] = 0, 2 * inner + 1, 2 * inner + 2
-        ints = {"tree_start": [0], "feature": feature, "left": left, "right": right, "tree_output": [0]}
-        estimator_of(tree).update({name: array(values, "int32") for name, values in ints.items()})
+        leaves = nodes.count(1)
+        inner = len(nodes) - leaves
         estimator_of(tree).update(
-            threshold=array(np.zeros(n)), default_left=array(np.zeros(n), "uint8"), value=array(np.zeros((n, 1)))
+            node=array(nodes, "uint8"),
+            feature=array(np.zeros(inner), "uint16"),
+            threshold=array(np.zeros(inner)),
+            category_start=array([], "int32"),
+            category=array([], "int32"),
+            value=array(np.zeros((leaves, 1))),
+            cover=None,
+            tree_output=array(np.zeros(n_trees), "uint16"),
         )
+
+    return change
+
+
+def sets_of(starts: list[int], codes: list[int], threshold: float = 0.0) -> Callable[[Tree], None]:
+    """Put one tree in, with one split by category."""
+
+    def change(tree: Tree) -> None:
+        trees_of([4, 1, 1])(tree)
+        sets = {"category_start": array(starts, "int32"), "category": array(codes, "int32")}
+        estimator_of(tree).update(threshold=array([threshold]), **sets)
 
     return change
 
@@ -176,12 +196,13 @@ def long_int(tree: Tree) -> bytes:
     return body.replace(short, b"\xa4seed\xcd" + struct.pack(">H", tree["lineage"]["seed"]))
 
 
-TREES, LINEAR, NETWORK, BLEND, VALUE = (
+TREES, LINEAR, NETWORK, BLEND, VALUE, CLASSES = (
     ("tree_ensemble", "binary"),
     ("linear", "binary"),
     ("neural_network", "binary"),
     ("blend", "binary"),
     ("linear", "regression"),
+    ("linear", "multiclass"),
 )
 NAN = float("nan")
 CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
@@ -215,13 +236,11 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "not_finite--infinite_weight": (*LINEAR, put("pipeline.estimator.bias", array([np.inf]))),
     "not_finite--metric": (*LINEAR, put("metrics.auc", NAN)),
     "not_finite--impute": (*LINEAR, put("pipeline.steps.0.impute", NAN)),
-    "limit_exceeded--deep_tree": (*TREES, chain_of(300)),
+    "limit_exceeded--deep_tree": (*TREES, trees_of([0, 1] * 257 + [1])),
     "limit_exceeded--no_steps": (*LINEAR, put("pipeline.steps", [])),
     "limit_exceeded--no_layers": (*NETWORK, put("pipeline.estimator.layers", [])),
-    "limit_exceeded--no_trees": (
-        *TREES,
-        lambda t: estimator_of(t).update(tree_start=array([], "int32"), tree_output=array([], "int32")),
-    ),
+    "limit_exceeded--deep_to_the_left": (*TREES, trees_of([0] * 257 + [1] * 258)),
+    "limit_exceeded--no_trees": (*TREES, put("pipeline.estimator.tree_output", array([], "uint16"))),
     "limit_exceeded--members": (*BLEND, lambda t: t["pipeline"].update(members=t["pipeline"]["members"] * 9)),
     "bad_name--path": (*LINEAR, put("name", "../etc")),
     "bad_schema--type": (*LINEAR, put("schema.columns.1.type", "object")),
@@ -231,41 +250,65 @@ CHANGES: dict[str, tuple[str, str, Callable[[Tree], Any]]] = {
     "bad_classes--mixed": (*LINEAR, put("classes", ["a", 1])),
     "bad_threshold--2": (*LINEAR, put("threshold", 2.0)),
     "bad_threshold--regression": (*VALUE, put("threshold", 0.25)),
-    "bad_temperature--zero": (*LINEAR, put("temperature", 0.0)),
-    "bad_temperature--regression": (*VALUE, put("temperature", 1.0)),
+    "bad_calibration--cold": (*LINEAR, put("calibration.temperature", 0.0)),
+    "bad_calibration--regression": (*VALUE, put("calibration", {"kind": "temperature", "temperature": 1.0})),
+    "bad_calibration--slope": (*LINEAR, put("calibration", {"kind": "platt", "slope": -1.0, "intercept": 0.0})),
+    "bad_calibration--three_classes": (*CLASSES, put("calibration", {"kind": "platt", "slope": 1.0, "intercept": 0.0})),
+    "bad_calibration--falling": (*LINEAR, put("calibration", isotonic([0.0, 1.0], [1.0, 0.0]))),
+    "bad_calibration--not_rising": (*LINEAR, put("calibration", isotonic([0.5, 0.5], [0.0, 1.0]))),
+    "bad_calibration--beyond_one": (*LINEAR, put("calibration", isotonic([0.0, 1.0], [0.0, 1.5]))),
+    "bad_calibration--no_points": (*LINEAR, put("calibration", isotonic([], []))),
+    "unknown_kind--calibration": (*LINEAR, put("calibration.kind", "beta")),
+    "unknown_kind--transform": (*LINEAR, put("pipeline.steps.0.transform", "exec")),
+    "unknown_kind--operation": (*LINEAR, put("pipeline.steps.10.operation", "power")),
+    "unknown_kind--member": (*BLEND, put("pipeline.members.0.kind", "pipelin%")),
     "bad_weights--negative": (*BLEND, put("pipeline.weights", array([1.5, -0.5]))),
     "bad_weights--sum": (*BLEND, put("pipeline.weights", array([0.5, 0.75]))),
     "bad_output--softmax": (*LINEAR, put("pipeline.estimator.output", "softmax")),
     "bad_scale--zero": (*LINEAR, put("pipeline.steps.0.scale", 0.0)),
     "bad_scale--dates": (*LINEAR, put("pipeline.steps.6.scale", array([-1.0]))),
+    "bad_scale--quantiles": (*LINEAR, put("pipeline.steps.9.at", array([0.0, 1.0, 1.0, 2.0]))),
     "bad_levels--twice": (*LINEAR, put("pipeline.steps.3.levels.0", "DL")),
     "bad_levels--no_parts": (*LINEAR, put("pipeline.steps.5.parts", [])),
     "bad_lineage--hash": (*LINEAR, put("lineage.snapshot_sha256", "x")),
     "bad_lineage--seq": (*LINEAR, put("lineage.snapshot_upto_seq", -1)),
     "unknown_column--absent": (*LINEAR, put("pipeline.steps.0.column", "gate")),
+    "unknown_column--pair": (*LINEAR, put("pipeline.steps.10.right", "gate")),
     "unknown_column--label": (*LINEAR, put("pipeline.steps.3.column", "late")),
+    "column_type--pair": (*LINEAR, put("pipeline.steps.10.left", "carrier")),
     "column_type--text": (*LINEAR, put("pipeline.steps.0.column", "remark")),
     "missing_not_handled--linear": (*LINEAR, put("pipeline.steps.0.impute", None)),
+    "missing_not_handled--pair": (*LINEAR, put("pipeline.steps.10.impute", None)),
+    "missing_not_handled--quantile": (*LINEAR, put("pipeline.steps.9.impute", None)),
+    "missing_not_handled--unknown_level": (*LINEAR, put("pipeline.steps.7.unknown", None)),
     "missing_not_handled--dates": (*LINEAR, put("pipeline.steps.5.impute", None)),
     "shape_mismatch--weights": (*LINEAR, put("pipeline.estimator.weights", array([[1.0]]))),
     "shape_mismatch--table": (*LINEAR, put("pipeline.steps.7.table", array([[1.0, 2.0]]))),
     "shape_mismatch--nodes": (*TREES, put("pipeline.estimator.threshold", array([1.0] * 9))),
     "shape_mismatch--blend": (*BLEND, put("pipeline.weights", array([1.0]))),
-    "bad_tree--cycle": (*TREES, node("left", 1, 1)),
-    "bad_tree--back_edge": (*TREES, node("left", 1, 0)),
-    "bad_tree--child_out_of_range": (*TREES, node("left", 0, 2**31 - 1)),
-    "bad_tree--child_in_other_tree": (
-        *TREES,
-        lambda t: node("right", 0, len(estimator_of(t)["left"]["data"]) // 4 - 1)(t),
-    ),
-    "bad_tree--two_parents": (*TREES, node("right", 0, 1)),
+    "shape_mismatch--baseline": (*LINEAR, put("pipeline.estimator.baseline", array([1.0]))),
+    "shape_mismatch--quantiles": (*LINEAR, put("pipeline.steps.9.to", array([1.0, 2.0]))),
+    "shape_mismatch--cover": (*TREES, put("pipeline.estimator.cover", array([1.0], "float32"))),
+    "shape_mismatch--leaves": (*TREES, put("pipeline.estimator.value", array([[1.0]]))),
+    "array_dtype--double_cover": (*TREES, put("pipeline.estimator.cover", array([1.0]))),
+    "not_finite--cover": (*TREES, node("cover", 0, NAN)),
+    "bad_tree--negative_cover": (*TREES, node("cover", 0, -1.0)),
+    "bad_tree--unknown_node": (*TREES, node("node", 0, 8)),
+    "bad_tree--leaf_with_direction": (*TREES, trees_of([0, 1, 3])),
+    "bad_tree--ends_early": (*TREES, trees_of([0, 1])),
+    "bad_tree--one_too_many": (*TREES, trees_of([0, 1, 1, 1])),
+    "bad_tree--two_for_one": (*TREES, trees_of([1, 1])),
+    "bad_tree--one_for_two": (*TREES, trees_of([0, 1, 1], n_trees=2)),
     "bad_tree--feature_out_of_range": (*TREES, node("feature", 0, 999)),
-    "bad_tree--feature_minus_two": (*TREES, node("feature", 0, -2)),
-    "bad_tree--direction": (*TREES, node("default_left", 0, 2)),
-    "bad_tree--value_in_inner_node": (*TREES, node("value", 0, 1.0)),
     "bad_tree--output_out_of_range": (*TREES, node("tree_output", 0, 1)),
-    "bad_tree--first_root": (*TREES, node("tree_start", 0, 1)),
-    "bad_tree--roots_not_rising": (*TREES, node("tree_start", 2, 0)),
+    "bad_tree--set_without_node": (*TREES, put("pipeline.estimator.category_start", array([0, 1, 2, 3], "int32"))),
+    "bad_tree--node_without_set": (*TREES, trees_of([4, 1, 1])),
+    "bad_tree--no_such_set": (*TREES, sets_of([0], [1], threshold=1.0)),
+    "bad_tree--half_a_set": (*TREES, sets_of([0], [1], threshold=0.5)),
+    "bad_tree--codes_without_set": (*TREES, sets_of([], [1])),
+    "bad_tree--empty_set": (*TREES, sets_of([0], [])),
+    "bad_tree--codes_not_rising": (*TREES, sets_of([0], [2, 2])),
+    "bad_tree--first_set": (*TREES, sets_of([1], [1, 2])),
     "bad_golden--none": (*LINEAR, lambda t: t["golden"].update(rows=[])),
     "bad_golden--shape": (*LINEAR, put("golden.expected", array([[0.5, 0.5]]))),
     "bad_golden--row_misfits": (*LINEAR, put("golden.rows.0.seats", "many")),

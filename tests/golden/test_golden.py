@@ -10,11 +10,12 @@ import pytest
 from trainyard.errors import ArtifactError
 from trainyard.model import Predictor, decode, encode, self_test
 from trainyard.model.codes import CODES
+from trainyard.model.wire import VERSIONS
 from trainyard.testing.models import ESTIMATORS, TASKS
 
 HERE = Path(__file__).parent
 MODELS = sorted((HERE / "models").glob("*.msgpack"))
-HOSTILE = sorted((HERE / "hostile").glob("*.bin"))
+HOSTILE = sorted((HERE / "hostile").glob("v*/*.bin"))
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
@@ -34,7 +35,7 @@ def test_golden_models_answer_as_on_their_first_day(path: Path) -> None:
             assert answer.prediction == pytest.approx(line["prediction"], abs=1e-12, rel=1e-12)
 
 
-@pytest.mark.parametrize("path", HOSTILE, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_hostile_files_are_refused_with_their_code(path: Path) -> None:
     """Each wrong file raises ArtifactError with exactly the code in its name, and nothing else."""
     with pytest.raises(ArtifactError) as caught:
@@ -48,7 +49,7 @@ def test_every_code_has_a_hostile_file() -> None:
 
 
 def test_there_is_a_golden_model_for_every_kind() -> None:
-    """Every estimator is there for every task."""
-    names = {p.stem.removeprefix("v1-") for p in MODELS}
-    for estimator in ESTIMATORS:
-        assert {f"{estimator}-{task}" for task in TASKS} <= names
+    """Every estimator is there for every task, in every version of the format."""
+    names = {p.stem for p in MODELS}
+    for version in VERSIONS:
+        assert {f"v{version}-{estimator}-{task}" for estimator in ESTIMATORS for task in TASKS} <= names

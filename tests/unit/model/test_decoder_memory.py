@@ -103,7 +103,7 @@ def forest(nodes: int) -> Model:
     start = np.arange(n_trees) * each
     left = np.where(inner, 2 * within + 1, -1)
     offset = np.repeat(start, each) * np.tile(inner, n_trees)
-    trees = TreeEnsemble(
+    trees = TreeEnsemble.from_nodes(
         tree_start=start,
         feature=np.tile(np.where(inner, 0, -1), n_trees),
         threshold=np.zeros(n_trees * each),

@@ -23,12 +23,12 @@ from trainyard.model import (
     Pipeline,
     Predictor,
     TableEncoding,
-    TreeEnsemble,
+    Temperature,
     self_test,
     with_golden,
 )
-from trainyard.model.trees import TreeKernel
-from trainyard.testing.models import ESTIMATORS, SCHEMA, TASKS, random_trees, sample_model, sample_rows
+from trainyard.model.batches import Batches
+from trainyard.testing.models import ESTIMATORS, SCHEMA, TASKS, sample_model, sample_rows
 
 KINDS = [(estimator, task) for estimator in ESTIMATORS for task in TASKS]
 
@@ -61,11 +61,11 @@ def test_rows_columns_and_single_rows_give_the_same_bits(estimator: str, task: s
 def test_many_rows_are_answered_in_chunks() -> None:
     """A table of several chunks gives what its parts give."""
     model = sample_model("blend", "multiclass")
-    predictor = Predictor(model)
-    predictor._chunk = 64
+    batches = Batches(model)
+    batches._chunk = 64
     columns = columns_of(sample_rows(300, seed=6))
     whole = Predictor(model).predict_columns(columns)
-    assert np.array_equal(predictor.predict_columns(columns), whole)
+    assert np.array_equal(batches.outputs(columns, 300), whole)
 
 
 def test_numpy_columns_are_as_good_as_lists() -> None:
@@ -83,37 +83,6 @@ def test_numpy_columns_are_as_good_as_lists() -> None:
     for estimator in ESTIMATORS:
         predictor = Predictor(sample_model(estimator, "binary"))
         assert np.array_equal(predictor.predict_columns(arrays), predictor.predict_columns(columns))
-
-
-@pytest.mark.parametrize("vector", [False, True])
-@pytest.mark.parametrize(("depth", "n_outputs"), [(1, 1), (4, 1), (5, 3), (9, 1), (9, 3)])
-def test_trees_follow_the_written_rule(vector: bool, depth: int, n_outputs: int) -> None:
-    """Both kernels agree with a walk in plain Python, on ties, missing values and infinities too."""
-    rng = np.random.default_rng(depth)
-    arrays = random_trees(7, depth, 4, n_outputs, rng, vector=vector)
-    trees = TreeEnsemble(**arrays, aggregation="sum", output="identity")
-    x = np.round(rng.normal(size=(4, 200)), 1)  # thresholds are rounded alike: many ties
-    x[rng.random(x.shape) < 0.1] = np.nan
-    x[0, :2] = [np.inf, -np.inf]
-    got = TreeKernel(trees).scores(x)
-    for row in range(x.shape[1]):
-        assert got[:, row].tolist() == walk(trees, x[:, row].tolist())
-
-
-def walk(trees: TreeEnsemble, row: list[float]) -> list[float]:
-    """Return the scores of one row, by the words of docs/model-format.md."""
-    totals = [0.0] * len(trees.base)
-    for tree, start in enumerate(trees.tree_start.tolist()):
-        node = start
-        while trees.feature[node] >= 0:
-            value = row[trees.feature[node]]
-            left = trees.default_left[node] == 1 if math.isnan(value) else value <= trees.threshold[node]
-            node = int(trees.left[node] if left else trees.right[node])
-        if trees.value.shape[1] == 1:
-            totals[trees.tree_output[tree]] += float(trees.value[node, 0])
-        else:
-            totals = [t + v for t, v in zip(totals, trees.value[node].tolist(), strict=True)]
-    return [float(b) + t for b, t in zip(trees.base, totals, strict=True)]
 
 
 def regression(*steps: Any, weights: list[float]) -> Predictor:
@@ -197,17 +166,17 @@ def test_temperature_softens_and_keeps_the_order() -> None:
     for task in ("binary", "multiclass"):
         model = sample_model("linear", task)
         columns = columns_of(sample_rows(60))
-        plain = Predictor(replace(model, temperature=None)).predict_columns(columns)
-        soft = Predictor(replace(model, temperature=3.0)).predict_columns(columns)
+        plain = Predictor(replace(model, calibration=None)).predict_columns(columns)
+        soft = Predictor(replace(model, calibration=Temperature(3.0))).predict_columns(columns)
         assert (plain.argmax(axis=1) == soft.argmax(axis=1)).all()
         assert (soft.max(axis=1) <= plain.max(axis=1) + 1e-12).all()
-        one = Predictor(replace(model, temperature=1.0)).predict_columns(columns)
+        one = Predictor(replace(model, calibration=Temperature(1.0))).predict_columns(columns)
         np.testing.assert_allclose(one, plain, atol=1e-12)
 
 
 def test_a_blend_is_the_weighted_mean_of_its_members() -> None:
     """Probabilities of the members are averaged, before calibration."""
-    model = replace(sample_model("blend", "multiclass"), temperature=None)
+    model = replace(sample_model("blend", "multiclass"), calibration=None)
     assert isinstance(model.pipeline, Blend)
     columns = columns_of(sample_rows(30))
     parts = [Predictor(replace(model, pipeline=p)).predict_columns(columns) for p in model.pipeline.members]
@@ -261,7 +230,7 @@ def test_the_self_test_notices_another_answer() -> None:
     model = sample_model()
     assert model.golden is not None
     for difference, fails in ((1e-10, False), (1e-8, True)):
-        changed: Model = replace(model, golden=Golden(model.golden.rows, model.golden.expected + difference))
+        changed: Model = replace(model, golden=Golden(model.golden.rows, model.golden.expected.numpy + difference))
         if fails:
             with pytest.raises(ArtifactError) as caught:
                 self_test(changed)

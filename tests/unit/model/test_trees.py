@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainyard.model import TreeEnsemble
+from trainyard.model.ensembles import CATEGORICAL, LEAF, MISSING_LEFT
 from trainyard.model.intervals import Intervals
+from trainyard.model.single_trees import Walk
 from trainyard.model.tree_nodes import Nodes, in_order
 from trainyard.model.tree_tables import BitTables
 from trainyard.model.trees import WORTH_TABLES, TreeKernel
 
 WIDTH = 4
+#: Codes of categories; NUMBERS are near some of them.
+CODES = (-3, -2, -1, 0, 1, 2, 7, 2**31 - 1, -(2**31))
 #: Thresholds and values alike: ties, both zeros, the smallest and the largest doubles.
 NUMBERS = (-1.7976931348623157e308, -2.5, -1.0, -5e-324, -0.0, 0.0, 5e-324, 0.1, 0.5, 1.0, 1e10, 1.7976931348623157e308)
 
 
 def ensemble(
-    leaves: list[int], n_outputs: int, *, vector: bool, mean: bool = False, seed: int = 0, numbers: Any = NUMBERS
+    leaves: list[int],
+    n_outputs: int,
+    *,
+    vector: bool,
+    mean: bool = False,
+    seed: int = 0,
+    numbers: Any = NUMBERS,
+    categorical: float = 0.0,
 ) -> TreeEnsemble:
-    """Return random trees with the given numbers of leaves, of any shape."""
+    """Return random trees with the given numbers of leaves, of any shape; ``categorical`` is a share of the splits."""
     rng = np.random.default_rng(seed)
     columns: dict[str, list[Any]] = {k: [] for k in ("feature", "threshold", "left", "right", "default_left", "value")}
 
@@ -46,7 +58,7 @@ def ensemble(
         return index
 
     start = [grow(n) for n in leaves]
-    return TreeEnsemble(
+    return TreeEnsemble.from_nodes(
         tree_start=np.array(start),
         **{k: np.array(v) for k, v in columns.items() if k != "value"},
         value=np.array(columns["value"]) + 0.0,
@@ -54,6 +66,12 @@ def ensemble(
         base=rng.normal(size=n_outputs),
         aggregation="mean" if mean else "sum",
         output="identity",
+        cover=rng.integers(0, 100, len(columns["feature"])),
+        categories={
+            node: rng.choice(CODES, rng.integers(1, 4))
+            for node, feature in enumerate(columns["feature"])
+            if feature >= 0 and rng.random() < categorical
+        },
     )
 
 
@@ -69,22 +87,39 @@ def rows_for(n: int, seed: int = 0, numbers: Any = NUMBERS) -> np.ndarray[Any, A
 
 
 def walk(trees: TreeEnsemble, row: list[float]) -> list[float]:
-    """Return the scores of one row, one node and one addition after the other."""
-    n_outputs, n_values = len(trees.base), trees.value.shape[1]
+    """Return the scores of one row, one node and one addition after the other, by the words of the format's page."""
+    n_outputs = len(trees.base)
+    inner = zip(trees.feature.tolist(), trees.threshold.tolist(), strict=True)
+    leaves = iter(trees.value.tolist())
+    nodes = iter(trees.node.tolist())
+    bounds = [*trees.category_start.tolist(), len(trees.category)]
+    sets = [trees.category.tolist()[begin:end] for begin, end in pairwise(bounds)]
+
+    def subtree() -> list[float]:
+        """Read a whole subtree and return the values of its leaf that the row would come to."""
+        node = next(nodes)
+        if node == LEAF:
+            return next(leaves)
+        feature, threshold = next(inner)
+        value = row[feature]
+        if math.isnan(value):
+            left = bool(node & MISSING_LEFT)
+        elif node & CATEGORICAL:
+            left = any(code - 1 < value <= code for code in sets[int(threshold)])
+        else:
+            left = value <= threshold
+        on_the_left = subtree()
+        on_the_right = subtree()
+        return on_the_left if left else on_the_right
+
     totals, counts = [0.0] * n_outputs, [0] * n_outputs
-    for tree, start in enumerate(trees.tree_start.tolist()):
-        node = start
-        while trees.feature[node] >= 0:
-            value = row[trees.feature[node]]
-            left = trees.default_left[node] == 1 if math.isnan(value) else value <= trees.threshold[node]
-            node = int(trees.left[node] if left else trees.right[node])
-        first = 0 if n_values > 1 else int(trees.tree_output[tree])
-        for k, added in enumerate(trees.value[node].tolist(), start=first):
+    for output in trees.tree_output.tolist():
+        for k, added in enumerate(subtree(), start=output):
             totals[k] += added
             counts[k] += 1
     if trees.aggregation == "mean":
         totals = [total / max(1, count) for total, count in zip(totals, counts, strict=True)]
-    return [float(base) + total for base, total in zip(trees.base, totals, strict=True)]
+    return [base + total for base, total in zip(trees.base.tolist(), totals, strict=True)]
 
 
 def expected(trees: TreeEnsemble, x: np.ndarray[Any, Any]) -> list[list[float]]:
@@ -105,16 +140,20 @@ def tables_of(trees: TreeEnsemble) -> BitTables:
     mean=st.booleans(),
     n=st.integers(1, 40),
     seed=st.integers(0, 2**32 - 1),
+    categorical=st.sampled_from([0.0, 0.3, 1.0]),
 )
-def test_both_kernels_follow_the_written_rule(
-    leaves: list[int], outputs: tuple[int, bool], mean: bool, n: int, seed: int
+@settings(deadline=None)
+def test_all_kernels_follow_the_written_rule(
+    leaves: list[int], outputs: tuple[int, bool], mean: bool, n: int, seed: int, categorical: float
 ) -> None:
-    """Any ensemble, any rows: the walk and the tables give the bits of a walk in plain Python."""
-    trees = ensemble(leaves, outputs[0], vector=outputs[1], mean=mean, seed=seed)
+    """Any ensemble, any rows: the walks and the tables give the bits of a reading of the format's page."""
+    trees = ensemble(leaves, outputs[0], vector=outputs[1], mean=mean, seed=seed, categorical=categorical)
     x = rows_for(n, seed)
     wanted = expected(trees, x)
     assert Nodes.of(trees).scores(x).T.tolist() == wanted
     assert tables_of(trees).scores(x).T.tolist() == wanted
+    alone = Walk(trees)
+    assert [alone.scores(row) for row in x.T.tolist()] == wanted
 
 
 @pytest.mark.parametrize("outputs", [(1, False), (3, False), (2, True)])

@@ -238,7 +238,7 @@ def test_a_wrong_export_is_caught() -> None:
     fitted = fit_trees(known, {"num_leaves": 7}, Budget(SystemClock(), 60), length=5, progress=lambda *_: None)
     ensemble = fitted.pipeline.estimator
     assert isinstance(ensemble, TreeEnsemble)
-    value = ensemble.value.copy()
+    value = ensemble.value.numpy.copy()
     value[value != 0] += 1e-6
     wrong = replace(fitted.pipeline, estimator=replace(ensemble, value=value))
     model = Model("m", "binary", known.table.schema, wrong, (False, True), Lineage("d", 1, 1, "0" * 64, {}, "1", 0, {}))
@@ -267,9 +267,9 @@ def test_target_means_are_out_of_fold() -> None:
     encoder = Encoder(Table(schema, {"k": pairs, "x": rng.normal(size=n)}), labels, 2, 0)
     step, out_of_fold = encoder._means(schema.column("k"))
     assert abs(np.corrcoef(out_of_fold[0], labels)[0, 1]) < 0.06
-    assert step.table.min() >= 0
-    assert step.table.max() <= 1
-    assert abs(float(step.unknown[0]) - labels.mean()) < 0.01
+    assert step.table.lowest >= 0
+    assert step.table.highest <= 1
+    assert abs(float(step.unknown.lowest) - labels.mean()) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def _predict(served: Served, rows: list[Any]) -> list[Prediction]:
     columns = clean_columns(served.features, rows) if len(rows) >= _BY_COLUMNS_FROM else None
     if columns is None:
         columns = _checked(served.features, rows)
-    return served.predictor.predictions(served.predictor.predict_columns(columns))
+    return served.predictor.predict_clean(columns, len(rows))
 
 
 def _checked(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:

@@ -6,32 +6,33 @@ Read together with docs/model-format.md, which is normative. The order of the fi
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from trainyard.errors import ArtifactError
-from trainyard.model import wire
+from trainyard.model import version1, wire
 from trainyard.model.checks import check
 from trainyard.model.dto import (
+    FORMAT_VERSION,
     Blend,
-    DateParts,
     Dense,
     Golden,
-    IsMissing,
+    Isotonic,
     Lineage,
     Linear,
     Model,
     NeuralNetwork,
-    Number,
-    OneHot,
     Pipeline,
-    TableEncoding,
-    TreeEnsemble,
+    Platt,
+    Temperature,
 )
+from trainyard.model.ensembles import TreeEnsemble
 from trainyard.model.records import (
     BOOL,
     FLOAT,
     INT,
     STR,
-    Array,
+    ArrayOf,
+    Converter,
     Json,
     Label,
     ListOf,
@@ -41,21 +42,27 @@ from trainyard.model.records import (
     Record,
     SchemaForm,
 )
+from trainyard.model.steps import DateParts, IsMissing, Number, OneHot, Pair, Quantile, TableEncoding
 
-_F1, _F2, _I1 = Array("float64", 1), Array("float64", 2), Array("int32", 1)
+_F1, _F2 = ArrayOf("float64", 1), ArrayOf("float64", 2)
+_AFTERWARDS: dict[str, Converter] = {
+    "impute": Optional(FLOAT),
+    "center": FLOAT,
+    "scale": FLOAT,
+    "clip": Optional(FLOAT),
+}
+_LEVELS: dict[str, Converter] = {"column": STR, "levels": ListOf(STR)}
 
 _STEP = OneOf(
     (
-        Record(
-            Number,
-            {"column": STR, "impute": Optional(FLOAT), "center": FLOAT, "scale": FLOAT, "clip": Optional(FLOAT)},
-            "number",
-        ),
+        Record(Number, {"column": STR, "transform": STR, **_AFTERWARDS}, "number"),
+        Record(Quantile, {"column": STR, "at": _F1, "to": _F1, "impute": Optional(FLOAT)}, "quantile"),
+        Record(Pair, {"left": STR, "right": STR, "operation": STR, **_AFTERWARDS}, "pair"),
         Record(IsMissing, {"column": STR}, "is_missing"),
-        Record(OneHot, {"column": STR, "levels": ListOf(STR), "other": BOOL, "missing": BOOL}, "one_hot"),
+        Record(OneHot, {**_LEVELS, "other": BOOL, "missing": BOOL}, "one_hot"),
         Record(
             TableEncoding,
-            {"column": STR, "levels": ListOf(STR), "table": _F2, "unknown": _F1, "missing": _F1},
+            {**_LEVELS, "table": _F2, "unknown": Optional(_F1), "missing": Optional(_F1)},
             "table_encoding",
         ),
         Record(
@@ -74,19 +81,23 @@ _STEP = OneOf(
 _DENSE = Record(Dense, {"weights": _F2, "bias": _F1, "activation": STR})
 _ESTIMATOR = OneOf(
     (
-        Record(Linear, {"weights": _F2, "bias": _F1, "output": STR}, "linear"),
-        Record(NeuralNetwork, {"layers": ListOf(_DENSE), "output": STR}, "neural_network"),
+        Record(Linear, {"weights": _F2, "bias": _F1, "baseline": Optional(_F1), "output": STR}, "linear"),
+        Record(
+            NeuralNetwork,
+            {"layers": ListOf(_DENSE), "baseline": Optional(_F1), "output": STR},
+            "neural_network",
+        ),
         Record(
             TreeEnsemble,
             {
-                "tree_start": _I1,
-                "feature": _I1,
+                "node": ArrayOf("uint8", 1),
+                "feature": ArrayOf("uint16", 1),
                 "threshold": _F1,
-                "left": _I1,
-                "right": _I1,
-                "default_left": Array("uint8", 1),
+                "category_start": ArrayOf("int32", 1),
+                "category": ArrayOf("int32", 1),
                 "value": _F2,
-                "tree_output": _I1,
+                "cover": Optional(ArrayOf("float32", 1)),
+                "tree_output": ArrayOf("uint16", 1),
                 "base": _F1,
                 "aggregation": STR,
                 "output": STR,
@@ -97,6 +108,13 @@ _ESTIMATOR = OneOf(
 )
 _PIPELINE = Record(Pipeline, {"steps": ListOf(_STEP), "estimator": _ESTIMATOR}, "pipeline")
 _BLEND = Record(Blend, {"members": ListOf(_PIPELINE), "weights": _F1}, "blend")
+_CALIBRATION = OneOf(
+    (
+        Record(Temperature, {"temperature": FLOAT}, "temperature"),
+        Record(Platt, {"slope": FLOAT, "intercept": FLOAT}, "platt"),
+        Record(Isotonic, {"at": _F1, "to": _F1}, "isotonic"),
+    )
+)
 _LINEAGE = Record(
     Lineage,
     {
@@ -110,6 +128,7 @@ _LINEAGE = Record(
         "libraries": MapOf(STR),
     },
 )
+_GOLDEN = Record(Golden, {"rows": ListOf(MapOf(Json())), "expected": _F2})
 _MODEL = Record(
     Model,
     {
@@ -118,13 +137,17 @@ _MODEL = Record(
         "schema": SchemaForm(),
         "pipeline": OneOf((_PIPELINE, _BLEND)),
         "classes": ListOf(Label()),
-        "temperature": Optional(FLOAT),
+        "calibration": Optional(_CALIBRATION),
         "threshold": FLOAT,
         "metrics": MapOf(FLOAT),
         "lineage": _LINEAGE,
-        "golden": Record(Golden, {"rows": ListOf(MapOf(Json())), "expected": _F2}),
+        "golden": _GOLDEN,
     },
 )
+
+
+#: version of the format -> the form of its body
+_FORMS = {1: version1.form(_LINEAGE, _GOLDEN), FORMAT_VERSION: _MODEL}
 
 
 def encode(model: Model) -> bytes:
@@ -135,9 +158,9 @@ def encode(model: Model) -> bytes:
     """
     if model.golden is None:
         raise ArtifactError("bad_golden", "the model has no golden rows; make them with with_golden()")
-    tree = _MODEL.pack(model)  # first: it refuses values of wrong types, which check() relies on
+    tree = _FORMS[model.format_version].pack(model)  # first: it refuses values of wrong types, which check() relies on
     check(model)
-    return wire.seal(tree)
+    return wire.seal(tree, model.format_version)
 
 
 def decode(data: bytes) -> Model:
@@ -148,9 +171,10 @@ def decode(data: bytes) -> Model:
     Raises:
         ArtifactError: ``code`` names the first rule that the bytes break (docs/model-format.md).
     """
-    model: Model = _MODEL.unpack(wire.unseal(data), "model")
+    version, tree = wire.unseal(data)
+    model: Model = _FORMS[version].unpack(tree, "model")
     check(model)
-    return model
+    return model if version == FORMAT_VERSION else replace(model, format_version=version)
 
 
 def fingerprint(data: bytes) -> str:

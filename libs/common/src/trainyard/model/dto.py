@@ -11,165 +11,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from trainyard.model.arrays import ArrayField, OptionalArrayField
+from trainyard.model.ensembles import TreeEnsemble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    import numpy.typing as npt
+
+    from trainyard.model.steps import Step
     from trainyard.schema import Schema
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int32]
-ByteArray = npt.NDArray[np.uint8]
+    FloatArray = npt.NDArray[np.float64]
+
 ClassLabel = str | int | bool
 
 TASKS = ("binary", "multiclass", "regression")
 ACTIVATIONS = ("identity", "relu", "tanh", "gelu")
 OUTPUTS = ("identity", "sigmoid", "softmax", "exp")
 AGGREGATIONS = ("sum", "mean")
-DATE_PARTS = (
-    "year",
-    "month",
-    "day",
-    "weekday",  # Monday is 0
-    "day_of_year",
-    "hour",
-    "minute",
-    "month_sin",
-    "month_cos",
-    "weekday_sin",
-    "weekday_cos",
-    "hour_sin",
-    "hour_cos",
-    "epoch_days",  # days since 1970-01-01, with the fraction of a timestamp
-)
+#: The version of the format that new models are written in (docs/model-format.md).
+FORMAT_VERSION = 2
 
-
-def _set_array(owner: object, name: str, dtype: str, ndim: int) -> None:
-    """Replace the attribute by a read-only little-endian copy with ``ndim`` axes; ValueError where it cannot be."""
-    given = np.asarray(getattr(owner, name))
-    if given.ndim != ndim:
-        raise ValueError(f"{type(owner).__name__}.{name} has {given.ndim} axes, not {ndim}")
-    wanted = np.dtype(dtype)
-    if given.flags.writeable or given.dtype != wanted or not given.flags.c_contiguous:
-        cast = given.astype(wanted, order="C", copy=True)
-        if wanted.kind in "iu" and not np.array_equal(cast, given):
-            raise ValueError(f"{type(owner).__name__}.{name} does not fit {wanted.name}")
-        cast.setflags(write=False)
-        given = cast
-    object.__setattr__(owner, name, given)
-
-
-# --- preprocessing: one column in, ``width`` matrix columns out ----------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Number:
-    """A bool (0/1), int or float column: ``((impute if missing) - center) / scale``, then cut to +-``clip``.
-
-    With ``impute=None`` a missing value stays NaN, which only trees can take.
-    """
-
-    column: str
-    impute: float | None = None
-    center: float = 0.0
-    scale: float = 1.0
-    clip: float | None = None
-
-    @property
-    def width(self) -> int:
-        """Matrix columns that the step makes."""
-        return 1
-
-
-@dataclass(frozen=True, eq=False)
-class IsMissing:
-    """1.0 where the column (of any type) is missing, else 0.0."""
-
-    column: str
-
-    @property
-    def width(self) -> int:
-        """Matrix columns that the step makes."""
-        return 1
-
-
-@dataclass(frozen=True, eq=False)
-class OneHot:
-    """A category or text column: one 0/1 column for each level, in order.
-
-    ``other`` adds a column for levels not in the list, ``missing`` one for missing values; without them such
-    values are all zeros.
-    """
-
-    column: str
-    levels: tuple[str, ...]
-    other: bool = True
-    missing: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-
-    @property
-    def width(self) -> int:
-        """Matrix columns that the step makes."""
-        return len(self.levels) + self.other + self.missing
-
-
-@dataclass(frozen=True, eq=False)
-class TableEncoding:
-    """A category or text column looked up in a table: target means, frequencies, ranks or codes.
-
-    Shapes: ``table`` (levels, width), ``unknown`` (width,) for levels not in the list (the prior, usually),
-    ``missing`` (width,). Smoothing and out-of-fold means are the trainer's business: the table holds the result.
-    """
-
-    column: str
-    levels: tuple[str, ...]
-    table: FloatArray
-    unknown: FloatArray
-    missing: FloatArray
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(self.levels))
-        _set_array(self, "table", "<f8", 2)
-        _set_array(self, "unknown", "<f8", 1)
-        _set_array(self, "missing", "<f8", 1)
-
-    @property
-    def width(self) -> int:
-        """Matrix columns that the step makes."""
-        return len(self.unknown)
-
-
-@dataclass(frozen=True, eq=False)
-class DateParts:
-    """A date or timestamp (in UTC) column: ``((impute if missing) - center) / scale`` for each of its parts.
-
-    Shapes: ``center``, ``scale`` and ``impute`` (parts,); ``impute=None`` keeps NaN, for trees. The sine and
-    cosine parts are for linear models and networks, the plain ones for trees.
-    """
-
-    column: str
-    parts: tuple[str, ...]
-    impute: FloatArray | None = None
-    center: FloatArray | None = None
-    scale: FloatArray | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
-        for name in ("impute", "center", "scale"):
-            if getattr(self, name) is not None:
-                _set_array(self, name, "<f8", 1)
-
-    @property
-    def width(self) -> int:
-        """Matrix columns that the step makes."""
-        return len(self.parts)
-
-
-Step = Number | IsMissing | OneHot | TableEncoding | DateParts
 
 # --- estimators: a matrix (rows, D) in, scores (rows, K) out ---------------------------------------------------
 # K is 1 for binary (the score of classes[1]) and regression, the number of classes for multiclass. ``output`` turns
@@ -179,15 +43,15 @@ Step = Number | IsMissing | OneHot | TableEncoding | DateParts
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """``bias + matrix @ weights``; shapes: weights (D, K), bias (K,)."""
+    """``bias + matrix @ weights``; shapes: weights (D, K), bias (K,).
 
-    weights: FloatArray
-    bias: FloatArray
-    output: str
+    ``baseline`` (D,) is where the contributions of features start, the means of the matrix columns; None is zeros.
+    """
 
-    def __post_init__(self) -> None:
-        _set_array(self, "weights", "<f8", 2)
-        _set_array(self, "bias", "<f8", 1)
+    weights: ArrayField = ArrayField("float64", 2)
+    bias: ArrayField = ArrayField("float64", 1)
+    output: str = "identity"
+    baseline: OptionalArrayField = OptionalArrayField("float64", 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,68 +61,24 @@ class Dense:
     Activations: identity, relu, tanh, gelu (the tanh form).
     """
 
-    weights: FloatArray
-    bias: FloatArray
-    activation: str
-
-    def __post_init__(self) -> None:
-        _set_array(self, "weights", "<f8", 2)
-        _set_array(self, "bias", "<f8", 1)
+    weights: ArrayField = ArrayField("float64", 2)
+    bias: ArrayField = ArrayField("float64", 1)
+    activation: str = "identity"
 
 
 @dataclass(frozen=True, eq=False)
 class NeuralNetwork:
-    """Dense layers one after the other; the last one makes the K scores."""
+    """Dense layers one after the other; the last one makes the K scores. ``baseline`` (D,) as for Linear."""
 
     layers: tuple[Dense, ...]
     output: str
+    baseline: OptionalArrayField = OptionalArrayField("float64", 1)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
 
 
-@dataclass(frozen=True, eq=False)
-class TreeEnsemble:
-    """Binary decision trees in flat node arrays, T trees and N nodes in all.
-
-    Tree ``t`` owns the nodes ``tree_start[t] .. tree_start[t + 1] - 1`` (the last one up to N - 1), its root first.
-    An inner node sends a row to ``left`` when ``x[feature] <= threshold`` in float64, else to ``right``; a missing
-    value (NaN) goes left where ``default_left`` is 1, else right. Children have larger indexes than their parent
-    and every node but the root has exactly one parent.
-
-    Shapes: tree_start (T,); feature, threshold, left, right, default_left (N,); value (N, V); tree_output (T,);
-    base (K,). ``feature`` is a matrix column, -1 at a leaf; ``left`` and ``right`` are node indexes in the whole
-    arrays, -1 at a leaf; ``threshold`` and ``default_left`` are 0 at a leaf, ``value`` is 0 at an inner node.
-
-    V = 1: the leaf value of tree t is added to output ``tree_output[t]`` (boosting: one tree per class and round).
-    V = K: a leaf holds one value for each output and ``tree_output`` is all 0 (forests).
-    Output k is ``base[k]`` + the sum, in tree order, or the mean of its trees' leaf values.
-    """
-
-    tree_start: IntArray
-    feature: IntArray
-    threshold: FloatArray
-    left: IntArray
-    right: IntArray
-    default_left: ByteArray
-    value: FloatArray
-    tree_output: IntArray
-    base: FloatArray
-    aggregation: str
-    output: str
-
-    def __post_init__(self) -> None:
-        for name in ("tree_start", "feature", "left", "right", "tree_output"):
-            _set_array(self, name, "<i4", 1)
-        _set_array(self, "threshold", "<f8", 1)
-        _set_array(self, "default_left", "|u1", 1)
-        _set_array(self, "value", "<f8", 2)
-        _set_array(self, "base", "<f8", 1)
-
-
 Estimator = Linear | NeuralNetwork | TreeEnsemble
-
-# --- the model -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,11 +102,44 @@ class Blend:
     """Weighted mean of the members' probabilities (or values); ``weights`` (members,), each > 0, sum 1."""
 
     members: tuple[Pipeline, ...]
-    weights: FloatArray
+    weights: ArrayField = ArrayField("float64", 1)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
-        _set_array(self, "weights", "<f8", 1)
+
+
+# --- calibration: probabilities p in, better ones out ------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Temperature:
+    """sigmoid(logit(p) / temperature), softmax(ln(p) / temperature) with several classes (Guo et al. 2017)."""
+
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
+class Platt:
+    """sigmoid(slope logit(p) + intercept), for two classes; slope > 0 (Platt 1999)."""
+
+    slope: float
+    intercept: float
+
+
+@dataclass(frozen=True, eq=False)
+class Isotonic:
+    """Straight lines between the points (``at``, ``to``) of p, flat beyond the ends, for two classes.
+
+    Shapes: (points,), two at least; ``at`` rises, ``to`` does not fall, both within 0 and 1 (Zadrozny, Elkan 2002).
+    """
+
+    at: ArrayField = ArrayField("float64", 1)
+    to: ArrayField = ArrayField("float64", 1)
+
+
+Calibration = Temperature | Platt | Isotonic
+
+# --- the model -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,11 +164,10 @@ class Golden:
     """Rows in JSON form and what the model answers to them: shape (rows, K) of probabilities, (rows, 1) of values."""
 
     rows: tuple[Mapping[str, Any], ...]
-    expected: FloatArray
+    expected: ArrayField = ArrayField("float64", 2)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
-        _set_array(self, "expected", "<f8", 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,9 +176,9 @@ class Model:
 
     ``schema`` holds at least every column that a step reads, with role feature; its other columns (key, label …)
     are accepted and not read at prediction. ``classes`` is () for regression, (negative, positive) for binary.
-    ``temperature`` (None = not calibrated) divides the logits of the blended probabilities. ``threshold`` is the
-    probability of ``classes[1]`` from which on a binary model answers ``classes[1]``; 0.5 elsewhere.
-    ``metrics`` are names and numbers for people.
+    ``calibration`` (None = none) is of the blended probabilities. ``threshold`` is the probability of ``classes[1]``
+    from which on a binary model answers ``classes[1]``; 0.5 elsewhere. ``metrics`` are names and numbers for people.
+    ``format_version`` is that of the file that the model came from, and will be written in again.
     """
 
     name: str
@@ -335,10 +187,11 @@ class Model:
     pipeline: Pipeline | Blend
     classes: tuple[ClassLabel, ...]
     lineage: Lineage
-    temperature: float | None = None
+    calibration: Calibration | None = None
     threshold: float = 0.5
     metrics: Mapping[str, float] = field(default_factory=dict)
     golden: Golden | None = None
+    format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))

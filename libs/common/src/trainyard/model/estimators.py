@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainyard.model.elementary import exp
+from trainyard.model.dto import Isotonic, Platt
+from trainyard.model.elementary import TINY
+from trainyard.model.elementary_arrays import exp, log
 
 if TYPE_CHECKING:
-    from trainyard.model.dto import Dense, FloatArray, Linear, NeuralNetwork
+    from trainyard.model.dto import Calibration, Dense, FloatArray, Linear, NeuralNetwork
 
 _SMALL = 1 << 16  # products that are made at once rather than input by input
 _GELU = float(np.sqrt(2.0 / np.pi))
@@ -37,7 +39,7 @@ def affine(x: FloatArray, weights: FloatArray, bias: FloatArray) -> FloatArray:
 
 def linear_scores(model: Linear, x: FloatArray) -> FloatArray:
     """Return the scores (K, rows) of a matrix (D, rows)."""
-    return affine(x, model.weights, model.bias)
+    return affine(x, model.weights.numpy, model.bias.numpy)
 
 
 def network_scores(model: NeuralNetwork, x: FloatArray) -> FloatArray:
@@ -48,7 +50,7 @@ def network_scores(model: NeuralNetwork, x: FloatArray) -> FloatArray:
 
 
 def _dense(layer: Dense, x: FloatArray) -> FloatArray:
-    z = affine(x, layer.weights, layer.bias)
+    z = affine(x, layer.weights.numpy, layer.bias.numpy)
     if layer.activation == "relu":
         return np.maximum(z, 0.0)
     if layer.activation == "tanh":
@@ -75,6 +77,29 @@ def normalised(p: FloatArray) -> FloatArray:
     p = np.clip(p, 0.0, 1.0)
     total = _total(p)
     return np.where(total > 0, p / np.where(total > 0, total, 1.0), 1.0 / len(p))
+
+
+def calibrated(p: FloatArray, calibration: Calibration | None) -> FloatArray:
+    """Return calibrated probabilities: p (1, rows), those of the second class, or (classes, rows)."""
+    if calibration is None:
+        return p
+    if isinstance(calibration, Isotonic):
+        return interpolated(p, calibration.at.numpy, calibration.to.numpy)
+    p = np.clip(p, TINY, 1.0 - TINY)
+    if isinstance(calibration, Platt):
+        return sigmoid((log(p) - log(1.0 - p)) * calibration.slope + calibration.intercept)
+    if len(p) == 1:
+        return sigmoid((log(p) - log(1.0 - p)) / calibration.temperature)
+    return softmax(log(p) / calibration.temperature)
+
+
+def interpolated(x: FloatArray, at: FloatArray, to: FloatArray) -> FloatArray:
+    """Return where straight lines between the points (``at``, ``to``) are at x, flat beyond the ends; NaN is NaN."""
+    left = np.clip(np.searchsorted(at, x, side="right") - 1, 0, len(at) - 2)
+    slope = (to[left + 1] - to[left]) / (at[left + 1] - at[left])
+    found = to[left] + (x - at[left]) * slope
+    found = np.where(x <= at[0], to[0], np.where(x >= at[-1], to[-1], found))
+    return np.where(np.isnan(x), np.nan, found)
 
 
 def _total(p: FloatArray) -> FloatArray:

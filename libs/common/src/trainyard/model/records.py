@@ -11,15 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
 from trainyard.errors import ArtifactError, ServiceError
+from trainyard.model.arrays import DTYPES, Array
 from trainyard.schema import Schema
 
-#: name in the file -> numpy type; all little-endian
-DTYPES = {"float64": "<f8", "int32": "<i4", "uint8": "|u1"}
-_NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
 MAX_INT = 2**63 - 1
+_MAX_AXIS = 2**31 - 1
 
 
 class Converter(Protocol):
@@ -34,6 +31,11 @@ class Converter(Protocol):
         ...
 
 
+def plain(value: Any) -> Any:
+    """Return a scalar of numpy as Python's own; anything else as it is."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
 @dataclass(frozen=True)
 class Scalar:
     """A str, int, float or bool; never one for the other."""
@@ -44,9 +46,7 @@ class Scalar:
         """Return the value, in its own Python type."""
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if isinstance(value, np.generic):
-            value = value.item()
-        return self.unpack(value, "value")
+        return self.unpack(plain(value), "value")
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the value."""
@@ -68,7 +68,7 @@ class Label:
 
     def pack(self, value: Any) -> Any:
         """Return the label."""
-        return self.unpack(value.item() if isinstance(value, np.generic) else value, "class")
+        return self.unpack(plain(value), "class")
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the label."""
@@ -144,7 +144,7 @@ class Json:
             return MapOf(self).pack(value)
         if isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return ListOf(self).pack(value)
-        return self.unpack(value.item() if isinstance(value, np.generic) else value, "value")
+        return self.unpack(plain(value), "value")
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the value; lists stay lists."""
@@ -184,23 +184,21 @@ class SchemaForm:
 
 
 @dataclass(frozen=True)
-class Array:
-    """A numeric array of one fixed dtype and number of axes; every float in it is finite."""
+class ArrayOf:
+    """An array of one fixed dtype and number of axes; every float in it is finite."""
 
     dtype: str
     ndim: int
 
     def pack(self, value: Any) -> Any:
         """Return ``{dtype, shape, data}``."""
-        if _NAMES.get(value.dtype) != self.dtype or value.ndim != self.ndim:
-            raise ArtifactError("array_dtype", f"an array of {value.dtype} stands where {self.dtype} belongs")
+        if type(value) is not Array or (value.dtype, len(value.shape)) != (self.dtype, self.ndim):
+            raise ArtifactError("array_dtype", f"something else stands where an array of {self.dtype} belongs")
         self._check_finite(value, "array")
-        # a view, not a copy: msgpack writes it as bytes
-        data = memoryview(value).cast("B") if value.size else b""
-        return {"dtype": self.dtype, "shape": list(value.shape), "data": data}
+        return {"dtype": self.dtype, "shape": list(value.shape), "data": value.data}
 
     def unpack(self, raw: Any, where: str) -> Any:
-        """Return a read-only view on the bytes."""
+        """Return the array on these bytes."""
         if type(raw) is not dict or list(raw) != ["dtype", "shape", "data"] or type(raw["data"]) is not bytes:
             raise ArtifactError("wrong_type", f"{where} is not an array")
         if raw["dtype"] != self.dtype:
@@ -208,28 +206,32 @@ class Array:
         shape = raw["shape"]
         if type(shape) is not list or len(shape) != self.ndim or any(type(n) is not int or n < 0 for n in shape):
             raise ArtifactError("array_shape", f"{where} does not have {self.ndim} axes")
-        dtype = np.dtype(DTYPES[self.dtype])
-        if math.prod(shape) * dtype.itemsize != len(raw["data"]) or (0 in shape and max(shape) > MAX_INT):
+        if math.prod(shape) * DTYPES[self.dtype][1] != len(raw["data"]):
             raise ArtifactError("array_size", f"{where} has not as many bytes as its shape says")
-        try:
-            array = np.frombuffer(raw["data"], dtype=dtype).reshape(shape)
-        except (ValueError, OverflowError) as e:  # (0, 2**62): no bytes, yet more than numpy can address
-            raise ArtifactError("array_shape", f"{where} has an impossible shape") from e
+        if any(n > _MAX_AXIS for n in shape):  # (0, 2**62): no bytes, yet more than anybody can address
+            raise ArtifactError("array_shape", f"{where} has an impossible shape")
+        array = Array(self.dtype, tuple(shape), raw["data"])
         self._check_finite(array, where)
         return array
 
-    def _check_finite(self, array: Any, where: str) -> None:
-        if self.dtype == "float64" and not np.isfinite(array).all():
+    def _check_finite(self, array: Array, where: str) -> None:
+        if not array.is_finite:
             raise ArtifactError("not_finite", f"{where} holds NaN or infinity")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A dataclass as a map with exactly its fields, in fixed order; ``kind`` comes first where it is set."""
+    """A dataclass as a map with exactly its fields, in fixed order; ``kind`` comes first where it is set.
 
-    cls: Callable[..., Any]
+    ``make`` and ``take`` stand between the dataclass and fields that another version of the format has: they make it
+    from the fields, and give the fields of it.
+    """
+
+    cls: type
     fields: Mapping[str, Converter]
     kind: str | None = None
+    make: Callable[..., Any] | None = None
+    take: Callable[[Any], Mapping[str, Any]] | None = None
     _names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -240,7 +242,8 @@ class Record:
         if type(value) is not self.cls:
             raise ArtifactError("wrong_type", f"{type(value).__name__} stands where another record belongs")
         head = {} if self.kind is None else {"kind": self.kind}
-        return head | {name: form.pack(getattr(value, name)) for name, form in self.fields.items()}
+        of = {name: getattr(value, name) for name in self.fields} if self.take is None else self.take(value)
+        return head | {name: form.pack(of[name]) for name, form in self.fields.items()}
 
     def unpack(self, raw: Any, where: str) -> Any:
         """Return the dataclass."""
@@ -248,7 +251,10 @@ class Record:
             raise ArtifactError("wrong_type", f"{where} is not a map")
         if list(raw) != self._names:
             raise ArtifactError("wrong_fields", f"{where} does not have exactly the fields {', '.join(self._names)}")
-        return self.cls(**{name: form.unpack(raw[name], f"{where}.{name}") for name, form in self.fields.items()})
+        if self.kind is not None and raw["kind"] != self.kind:
+            raise ArtifactError("unknown_kind", f"{where}.kind is not {self.kind}")
+        make = self.make or self.cls
+        return make(**{name: form.unpack(raw[name], f"{where}.{name}") for name, form in self.fields.items()})
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,74 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from trainyard.model.ensembles import CATEGORICAL, LEAF, MISSING_LEFT
+from trainyard.model.tree_shape import right_children, tree_starts
+
 if TYPE_CHECKING:
-    from trainyard.model.dto import FloatArray, TreeEnsemble
+    from trainyard.model.dto import FloatArray
+    from trainyard.model.ensembles import TreeEnsemble
 
 Indexes = npt.NDArray[np.intp]
 
+_CODE_BITS = 32  # of a category's code
 _WALK_CELLS = 16_384  # rows x trees at once: what stays in the second-level cache
 _WALK_ROWS = 512  # at most: enough for the trees at work to stay in the first-level cache
 _LEAF_CELLS = 524_288  # rows x trees whose leaves are kept until they are added up
 
 
 @dataclass(frozen=True)
+class Categories:
+    """The sets of categories that nodes send left. Shapes: at (N,), which nodes have one; sets (N,), its number there;
+    keys (C,), set number and code in one, rising.
+    """
+
+    at: npt.NDArray[np.bool_]
+    sets: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, trees: TreeEnsemble) -> Categories:
+        """Return those of an ensemble that has passed the checks."""
+        node = trees.node.numpy
+        at = (node & CATEGORICAL) != 0
+        threshold = _spread(trees.threshold.numpy, (node & LEAF) == 0, np.float64)
+        starts = trees.category_start.numpy.astype(np.int64)
+        sizes = np.diff(starts, append=len(trees.category))
+        keys = _key(np.repeat(np.arange(len(starts)), sizes), trees.category.numpy.astype(np.int64))
+        return cls(at, np.where(at, threshold, 0).astype(np.int64), keys)
+
+    def hold(self, at: Indexes, value: FloatArray) -> npt.NDArray[np.bool_]:
+        """Return whether the sets of nodes ``at`` hold the values, rounded up; NaN is in none."""
+        whole = np.ceil(np.nan_to_num(value, nan=np.inf))
+        known = np.abs(whole) < 1 << (_CODE_BITS - 1)
+        wanted = _key(self.sets.take(at), np.where(known, whole, 0.0).astype(np.int64))
+        place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.asarray((self.keys.take(place) == wanted) & known)
+
+    def codes(self, index: int) -> npt.NDArray[np.int64]:
+        """Return the codes of the set of node ``index``."""
+        first = int(self.sets[index]) << _CODE_BITS
+        begin, end = np.searchsorted(self.keys, [first, first + (1 << _CODE_BITS)])
+        return self.keys[begin:end] - first - (1 << (_CODE_BITS - 1))
+
+
+def _key(number: npt.NDArray[np.int64], code: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return (number << _CODE_BITS) + code + (1 << (_CODE_BITS - 1))
+
+
+@dataclass(frozen=True)
 class Nodes:
-    """T trees, sorted by output, and their N nodes.
+    """T trees, sorted by output, and their N nodes in the order of the file: a left child follows its parent.
 
     Shapes: root (T,); child (2 N,), the left and the right child of node i at 2 i and 2 i + 1, i itself at a leaf;
     inner (N,), whether the node has children; feature, threshold and missing_right (N,); value (N x V,), the V
-    values of node i from V i on; base (K,). The trees ``slices[k]`` add to output k; if V > 1, all add to each.
+    values of node i from V i on; base (K,); cover (N,) or None. The trees ``slices[k]`` add to output k; if V > 1, all
+    add to each. ``categories`` is None where no split is categorical.
     """
 
     root: Indexes
@@ -38,7 +84,9 @@ class Nodes:
     feature: Indexes
     threshold: FloatArray
     missing_right: npt.NDArray[np.bool_]
+    categories: Categories | None
     value: FloatArray
+    cover: FloatArray | None
     base: FloatArray
     n_values: int
     slices: list[slice]
@@ -47,24 +95,32 @@ class Nodes:
     @classmethod
     def of(cls, trees: TreeEnsemble) -> Nodes:
         """Return the nodes of an ensemble that has passed the checks."""
-        n_outputs, n_values = len(trees.base), trees.value.shape[1]
-        order = np.argsort(trees.tree_output, kind="stable")
-        bounds = np.searchsorted(trees.tree_output[order], np.arange(n_outputs + 1)).tolist()
+        base, outputs = trees.base.numpy, trees.tree_output.numpy
+        n_values = trees.value.shape[1]
+        order = np.argsort(outputs, kind="stable")
+        bounds = np.searchsorted(outputs[order], np.arange(len(base) + 1)).tolist()
         slices = [slice(a, b) for a, b in pairwise(bounds)]
         if n_values > 1:
-            slices = [slice(0, len(order))] * n_outputs
-        inner = trees.feature >= 0
+            slices = [slice(0, len(order))] * len(base)
+        node = trees.node.numpy
+        inner = (node & LEAF) == 0
         itself = np.arange(len(inner))
-        child = np.stack([np.where(inner, trees.left, itself), np.where(inner, trees.right, itself)], axis=1)
+        child = np.empty((len(inner), 2), dtype=np.intp)
+        np.add(itself, inner, out=child[:, 0])
+        child[:, 1] = np.where(inner, right_children(inner), itself)
+        value = np.zeros((len(inner), n_values))
+        value[~inner] = trees.value.numpy
         return cls(
-            root=trees.tree_start[order].astype(np.intp),
-            child=child.reshape(-1).astype(np.intp, copy=False),
+            root=tree_starts(inner)[order],
+            child=child.reshape(-1),
             inner=inner,
-            feature=np.maximum(trees.feature, 0).astype(np.intp),
-            threshold=trees.threshold,
-            missing_right=trees.default_left == 0,
-            value=trees.value.reshape(-1),
-            base=trees.base,
+            feature=_spread(trees.feature.numpy, inner, np.intp),
+            threshold=_spread(trees.threshold.numpy, inner, np.float64),
+            missing_right=(node & MISSING_LEFT) == 0,
+            categories=Categories.of(trees) if len(trees.category_start) else None,
+            value=value.reshape(-1),
+            cover=None if trees.cover is None else _covers(trees.cover.numpy, inner, child),
+            base=base,
             n_values=n_values,
             slices=slices,
             mean=trees.aggregation == "mean",
@@ -105,29 +161,21 @@ class Nodes:
             if not count:
                 return leaf.reshape(len(root), n)
             value = flat.take(row + self.feature.take(at))
-            right = value > self.threshold.take(at)
-            if some_missing:
-                right |= np.isnan(value) & self.missing_right.take(at)
-            at = self.child.take(2 * at + right)
+            at = self.child.take(2 * at + self.go_right(at, value, some_missing))
 
-    def leaf_ranges(self) -> tuple[Indexes, Indexes, Indexes]:
-        """Return for each node (N,) its tree, its first leaf, numbered from left to right in the tree, and how many."""
-        tree, first = np.zeros((2, len(self.inner)), dtype=np.intp)
-        count = np.where(self.inner, 0, 1)
-        tree[self.root] = np.arange(len(self.root))
-        levels, level = [], self.root[self.inner[self.root]]
-        while len(level):
-            levels.append(level)
-            below = np.concatenate([self.child[2 * level], self.child[2 * level + 1]])
-            tree[below] = np.tile(tree[level], 2)
-            level = below[self.inner[below]]
-        for level in reversed(levels):
-            count[level] = count[self.child[2 * level]] + count[self.child[2 * level + 1]]
-        for level in levels:
-            left, right = self.child[2 * level], self.child[2 * level + 1]
-            first[left] = first[level]
-            first[right] = first[level] + count[left]
-        return tree, first, count
+    def go_right(self, at: Indexes, value: FloatArray, some_missing: bool = True) -> npt.NDArray[np.bool_]:
+        """Return whether inner nodes ``at`` send these values to the right; all three of one shape."""
+        right = value > self.threshold.take(at)
+        if self.categories is not None:
+            np.copyto(right, ~self.categories.hold(at, value), where=self.categories.at.take(at))
+        if some_missing:
+            np.copyto(right, self.missing_right.take(at), where=np.isnan(value))
+        return np.asarray(right)
+
+    @property
+    def leaves_before(self) -> Indexes:
+        """How many leaves of all trees come before each node (N,), in the order of the file."""
+        return np.cumsum(~self.inner) - ~self.inner
 
     def add_up(self, value: FloatArray, leaf: Indexes, out: FloatArray) -> None:
         """Put the scores (K, rows) of the leaves (T, rows) into ``out``: ``value`` has V numbers for each leaf."""
@@ -156,3 +204,46 @@ def in_order(values: FloatArray) -> FloatArray:
     if values.shape[1] > 1 or len(values) == 0:
         return np.asarray(np.add.reduce(values, axis=0, initial=0.0))
     return np.add.accumulate(values[:, 0])[-1:] + 0.0
+
+
+def _spread(values: npt.NDArray[Any], inner: npt.NDArray[np.bool_], dtype: Any) -> Any:
+    """Return the values (I,) of inner nodes as an array (N,), 0 at leaves."""
+    out = np.zeros(len(inner), dtype=dtype)
+    out[inner] = values
+    return out
+
+
+def _covers(of_leaves: npt.NDArray[np.float32], inner: npt.NDArray[np.bool_], child: Indexes) -> FloatArray:
+    """Return the cover of every node (N,): that of the leaves below it, added up level by level."""
+    cover = np.zeros(len(inner))
+    cover[~inner] = of_leaves
+    left, right = child[:, 0], child[:, 1]
+    level = np.flatnonzero(inner)
+    is_child = np.zeros(len(inner), dtype=np.bool_)
+    is_child[left[level]] = is_child[right[level]] = True
+    levels = []
+    level = level[~is_child[level]]
+    while len(level):
+        levels.append(level)
+        below = np.concatenate([left[level], right[level]])
+        level = below[inner[below]]
+    for level in reversed(levels):
+        cover[level] = cover[left[level]] + cover[right[level]]
+    return cover
+
+
+def arrays_of_version_1(trees: TreeEnsemble) -> dict[str, npt.NDArray[Any]]:
+    """Return the node arrays of trees without categories as version 1 of the format has them."""
+    nodes = Nodes.of(trees)
+    child = nodes.child.reshape(-1, 2)
+    leaf = ~nodes.inner
+    return {
+        "tree_start": tree_starts(nodes.inner),
+        "feature": np.where(leaf, -1, nodes.feature),
+        "threshold": nodes.threshold,
+        "left": np.where(leaf, -1, child[:, 0]),
+        "right": np.where(leaf, -1, child[:, 1]),
+        "default_left": nodes.inner & ~nodes.missing_right,
+        "value": nodes.value.reshape(-1, nodes.n_values),
+        "tree_output": trees.tree_output.numpy,
+    }

@@ -19,8 +19,10 @@ import numpy.typing as npt
 from trainyard.model.intervals import Intervals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trainyard.model.dto import FloatArray
-    from trainyard.model.tree_nodes import Indexes, Nodes
+    from trainyard.model.tree_nodes import Categories, Indexes, Nodes
 
 Masks = npt.NDArray[Any]  # of uint32 or uint64
 
@@ -38,14 +40,16 @@ _DE_BRUIJN = {32: 0x077CB531, 64: 0x03F79D71B4CB0A89}
 class _Layout:
     """Which rows of the tables stand for what; I inner nodes read F features.
 
-    Shapes: inner (I,), the nodes sorted by feature and threshold; above and missing (I,), for each of them the first
-    row of the values above its threshold and the row of the missing values; columns (F,), the matrix columns; cuts,
-    for each feature its thresholds, sorted; starts (F + 1,), the first row of each feature and the number of rows.
+    Shapes: inner and missing (I,), the nodes and for each the row of the missing values of its feature; numeric and
+    above (not categorical ones,), the nodes with a threshold and for each the first row of the values above it;
+    columns (F,), the matrix columns; cuts, for each feature its thresholds, sorted, and the ends of its categories;
+    starts (F + 1,), the first row of each feature and the number of rows.
     """
 
     inner: Indexes
-    above: Indexes
     missing: Indexes
+    numeric: Indexes
+    above: Indexes
     columns: list[int]
     cuts: list[FloatArray]
     starts: list[int]
@@ -53,23 +57,42 @@ class _Layout:
     @classmethod
     def of(cls, nodes: Nodes) -> _Layout:
         inner = np.flatnonzero(nodes.inner)
-        inner = inner[np.lexsort((nodes.threshold[inner], nodes.feature[inner]))]
-        feature, threshold = nodes.feature[inner], nodes.threshold[inner]
-        is_first = np.ones(len(inner), dtype=np.bool_)  # of its feature
+        numeric = inner if nodes.categories is None else inner[~nodes.categories.at[inner]]
+        feature, cut, owner = nodes.feature[numeric], nodes.threshold[numeric], numeric
+        if nodes.categories is not None:
+            of_feature, ends = _category_ends(nodes, nodes.categories)
+            feature, cut = np.append(feature, of_feature), np.append(cut, ends)
+            owner = np.append(owner, np.full(len(ends), -1))
+        order = np.lexsort((cut, feature))
+        feature, cut, owner = feature[order], cut[order], owner[order]
+        is_first = np.ones(len(cut), dtype=np.bool_)  # of its feature
         is_first[1:] = feature[1:] != feature[:-1]
         is_cut = is_first.copy()
-        is_cut[1:] |= threshold[1:] != threshold[:-1]
+        is_cut[1:] |= cut[1:] != cut[:-1]
         number = np.cumsum(is_first) - 1
         begins = np.append(np.flatnonzero(is_first[is_cut]), np.count_nonzero(is_cut))
         starts = begins + 2 * np.arange(len(begins))  # one interval more than cuts, and a row for missing values
+        columns = feature[is_first]
+        owned = owner >= 0
         return cls(
             inner=inner,
-            above=np.cumsum(is_cut) + 2 * number,
-            missing=starts[number + 1] - 1,
-            columns=feature[is_first].tolist(),
-            cuts=[threshold[is_cut][begin:end] for begin, end in pairwise(begins.tolist())],
+            missing=starts[np.searchsorted(columns, nodes.feature[inner]) + 1] - 1,
+            numeric=owner[owned],
+            above=(np.cumsum(is_cut) + 2 * number)[owned],
+            columns=columns.tolist(),
+            cuts=[cut[is_cut][begin:end] for begin, end in pairwise(begins.tolist())],
             starts=starts.tolist(),
         )
+
+
+def _category_ends(nodes: Nodes, categories: Categories) -> tuple[Indexes, FloatArray]:
+    """Return features and cuts on both sides of every category that a node asks for: values are rounded up."""
+    features, ends = [], []
+    for index in np.flatnonzero(categories.at).tolist():
+        codes = categories.codes(index).astype(np.float64)
+        ends.append(np.concatenate([codes - 1.0, codes]))
+        features.append(np.full(2 * len(codes), nodes.feature[index]))
+    return np.concatenate(features), np.concatenate(ends)
 
 
 class BitTables:
@@ -95,8 +118,8 @@ class BitTables:
     @classmethod
     def build(cls, nodes: Nodes) -> BitTables | None:
         """Return the tables, or None where a tree has more than 64 leaves or they would take more than 64 MiB."""
-        tree, first, count = nodes.leaf_ranges()
-        most = int(count[nodes.root].max())
+        size = np.diff(np.append(np.sort(nodes.root), len(nodes.inner)))
+        most = int(size.max() + 1) // 2
         if most > 64:
             return None
         dtype = np.dtype(np.uint32 if most <= 32 else np.uint64)
@@ -105,18 +128,22 @@ class BitTables:
         n_bytes = width * (layout.starts[-1] * dtype.itemsize + dtype.itemsize * 8 * nodes.n_values * 8)
         if n_bytes > MAX_BYTES:
             return None
-        inner = layout.inner
-        left = nodes.child[2 * inner]
+        tree, first = _places(nodes)
+        inner = np.arange(len(nodes.inner))
         # to the right of a node, the leaves on its left are no longer possible
-        gone = _LOW_BITS[count[left]] << first[left].astype(np.uint64)
+        gone = _LOW_BITS[np.where(nodes.inner, (nodes.child[1::2] - inner) // 2, 0)] << first.astype(np.uint64)
         keep = (~gone).astype(dtype)
         masks = _aligned((layout.starts[-1], width), dtype)
         masks[:] = ~dtype.type(0)
-        np.bitwise_and.at(masks, (layout.above, tree[inner]), keep)
+        np.bitwise_and.at(masks, (layout.above, tree[layout.numeric]), keep[layout.numeric])
         for begin, end in pairwise(layout.starts):  # what is above a cut is above all cuts before it
             np.bitwise_and.accumulate(masks[begin : end - 1], axis=0, out=masks[begin : end - 1])
-        right = nodes.missing_right[inner]
-        np.bitwise_and.at(masks, (layout.missing[right], tree[inner[right]]), keep[right])
+        if nodes.categories is not None:
+            for index, rows in _rows_to_the_right(nodes, nodes.categories, layout):
+                masks[rows, tree[index]] &= keep[index]
+        right = nodes.missing_right[layout.inner]
+        at = layout.inner[right]
+        np.bitwise_and.at(masks, (layout.missing[right], tree[at]), keep[at])
         return cls(nodes, layout, masks, _leaf_values(nodes, tree, first, width, dtype))
 
     def scores(self, x: FloatArray) -> FloatArray:
@@ -173,6 +200,25 @@ class BitTables:
         np.multiply(possible, self._de_bruijn, out=possible)
         np.right_shift(possible, self._shift, out=possible)
         np.add(possible, self._first_slot, out=possible)
+
+
+def _places(nodes: Nodes) -> tuple[Indexes, Indexes]:
+    """Return for each node (N,) its tree, as they are sorted, and how many leaves of the tree stand before it."""
+    starts = np.sort(nodes.root)
+    which = np.searchsorted(starts, np.arange(len(nodes.inner)), side="right") - 1
+    before = nodes.leaves_before
+    sorted_as = np.empty(len(starts), dtype=np.intp)
+    sorted_as[np.searchsorted(starts, nodes.root)] = np.arange(len(starts))
+    return sorted_as[which], before - before[starts][which]
+
+
+def _rows_to_the_right(nodes: Nodes, categories: Categories, layout: _Layout) -> Iterator[tuple[int, Indexes]]:
+    """Give each categorical node, and the rows of the values that it does not send left."""
+    place = {column: at for at, column in enumerate(layout.columns)}
+    for index in np.flatnonzero(categories.at).tolist():
+        at = place[int(nodes.feature[index])]
+        away = np.append(~np.isin(np.ceil(layout.cuts[at]), categories.codes(index)), True)
+        yield index, layout.starts[at] + np.flatnonzero(away)
 
 
 def _hash_of(dtype: np.dtype[Any]) -> tuple[Any, Any]:

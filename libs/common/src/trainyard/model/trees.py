@@ -13,7 +13,8 @@ from trainyard.model.tree_nodes import Nodes
 from trainyard.model.tree_tables import BitTables
 
 if TYPE_CHECKING:
-    from trainyard.model.dto import FloatArray, TreeEnsemble
+    from trainyard.model.dto import FloatArray
+    from trainyard.model.ensembles import TreeEnsemble
 
 #: Rows, in one batch or in all, from which on tables are worth building; more than a model has golden rows.
 WORTH_TABLES = 128

@@ -15,7 +15,8 @@ import msgpack
 
 from trainyard.errors import ArtifactError
 
-FORMAT_VERSION = 1
+#: The versions that this release reads; all of them for ever.
+VERSIONS = (1, 2)
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_ITEMS = 500_000
@@ -34,8 +35,8 @@ _LENGTH_AT = _BODY_KEY_AT + len(_BODY_KEY)
 HEADER_BYTES = _LENGTH_AT + 4
 
 
-def seal(tree: Any) -> bytes:
-    """Return the file that holds ``tree``.
+def seal(tree: Any, version: int) -> bytes:
+    """Return the file that holds ``tree``, in a form of this version.
 
     Raises:
         ArtifactError: when the file would break a limit.
@@ -44,14 +45,14 @@ def seal(tree: Any) -> bytes:
     scan(memoryview(body))
     if HEADER_BYTES + len(body) > MAX_FILE_BYTES:
         raise ArtifactError("too_large", f"the model is over the limit of {MAX_FILE_BYTES} bytes")
-    return envelope(body)
+    return envelope(body, version)
 
 
-def envelope(body: bytes) -> bytes:
+def envelope(body: bytes, version: int = VERSIONS[-1]) -> bytes:
     """Return the file around ``body``: format, version, checksum, length."""
     length = struct.pack(">I", len(body))
     digest = hashlib.sha256(body).digest()
-    return b"".join([_MAGIC, bytes([FORMAT_VERSION]), _SHA_KEY, digest, _BODY_KEY, length, body])
+    return b"".join([_MAGIC, bytes([version]), _SHA_KEY, digest, _BODY_KEY, length, body])
 
 
 def pack(tree: Any) -> bytes:
@@ -63,8 +64,8 @@ def pack(tree: Any) -> bytes:
     return packed
 
 
-def unseal(data: bytes) -> Any:
-    """Check the envelope of a file and return the tree in it.
+def unseal(data: bytes) -> tuple[int, Any]:
+    """Check the envelope of a file and return its version and the tree in it.
 
     Raises:
         ArtifactError: the code names the first rule that the bytes break.
@@ -72,7 +73,7 @@ def unseal(data: bytes) -> Any:
     body = _open_envelope(data)
     scan(body)
     try:
-        return msgpack.unpackb(
+        tree = msgpack.unpackb(
             body,
             raw=False,
             strict_map_key=False,  # the hook sees every key and says better what is wrong with it
@@ -87,6 +88,7 @@ def unseal(data: bytes) -> Any:
         raise ArtifactError("bad_string", "a string is not UTF-8") from e
     except (ValueError, msgpack.exceptions.UnpackException) as e:  # the scan has passed: a limit of the library
         raise ArtifactError("not_msgpack", f"the body cannot be read: {e}") from e
+    return data[_VERSION_AT], tree
 
 
 def _open_envelope(data: bytes) -> memoryview:
@@ -96,8 +98,8 @@ def _open_envelope(data: bytes) -> memoryview:
         raise ArtifactError("bad_magic", "this is not a Trainyard model")
     if len(data) < HEADER_BYTES:
         raise ArtifactError("truncated", "the file ends within its header")
-    if data[_VERSION_AT] != FORMAT_VERSION:
-        raise ArtifactError("unsupported_version", f"format version {data[_VERSION_AT]} is not {FORMAT_VERSION}")
+    if data[_VERSION_AT] not in VERSIONS:
+        raise ArtifactError("unsupported_version", f"format version {data[_VERSION_AT]} is none of {VERSIONS}")
     if data[_SHA_KEY_AT:_SHA_AT] != _SHA_KEY or data[_BODY_KEY_AT:_LENGTH_AT] != _BODY_KEY:
         raise ArtifactError("bad_header", "the header's fields are not as prescribed")
     body = memoryview(data)[HEADER_BYTES:]

@@ -19,8 +19,11 @@ from trainyard.model import (
     NeuralNetwork,
     Number,
     OneHot,
+    Pair,
     Pipeline,
+    Quantile,
     TableEncoding,
+    Temperature,
     TreeEnsemble,
     with_golden,
 )
@@ -29,7 +32,8 @@ from trainyard.schema import Column, Schema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainyard.model.dto import Estimator, Step
+    from trainyard.model.dto import Estimator
+    from trainyard.model.steps import Step
 
 ESTIMATORS = ("linear", "neural_network", "tree_ensemble", "blend")
 TASKS = ("binary", "multiclass", "regression")
@@ -101,7 +105,7 @@ def sample_model(estimator: str = "linear", task: str = "binary", seed: int = 0,
             seed=seed,
             libraries={"numpy": "2.0"},
         ),
-        temperature=None if task == "regression" else 1.25,
+        calibration=None if task == "regression" else Temperature(1.25),
         threshold=0.4 if task == "binary" else 0.5,
         metrics={"log_loss": 0.5, "auc": 0.7},
     )
@@ -141,7 +145,17 @@ def _steps(trees: bool, width: int, rng: np.random.Generator) -> tuple[Step, ...
     encoding = TableEncoding("carrier", CARRIERS, table, prior, np.zeros(width))
     if trees:
         parts = DateParts("planned", ("month", "weekday", "hour"))
-        return (Number("distance"), Number("seats"), Number("holiday"), encoding, parts, IsMissing("remark"))
+        codes = TableEncoding("carrier", CARRIERS, np.arange(len(CARRIERS))[:, None])  # the last column: for categories
+        return (
+            Number("distance"),
+            Number("seats"),
+            Number("holiday"),
+            encoding,
+            parts,
+            IsMissing("remark"),
+            Pair("distance", "seats", "ratio"),
+            codes,
+        )
     waves = ("hour_sin", "hour_cos")
     return (
         Number("distance", impute=1500.0, center=1500.0, scale=900.0, clip=5.0),
@@ -152,6 +166,9 @@ def _steps(trees: bool, width: int, rng: np.random.Generator) -> tuple[Step, ...
         DateParts("planned", waves, impute=np.zeros(2)),
         DateParts("day", ("day_of_year",), np.array([183.0]), np.array([183.0]), np.array([100.0])),
         encoding,
+        Number("seats", impute=5.0, center=5.0, scale=0.5, transform="log"),
+        Quantile("distance", (0.0, 700.0, 2_000.0, 3_150.0), (-1.5, -0.5, 0.5, 1.5), impute=0.0),
+        Pair("distance", "seats", "product", impute=0.0, scale=1e6, clip=3.0),
     )
 
 
@@ -165,16 +182,24 @@ def _pipeline(kind: str, task: str, rng: np.random.Generator) -> Pipeline:
 def _estimator(kind: str, output: str, width: int, n_outputs: int, rng: np.random.Generator) -> Estimator:
     if kind == "tree_ensemble":
         arrays = random_trees(6, 4, width, n_outputs, rng)
-        return TreeEnsemble(**arrays, aggregation="sum", output=output)
+        categorical = np.flatnonzero(arrays["feature"] == width - 1).tolist()
+        return TreeEnsemble.from_nodes(
+            **arrays,
+            aggregation="sum",
+            output=output,
+            cover=rng.integers(1, 50, len(arrays["feature"])),
+            categories={node: rng.choice(len(CARRIERS), 2, replace=False).tolist() for node in categorical},
+        )
+    baseline = rng.normal(size=width) / 2
     if kind == "linear":
-        return Linear(rng.normal(size=(width, n_outputs)), rng.normal(size=n_outputs), output)
+        return Linear(rng.normal(size=(width, n_outputs)), rng.normal(size=n_outputs), output, baseline)
     sizes: Sequence[int] = (width, 8, 6, 4, n_outputs)
     activations = ("relu", "tanh", "gelu", "identity")
     layers = tuple(
         Dense(rng.normal(size=(sizes[i], sizes[i + 1])) / 2, rng.normal(size=sizes[i + 1]), activations[i])
         for i in range(len(activations))
     )
-    return NeuralNetwork(layers, output)
+    return NeuralNetwork(layers, output, baseline)
 
 
 def with_trees(model: Model, trees: TreeEnsemble, steps: Sequence[Step]) -> Model:

@@ -139,6 +139,7 @@ def _model(job: dict[str, Any]) -> dict[str, Any]:
         "kind": "linear",
         "weights": _array((1, 1), 0.0),
         "bias": _array((1,), _ANSWER),
+        "baseline": None,
         "output": "identity",
     }
     return {
@@ -151,7 +152,7 @@ def _model(job: dict[str, Any]) -> dict[str, Any]:
             "estimator": estimator,
         },
         "classes": [],
-        "temperature": None,
+        "calibration": None,
         "threshold": 0.5,
         "metrics": {"loss": _ANSWER},
         "lineage": {
@@ -183,7 +184,7 @@ def _array(shape: tuple[int, ...], value: float) -> dict[str, Any]:
 def _sealed(model: dict[str, Any]) -> bytes:
     """Return the file: format, version, checksum and body."""
     body: bytes = msgpack.packb(model, use_bin_type=True)
-    head = b"\x84\xa6format\xaftrainyard.model\xa7version\x01\xa6sha256\xc4\x20"
+    head = b"\x84\xa6format\xaftrainyard.model\xa7version\x02\xa6sha256\xc4\x20"
     return head + hashlib.sha256(body).digest() + b"\xa4body\xc6" + struct.pack(">I", len(body)) + body
 
 

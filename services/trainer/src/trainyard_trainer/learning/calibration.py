@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard.gate import row_losses
-from trainyard.model.inference import calibrated
+from trainyard.model import Temperature
+from trainyard.model.estimators import calibrated
 
 if TYPE_CHECKING:
     from trainyard.model.dto import FloatArray
@@ -104,9 +105,10 @@ def fit_threshold(positive: npt.NDArray[np.bool_], probabilities: FloatArray) ->
 
 def tempered(task: str, answers: FloatArray, temperature: float | None) -> FloatArray:
     """Return probabilities (rows, classes) as the model format calibrates them."""
+    calibration = None if temperature is None else Temperature(temperature)
     if task != "binary":
-        return calibrated(answers.T, temperature).T
-    positive = calibrated(answers[:, 1][None, :], temperature)[0]
+        return calibrated(answers.T, calibration).T
+    positive = calibrated(answers[:, 1][None, :], calibration)[0]
     return np.column_stack([1.0 - positive, positive])
 
 

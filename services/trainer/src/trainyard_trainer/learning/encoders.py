@@ -17,7 +17,8 @@ from trainyard.model.features import level_codes, matrix
 from trainyard_trainer.learning.table import count_levels
 
 if TYPE_CHECKING:
-    from trainyard.model.dto import FloatArray, Step
+    from trainyard.model.dto import FloatArray
+    from trainyard.model.steps import Step
     from trainyard.schema import Column
     from trainyard_trainer.learning.table import Table
 
@@ -115,9 +116,7 @@ class Encoder:
         scaled = TableEncoding(
             column.name,
             step.levels,
-            (step.table - center) / scale,
-            (step.unknown - center) / scale,
-            (step.missing - center) / scale,
+            *((np.asarray(rows) - center) / scale for rows in (step.table, step.unknown, step.missing)),
         )
         return [(scaled, (out_of_fold - center[:, None]) / scale[:, None]), *_missing_flag(column, missing)]
 

@@ -97,7 +97,7 @@ def _export(trees: list[Any], leaves: list[FloatArray]) -> TreeEnsemble:
 
     shifted = list(zip(trees, starts[:-1], strict=True))
     value = np.concatenate(leaves)
-    return TreeEnsemble(
+    return TreeEnsemble.from_nodes(
         tree_start=starts[:-1],
         feature=joined([tree.feature for tree in trees], -1),
         threshold=joined([_in_double(tree.threshold) for tree in trees], 0.0),

@@ -85,16 +85,15 @@ def fit_neural(
 
 def _layers(task: str, network: Any, activation: str, center: float, scale: float) -> NeuralNetwork:
     """Return the network as it is now; a regression's last layer gives the label's own unit."""
-    dense = [Dense(w.copy(), b.copy(), activation) for w, b in zip(network.coefs_, network.intercepts_, strict=True)]
-    last = dense[-1]
-    dense[-1] = Dense(last.weights * scale, last.bias * scale + center, "identity")
-    return NeuralNetwork(tuple(dense), OUTPUT[task])
+    *inner, last = zip(network.coefs_, network.intercepts_, strict=True)
+    dense = [Dense(weights, bias, activation) for weights, bias in inner]
+    return NeuralNetwork((*dense, Dense(last[0] * scale, last[1] * scale + center, "identity")), OUTPUT[task])
 
 
 def _forward(network: NeuralNetwork, x: FloatArray, task: str) -> FloatArray:
     """Answer with plain matrix products, as scikit-learn does."""
     for layer in network.layers:
-        x = x @ layer.weights + layer.bias
+        x = x @ layer.weights.numpy + layer.bias.numpy
         if layer.activation == "relu":
             x = np.maximum(x, 0.0)
         elif layer.activation == "tanh":

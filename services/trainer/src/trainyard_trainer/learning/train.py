@@ -16,7 +16,7 @@ from trainyard.gate import judge, measure
 from trainyard.gate_report import Cost
 from trainyard.gate_slices import cuts_of
 from trainyard.holdout import Split, split_by_hash, split_by_time
-from trainyard.model import Lineage, Model, Predictor, encode, with_golden
+from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError
@@ -257,7 +257,7 @@ class Training:
             pipeline,
             self.target.classes,
             self._lineage(choice),
-            temperature=calibration.temperature,
+            calibration=None if calibration.temperature is None else Temperature(calibration.temperature),
             threshold=calibration.threshold,
         )
 

@@ -104,7 +104,7 @@ def export(booster: lgb.Booster, rounds: int, task: str, n_outputs: int) -> Tree
         starts.append(len(nodes.feature))
         outputs.append(index % n_outputs)
         nodes.add(tree["tree_structure"])
-    return TreeEnsemble(
+    return TreeEnsemble.from_nodes(
         tree_start=np.array(starts),
         feature=np.array(nodes.feature),
         threshold=np.array(nodes.threshold),
