@@ -7,6 +7,7 @@ makes it right for a few rows; for many, :mod:`trainyard.model.tree_tables` is f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard.model.ensembles import CATEGORICAL, LEAF, MISSING_LEFT
-from trainyard.model.tree_shape import right_children, tree_starts
+from trainyard.model.tree_shape import shape_of
 
 if TYPE_CHECKING:
     from trainyard.model.dto import FloatArray
@@ -43,7 +44,8 @@ class Categories:
         """Return those of an ensemble that has passed the checks."""
         node = trees.node.numpy
         at = (node & CATEGORICAL) != 0
-        threshold = _spread(trees.threshold.numpy, (node & LEAF) == 0, np.float64)
+        at_inner = np.flatnonzero((node & LEAF) == 0)
+        threshold = _spread(trees.threshold.numpy, at_inner, node.size, np.float64)
         starts = trees.category_start.numpy.astype(np.int64)
         sizes = np.diff(starts, append=len(trees.category))
         keys = _key(np.repeat(np.arange(len(starts)), sizes), trees.category.numpy.astype(np.int64))
@@ -74,8 +76,8 @@ class Nodes:
 
     Shapes: root (T,); child (2 N,), the left and the right child of node i at 2 i and 2 i + 1, i itself at a leaf;
     inner (N,), whether the node has children; feature, threshold and missing_right (N,); value (N x V,), the V
-    values of node i from V i on; base (K,); cover (N,) or None. The trees ``slices[k]`` add to output k; if V > 1, all
-    add to each. ``categories`` is None where no split is categorical.
+    values of node i from V i on; base (K,); leaf_cover (leaves,) or None. The trees ``slices[k]`` add to output k; if
+    V > 1, all add to each. ``categories`` is None where no split is categorical.
     """
 
     root: Indexes
@@ -86,7 +88,7 @@ class Nodes:
     missing_right: npt.NDArray[np.bool_]
     categories: Categories | None
     value: FloatArray
-    cover: FloatArray | None
+    leaf_cover: npt.NDArray[np.float32] | None
     base: FloatArray
     n_values: int
     slices: list[slice]
@@ -104,22 +106,24 @@ class Nodes:
             slices = [slice(0, len(order))] * len(base)
         node = trees.node.numpy
         inner = (node & LEAF) == 0
+        roots, right = shape_of(inner)
         itself = np.arange(len(inner))
         child = np.empty((len(inner), 2), dtype=np.intp)
         np.add(itself, inner, out=child[:, 0])
-        child[:, 1] = np.where(inner, right_children(inner), itself)
+        child[:, 1] = np.where(inner, right, itself)
+        at_inner, at_leaf = np.flatnonzero(inner), np.flatnonzero(~inner)
         value = np.zeros((len(inner), n_values))
-        value[~inner] = trees.value.numpy
+        value[at_leaf] = trees.value.numpy
         return cls(
-            root=tree_starts(inner)[order],
+            root=roots[order],
             child=child.reshape(-1),
             inner=inner,
-            feature=_spread(trees.feature.numpy, inner, np.intp),
-            threshold=_spread(trees.threshold.numpy, inner, np.float64),
+            feature=_spread(trees.feature.numpy, at_inner, inner.size, np.intp),
+            threshold=_spread(trees.threshold.numpy, at_inner, inner.size, np.float64),
             missing_right=(node & MISSING_LEFT) == 0,
             categories=Categories.of(trees) if len(trees.category_start) else None,
             value=value.reshape(-1),
-            cover=None if trees.cover is None else _covers(trees.cover.numpy, inner, child),
+            leaf_cover=None if trees.cover is None else trees.cover.numpy,
             base=base,
             n_values=n_values,
             slices=slices,
@@ -172,6 +176,11 @@ class Nodes:
             np.copyto(right, self.missing_right.take(at), where=np.isnan(value))
         return np.asarray(right)
 
+    @cached_property
+    def cover(self) -> FloatArray | None:
+        """The weight of the training rows that came to each node (N,): what came to the leaves below it."""
+        return None if self.leaf_cover is None else _covers(self.leaf_cover, self.inner, self.child.reshape(-1, 2))
+
     @property
     def leaves_before(self) -> Indexes:
         """How many leaves of all trees come before each node (N,), in the order of the file."""
@@ -206,10 +215,10 @@ def in_order(values: FloatArray) -> FloatArray:
     return np.add.accumulate(values[:, 0])[-1:] + 0.0
 
 
-def _spread(values: npt.NDArray[Any], inner: npt.NDArray[np.bool_], dtype: Any) -> Any:
+def _spread(values: npt.NDArray[Any], at_inner: Indexes, n_nodes: int, dtype: Any) -> Any:
     """Return the values (I,) of inner nodes as an array (N,), 0 at leaves."""
-    out = np.zeros(len(inner), dtype=dtype)
-    out[inner] = values
+    out = np.zeros(n_nodes, dtype=dtype)
+    out[at_inner] = values
     return out
 
 
@@ -238,7 +247,7 @@ def arrays_of_version_1(trees: TreeEnsemble) -> dict[str, npt.NDArray[Any]]:
     child = nodes.child.reshape(-1, 2)
     leaf = ~nodes.inner
     return {
-        "tree_start": tree_starts(nodes.inner),
+        "tree_start": np.sort(nodes.root),
         "feature": np.where(leaf, -1, nodes.feature),
         "threshold": nodes.threshold,
         "left": np.where(leaf, -1, child[:, 0]),

@@ -7,7 +7,7 @@ all it has been, and the right child of a node is the next one that is come to a
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainyard.model.arrays import numpy_is_loaded
 from trainyard.model.ensembles import LEAF
@@ -30,7 +30,8 @@ def tree_sizes(node: Array) -> list[int]:
     if numpy_is_loaded():
         import numpy as np  # noqa: PLC0415 - see arrays.py
 
-        sizes: list[int] = np.diff(_ends((node.numpy & LEAF) == 0), prepend=-1).tolist()
+        ends = _ends(_counts((node.numpy & LEAF).astype(np.int8)))
+        sizes: list[int] = np.diff(ends, prepend=-1).tolist()
         return sizes
     sizes, begin, lowest = [], 0, 0
     for end, count in enumerate(accumulate(1 - fall for fall in node.data.translate(_FALLS)), start=1):
@@ -41,38 +42,34 @@ def tree_sizes(node: Array) -> list[int]:
     return sizes
 
 
-def right_children(inner: Bools) -> Indexes:
-    """Return the right child of each inner node (N,); what stands at leaves means nothing."""
+def shape_of(inner: Bools) -> tuple[Indexes, Indexes]:
+    """Return the root of each tree (T,), and the right child of each inner node (N,); at leaves there is none."""
     import numpy as np  # noqa: PLC0415 - see arrays.py
 
-    before = _counts(inner)
-    before[inner] -= 1
-    before[~inner] += 1
-    if len(before) and before.min() >= -(1 << 15) and before.max() < 1 << 15:
+    falls = (~inner).view(np.int8)
+    counts = _counts(falls)
+    starts = np.zeros(1, dtype=np.intp)
+    starts = np.append(starts, _ends(counts)[:-1] + 1)
+    before = counts - 1 + 2 * falls
+    if before.min() >= -(1 << 15) and before.max() < 1 << 15:
         before = before.astype(np.int16)  # sorts several times as fast
     order = np.argsort(before, kind="stable")
-    out = np.zeros(len(inner), dtype=np.intp)
-    out[order[:-1]] = order[1:]
-    return out
+    right = np.empty(len(inner), dtype=np.intp)
+    right[order[:-1]] = order[1:]
+    right[order[-1]] = 0
+    return starts, right
 
 
-def tree_starts(inner: Bools) -> Indexes:
-    """Return the root of each tree (T,)."""
-    import numpy as np  # noqa: PLC0415 - see arrays.py
-
-    return np.concatenate([[0], _ends(inner)[:-1] + 1]).astype(np.intp)
+def _counts(falls: npt.NDArray[np.int8]) -> npt.NDArray[np.int32]:
+    """Return the count after each node (N,), 1 standing for a leaf and 0 for an inner node."""
+    return (1 - 2 * falls).cumsum(dtype="int32")
 
 
-def _ends(inner: Bools) -> Indexes:
+def _ends(counts: npt.NDArray[np.int32]) -> Indexes:
     """Return the last node of each tree (T,): where the count falls below all before."""
     import numpy as np  # noqa: PLC0415 - see arrays.py
 
-    lowest = np.minimum.accumulate(np.minimum(_counts(inner), 0))
-    return np.flatnonzero(np.diff(lowest, prepend=0))
-
-
-def _counts(inner: Bools) -> npt.NDArray[Any]:
-    """Return the count after each node (N,)."""
-    import numpy as np  # noqa: PLC0415 - see arrays.py
-
-    return np.cumsum(np.where(inner, np.int8(1), np.int8(-1)), dtype=np.int32)
+    lowest = np.minimum.accumulate(np.minimum(counts, 0))
+    is_end = lowest < 0
+    is_end[1:] &= lowest[1:] != lowest[:-1]
+    return np.flatnonzero(is_end)

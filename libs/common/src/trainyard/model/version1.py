@@ -27,7 +27,7 @@ from trainyard.model.records import (
 )
 from trainyard.model.rules import require
 from trainyard.model.steps import DateParts, IsMissing, Number, OneHot, TableEncoding
-from trainyard.model.tree_shape import right_children
+from trainyard.model.tree_shape import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -188,7 +188,7 @@ def _check_nodes(of: Mapping[str, npt.NDArray[Any]]) -> None:
     parents[start] += 1
     require(bool((parents == 1).all()), "bad_tree", "a node has no parent, or several")
     # every writer of version 1 has put nodes in preorder; in another order, the same trees would have other bytes
-    in_order = bool((left == inner + 1).all()) and np.array_equal(right_children(feature >= 0)[inner], right)
+    in_order = bool((left == inner + 1).all()) and np.array_equal(shape_of(feature >= 0)[1][inner], right)
     require(in_order, "not_canonical", "the nodes are not in preorder")
 
 
