@@ -60,7 +60,7 @@ SCHEMA = Schema(
 #: A request that is trained in well under a second.
 QUICK = {
     "min_new_rows": None,
-    "families": ["linear"],
+    "kinds": ["linear"],
     "budget_seconds": 5.0,
     "gate": {"min_rows": 20, "confidence": 0.5},
 }

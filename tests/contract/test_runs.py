@@ -177,7 +177,7 @@ class PostgresDesk:
     def trials(self, request_id: str) -> list[list[Trial]]:
         runs = self._rows("SELECT id FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id)
         statement = (
-            "SELECT number, family, params, metrics, seconds, chosen FROM core.trial WHERE run_id = :id ORDER BY number"
+            "SELECT number, kind, params, metrics, seconds, chosen FROM core.trial WHERE run_id = :id ORDER BY number"
         )
         return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
 
@@ -271,7 +271,7 @@ class TestPostgresRuns(RunsContract):
         assert version["metrics"] == {"log_loss": 0.5}
         assert version["profile"] == {"v": 1}
         (trial, _) = desk._rows("SELECT * FROM core.trial")
-        assert (trial["family"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
+        assert (trial["kind"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
 
     @pytest.mark.parametrize(
         ("first_seq", "when", "marked"),

@@ -140,7 +140,7 @@ class World:
 
     def request(self, *, upto_seq: int = 400, **more: Any) -> str:
         """Queue a request and its message."""
-        settings = {"families": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
+        settings = {"kinds": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
         settings |= more.pop("settings", {})
         request_id = self.runs.add(upto_seq=upto_seq, settings=settings, **more)
         self.queue.send([TrainingRequest(request_id).outgoing()])

@@ -11,9 +11,9 @@ from trainyard_trainer.learning.candidates import Portfolio
 from trainyard_trainer.learning.forest import _in_double
 
 
-def trial(number: int, family: str, loss: float, **metrics: float) -> Trial:
+def trial(number: int, kind: str, loss: float, **metrics: float) -> Trial:
     """Return a finished trial."""
-    return Trial(number, family, {}, {"loss": loss, **metrics}, 1.0, chosen=False)
+    return Trial(number, kind, {}, {"loss": loss, **metrics}, 1.0, chosen=False)
 
 
 def test_nothing_worse_than_the_prior_is_chosen() -> None:
@@ -21,7 +21,7 @@ def test_nothing_worse_than_the_prior_is_chosen() -> None:
     trials = [
         trial(1, "prior", 0.60, accuracy=0.7),
         trial(2, "linear", 0.55, accuracy=0.71),
-        trial(3, "trees", 0.61, accuracy=0.9),
+        trial(3, "tree_ensemble", 0.61, accuracy=0.9),
     ]
     assert choosing.shortlist(trials, "accuracy") == [1, 2]
     assert choosing.shortlist(trials, "auto") == [1, 2]
@@ -29,9 +29,9 @@ def test_nothing_worse_than_the_prior_is_chosen() -> None:
 
 
 def test_each_family_has_a_place() -> None:
-    """The best of each family come first, then the best of all, five together."""
+    """The best of each kind come first, then the best of all, five together."""
     trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.9)]
-    trials += [trial(number, "trees", 0.1 * number) for number in range(3, 8)]
+    trials += [trial(number, "tree_ensemble", 0.1 * number) for number in range(3, 8)]
     assert choosing.shortlist(trials, "auto") == [1, 2, 3, 4, 5]
 
 
@@ -48,15 +48,15 @@ def test_weights_are_a_blend_only_where_it_helps() -> None:
 
 
 def test_candidates_are_asked_for_one_by_one() -> None:
-    """The prior first, then one of each family before any variant; families that were not asked for never come."""
-    portfolio = Portfolio(["linear", "trees"], cells=1_000, n_outputs=1)
+    """The prior first, then one of each kind before any variant; kinds that were not asked for never come."""
+    portfolio = Portfolio(["linear", "tree_ensemble"], cells=1_000, n_outputs=1)
     asked = []
     while (candidate := portfolio.ask(asked)) is not None:
         asked.append(candidate)
-    assert [c.family for c in asked[:3]] == ["prior", "linear", "trees"]
+    assert [c.kind for c in asked[:3]] == ["prior", "linear", "tree_ensemble"]
     assert tuple(asked) == portfolio.candidates
-    assert {c.family for c in asked} == {"prior", "linear", "trees"}
-    large = Portfolio(["linear", "trees"], cells=10**8, n_outputs=100).candidates
+    assert {c.kind for c in asked} == {"prior", "linear", "tree_ensemble"}
+    large = Portfolio(["linear", "tree_ensemble"], cells=10**8, n_outputs=100).candidates
     assert not [c for c in large if c.params.get("penalty") == "elastic" or c.method == "forest"]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Said = Callable[[str], list[dict[str, Any]]]
 
-TRIAL = {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0}
+TRIAL = {"number": 1, "kind": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0}
 
 
 def no_model(_: Path) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from trainyard.clock import SystemClock
 from trainyard.messages import TrainingRequest
+from trainyard.policy import KINDS
 from trainyard_trainer import workdir
 from trainyard_trainer.child import work
 from trainyard_trainer.learning import candidates, choosing, folds
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from conftest import World
 
     from trainyard.contracts.runs import Trial
-
-FAMILIES = ["linear", "trees", "neural"]
 
 
 class CutShortError(Exception):
@@ -58,7 +57,7 @@ def job(world: World, tmp_path: Path) -> Callable[[str], Path]:
         snapshot = world.snapshots.read(1, 400)
         directory = tmp_path / name
         directory.mkdir()
-        given = {"families": FAMILIES, "gate": {"min_rows": 20}, "budget_seconds": 3_600.0, **settings}
+        given = {"kinds": list(KINDS), "gate": {"min_rows": 20}, "budget_seconds": 3_600.0, **settings}
         described = {"model": "m", "dataset": "d", "label": "y", "task": "auto", "settings": given, "known_seq": 0}
         champion = {"champion_version": None, "champion_note": "", "rows": snapshot.rows}
         written = {"snapshot": workdir.write_snapshot(directory, snapshot), "trials": [asdict(t) for t in earlier]}
@@ -125,7 +124,7 @@ def test_the_budget_is_one_for_all_runs(job: Callable[..., Path]) -> None:
 
 def test_the_report_has_a_profile_of_the_fitted_rows(job: Callable[..., Path]) -> None:
     """Drift is measured against the rows that the version was fitted on: labelled, and outside of the test."""
-    directory = job("profiled", families=["linear"])
+    directory = job("profiled", kinds=["linear"])
     run(directory)
     report = workdir.read_json(directory, workdir.REPORT)
     assert report["profile"]["rows"] == report["holdout"]["fit_rows"]
@@ -168,7 +167,7 @@ def test_the_next_run_goes_on_from_the_trials_of_the_last(world: World) -> None:
 def test_a_trial_is_stored_while_the_child_goes_on(world: World) -> None:
     """A finished trial is in the database before the run is over, and a database that is away is asked again."""
     seen: list[list[int]] = []
-    trial = {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5, "chosen": False}
+    trial = {"number": 1, "kind": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5, "chosen": False}
     clock = SystemClock()
 
     def slow(_: Path) -> int | None:

@@ -36,7 +36,7 @@ def test_a_request_becomes_a_version(world: World) -> None:
     assert world.blobs.get(model.versions[1].artifact_key)
     assert world.queue.depth().total == 0
     assert list(world.work_dir.iterdir()) == []
-    assert [trial.family for trial in model.versions[1].trials] == ["prior", "linear"]
+    assert [trial.kind for trial in model.versions[1].trials] == ["prior", "linear"]
 
 
 def test_the_same_snapshot_again_gives_the_same_bytes(world: World) -> None:
@@ -290,7 +290,7 @@ def test_champion_that_cannot_be_read_is_said_so(world: World) -> None:
     first = world.runs.models["flights"].versions[1]
     world.blobs.delete(first.artifact_key)
     world.snapshots.store(1, world.schema, [{**row, "id": row["id"] + 400} for row in world.rows(seed=1)])
-    request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+    request_id = world.runs.add(upto_seq=800, settings={"kinds": ["linear"], "gate": {"min_rows": 20}})
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
     gate = world.runs.models["flights"].versions[2].gate
@@ -313,7 +313,7 @@ def test_champion_is_compared_with(world: World) -> None:
     world.request()
     world.trainer.step()
     world.snapshots.store(1, world.schema, [{**row, "id": row["id"] + 400} for row in world.rows(seed=1)])
-    request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+    request_id = world.runs.add(upto_seq=800, settings={"kinds": ["linear"], "gate": {"min_rows": 20}})
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
     gate = world.runs.models["flights"].versions[2].gate
@@ -400,7 +400,7 @@ def test_time_rule_end_to_end(world: World, tmp_path: Path) -> None:
 
     world.children.script = spy
     for upto in (400, 800):
-        request_id = world.runs.add(upto_seq=upto, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+        request_id = world.runs.add(upto_seq=upto, settings={"kinds": ["linear"], "gate": {"min_rows": 20}})
         world.queue.send([TrainingRequest(request_id).outgoing()])
         world.trainer.step()
         assert world.row(request_id).state == "done"

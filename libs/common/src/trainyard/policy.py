@@ -18,7 +18,8 @@ from trainyard.errors import Problem, ServiceError
 from trainyard.gate_policy import GatePolicy, gate_problems
 from trainyard.monitoring_policy import MonitoringPolicy, monitoring_problems
 
-FAMILIES = ("linear", "trees", "neural")
+#: Kinds of estimators, as the model format names them.
+KINDS = ("linear", "neural_network", "tree_ensemble")
 #: Metric names by task; 'auto' is none of them: the loss that the search minimises, log-loss or squared error.
 METRICS = {
     "binary": ("roc_auc", "log_loss", "accuracy"),
@@ -46,9 +47,9 @@ _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", r
 #: Who decides on a version that passed the gate.
 PROMOTIONS = ("auto", "approve", "approve_if_borderline")
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate", "leakage", "columns")
+RUN_KEYS = ("budget_seconds", "metric", "seed", "gate", "kinds", "leakage", "columns")
 #: Copied only where they are not as by default.
-_WHERE_SET = ("leakage", "columns", "keep_extract", "promotion")
+_WHERE_SET = ("kinds", "leakage", "columns", "keep_extract", "promotion")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Policy:
     instance_types: tuple[str, ...] = ()
     spot: bool | None = None
     budget_seconds: float = 60.0
-    families: tuple[str, ...] = ("linear", "trees")
+    kinds: tuple[str, ...] = ("linear", "tree_ensemble")
     metric: str = "auto"
     seed: int = 0
     keep_extract: bool = False
@@ -117,14 +118,14 @@ class Policy:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form of docs/api.md, with every key."""
-        lists = {"families": list(self.families), "instance_types": list(self.instance_types)}
+        lists = {"kinds": list(self.kinds), "instance_types": list(self.instance_types)}
         return {**asdict(self), **lists, "columns": self.columns.to_dict()}
 
     def settings(self) -> dict[str, Any]:
         """Return what a training request copies: the keys in :data:`RUN_KEYS`.
 
-        ``keep_extract``, ``leakage``, ``columns`` and ``promotion`` only where they are set: a trainer of the release
-        before them refuses keys that it does not know.
+        Those in :data:`_WHERE_SET` only where they are set: a trainer of the release before them refuses keys that it
+        does not know.
         """
         whole, unset = self.to_dict(), Policy().to_dict()
         settings = {name: whole[name] for name in RUN_KEYS if name not in _WHERE_SET} | {"gate": self.gate.settings()}
@@ -163,9 +164,7 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
         _number(1.0, _MAX_BUDGET_SECONDS),
         f"a number from 1 to {_MAX_BUDGET_SECONDS:.0f}",
     )
-    found += _field(
-        raw, "policy", "families", _some_of(FAMILIES), f"a list of some of {', '.join(FAMILIES)}, each once"
-    )
+    found += _field(raw, "policy", "kinds", _some_of(KINDS), f"a list of some of {', '.join(KINDS)}, each once")
     metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
     found += _field(raw, "policy", "leakage", lambda v: v in LEAKAGE, f"one of {', '.join(LEAKAGE)}")
@@ -280,7 +279,7 @@ def _as_it_is(value: Any) -> Any:
 
 #: How a valid value is kept, where not as it came.
 _READ: Mapping[str, Any] = {
-    "families": tuple,
+    "kinds": tuple,
     "instance_types": tuple,
     "budget_seconds": float,
     "max_age": seconds_of,

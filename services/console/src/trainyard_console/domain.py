@@ -224,8 +224,8 @@ def _policy_words(policy: Any) -> str:
         return DASH
     new_rows = policy.get("min_new_rows")
     when = "trains by hand only" if new_rows is None else f"trains after {_number(new_rows)} new rows"
-    families = policy.get("families")
-    searched = " and ".join(map(str, families)) if isinstance(families, list) else DASH
+    kinds = policy.get("kinds")
+    searched = " and ".join(map(str, kinds)) if isinstance(kinds, list) else DASH
     return f"{when}, searches {searched} for {_seconds(policy.get('budget_seconds'))}"[:200]
 
 

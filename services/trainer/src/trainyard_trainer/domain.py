@@ -127,16 +127,16 @@ def policy_of(job: Job) -> Policy:
 
 def trial_of(said: Mapping[str, Any]) -> Trial | None:
     """Return the finished trial that a child reports, or None when it is not one that could be stored."""
-    number, family, seconds = said.get("number"), said.get("family"), said.get("seconds")
+    number, kind, seconds = said.get("number"), said.get("kind"), said.get("seconds")
     params, metrics = said.get("params"), said.get("metrics")
-    if not isinstance(number, int) or not isinstance(family, str) or not isinstance(seconds, int | float):
+    if not isinstance(number, int) or not isinstance(kind, str) or not isinstance(seconds, int | float):
         return None
     if not isinstance(params, dict) or not isinstance(metrics, dict):
         return None
     figures = [seconds, *metrics.values()]
     if not all(isinstance(figure, int | float) and math.isfinite(figure) for figure in figures):
         return None
-    return Trial(number, family, params, metrics, float(seconds), chosen=False)
+    return Trial(number, kind, params, metrics, float(seconds), chosen=False)
 
 
 def idle_for_good(depth: int, suited: int, all_open: int) -> bool:

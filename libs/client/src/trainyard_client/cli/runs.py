@@ -10,7 +10,7 @@ from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import CommandError, Duration, command
+from trainyard_client.cli.frame import KINDS_HELP, CommandError, Duration, Names, command
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
@@ -50,17 +50,20 @@ def _add_train_command(root: click.Group) -> None:
     @click.option("--priority", type=int, help="-100 to 100; the higher is taken first. By default the policy's.")
     @click.option("--instance-type", "instance_types", multiple=True, help="Where to train, best first; repeatable.")
     @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
+    @click.option("--kind", "kinds", type=Names(), help=KINDS_HELP)
     def train(
         output: Output, client: Client, *, name: str, wait: bool, timeout: float, priority: int | None,
-        instance_types: tuple[str, ...], spot: bool | None,
+        instance_types: tuple[str, ...], spot: bool | None, **options: Any,
     ) -> Exit | None:  # fmt: skip
         """Train a version of the model NAME now, whatever its policy says."""
-        request = client.train(name, priority=priority, instance_types=instance_types or None, spot=spot)
+        settings = {key: value for key, value in options.items() if value is not None}
+        request = client.train(name, settings, priority=priority, instance_types=instance_types or None, spot=spot)
         if not wait:
             if not output.data(request):
                 ident = request["id"]
                 output.say(f"request {ident} is {request['state']}; see why with: trainyard run explain {ident}")
-                _say_what_was_not_taken(output, request, priority, instance_types, spot)
+                wishes = {"priority": priority, "instance_types": list(instance_types) or None, "spot": spot}
+                _say_what_was_not_taken(output, request, wishes, settings)
             return None
         request = wait_with_progress(output, client, request["id"], timeout)
         version = next((v for v in client.versions(name) if v["request_id"] == request["id"]), None)
@@ -71,12 +74,10 @@ def _add_train_command(root: click.Group) -> None:
     command(root, "train", example="trainyard train late --wait")(train)
 
 
-def _say_what_was_not_taken(
-    output: Output, request: Json, priority: int | None, instance_types: tuple[str, ...], spot: bool | None
-) -> None:
+def _say_what_was_not_taken(output: Output, request: Json, wishes: Json, settings: Json) -> None:
     """Say so when the answer is an open request for the same rows, which was asked for with other wishes."""
-    wishes = {"priority": priority, "instance_types": list(instance_types) or None, "spot": spot}
     kept = [name for name, wish in wishes.items() if wish is not None and request.get(name) != wish]
+    kept += [name for name, wish in settings.items() if request.get("settings", {}).get(name, wish) != wish]
     if kept:
         names = " and ".join(name.replace("_", " ") for name in kept)
         output.say(
@@ -133,7 +134,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
                      "started_at", "ended_at", "error_class", "error")  # fmt: skip
             output.fields(run, names)
             output.table(
-                run["trials"], ("number", "family", "params", "metrics", "seconds", "chosen"), empty="no trials yet"
+                run["trials"], ("number", "kind", "params", "metrics", "seconds", "chosen"), empty="no trials yet"
             )
 
     @click.argument("run_id", metavar="ID")

@@ -107,7 +107,7 @@ class Trial:
     """
 
     number: int
-    family: str
+    kind: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     seconds: float

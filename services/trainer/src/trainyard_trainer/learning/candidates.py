@@ -1,6 +1,6 @@
-"""The candidates: a family and its parameters, and the order in which they are tried.
+"""The candidates: a kind and its parameters, and the order in which they are tried.
 
-The order is made by hand: the first few are what does best on most tables, of each family in turn, so that a short
+The order is made by hand: the first few are what does best on most tables, of each kind in turn, so that a short
 budget has tried one of each; variants follow. Whoever searches asks for one candidate after the other.
 """
 
@@ -28,15 +28,15 @@ _MOST_FOREST_SCORES = 30
 
 @dataclass(frozen=True)
 class Candidate:
-    """A family and its parameters, which are JSON."""
+    """A kind and its parameters, which are JSON."""
 
-    family: str
+    kind: str
     params: Mapping[str, Any]
 
     @property
     def method(self) -> str:
         """What fits it: candidates of one method take about as long as each other. Trees are boosted, or a forest."""
-        return "forest" if "max_features" in self.params else self.family
+        return "forest" if "max_features" in self.params else self.kind
 
     @property
     def fit(self) -> Callable[..., Fitted]:
@@ -47,35 +47,39 @@ class Candidate:
 _METHODS: Mapping[str, Callable[..., Fitted]] = {
     "prior": fit_prior,
     "linear": fit_linear,
-    "trees": fit_trees,
+    "tree_ensemble": fit_trees,
     "forest": fit_forest,
-    "neural": fit_neural,
+    "neural_network": fit_neural,
 }
 
 
 _PORTFOLIO = (
     Candidate("prior", {}),
     Candidate("linear", {"penalty": "l2", "strength": 1.0}),
-    Candidate("trees", {"num_leaves": 31}),
-    Candidate("trees", {"max_features": 0.5}),
-    Candidate("neural", {"hidden": [64, 32]}),
-    Candidate("trees", {"num_leaves": 7, "lambda_l2": 5.0}),
+    Candidate("tree_ensemble", {"num_leaves": 31}),
+    Candidate("tree_ensemble", {"max_features": 0.5}),
+    Candidate("neural_network", {"hidden": [64, 32]}),
+    Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0}),
     Candidate("linear", {"penalty": "l2", "strength": 30.0}),
-    Candidate("trees", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
-    Candidate("trees", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
+    Candidate("tree_ensemble", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
+    Candidate("tree_ensemble", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
     Candidate("linear", {"penalty": "elastic", "strength": 10.0}),
-    Candidate("neural", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
-    Candidate("trees", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}),
-    Candidate("trees", {"num_leaves": 127, "learning_rate": 0.1, "feature_fraction": 0.5, "min_data_in_leaf": 80}),
-    Candidate("neural", {"hidden": [128, 64], "alpha": 1e-2, "learning_rate": 5e-4}),
+    Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
+    Candidate(
+        "tree_ensemble", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}
+    ),
+    Candidate(
+        "tree_ensemble", {"num_leaves": 127, "learning_rate": 0.1, "feature_fraction": 0.5, "min_data_in_leaf": 80}
+    ),
+    Candidate("neural_network", {"hidden": [128, 64], "alpha": 1e-2, "learning_rate": 5e-4}),
     Candidate("linear", {"penalty": "l2", "strength": 0.05}),
 )
 
 
 class Portfolio:
-    """The candidates of some families for one table, in their order; the prior is always the first."""
+    """The candidates of some kinds for one table, in their order; the prior is always the first."""
 
-    def __init__(self, families: Collection[str], *, cells: int, n_outputs: int) -> None:
+    def __init__(self, kinds: Collection[str], *, cells: int, n_outputs: int) -> None:
         """Leave out what a table of so many cells and scores makes too slow or too large."""
 
         def fits(candidate: Candidate) -> bool:
@@ -83,7 +87,7 @@ class Portfolio:
                 return cells * n_outputs <= _MOST_ELASTIC
             return "max_features" not in candidate.params or n_outputs <= _MOST_FOREST_SCORES
 
-        self.candidates = tuple(c for c in _PORTFOLIO if c.family in ("prior", *families) and fits(c))
+        self.candidates = tuple(c for c in _PORTFOLIO if c.kind in ("prior", *kinds) and fits(c))
 
     def ask(self, seen: Collection[Candidate]) -> Candidate | None:
         """Return the next candidate that is not among those seen; None when there is none left."""

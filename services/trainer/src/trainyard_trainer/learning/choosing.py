@@ -43,15 +43,15 @@ def loss(task: str, metric: str, labels: npt.NDArray[Any], answers: FloatArray) 
 
 
 def shortlist(trials: Sequence[Trial], metric: str) -> list[int]:
-    """Return the numbers of the few that may be chosen: the best of each family, then the best of all.
+    """Return the numbers of the few that may be chosen: the best of each kind, then the best of all.
 
     A trial that is worse than the prior in the gate's loss, whatever the policy's metric, is never among them: unseen
-    rows would refuse it. A family has one place for sure because blends live on difference.
+    rows would refuse it. A kind has one place for sure because blends live on difference.
     """
-    prior = min(trial.metrics["loss"] for trial in trials if trial.family == "prior")
-    able = [trial for trial in trials if trial.family == "prior" or trial.metrics["loss"] < prior]
+    prior = min(trial.metrics["loss"] for trial in trials if trial.kind == "prior")
+    able = [trial for trial in trials if trial.kind == "prior" or trial.metrics["loss"] < prior]
     able.sort(key=lambda trial: (rank(trial, metric), trial.number))
-    firsts = {trial.family: trial.number for trial in reversed(able)}
+    firsts = {trial.kind: trial.number for trial in reversed(able)}
     able.sort(key=lambda trial: trial.number not in firsts.values())
     return sorted(trial.number for trial in able[:SHORTLIST])
 

@@ -128,7 +128,7 @@ class _Final:
     def described(self) -> dict[str, Any]:
         """Return what it takes to fit it again, the length it has really got included."""
         length = {} if self.fitted.length is None else {"length": self.fitted.length}
-        return {"family": self.candidate.family, "params": {**self.candidate.params, **length}, "rows": self.rows}
+        return {"kind": self.candidate.kind, "params": {**self.candidate.params, **length}, "rows": self.rows}
 
 
 class Search:
@@ -143,7 +143,7 @@ class Search:
         *,
         task: str,
         n_classes: int,
-        families: tuple[str, ...],
+        kinds: tuple[str, ...],
         metric: str,
         seed: int,
         drifting: bool,
@@ -155,7 +155,7 @@ class Search:
         self._shell = shell
         self._task = task
         self._n_classes = n_classes
-        self._families = families
+        self._kinds = kinds
         self._metric = metric
         self._seed = seed
         self._drifting = drifting
@@ -201,7 +201,7 @@ class Search:
     def _try_all(self, parts: Sequence[_Part], known: Known) -> list[_Entry]:
         """Return an entry for every candidate that was tried, now or earlier, in the order of their numbers."""
         cells = known.table.rows * len(known.table.columns)
-        portfolio = Portfolio(self._families, cells=cells, n_outputs=parts[0].learning.n_outputs)
+        portfolio = Portfolio(self._kinds, cells=cells, n_outputs=parts[0].learning.n_outputs)
         entries = self._earlier(portfolio)
         seen = [entry.candidate for entry in entries]
         while (candidate := portfolio.ask(seen)) is not None:
@@ -213,7 +213,7 @@ class Search:
             fit = self._fit(candidate, parts, budget)
             seconds = self._clock.monotonic() - begun
             number = 1 + max((entry.trial.number for entry in entries), default=0)
-            trial = Trial(number, candidate.family, _params(candidate, fit), self._figures(fit, parts), seconds, False)
+            trial = Trial(number, candidate.kind, _params(candidate, fit), self._figures(fit, parts), seconds, False)
             self._study.finished(trial)
             entries.append(_Entry(candidate, trial, fit))
             self._progress("searching", len(seen), len(portfolio.candidates))
@@ -226,7 +226,7 @@ class Search:
             _Entry(candidate, trial)
             for candidate in portfolio.candidates
             for trial, params in given
-            if (candidate.family, dict(candidate.params)) == (trial.family, params)
+            if (candidate.kind, dict(candidate.params)) == (trial.kind, params)
         ]
 
     def _allowed(self, candidate: Candidate, entries: Sequence[_Entry], n_folds: int) -> Budget | None:
@@ -236,7 +236,7 @@ class Search:
         """
         tried = [entry.trial for entry in entries]
         reserved, best = 0.0, 0.0
-        if any(trial.family == "prior" for trial in tried):
+        if any(trial.kind == "prior" for trial in tried):
             finalists = set(choosing.shortlist(tried, self._metric))
             reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
             best = _again(min(tried, key=lambda trial: choosing.rank(trial, self._metric)), n_folds)
@@ -260,7 +260,7 @@ class Search:
                 part.learning,
                 candidate.params,
                 budget.share(len(parts) - index),
-                progress=self._reporter(candidate.family),
+                progress=self._reporter(candidate.kind),
                 **how,
             )
             predictor = Predictor(self._shell(fitted.pipeline))
@@ -304,7 +304,7 @@ class Search:
                     entry.candidate.params,
                     self._budget,
                     length=None if length is None else max(1, round(length * _REFIT_FACTOR)),
-                    progress=self._reporter(entry.candidate.family),
+                    progress=self._reporter(entry.candidate.kind),
                 )
                 if length is None or not self._budget.spent or (fitted.length or 0) >= length:
                     rows = np.arange(max(0, known.table.rows - _PARITY_ROWS), known.table.rows)
@@ -313,8 +313,8 @@ class Search:
             finals.append(final)
         return finals
 
-    def _reporter(self, family: str) -> Callable[[int, int], None]:
-        return lambda done, total: self._progress(f"fitting {family}", done, total)
+    def _reporter(self, kind: str) -> Callable[[int, int], None]:
+        return lambda done, total: self._progress(f"fitting {kind}", done, total)
 
 
 def _params(candidate: Candidate, fit: _Fit) -> dict[str, Any]:

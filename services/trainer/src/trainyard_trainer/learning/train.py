@@ -150,7 +150,7 @@ class Training:
             lambda pipeline: self._model(pipeline, {}, Calibration()),
             task=self.target.task,
             n_classes=len(self.target.classes),
-            families=self._policy.families,
+            kinds=self._policy.kinds,
             metric=self._policy.metric,
             seed=self._policy.seed,
             drifting=self._unit is None,
@@ -272,7 +272,7 @@ class Training:
             configuration={
                 "label": job["label"],
                 "task": job["task"],
-                "families": list(policy.families),
+                "kinds": list(policy.kinds),
                 "metric": policy.metric,
                 "known_seq": job["known_seq"],
                 "gate": {"min_rows": policy.gate.min_rows},

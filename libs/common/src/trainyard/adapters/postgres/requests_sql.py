@@ -8,7 +8,8 @@ DECISION = (
 )
 _TIMES = "r.created_at, r.started_at, r.finished_at"
 REQUEST = """
-    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows, r.settings,
+    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows,
+           core.with_kinds(r.settings) AS settings,
            r.priority, r.instance_types, r.spot, r.attempt,
            r.cancel_requested, r.error_class, r.error,
            CASE WHEN r.state = 'done' THEN 'version ' || v.version || ' came of it' ELSE r.error END AS outcome,

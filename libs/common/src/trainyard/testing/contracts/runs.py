@@ -117,7 +117,7 @@ def claim(
 
 def trial(number: int, loss: float = 0.5) -> Trial:
     """Return a finished trial."""
-    return Trial(number, "trees", {"num_leaves": 31, "length": 7}, {"loss": loss}, 0.25, chosen=False)
+    return Trial(number, "tree_ensemble", {"num_leaves": 31, "length": 7}, {"loss": loss}, 0.25, chosen=False)
 
 
 def claimed(desk: RunsDesk, request_id: str) -> Job:
@@ -136,7 +136,7 @@ class RunsContract:
         job = claimed(desk, request_id)
         assert (job.lease.request_id, job.lease.fence, job.attempt) == (request_id, 1, 1)
         assert (job.model, job.upto_seq, job.known_seq, job.champion) == ("flights", 70, 0, None)
-        assert job.settings["families"] == ["linear", "trees"]
+        assert job.settings["metric"] == "auto"
         row = desk.row(request_id)
         assert (row["state"], row["attempt"], row["fence"]) == ("running", 1, 1)
         assert desk.run_states(request_id) == ["running"]
