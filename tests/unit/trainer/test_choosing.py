@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from trainyard.contracts.runs import Trial
+from trainyard.contracts.studies import Choice
+from trainyard.policy import KINDS
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.candidates import Portfolio
 from trainyard_trainer.learning.forest import _in_double
@@ -28,7 +30,7 @@ def test_nothing_worse_than_the_prior_is_chosen() -> None:
     assert choosing.shortlist([trials[0], trials[2]], "auto") == [1]
 
 
-def test_each_family_has_a_place() -> None:
+def test_each_kind_has_a_place() -> None:
     """The best of each kind come first, then the best of all, five together."""
     trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.9)]
     trials += [trial(number, "tree_ensemble", 0.1 * number) for number in range(3, 8)]
@@ -47,17 +49,44 @@ def test_weights_are_a_blend_only_where_it_helps() -> None:
     assert choosing.weights("regression", "auto", labels, [one, one]).tolist() == [1.0, 0.0]
 
 
-def test_candidates_are_asked_for_one_by_one() -> None:
-    """The prior first, then one of each kind before any variant; kinds that were not asked for never come."""
+def test_candidates_of_the_kinds_that_were_asked_for() -> None:
+    """The prior first, then one of each kind before any variant; other kinds never come, nor are they proposed."""
     portfolio = Portfolio(["linear", "tree_ensemble"], cells=1_000, n_outputs=1)
-    asked = []
-    while (candidate := portfolio.ask(asked)) is not None:
-        asked.append(candidate)
-    assert [c.kind for c in asked[:3]] == ["prior", "linear", "tree_ensemble"]
-    assert tuple(asked) == portfolio.candidates
-    assert {c.kind for c in asked} == {"prior", "linear", "tree_ensemble"}
-    large = Portfolio(["linear", "tree_ensemble"], cells=10**8, n_outputs=100).candidates
-    assert not [c for c in large if c.params.get("penalty") == "elastic" or c.method == "forest"]
+    planned = portfolio.planned
+    assert [one.kind for one in planned[:3]] == ["prior", "linear", "tree_ensemble"]
+    assert {one.kind for one in planned} == {"prior", "linear", "tree_ensemble"}
+    assert set(portfolio.space) == {"linear", "tree_ensemble", "forest"}
+
+
+def test_what_is_too_slow_or_too_large_for_a_table() -> None:
+    """It is neither tried first nor proposed."""
+    large = Portfolio(["linear", "tree_ensemble"], cells=10**8, n_outputs=100)
+    assert not [c for c in large.candidates if c.params.get("penalty") == "elastic" or c.method == "forest"]
+    assert set(large.space) == {"linear", "tree_ensemble"}
+    assert large.space["linear"].params["penalty"] == Choice(("l2",))
+
+
+@pytest.mark.usefixtures("whole_portfolio")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_tried_first_lies_in_the_space(kind: str) -> None:
+    """So that proposals learn from all of it: each says where, and every value is one that could be proposed."""
+    portfolio = Portfolio([kind], cells=1_000, n_outputs=1)
+    assert len(portfolio.planned) >= 4
+    for one in portfolio.planned[1:]:
+        space = portfolio.space[one.method or ""].params
+        assert set(one.at) <= set(space)
+        assert set(space) - set(one.at) <= {"min_data_in_leaf"}  # by default it follows the rows
+        assert all(value in space[name] for name, value in one.at.items()), one
+
+
+def test_a_search_ends_when_proposals_bring_nothing() -> None:
+    """Whatever is planned is tried; then so many in a row may bring less than a thousandth, and it is over."""
+    going = {"planned": 2, "patience": 2}
+    trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.8), trial(3, "linear", 0.7), trial(4, "linear", 0.9)]
+    assert choosing.worth_going_on(trials, "auto", **going)
+    assert not choosing.worth_going_on([*trials, trial(5, "linear", 0.6999)], "auto", **going)
+    assert choosing.worth_going_on([*trials, trial(5, "linear", 0.6)], "auto", **going)
+    assert not choosing.worth_going_on(trials, "auto", planned=2, patience=0)
 
 
 def test_thresholds_in_double_decide_as_in_single() -> None:

@@ -82,9 +82,10 @@ def test_what_is_worth_another_attempt() -> None:
 
 def test_how_long_a_child_may_live() -> None:
     """One and a half budgets and a minute, and never longer than SQS could hide the message."""
-    assert deadline_seconds(20.0) == 90.0
+    assert deadline_seconds(Policy(budget_seconds=20.0)) == 90.0
     assert GRACE_SECONDS == 60.0
-    assert deadline_seconds(11 * 3600.0) == MOST_RUN_SECONDS == 39_600.0
+    assert deadline_seconds(Policy(budget_seconds=11 * 3600.0)) == MOST_RUN_SECONDS == 39_600.0
+    assert deadline_seconds(Policy(budget_trials=3)) == MOST_RUN_SECONDS
 
 
 def test_settings_are_read() -> None:

@@ -15,6 +15,7 @@ from trainyard.policy import KINDS, Policy
 from trainyard.schema import Column, Schema
 from trainyard.snapshot import Texts
 from trainyard.snapshot.rows import snapshot_of
+from trainyard.testing.fakes import MemoryStudies
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError, ParityError
 from trainyard_trainer.learning import trees
@@ -98,7 +99,8 @@ def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = No
 
 def trained(directory: Path) -> tuple[bytes, dict[str, Any]]:
     """Do the job; return artifact and report."""
-    train(directory, SystemClock(), lambda *_: None, lambda _: None)
+    study = MemoryStudies().join("request/0", seed=0, metric="auto")
+    train(directory, SystemClock(), lambda _: None, study)
     return (directory / workdir.ARTIFACT).read_bytes(), json.loads((directory / workdir.REPORT).read_text())
 
 
@@ -167,7 +169,7 @@ def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:
             return super().monotonic()
 
     directory = prepared(tmp_path, "binary", budget_seconds=1.0)
-    train(directory, Hurried(), lambda *_: None, lambda _: None)
+    train(directory, Hurried(), lambda _: None, MemoryStudies().join("request/0", seed=0, metric="auto"))
     report = json.loads((directory / workdir.REPORT).read_text())
     assert report["budget_hit"]
     assert [trial["kind"] for trial in report["trials"]] == ["prior", "linear"]

@@ -12,7 +12,6 @@ from trainyard.model import decode
 from trainyard.schema import Column, Schema
 from trainyard.snapshot.rows import snapshot_of
 from trainyard_trainer import workdir
-from trainyard_trainer.child import work
 from trainyard_trainer.learning.reporting import _span
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def test_the_version_is_registered_with_its_report(world: World) -> None:
     left: list[Any] = []
 
     def script(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         left.append(workdir.read_json(directory, workdir.REPORT)["evaluation"])
         return code
 

@@ -16,7 +16,6 @@ from trainyard.errors import TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.schema import Column, Schema
 from trainyard_trainer import workdir
-from trainyard_trainer.child import work
 from trainyard_trainer.domain import EXIT_DATA, EXIT_MEMORY
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def test_a_zombie_publishes_nothing(world: World) -> None:
         world.runs.claim(
             request_id, worker="other", instance_id=None, instance_type=None, lease_seconds=world.lease_seconds
         )
-        return work(directory)
+        return world.children.learn(directory)
 
     world.children.script = stolen
     world.trainer.step()
@@ -227,13 +226,13 @@ def test_an_artifact_that_does_not_predict_what_was_tested_is_refused(world: Wor
     """The parent believes its own eyes: other answers than the child's, or other bytes, are never published."""
 
     def forged(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         answers = np.load(directory / workdir.CHECK)
         np.save(directory / workdir.CHECK, answers + 1e-12)
         return code
 
     def broken(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         artifact = directory / workdir.ARTIFACT
         artifact.write_bytes(artifact.read_bytes()[:-1])
         return code
@@ -262,7 +261,7 @@ def test_artifact_is_there_already(world: World, new_world: Callable[[str], Worl
     kept: dict[str, bytes] = {}
 
     def spy(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         kept["data"] = (directory / workdir.ARTIFACT).read_bytes()
         return code
 
@@ -393,7 +392,7 @@ def test_time_rule_end_to_end(world: World, tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
     def spy(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         seen.append(json.loads((directory / workdir.REPORT).read_text()))
         shutil.copy(directory / workdir.CHECK_ROWS, tmp_path / "rows.npy")
         return code

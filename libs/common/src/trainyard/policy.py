@@ -37,6 +37,8 @@ _METRICS_OF = {
 }
 _MAX_ROWS = 10**12
 _MAX_BUDGET_SECONDS = 11 * 3600.0
+#: Trials of one search.
+MAX_TRIALS = 1_000
 _MAX_AGE_SECONDS = 10 * 366 * 86_400.0
 #: A priority lies between this and its negative.
 MAX_PRIORITY = 100
@@ -47,9 +49,9 @@ _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", r
 #: Who decides on a version that passed the gate.
 PROMOTIONS = ("auto", "approve", "approve_if_borderline")
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "metric", "seed", "gate", "kinds", "leakage", "columns")
+RUN_KEYS = ("budget_seconds", "metric", "seed", "gate", "budget_trials", "kinds", "leakage", "columns")
 #: Copied only where they are not as by default.
-_WHERE_SET = ("kinds", "leakage", "columns", "keep_extract", "promotion")
+_WHERE_SET = ("budget_trials", "kinds", "leakage", "columns", "keep_extract", "promotion")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Policy:
         priority: of the requests that the policy makes; the higher is taken first.
         instance_types: where these may run, best first; empty: as the environment's setting says.
         spot: whether spot capacity may serve them; None: as the environment's setting says.
+        budget_trials: the search ends after so many trials, whatever time they take: then it can be repeated; None: it
+            ends with ``budget_seconds``.
         keep_extract: keep the rows of each version as Parquet in the object store.
         leakage: what becomes of columns that seem to give the label away: ``leave_out``, or ``keep`` (and report).
         columns: what is learnt from in any case, or in no case.
@@ -89,6 +93,7 @@ class Policy:
     instance_types: tuple[str, ...] = ()
     spot: bool | None = None
     budget_seconds: float = 60.0
+    budget_trials: int | None = None
     kinds: tuple[str, ...] = ("linear", "tree_ensemble")
     metric: str = "auto"
     seed: int = 0
@@ -164,6 +169,8 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
         _number(1.0, _MAX_BUDGET_SECONDS),
         f"a number from 1 to {_MAX_BUDGET_SECONDS:.0f}",
     )
+    trials = f"a whole number from 1 to {MAX_TRIALS}, or null"
+    found += _field(raw, "policy", "budget_trials", _whole(1, MAX_TRIALS), trials, null=True)
     found += _field(raw, "policy", "kinds", _some_of(KINDS), f"a list of some of {', '.join(KINDS)}, each once")
     metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")

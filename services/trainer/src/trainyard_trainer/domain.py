@@ -107,9 +107,14 @@ def worth_retrying(error_class: str, attempt: int) -> bool:
     return ERROR_CLASSES[error_class] and attempt < MAX_ATTEMPTS
 
 
-def deadline_seconds(budget_seconds: float) -> float:
-    """Return how long a child may live: the budget, half of it again, and the grace; never longer than any run may."""
-    return min(budget_seconds * 1.5 + GRACE_SECONDS, MOST_RUN_SECONDS)
+def deadline_seconds(policy: Policy) -> float:
+    """Return how long a child may live: the budget, half of it again, and the grace; never longer than any run may.
+
+    A budget of trials takes what time it takes.
+    """
+    if policy.budget_trials is not None:
+        return MOST_RUN_SECONDS
+    return min(policy.budget_seconds * 1.5 + GRACE_SECONDS, MOST_RUN_SECONDS)
 
 
 def policy_of(job: Job) -> Policy:

@@ -1,9 +1,10 @@
 """The search: fit candidates while the budget lasts, choose on rows they have not seen, learn again from all rows.
 
-A trial is a candidate that was fitted and measured on every fold (:mod:`trainyard_trainer.learning.folds`). A search
-that is cut short leaves its finished trials behind, and the next one goes on from them (:class:`Study`): it never tries
-a candidate again. Only the few best are fitted once more, at the lengths that were found, because the choice between
-them needs their answers. So the outcome is the same, interrupted or not, as long as the budget does not bind.
+A trial is a candidate that was fitted and measured on every fold (:mod:`trainyard_trainer.learning.folds`). Which one
+is next a study says (:mod:`trainyard.contracts.studies`), which outlives this process: a search that is cut short
+leaves its finished trials there, and the next one goes on from them and never tries a candidate again. Only the few
+best are fitted once more, at the lengths that were found, because the choice between them needs their answers. So the
+outcome is the same, interrupted or not, as long as no time binds: with a budget of trials it never does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.gate import measure
+from trainyard.leaderboard import rank, score
 from trainyard.model import Blend, Model, Pipeline, Predictor
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.budget import Budget
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainyard.clock import Clock
+    from trainyard.contracts.studies import Study
     from trainyard.model.dto import FloatArray
     from trainyard_trainer.learning.folds import Fold
+    from trainyard_trainer.learning.progress import Progress
     from trainyard_trainer.learning.table import Table
 
 _PARITY_ROWS = 2_000
@@ -46,8 +50,8 @@ _WORTH_BEGINNING = 0.7
 _LEAST_SHARE = 0.03
 #: Learning again may keep back no more than this share of what is left.
 _MOST_RESERVED = 0.4
-#: Parameters of a trial that were found and not given.
-_FOUND = frozenset({"length", "lengths"})
+#: Proposals in a row that there is no time for, after which the search ends.
+_MOST_SKIPPED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +78,6 @@ class Found:
     trials: tuple[Trial, ...]
     choice: dict[str, Any]
     parity: float
-
-
-@dataclass(frozen=True, eq=False)
-class Study:
-    """What earlier searches have finished, on the same rows, and who is told of each new trial."""
-
-    earlier: tuple[Trial, ...]
-    finished: Callable[[Trial], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +130,8 @@ class _Final:
 class Search:
     """One search for one model. ``shell`` is the model that pipelines are put into to be asked.
 
-    ``drifting``: the rows are in order of time, so those measured on may differ from those that come.
+    ``drifting``: the rows are in order of time, so those measured on may differ from those that come. ``most_trials``:
+    the search ends after so many, and not before, whatever time it takes; ``earlier`` ones are among them.
     """
 
     def __init__(
@@ -147,10 +144,12 @@ class Search:
         metric: str,
         seed: int,
         drifting: bool,
+        most_trials: int | None,
         budget: Budget,
         clock: Clock,
-        progress: Callable[[str, int, int], None],
+        progress: Progress,
         study: Study,
+        earlier: tuple[Trial, ...],
     ) -> None:
         self._shell = shell
         self._task = task
@@ -159,11 +158,13 @@ class Search:
         self._metric = metric
         self._seed = seed
         self._drifting = drifting
+        self._most_trials = most_trials
         self._budget = budget
         self._whole = max(0.0, budget.left)
         self._clock = clock
         self._progress = progress
         self._study = study
+        self._earlier = earlier
 
     def run(self, known: Known, folds: Sequence[Fold]) -> Found:
         """Return the choice between candidates that were fitted on ``folds`` of the known rows, fitted on them all."""
@@ -202,32 +203,47 @@ class Search:
         """Return an entry for every candidate that was tried, now or earlier, in the order of their numbers."""
         cells = known.table.rows * len(known.table.columns)
         portfolio = Portfolio(self._kinds, cells=cells, n_outputs=parts[0].learning.n_outputs)
-        entries = self._earlier(portfolio)
-        seen = [entry.candidate for entry in entries]
-        while (candidate := portfolio.ask(seen)) is not None:
-            seen.append(candidate)
+        self._study.plan(portfolio.planned, portfolio.space)
+        entries = [_Entry(Candidate(trial.kind, trial.params).given, trial) for trial in self._earlier]
+        self._note(entries)
+        last, skipped = max((entry.trial.number for entry in entries), default=0), 0
+        while self._goes_on(entries, portfolio, last) and skipped < _MOST_SKIPPED:
+            proposal = self._study.ask()
+            last = proposal.number
+            candidate = Candidate(proposal.kind, proposal.params)
             budget = self._allowed(candidate, entries, len(parts))
             if budget is None:
+                self._study.skip(last)
+                skipped += last > len(portfolio.candidates)
                 continue
+            skipped = 0
             begun = self._clock.monotonic()
             fit = self._fit(candidate, parts, budget)
             seconds = self._clock.monotonic() - begun
-            number = 1 + max((entry.trial.number for entry in entries), default=0)
-            trial = Trial(number, candidate.kind, _params(candidate, fit), self._figures(fit, parts), seconds, False)
-            self._study.finished(trial)
+            trial = Trial(last, candidate.kind, _params(candidate, fit), self._figures(fit, parts), seconds, False)
+            self._study.tell(trial)
             entries.append(_Entry(candidate, trial, fit))
-            self._progress("searching", len(seen), len(portfolio.candidates))
+            self._note(entries)
+            self._progress("searching", len(entries), self._most_trials or len(portfolio.candidates))
         return sorted(entries, key=lambda entry: entry.trial.number)
 
-    def _earlier(self, portfolio: Portfolio) -> list[_Entry]:
-        """Return the entries of the trials that earlier searches have finished."""
-        given = [(trial, {k: v for k, v in trial.params.items() if k not in _FOUND}) for trial in self._study.earlier]
-        return [
-            _Entry(candidate, trial)
-            for candidate in portfolio.candidates
-            for trial, params in given
-            if (candidate.kind, dict(candidate.params)) == (trial.kind, params)
-        ]
+    def _goes_on(self, entries: Sequence[_Entry], portfolio: Portfolio, last: int) -> bool:
+        """Tell whether another trial is to be asked for: up to the budget of trials, else while it may be worth it."""
+        if self._most_trials is not None:
+            return len(entries) < self._most_trials
+        planned = len(portfolio.candidates)
+        if last < planned:
+            return True
+        trials = [entry.trial for entry in entries]
+        worth = choosing.worth_going_on(trials, self._metric, planned=planned, patience=portfolio.patience)
+        return bool(portfolio.space) and worth and self._budget.allows(_LEAST_SHARE * self._whole)
+
+    def _note(self, entries: Sequence[_Entry]) -> None:
+        """Let the progress tell of the newest trial and the best one."""
+        if entries:
+            best = min((entry.trial for entry in entries), key=lambda trial: rank(trial.metrics, self._metric))
+            name, value = score(best.metrics, self._metric)
+            self._progress.note(trial=max(entry.trial.number for entry in entries), best=value, metric=name)
 
     def _allowed(self, candidate: Candidate, entries: Sequence[_Entry], n_folds: int) -> Budget | None:
         """Return what this candidate may take; None where that would not bring it to an end.
@@ -239,7 +255,7 @@ class Search:
         if any(trial.kind == "prior" for trial in tried):
             finalists = set(choosing.shortlist(tried, self._metric))
             reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
-            best = _again(min(tried, key=lambda trial: choosing.rank(trial, self._metric)), n_folds)
+            best = _again(min(tried, key=lambda trial: rank(trial.metrics, self._metric)), n_folds)
         left = self._budget.left
         most = (left - max(best, min(reserved, _MOST_RESERVED * left))) * _CANDIDATE_SHARE
         if len(tried) >= 2:
@@ -282,7 +298,8 @@ class Search:
         finalists = []
         for entry in entries:
             if entry.trial.number in best:
-                budget = Budget(self._clock, _AGAIN_FACTOR * entry.trial.seconds + len(parts))
+                seconds = _AGAIN_FACTOR * entry.trial.seconds + len(parts)
+                budget = self._budget if self._most_trials is not None else Budget(self._clock, seconds)
                 finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, entry.trial)))
         return finalists
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.adapters.postgres import journal
 from trainyard.adapters.postgres.sql import run
 from trainyard.contracts.registry import CHAMPION
-from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease, Trial
+from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease
 from trainyard.messages import TrainingRequest
 
 if TYPE_CHECKING:
@@ -193,21 +193,7 @@ def _take(connection: sa.Connection, row: Any, place: dict[str, str | None], *, 
         known_seq=known_seq,
         known_version=0 if known is None else known.version,
         trace_id=row.trace_id,
-        trials=_trials(connection, row.id, known_seq),
     )
-
-
-def _trials(connection: sa.Connection, request_id: str, known_seq: int) -> list[Trial]:
-    """Return what earlier runs of the request have finished on the same split of its rows."""
-    found = run(
-        connection,
-        "SELECT DISTINCT ON (t.number) t.number, t.kind, t.params, t.metrics, t.seconds FROM core.trial t"
-        " JOIN core.run u ON u.id = t.run_id WHERE u.request_id = CAST(:id AS uuid) AND u.known_seq = :known_seq"
-        " ORDER BY t.number, u.fence DESC",
-        id=request_id,
-        known_seq=known_seq,
-    )
-    return [Trial(row.number, row.kind, row.params, row.metrics, row.seconds, chosen=False) for row in found]
 
 
 def champion(connection: sa.Connection, model_id: int) -> Champion | None:

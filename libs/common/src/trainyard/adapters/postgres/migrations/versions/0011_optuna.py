@@ -15,5 +15,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away; only tests do this."""
+    op.execute("DROP TRIGGER study_ended ON core.training_request")
+    op.execute("DROP FUNCTION core.end_study()")
+    op.execute("DROP SCHEMA optuna CASCADE")
+    op.execute("CREATE SCHEMA optuna")
     op.execute("ALTER TABLE core.trial DROP COLUMN kind")
     op.execute("DROP FUNCTION core.with_kinds(jsonb)")

@@ -1,0 +1,43 @@
+"""How good a trial is, and the order of a run's trials by it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Metrics that are better the larger they are.
+_LARGER = frozenset({"roc_auc", "accuracy", "r2"})
+
+
+def score(metrics: Mapping[str, float], metric: str) -> tuple[str, float]:
+    """Return what a search judges a trial by, its name and its value, read off the trial's figures.
+
+    It is the policy's ``metric`` where that has a value of its own on the rows; ``auto``, ``log_loss`` and the metrics
+    that follow the squared error mean the loss that every fit minimises: log-loss, or squared error.
+    """
+    if metric in {"roc_auc", "accuracy", "mae"} and metric in metrics:
+        return metric, metrics[metric]
+    return "log_loss" if "log_loss" in metrics else "squared_error", metrics["loss"]
+
+
+def rank(metrics: Mapping[str, float], metric: str) -> float:
+    """Return what the choice minimises."""
+    name, value = score(metrics, metric)
+    return 1.0 - value if name in _LARGER else value
+
+
+def leaderboard(trials: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """Return the trials (JSON) by rank, the best first, each with ``rank`` (from 1), ``metric`` and ``score``.
+
+    Of equals the earlier one comes first. A trial without a loss, which no search of this release makes, comes last.
+    """
+    scored = [trial for trial in trials if "loss" in trial["metrics"]]
+    scored.sort(key=lambda trial: (rank(trial["metrics"], metric), trial["number"]))
+    rest = [trial for trial in trials if "loss" not in trial["metrics"]]
+    board = []
+    for place, trial in enumerate([*scored, *rest], start=1):
+        name, value = score(trial["metrics"], metric) if place <= len(scored) else (None, None)
+        board.append({"rank": place, "metric": name, "score": value, **trial})
+    return board
