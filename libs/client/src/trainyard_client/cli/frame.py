@@ -70,7 +70,8 @@ class Names(click.ParamType[list[str]]):
         return names
 
 
-#: Of the option that says what is tried, for a model and for one training.
+#: Of the options that say how long is searched, and for what, for a model and for one training.
+TRIALS_HELP = "End after N trials, whatever time they take: such a search can be repeated."
 KINDS_HELP = f"Kinds of estimators to try, with commas between them: some of {', '.join(KINDS)}."
 
 

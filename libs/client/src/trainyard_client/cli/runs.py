@@ -10,10 +10,12 @@ from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import KINDS_HELP, CommandError, Duration, Names, command
+from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trainyard_client.cli.output import Output
     from trainyard_client.client import Client
 
@@ -51,6 +53,7 @@ def _add_train_command(root: click.Group) -> None:
     @click.option("--instance-type", "instance_types", multiple=True, help="Where to train, best first; repeatable.")
     @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
     @click.option("--kind", "kinds", type=Names(), help=KINDS_HELP)
+    @click.option("--budget-trials", type=click.IntRange(1), metavar="N", help=TRIALS_HELP)
     def train(
         output: Output, client: Client, *, name: str, wait: bool, timeout: float, priority: int | None,
         instance_types: tuple[str, ...], spot: bool | None, **options: Any,
@@ -93,10 +96,22 @@ def wait_with_progress(output: Output, client: Client, request_id: str, seconds:
 
         def show(request: Json, run: Json | None) -> None:
             at = (run or {}).get("progress") or {}
-            said = at.get("message") or at.get("stage") or request["state"]
-            progress.update(task, description=str(said)[:60], completed=at.get("done") or 0, total=at.get("total"))
+            said = progress_words(at) or request["state"]
+            progress.update(task, description=said[:80], completed=at.get("done") or 0, total=at.get("total"))
 
         return client.wait(request_id, seconds=seconds, on_progress=show)
+
+
+def progress_words(at: Json) -> str:
+    """Return a run's progress in words: the stage, the newest trial, the best score so far, and the time left."""
+    words = [str(at.get("message") or at.get("stage") or "")]
+    if "trial" in at:
+        words.append(f"trial {at['trial']:g}")
+    if "best" in at:
+        words.append(f"best {at.get('metric', 'score')} {at['best']:.4g}")
+    if "seconds_left" in at:
+        words.append(f"{in_words(at['seconds_left'])} left")
+    return " · ".join(words)
 
 
 def _show_outcome(output: Output, request: Json, version: Json | None) -> None:
@@ -112,7 +127,11 @@ def show_gate(output: Output, version: Json) -> None:
     """Print the checks of a version's gate report, value beside threshold, and the columns it did not learn from."""
     columns = ("name", "value", "threshold", "passed", "words")
     output.table(version["gate"].get("checks", []), columns, empty="no gate report")
-    for verdict in version.get("holdout", {}).get("left_out", []):
+    _say_left_out(output, version.get("holdout", {}).get("left_out", ()))
+
+
+def _say_left_out(output: Output, verdicts: Iterable[Json]) -> None:
+    for verdict in verdicts:
         output.say(f"left out: {verdict['column']} ({verdict['kind']}): {verdict['reason']}")
 
 
@@ -127,15 +146,15 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
 
     @click.argument("run_id", metavar="ID")
     def show(output: Output, client: Client, run_id: str) -> None:
-        """Show the run ID, or the newest run of the training request ID, with its trials."""
+        """Show the run ID, or the newest of the training request ID: progress, trials by rank, columns left out."""
         run = _run_of(client, run_id)
         if not output.data(run):
             names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
                      "started_at", "ended_at", "error_class", "error")  # fmt: skip
-            output.fields(run, names)
-            output.table(
-                run["trials"], ("number", "kind", "params", "metrics", "seconds", "chosen"), empty="no trials yet"
-            )
+            output.fields({**run, "progress": progress_words(run.get("progress") or {}) or None}, names)
+            columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "chosen")
+            output.table(run["trials"], columns, empty="no trials yet")
+            _say_left_out(output, run.get("left_out", ()))
 
     @click.argument("run_id", metavar="ID")
     def cancel(output: Output, client: Client, run_id: str) -> None:
