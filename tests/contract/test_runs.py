@@ -177,9 +177,8 @@ class PostgresDesk:
 
     def trials(self, request_id: str) -> list[list[Trial]]:
         runs = self._rows("SELECT id FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id)
-        statement = (
-            "SELECT number, kind, params, metrics, seconds, chosen FROM core.trial WHERE run_id = :id ORDER BY number"
-        )
+        columns = "number, kind, params, metrics, seconds, chosen, pruned"
+        statement = f"SELECT {columns} FROM core.trial WHERE run_id = :id ORDER BY number"
         return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
 
     def versions(self, model: str) -> list[int]:

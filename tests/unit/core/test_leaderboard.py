@@ -33,6 +33,12 @@ def test_what_a_trial_is_judged_by(
     assert rank(metrics, metric) == pytest.approx(ranked)
 
 
+def test_what_was_pruned_comes_behind() -> None:
+    """However good it was on its one cut."""
+    trials = [{"number": 1, "metrics": {"loss": 0.1}, "pruned": True}, {"number": 2, "metrics": {"loss": 0.5}}]
+    assert [trial["number"] for trial in leaderboard(trials, "auto")] == [2, 1]
+
+
 def test_the_best_comes_first() -> None:
     """Of equals the earlier one; what has no loss comes last."""
     trials: list[dict[str, Any]] = [

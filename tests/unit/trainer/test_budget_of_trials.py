@@ -81,7 +81,7 @@ def searched(directory: Path, study: Watched, clock: Clock) -> tuple[bytes, list
 
 def test_the_same_trials_and_bytes_whatever_happens(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """In peace, by a clock that runs away, and cut off twice: exactly as many trials, and the same model."""
-    monkeypatch.setattr(folds, "how_many", lambda *_: 1)
+    monkeypatch.setattr(folds, "how_many", lambda *_: 2)
     data, trials = searched(job("peace", []), Watched(optuna.create_study(), 0), SystemClock())
     assert [trial["number"] for trial in trials] == list(range(1, TRIALS + 1))
     assert searched(job("hurry", []), Watched(optuna.create_study(), 0), Hurried()) == (data, trials)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +80,21 @@ def test_what_is_tried_first_lies_in_the_space(kind: str) -> None:
         assert set(one.at) <= set(space)
         assert set(space) - set(one.at) <= {"min_data_in_leaf"}  # by default it follows the rows
         assert all(value in space[name] for name, value in one.at.items()), one
+
+
+def test_what_was_pruned_is_never_chosen() -> None:
+    """Its figures are of one cut, and it has been fitted on no other."""
+    trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.8), replace(trial(3, "linear", 0.1), pruned=True)]
+    assert choosing.shortlist(trials, "auto") == [1, 2]
+    assert not choosing.worth_going_on(trials, "auto", planned=2, patience=1)
+
+
+def test_the_bar_is_the_median_of_the_planned() -> None:
+    """But the prior; without three of them everything passes."""
+    firsts = [trial(number, "linear", 1.0, first_cut=first) for number, first in enumerate([9.0, 1.0, 3.0, 2.0], 1)]
+    assert choosing.bar(firsts, planned=4) == 2.0
+    assert choosing.bar([*firsts, trial(5, "linear", 1.0, first_cut=0.1)], planned=4) == 2.0
+    assert choosing.bar(firsts, planned=3) == math.inf
 
 
 def test_a_search_ends_when_proposals_bring_nothing() -> None:

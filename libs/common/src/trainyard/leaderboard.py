@@ -31,10 +31,11 @@ def rank(metrics: Mapping[str, float], metric: str) -> float:
 def leaderboard(trials: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
     """Return the trials (JSON) by rank, the best first, each with ``rank`` (from 1), ``metric`` and ``score``.
 
-    Of equals the earlier one comes first. A trial without a loss, which no search of this release makes, comes last.
+    Of equals the earlier one comes first. What was pruned comes behind what was not, as its figures are of one cut
+    only; a trial without a loss, which no search of this release makes, comes last.
     """
     scored = [trial for trial in trials if "loss" in trial["metrics"]]
-    scored.sort(key=lambda trial: (rank(trial["metrics"], metric), trial["number"]))
+    scored.sort(key=lambda t: (t.get("pruned", False), rank(t["metrics"], metric), t["number"]))
     rest = [trial for trial in trials if "loss" not in trial["metrics"]]
     board = []
     for place, trial in enumerate([*scored, *rest], start=1):

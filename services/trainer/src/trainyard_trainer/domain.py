@@ -141,7 +141,7 @@ def trial_of(said: Mapping[str, Any]) -> Trial | None:
     figures = [seconds, *metrics.values()]
     if not all(isinstance(figure, int | float) and math.isfinite(figure) for figure in figures):
         return None
-    return Trial(number, kind, params, metrics, float(seconds), chosen=False)
+    return Trial(number, kind, params, metrics, float(seconds), chosen=False, pruned=said.get("pruned") is True)
 
 
 def idle_for_good(depth: int, suited: int, all_open: int) -> bool:

@@ -152,7 +152,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
             names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
                      "started_at", "ended_at", "error_class", "error")  # fmt: skip
             output.fields({**run, "progress": progress_words(run.get("progress") or {}) or None}, names)
-            columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "chosen")
+            columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "pruned", "chosen")
             output.table(run["trials"], columns, empty="no trials yet")
             _say_left_out(output, run.get("left_out", ()))
 

@@ -101,7 +101,8 @@ class Trial:
     """One candidate inside a run, finished: what people see of it. A search goes on from its study, not from these.
 
     ``params`` hold all that it takes to fit it again (``length``: what early stopping found), ``metrics`` are on the
-    validation rows (``loss``: what the search minimises), ``seconds`` is what it cost.
+    validation rows (``loss``: what the search minimises), ``seconds`` is what it cost. ``pruned``: it was given up
+    after the first of several cuts, where it was clearly beaten; its figures are of that cut alone.
     """
 
     number: int
@@ -110,6 +111,7 @@ class Trial:
     metrics: Mapping[str, float]
     seconds: float
     chosen: bool
+    pruned: bool = False
 
 
 @dataclass(frozen=True)

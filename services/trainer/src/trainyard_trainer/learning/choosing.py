@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Only so many of the best may become the model or a part of it (Caruana 2004 prunes its library likewise).
 SHORTLIST = 5
 _BLEND_STEPS = 25
+#: Planned trials below which no proposal is pruned by them.
+_LEAST_FOR_BAR = 3
 _BLEND_GAIN = 1e-3  # share of the loss that a blend must save to be worth its members
 
 
@@ -43,11 +46,21 @@ def shortlist(trials: Sequence[Trial], metric: str) -> list[int]:
     rows would refuse it. A kind has one place for sure because blends live on difference.
     """
     prior = min(trial.metrics["loss"] for trial in trials if trial.kind == "prior")
-    able = [trial for trial in trials if trial.kind == "prior" or trial.metrics["loss"] < prior]
+    whole = [trial for trial in trials if not trial.pruned]
+    able = [trial for trial in whole if trial.kind == "prior" or trial.metrics["loss"] < prior]
     able.sort(key=lambda trial: (rank(trial.metrics, metric), trial.number))
     firsts = {trial.kind: trial.number for trial in reversed(able)}
     able.sort(key=lambda trial: trial.number not in firsts.values())
     return sorted(trial.number for trial in able[:SHORTLIST])
+
+
+def bar(trials: Sequence[Trial], *, planned: int) -> float:
+    """Return what a proposal must not lose more than on the first cut: the median of the planned trials, but the prior.
+
+    Not of all trials: they get better, and in the end none would pass. Infinite where few have a figure.
+    """
+    firsts = [t.metrics["first_cut"] for t in trials if 1 < t.number <= planned and "first_cut" in t.metrics]
+    return median(firsts) if len(firsts) >= _LEAST_FOR_BAR else math.inf
 
 
 def worth_going_on(trials: Sequence[Trial], metric: str, *, planned: int, patience: int) -> bool:
@@ -58,7 +71,7 @@ def worth_going_on(trials: Sequence[Trial], metric: str, *, planned: int, patien
     best, in_vain = math.inf, 0
     for trial in sorted(trials, key=lambda trial: trial.number):
         value = rank(trial.metrics, metric)
-        if value < best - _BLEND_GAIN * abs(value):
+        if not trial.pruned and value < best - _BLEND_GAIN * abs(value):
             best, in_vain = value, 0
         elif trial.number > planned:
             in_vain += 1

@@ -9,6 +9,7 @@ outcome is the same, interrupted or not, as long as no time binds: with a budget
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -90,12 +91,16 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """A candidate fitted on every fold: the fit on the last, and the answers to all folds' validation rows in turn."""
+    """A candidate fitted on every fold: the fit on the last, and the answers to all folds' validation rows in turn.
+
+    ``pruned``: it was given up after the first fold, so there is that one alone.
+    """
 
     last: Fitted
     lengths: tuple[int, ...]
     answers: tuple[FloatArray, ...]
     parity: float
+    pruned: bool = False
 
     @property
     def joined(self) -> FloatArray:
@@ -218,9 +223,12 @@ class Search:
                 continue
             skipped = 0
             begun = self._clock.monotonic()
-            fit = self._fit(candidate, parts, budget)
+            planned = len(portfolio.candidates)
+            bar = choosing.bar([e.trial for e in entries], planned=planned) if last > planned else math.inf
+            fit = self._fit(candidate, parts, budget, bar=bar)
             seconds = self._clock.monotonic() - begun
-            trial = Trial(last, candidate.kind, _params(candidate, fit), self._figures(fit, parts), seconds, False)
+            figures = self._figures(fit, parts)
+            trial = Trial(last, candidate.kind, _params(candidate, fit), figures, seconds, False, fit.pruned)
             self._study.tell(trial)
             entries.append(_Entry(candidate, trial, fit))
             self._note(entries)
@@ -241,7 +249,8 @@ class Search:
     def _note(self, entries: Sequence[_Entry]) -> None:
         """Let the progress tell of the newest trial and the best one."""
         if entries:
-            best = min((entry.trial for entry in entries), key=lambda trial: rank(trial.metrics, self._metric))
+            whole = [entry.trial for entry in entries if not entry.trial.pruned]
+            best = min(whole, key=lambda trial: rank(trial.metrics, self._metric))
             name, value = score(best.metrics, self._metric)
             self._progress.note(trial=max(entry.trial.number for entry in entries), best=value, metric=name)
 
@@ -250,7 +259,7 @@ class Search:
 
         The prior and one real candidate are always tried. What learning the best again will take is kept back.
         """
-        tried = [entry.trial for entry in entries]
+        tried = [entry.trial for entry in entries if not entry.trial.pruned]
         reserved, best = 0.0, 0.0
         if any(trial.kind == "prior" for trial in tried):
             finalists = set(choosing.shortlist(tried, self._metric))
@@ -259,14 +268,25 @@ class Search:
         left = self._budget.left
         most = (left - max(best, min(reserved, _MOST_RESERVED * left))) * _CANDIDATE_SHARE
         if len(tried) >= 2:
-            alike = [entry.trial.seconds for entry in entries if entry.candidate.method == candidate.method]
+            alike = [e.trial.seconds for e in entries if e.candidate.method == candidate.method and e.trial in tried]
             least = max(_WORTH_BEGINNING * min(alike, default=0.0), _LEAST_SHARE * self._whole)
             if not self._budget.within(most).allows(least):
                 return None
         return self._budget.within(most)
 
-    def _fit(self, candidate: Candidate, parts: Sequence[_Part], budget: Budget, trial: Trial | None = None) -> _Fit:
-        """Fit on every fold and ask; stopping early, or at the lengths that ``trial`` has found."""
+    def _fit(
+        self,
+        candidate: Candidate,
+        parts: Sequence[_Part],
+        budget: Budget,
+        *,
+        trial: Trial | None = None,
+        bar: float = math.inf,
+    ) -> _Fit:
+        """Fit on every fold and ask; stopping early, or at the lengths that ``trial`` has found.
+
+        Above ``bar`` on the first of several folds it is given up.
+        """
         fits, answers, parity = [], [], 0.0
         at = None if trial is None else trial.params.get("lengths", [trial.params.get("length")] * len(parts))
         for index, part in enumerate(parts):
@@ -281,6 +301,9 @@ class Search:
             )
             predictor = Predictor(self._shell(fitted.pipeline))
             answers.append(predictor.predict_columns(rows.table.columns))
+            if index == 0 and len(parts) > 1 and self._first_cut(parts, answers) > bar:
+                found = () if fitted.length is None else (fitted.length,)
+                return _Fit(fitted, found, tuple(answers), parity, pruned=True)
             if index == len(parts) - 1:
                 parity = check_parity(fitted, predictor, rows.table.take(np.arange(min(_PARITY_ROWS, rows.table.rows))))
             fits.append(fitted)
@@ -288,9 +311,17 @@ class Search:
         return _Fit(fits[-1], lengths, tuple(answers), parity)
 
     def _figures(self, fit: _Fit, parts: Sequence[_Part]) -> dict[str, float]:
-        """Return the means of the folds' figures; of those that have one, for a metric that has not always a value."""
-        each = [measure(self._task, p.validation.labels, a) for p, a in zip(parts, fit.answers, strict=True)]
-        return {name: fmean(f[name] for f in each if name in f) for name in {n: None for f in each for n in f}}
+        """Return the means of the folds' figures; of those that have one, for a metric that has not always a value.
+
+        Where there are several folds, ``first_cut`` is what the first one says, by which proposals are pruned.
+        """
+        each = [measure(self._task, p.validation.labels, a) for p, a in zip(parts, fit.answers, strict=False)]
+        first = {"first_cut": self._first_cut(parts, fit.answers)} if len(parts) > 1 else {}
+        return {name: fmean(f[name] for f in each if name in f) for name in {n: None for f in each for n in f}} | first
+
+    def _first_cut(self, parts: Sequence[_Part], answers: Sequence[FloatArray]) -> float:
+        """Return what the choice would minimise, on the first fold alone."""
+        return choosing.loss(self._task, self._metric, parts[0].validation.labels, answers[0])
 
     def _finalists(self, entries: Sequence[_Entry], parts: Sequence[_Part]) -> list[tuple[_Entry, _Fit]]:
         """Return the few best, in order of their numbers; what an earlier search has tried is fitted as it was."""
@@ -300,7 +331,7 @@ class Search:
             if entry.trial.number in best:
                 seconds = _AGAIN_FACTOR * entry.trial.seconds + len(parts)
                 budget = self._budget if self._most_trials is not None else Budget(self._clock, seconds)
-                finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, entry.trial)))
+                finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, trial=entry.trial)))
         return finalists
 
     def _learn_again(self, members: Sequence[tuple[_Entry, _Fit]], known: Known, n_folds: int) -> list[_Final]:

@@ -125,7 +125,12 @@ class OptunaStudy(Study):
         asked = self._asked[trial.number]
         with _answering(), suppress(UpdateFinishedTrialError):
             asked.set_user_attr(_TOLD, {k: v for k, v in asdict(trial).items() if k not in {"number", "chosen"}})
-            self._study.tell(asked, rank(trial.metrics, self._metric))
+            value = rank(trial.metrics, self._metric)
+            if trial.pruned:
+                asked.report(value, step=0)
+                self._study.tell(asked, state=TrialState.PRUNED)
+            else:
+                self._study.tell(asked, value)
 
     def skip(self, number: int) -> None:
         """Write that it failed: the sampler does not look at it."""
@@ -168,7 +173,7 @@ class OptunaStudy(Study):
 def _finished(study: optuna.Study) -> list[Trial]:
     return [
         Trial(number=trial.number + 1, chosen=False, **trial.user_attrs[_TOLD])
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     ]
 
 

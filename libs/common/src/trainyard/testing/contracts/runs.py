@@ -266,7 +266,7 @@ class RunsContract:
         desk.runs.release(job.lease, reason="spot notice")
         job = claimed(desk, request_id)
         desk.runs.keep_trials(job.lease, [trial(2)])
-        study = [trial(1), replace(trial(2), chosen=True)]
+        study = [trial(1), replace(trial(2), chosen=True), replace(trial(3), pruned=True)]
         desk.runs.publish(job.lease, replace(new_version(), trials=study), compared_with=None)
         assert desk.trials(request_id) == [[trial(1)], study]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -79,6 +80,16 @@ class StudiesContract:
         told = [result(step(study)) for _ in PLAN]
         assert desk.studies.finished(name) == told
         assert desk.studies.finished(study_name(name.split("/")[0], 9)) == []
+
+    def test_what_was_pruned_is_remembered(self, desk: StudiesDesk) -> None:
+        """It is a finished trial, and what comes next learns from it."""
+        name = study_name(desk.request(), 0)
+        study = desk.studies.join(name, seed=_SEED, metric="auto")
+        study.plan(PLAN, SPACE)
+        pruned = [replace(result(study.ask()), pruned=True)]
+        study.tell(pruned[0])
+        told = [*pruned, *(result(step(study)) for _ in range(7))]
+        assert desk.studies.finished(name) == told
 
     def test_telling_again_changes_nothing(self, desk: StudiesDesk) -> None:
         """An answer that was lost makes the holder say it twice."""

@@ -11,6 +11,7 @@ LANGUAGE sql IMMUTABLE AS $function$
 $function$;
 ALTER TABLE core.trial ADD COLUMN kind text GENERATED ALWAYS AS (
     CASE family WHEN 'trees' THEN 'tree_ensemble' WHEN 'neural' THEN 'neural_network' ELSE family END) STORED;
+ALTER TABLE core.trial ADD COLUMN pruned boolean NOT NULL DEFAULT false;   -- given up after the first cut
 
 -- The tables of Optuna's relational storage, as it makes them itself (schema 12, its revision v3.2.0.a), but that what
 -- belongs to a study goes with it. A test compares them with what the library's own models say.
