@@ -90,7 +90,7 @@ class TestPostgresStudies(StudiesContract):
     def test_nothing_is_left_of_a_study(self, desk: PostgresDesk, engine: sa.Engine) -> None:
         """When its request has ended no table has a row of it."""
         request_id = desk.request()
-        study = desk.studies.join(study_name(request_id, 0), seed=1, metric="auto")
+        study = desk.studies.join(study_name(request_id, 0, "1"), seed=1, metric="auto")
         study.plan(PLAN, SPACE)
         for _ in range(5):
             step(study)

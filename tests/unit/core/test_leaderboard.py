@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainyard.leaderboard import leaderboard, rank, score
+from trainyard.leaderboard import leaderboard, progress_in_words, rank, score
 
 CLASSES = {"loss": 0.4, "log_loss": 0.4, "accuracy": 0.9, "roc_auc": 0.8}
 NUMBERS = {"loss": 4.0, "rmse": 2.0, "mae": 1.5, "r2": 0.7}
@@ -48,3 +48,20 @@ def test_the_best_comes_first() -> None:
     board = leaderboard(trials, "auto")
     assert [(trial["rank"], trial["number"]) for trial in board] == [(1, 3), (2, 1), (3, 4), (4, 2)]
     assert [(trial["metric"], trial["score"]) for trial in board[-2:]] == [("squared_error", 0.5), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        ({}, ""),
+        ({"stage": "reading", "done": 1, "total": 0}, "reading"),
+        (
+            {"stage": "searching", "trial": 7, "best": 0.81254, "metric": "roc_auc", "seconds_left": 90.0},
+            "searching · trial 7 · best roc_auc 0.8125 · 1.5 min left",
+        ),
+        ({"stage": "searching", "trial": "seven", "best": None}, "searching"),
+    ],
+)
+def test_progress_in_words(progress: dict[str, Any], words: str) -> None:
+    """What is known of it, and nothing that is not."""
+    assert progress_in_words(progress) == words

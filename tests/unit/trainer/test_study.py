@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.runs import Trial
 
 
-NAME = study_name("request", 0)
+NAME = study_name("request", 0, "1")
 
 
 class CutShortError(Exception):

@@ -1,8 +1,10 @@
-"""How good a trial is, and the order of a run's trials by it. Pure."""
+"""How good a trial is, the order of a run's trials by it, and how far a run is. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from trainyard.durations import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,3 +44,21 @@ def leaderboard(trials: Sequence[Mapping[str, Any]], metric: str) -> list[dict[s
         name, value = score(trial["metrics"], metric) if place <= len(scored) else (None, None)
         board.append({"rank": place, "metric": name, "score": value, **trial})
     return board
+
+
+def progress_in_words(progress: Mapping[str, Any]) -> str:
+    """Return a run's progress for a reader: the stage, the newest trial, the best score so far, and the time left.
+
+    What is missing, or is not what it should be, is left out.
+    """
+
+    def number(name: str) -> float | None:
+        value = progress.get(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    words = [str(progress.get("message") or progress.get("stage") or "")]
+    trial, best, left = number("trial"), number("best"), number("seconds_left")
+    words += [] if trial is None else [f"trial {trial:g}"]
+    words += [] if best is None else [f"best {progress.get('metric', 'score')} {best:.4g}"]
+    words += [] if left is None else [f"{in_words(left)} left"]
+    return " · ".join(word for word in words if word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
@@ -51,7 +52,7 @@ class Run:
         self._job = job
         self._keeper = keeper
         self._clock = outside.clock
-        self._study = study_name(job.lease.request_id, job.known_seq)
+        self._study = study_name(job.lease.request_id, job.known_seq, installed("trainyard"))
         self.guard = Guard(keeper, stop, outside.clock)
         self._publication = Publication(outside, stop, job, self.guard)
 

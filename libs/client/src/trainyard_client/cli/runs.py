@@ -8,6 +8,7 @@ import click
 
 from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
+from trainyard.leaderboard import progress_in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
@@ -96,22 +97,10 @@ def wait_with_progress(output: Output, client: Client, request_id: str, seconds:
 
         def show(request: Json, run: Json | None) -> None:
             at = (run or {}).get("progress") or {}
-            said = progress_words(at) or request["state"]
+            said = progress_in_words(at) or request["state"]
             progress.update(task, description=said[:80], completed=at.get("done") or 0, total=at.get("total"))
 
         return client.wait(request_id, seconds=seconds, on_progress=show)
-
-
-def progress_words(at: Json) -> str:
-    """Return a run's progress in words: the stage, the newest trial, the best score so far, and the time left."""
-    words = [str(at.get("message") or at.get("stage") or "")]
-    if "trial" in at:
-        words.append(f"trial {at['trial']:g}")
-    if "best" in at:
-        words.append(f"best {at.get('metric', 'score')} {at['best']:.4g}")
-    if "seconds_left" in at:
-        words.append(f"{in_words(at['seconds_left'])} left")
-    return " · ".join(words)
 
 
 def _show_outcome(output: Output, request: Json, version: Json | None) -> None:
@@ -151,7 +140,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
         if not output.data(run):
             names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
                      "started_at", "ended_at", "error_class", "error")  # fmt: skip
-            output.fields({**run, "progress": progress_words(run.get("progress") or {}) or None}, names)
+            output.fields({**run, "progress": progress_in_words(run.get("progress") or {}) or None}, names)
             columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "pruned", "chosen")
             output.table(run["trials"], columns, empty="no trials yet")
             _say_left_out(output, run.get("left_out", ()))

@@ -121,13 +121,13 @@ class Studies(Protocol):
         ...
 
 
-def study_name(request_id: str, known_seq: int) -> str:
+def study_name(request_id: str, known_seq: int, release: str) -> str:
     """Return what the study of a request is called.
 
     When a version was published meanwhile the rows may be split elsewhere: then figures cannot be compared, and the
-    request has another study.
+    request has another study. So it has for another release, whose candidates may mean something else.
     """
-    return f"{request_id}/{known_seq}"
+    return f"{request_id}/{known_seq}/{release}"
 
 
 def space_as_json(space: Space) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class StudiesContract:
 
     def test_what_is_planned_comes_first(self, desk: StudiesDesk) -> None:
         """In its order, with its parameters to the letter; then come proposals from the space."""
-        study = desk.studies.join(study_name(desk.request(), 0), seed=_SEED, metric="auto")
+        study = desk.studies.join(study_name(desk.request(), 0, "1"), seed=_SEED, metric="auto")
         study.plan(PLAN, SPACE)
         asked = [step(study) for _ in range(len(PLAN) + _PROPOSED)]
         assert [one.number for one in asked] == list(range(1, len(asked) + 1))
@@ -73,17 +73,17 @@ class StudiesContract:
 
     def test_it_is_remembered(self, desk: StudiesDesk) -> None:
         """Whoever comes later reads what was told; a study that nobody began has nothing."""
-        name = study_name(desk.request(), 0)
+        name = study_name(desk.request(), 0, "1")
         assert desk.studies.finished(name) == []
         study = desk.studies.join(name, seed=_SEED, metric="auto")
         study.plan(PLAN, SPACE)
         told = [result(step(study)) for _ in PLAN]
         assert desk.studies.finished(name) == told
-        assert desk.studies.finished(study_name(name.split("/")[0], 9)) == []
+        assert desk.studies.finished(study_name(name.split("/")[0], 9, "1")) == []
 
     def test_what_was_pruned_is_remembered(self, desk: StudiesDesk) -> None:
         """It is a finished trial, and what comes next learns from it."""
-        name = study_name(desk.request(), 0)
+        name = study_name(desk.request(), 0, "1")
         study = desk.studies.join(name, seed=_SEED, metric="auto")
         study.plan(PLAN, SPACE)
         pruned = [replace(result(study.ask()), pruned=True)]
@@ -93,7 +93,7 @@ class StudiesContract:
 
     def test_telling_again_changes_nothing(self, desk: StudiesDesk) -> None:
         """An answer that was lost makes the holder say it twice."""
-        name = study_name(desk.request(), 0)
+        name = study_name(desk.request(), 0, "1")
         study = desk.studies.join(name, seed=_SEED, metric="auto")
         study.plan(PLAN, SPACE)
         first = result(study.ask())
@@ -104,7 +104,7 @@ class StudiesContract:
 
     def test_what_was_skipped_does_not_come_again(self, desk: StudiesDesk) -> None:
         """It leaves a gap in the numbers, and no trial."""
-        name = study_name(desk.request(), 0)
+        name = study_name(desk.request(), 0, "1")
         study = desk.studies.join(name, seed=_SEED, metric="auto")
         study.plan(PLAN, SPACE)
         for _ in range(2):
@@ -116,10 +116,10 @@ class StudiesContract:
     @pytest.mark.parametrize("after", [1, len(PLAN) + 3])
     def test_an_interrupted_search_is_proposed_the_same(self, desk: StudiesDesk, after: int) -> None:
         """What was asked for and never told is asked for again under its number, and nothing after it differs."""
-        peaceful = desk.studies.join(study_name(desk.request(), 0), seed=_SEED, metric="auto")
+        peaceful = desk.studies.join(study_name(desk.request(), 0, "1"), seed=_SEED, metric="auto")
         peaceful.plan(PLAN, SPACE)
         expected = [step(peaceful) for _ in range(len(PLAN) + _PROPOSED)]
-        name = study_name(desk.request(), 0)
+        name = study_name(desk.request(), 0, "1")
         first = desk.studies.join(name, seed=_SEED, metric="auto")
         first.plan(PLAN, SPACE)
         asked = [step(first) for _ in range(after)]
@@ -133,7 +133,7 @@ class StudiesContract:
         """Two seeds propose different things."""
         asked = []
         for seed in (1, 2):
-            study = desk.studies.join(study_name(desk.request(), 0), seed=seed, metric="auto")
+            study = desk.studies.join(study_name(desk.request(), 0, "1"), seed=seed, metric="auto")
             study.plan(PLAN, SPACE)
             asked.append([step(study) for _ in range(len(PLAN) + 3)][len(PLAN) :])
         assert asked[0] != asked[1]
@@ -141,13 +141,13 @@ class StudiesContract:
     def test_a_study_goes_with_its_request(self, desk: StudiesDesk) -> None:
         """When the request has ended nothing is left, and a holder that does not know it yet is told."""
         request_id, other = desk.request(), desk.request()
-        names = [study_name(request_id, 0), study_name(other, 3)]
+        names = [study_name(request_id, 0, "1"), study_name(other, 3, "1")]
         studies = [desk.studies.join(name, seed=1, metric="auto") for name in names]
         for study in studies:
             study.plan(PLAN, SPACE)
             step(study)
         desk.end(request_id)
-        assert desk.studies.finished(study_name(request_id, 0)) == []
-        assert len(desk.studies.finished(study_name(other, 3))) == 1
+        assert desk.studies.finished(study_name(request_id, 0, "1")) == []
+        assert len(desk.studies.finished(study_name(other, 3, "1"))) == 1
         with pytest.raises(StudyGoneError):
             studies[0].ask()

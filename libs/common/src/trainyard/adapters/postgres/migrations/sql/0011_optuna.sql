@@ -31,7 +31,7 @@ CREATE TABLE optuna.version_info (
 INSERT INTO optuna.version_info VALUES (1, 12, '5.0.0');
 CREATE TABLE optuna.studies (
     study_id   serial PRIMARY KEY,
-    study_name varchar(512) NOT NULL        -- the request and the split (trainyard.contracts.studies)
+    study_name varchar(512) NOT NULL        -- as trainyard.contracts.studies has it, the request first
 );
 CREATE UNIQUE INDEX ix_studies_study_name ON optuna.studies (study_name);
 CREATE TABLE optuna.study_directions (
