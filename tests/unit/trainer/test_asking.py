@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,9 @@ class Process:
 
     def __init__(self, studies: MemoryStudies) -> None:
         self.studies = studies
-        self.asking = Asking(lambda: studies.join(NAME, seed=0, metric="auto"), SystemClock())
+        self.lost = ""
+        join = partial(studies.join, NAME, seed=0, metric="auto")
+        self.asking = Asking(join, lambda: self.lost, SystemClock())
         self.answers: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
 
     def say(self, **what: Any) -> None:
@@ -92,6 +95,18 @@ def test_an_outage_does_not_hold_up_the_end(process: Process) -> None:
         process.say(ask=1)
     assert process.answers.empty()
     assert process.studies.records == {}
+
+
+def test_the_study_of_a_lost_lease_is_left_alone(process: Process) -> None:
+    """It is another holder's: nothing is recorded in it, nor asked of it."""
+    with process.asking:
+        process.say(**PLAN)
+        process.ask()
+        process.lost = "zombie"
+        process.say(trial=asdict(TRIAL))
+        process.say(ask=1)
+    assert process.studies.finished(NAME) == []
+    assert process.answers.empty()
 
 
 def test_a_trial_that_nobody_has_asked_for(process: Process) -> None:

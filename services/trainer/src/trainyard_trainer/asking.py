@@ -34,12 +34,14 @@ _END_SECONDS = 5.0
 class Asking:
     """Answers while it is entered, in the order in which it hears.
 
-    ``join`` opens the study, at the first word that concerns it. A failure that is not an outage stays in ``failure``:
-    there will be no answer any more.
+    ``join`` opens the study, at the first word that concerns it. Once the lease is ``lost`` the study is another
+    holder's, and nothing is done to it. A failure that is not an outage stays in ``failure``: there will be no answer
+    any more.
     """
 
-    def __init__(self, join: Callable[[], Study], clock: Clock) -> None:
+    def __init__(self, join: Callable[[], Study], lost: Callable[[], str], clock: Clock) -> None:
         self._join = join
+        self._lost = lost
         self._study: Study | None = None
         self._clock = clock
         self._heard: queue.SimpleQueue[tuple[Mapping[str, Any], Answer] | None] = queue.SimpleQueue()
@@ -66,7 +68,7 @@ class Asking:
         self._heard.put((said, answer))
 
     def _answer_on(self) -> None:
-        while self.failure is None and (heard := self._heard.get()) is not None:
+        while self.failure is None and (heard := self._heard.get()) is not None and not self._lost():
             try:
                 self._insist(*heard)
             except StudyGoneError as e:

@@ -150,7 +150,7 @@ class Run:
         """Let a child do the job, and end it when it must not go on; what it has finished is stored in any case."""
         deadline = self._clock.monotonic() + deadline_seconds(policy)
         join = partial(self._out.studies.join, self._study, seed=policy.seed, metric=policy.metric)
-        asking = Asking(join, self._clock)
+        asking = Asking(join, lambda: self._keeper.lost, self._clock)
         child = self._out.children.take()
         with asking:
             try:
