@@ -20,7 +20,7 @@ from tests.e2e.stack import Stack, wait_until
 
 ROUNDS = 5
 LIMITS = {"warm": 3.0, "zero": 10.0, "promotion": 5.0}
-POLICY = {"min_new_rows": 300, "budget_seconds": 5, "families": ["linear"], "gate": {"min_rows": 50}}
+POLICY = {"min_new_rows": 300, "budget_seconds": 5, "kinds": ["linear"], "gate": {"min_rows": 50}}
 IDLE_SECONDS = 4
 
 

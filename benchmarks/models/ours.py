@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 
+from trainyard.adapters.postgres.studies import OptunaStudy
 from trainyard.model import Predictor, decode
+from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.child import work
 
@@ -29,7 +32,9 @@ def main(case: Path, out: Path, deadline: float) -> int:
     left = deadline - time.monotonic()
     described["settings"]["budget_seconds"] = max(1.0, left * (1 - _RESERVE_SHARE) - _RESERVE_SECONDS)
     workdir.write_json(job, workdir.JOB, described)
-    code = work(job)
+    policy = Policy.from_dict(described["settings"])
+    study = OptunaStudy(optuna.create_study(), policy.seed, policy.metric)
+    code = work(job, lambda _: None, study)
     if code:
         sys.stderr.write((job / workdir.ERROR).read_text())
         return code

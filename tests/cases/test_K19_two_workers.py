@@ -10,12 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cases.yard import in_thread
+from tests.cases.yard import in_thread, learn
 
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.messages import TrainingRequest
 from trainyard.testing.processes import wait_until
-from trainyard_trainer import child
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +44,7 @@ def test_one_of_them_has_it(yard: Yard, _round: int) -> None:
 
     def train(directory: Path) -> int:
         assert finish.wait(20)
-        return child.work(directory)
+        return learn(directory)
 
     workers = [yard.trainer(train, name=name, runs=AtOnce(yard.engine)) for name in ("first", "second")]
     threads = [in_thread(worker.step) for worker in workers]

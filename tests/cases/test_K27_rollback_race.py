@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cases.yard import BY, MODEL, UNHURRIED
+from tests.cases.yard import BY, MODEL, UNHURRIED, learn
 
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.errors import ServiceError
 from trainyard_scheduler.use_cases.versions import roll_back
-from trainyard_trainer import child, workdir
+from trainyard_trainer import workdir
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ ROUNDS = 3
 
 def train_a_better_one(directory: Path) -> int:
     """Train, and let the version pass its gate whatever the champion does."""
-    code = child.work(directory)
+    code = learn(directory)
     report = workdir.read_json(directory, workdir.REPORT)
     report["passed"] = report["gate"]["passed"] = True
     report["gate"]["summary"] = "passed: better"

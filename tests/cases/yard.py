@@ -23,12 +23,14 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.adapters.postgres.studies import PostgresStudies
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.adapters.postgres.workers import PostgresAttendance
 from trainyard.clock import SystemClock
 from trainyard.config import load
 from trainyard.schema import Column, Schema
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
+from trainyard.testing.fakes import MemoryStudies
 from trainyard.testing.processes import end, wait_until
 from trainyard_ingest.domain import formats
 from trainyard_ingest.use_cases.intake import Origin, RowIntake
@@ -45,6 +47,8 @@ from trainyard_trainer.use_cases import Trainer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from trainyard_trainer.ports import Hear
+
 BY = By("test", "trace")
 UNHURRIED = 30
 DATASET, MODEL = "shoppers", "buys"
@@ -60,16 +64,21 @@ SCHEMA = Schema(
 #: A request that is trained in well under a second.
 QUICK = {
     "min_new_rows": None,
-    "families": ["linear"],
+    "kinds": ["linear"],
     "budget_seconds": 5.0,
     "gate": {"min_rows": 20, "confidence": 0.5},
 }
 
 
+def learn(directory: Path) -> int:
+    """Do a training child's work, with a study of its own in memory."""
+    return child_module.work(directory, lambda _: None, MemoryStudies().join("request/0", seed=0, metric="auto"))
+
+
 class InProcess:
     """Children that are calls: ``script`` gets the run's directory and returns an exit code."""
 
-    def __init__(self, script: Callable[[Path], int] = child_module.work) -> None:
+    def __init__(self, script: Callable[[Path], int] = learn) -> None:
         self._script = script
 
     def warm(self) -> None:
@@ -88,7 +97,7 @@ class _Call:
         self._script = script
         self._directory = Path()
 
-    def begin(self, directory: Path) -> None:
+    def begin(self, directory: Path, hear: Hear) -> None:
         self._directory = directory
 
     def wait(self, seconds: float) -> int | None:
@@ -123,6 +132,7 @@ class Yard:
         self.blobs = S3Blobs(self.clients.s3, self.config.bucket)
         self._others: list[AwsClients] = []
         self._engines = [self.engine]
+        self._studies: list[PostgresStudies] = []
         self._processes: list[subprocess.Popen[bytes]] = []
         self._next_key = 1
         self.warehouse.create(DATASET, SCHEMA, actor="test")
@@ -133,6 +143,8 @@ class Yard:
             end(process)
         for engine in self._engines:
             engine.dispose()
+        for studies in self._studies:
+            studies.close()
         for clients in (self.clients, *self._others):
             clients.close()
 
@@ -178,7 +190,7 @@ class Yard:
 
     def trainer(
         self,
-        script: Callable[[Path], int] = child_module.work,
+        script: Callable[[Path], int] = learn,
         *,
         name: str = "first",
         endpoint: str | None = None,
@@ -202,7 +214,10 @@ class Yard:
         config = replace(config, instance_id=instance_id, lease_seconds=lease_seconds or config.lease_seconds)
         settings = replace(bootstrap.settings(config, Metadata(config.imds_url)), worker=name, wait_seconds=1)
         stop = Stop()
-        parts = bootstrap.outside(config, clients, engine, WorkerPresence(PostgresAttendance(engine), settings, stop))
+        studies = PostgresStudies(database_url or config.require_database(), service="trainer")
+        self._studies.append(studies)
+        presence = WorkerPresence(PostgresAttendance(engine), settings, stop)
+        parts = bootstrap.outside(config, clients, engine, studies, presence)
         return Trainer(replace(parts, **{"children": InProcess(script), **outside}), settings, stop)
 
     def work_off(self, trainer: Trainer, *, seconds: float = 30) -> None:

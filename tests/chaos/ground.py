@@ -64,7 +64,7 @@ SCHEMA = Schema(
 )
 #: Rows that a policy waits for.
 ENOUGH_ROWS = 100
-POLICY = {"min_new_rows": ENOUGH_ROWS, "budget_seconds": 5, "families": ["linear"], "gate": {"min_rows": 10}}
+POLICY = {"min_new_rows": ENOUGH_ROWS, "budget_seconds": 5, "kinds": ["linear"], "gate": {"min_rows": 10}}
 SCHEDULER, TRAINER, INGEST, HOST = (
     "trainyard_scheduler.main",
     "trainyard_trainer.main",

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from trainyard.adapters.postgres.launches import PostgresLaunches
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.runs import PostgresRuns
+from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import Instance, LaunchSpec
 from trainyard.contracts.runs import Trial
@@ -176,9 +177,8 @@ class PostgresDesk:
 
     def trials(self, request_id: str) -> list[list[Trial]]:
         runs = self._rows("SELECT id FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id)
-        statement = (
-            "SELECT number, family, params, metrics, seconds, chosen FROM core.trial WHERE run_id = :id ORDER BY number"
-        )
+        columns = "number, kind, params, metrics, seconds, chosen, pruned"
+        statement = f"SELECT {columns} FROM core.trial WHERE run_id = :id ORDER BY number"
         return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
 
     def versions(self, model: str) -> list[int]:
@@ -271,7 +271,26 @@ class TestPostgresRuns(RunsContract):
         assert version["metrics"] == {"log_loss": 0.5}
         assert version["profile"] == {"v": 1}
         (trial, _) = desk._rows("SELECT * FROM core.trial")
-        assert (trial["family"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
+        assert (trial["kind"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
+
+    def test_what_people_see_of_a_run(self, desk: PostgresDesk, engine: sa.Engine) -> None:
+        """Its trials with their kinds, what they are ranked by, and the columns that its version leaves out."""
+        from trainyard.testing.contracts.runs import claimed, new_version  # noqa: PLC0415
+
+        job = claimed(desk, desk.request())
+        verdict = {"column": "id", "kind": "identifier", "reason": "every row has its own"}
+        version = new_version()
+        with PostgresStore(engine).begin() as records:
+            running = records.requests.run(job.lease.run_id)
+        assert running is not None
+        assert (running.metric, list(running.left_out), list(running.trials)) == ("auto", [], [])
+        held = {**version.holdout, "left_out": [verdict]}
+        desk.runs.publish(job.lease, replace(version, holdout=held), compared_with=None)
+        with PostgresStore(engine).begin() as records:
+            done = records.requests.run(job.lease.run_id)
+        assert done is not None
+        assert list(done.left_out) == [verdict]
+        assert [(trial["kind"], trial["chosen"]) for trial in done.trials] == [("linear", True)]
 
     @pytest.mark.parametrize(
         ("first_seq", "when", "marked"),

@@ -4,7 +4,7 @@ import pytest
 from conftest import COLUMNS
 from stack import Stack, wait_until
 
-QUICK = {"min_new_rows": None, "budget_seconds": 10, "families": ["linear"], "gate": {"min_rows": 50}}
+QUICK = {"min_new_rows": None, "budget_seconds": 10, "kinds": ["linear"], "gate": {"min_rows": 50}}
 ENDED = {"done", "failed", "cancelled", "blocked_by_data"}
 
 

@@ -38,7 +38,7 @@ BY = By("test", "trace")
 LEASE_SECONDS = 5
 PROCESSES = ("trainyard_ingest.main", "trainyard_scheduler.main", "trainyard_trainer.main")
 COLUMNS = [Column("id", "int", role="key", nullable=False), Column("x", "float"), Column("y", "float", role="label")]
-POLICY = {"min_new_rows": 100, "budget_seconds": 5.0, "families": ["linear"], "gate": {"min_rows": 20}}
+POLICY = {"min_new_rows": 100, "budget_seconds": 5.0, "kinds": ["linear"], "gate": {"min_rows": 20}}
 CSV = "id,x,y\n" + "".join(f"{i},{i % 17},{2 * (i % 17) + i * 7 % 11}\n" for i in range(400))
 RECORD = {
     "id": "pr_1",

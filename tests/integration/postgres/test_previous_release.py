@@ -17,6 +17,7 @@ from tests.integration.postgres.schema import revisions
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.migrate import migrate
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
+from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
@@ -104,7 +105,20 @@ def test_the_release_before_works_on_the_new_schema(url: str, old: Callable[...,
     assert [label for _, _, label in seen["log"]] == [False, None, None] * 3
     assert seen["batches"] == {"d_one": 4, "d_two": 3, "d_three": 1}
     assert (seen["predictions"]["doubled"], seen["predictions"]["strangers"]) == ([], [])
+    assert _kinds_of(engine, "m_two") == [("linear", "tree_ensemble"), ["linear", "tree_ensemble"], "linear"]
     engine.dispose()
+
+
+def _kinds_of(engine: sa.Engine, model: str) -> list[Any]:
+    """Return what the release before has stored under other names: in the policy, a request and a trial."""
+    with PostgresStore(engine).begin() as records:
+        found = records.models.get(model)
+        assert found is not None
+        (request,) = records.requests.page(9, None, model_id=found.id)
+        (run,) = records.requests.runs(model, 9, None)
+        shown = records.requests.run(run.id)
+        assert shown is not None
+        return [found.policy.kinds, request.settings["kinds"], shown.trials[0]["kind"]]
 
 
 def _worked(spans: dict[str, list[int]]) -> dict[str, Any]:

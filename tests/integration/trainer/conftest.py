@@ -85,7 +85,7 @@ class Yard:
     def request(self, **settings: Any) -> str:
         """Queue a request for everything stored so far, and send its message."""
         request_id = str(uuid.uuid4())
-        given = Policy().settings() | {"families": ["linear"], "budget_seconds": 20.0} | settings
+        given = Policy().settings() | {"kinds": ["linear"], "budget_seconds": 20.0} | settings
         self.execute(
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by)"
             " VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1, CAST(:settings AS jsonb), 'test')",

@@ -36,7 +36,7 @@ def test_training_on_an_evolved_dataset(yard: Yard) -> None:
     PostgresKeeping(yard.engine).reshape(shoppers, _WIDER, {}, actor="test")
     yard.add_rows(1_000, seed=1)
     yard.execute(f"UPDATE data_.t_{yard.dataset} SET c5 = CASE WHEN c4 THEN 100.5 ELSE 1 END WHERE ingest_seq > 1000")
-    yard.until(yard.request(families=["trees"], gate={"min_rows": 100}), "done")
+    yard.until(yard.request(kinds=["tree_ensemble"], gate={"min_rows": 100}), "done")
     first, second = yard.versions()
     assert second["gate"]["promoted"], second["gate"]
     assert "beats_champion" in [check["name"] for check in second["gate"]["checks"]], second["gate"]

@@ -22,7 +22,7 @@ CHILD = "python -m trainyard.testing.training_child"
 def test_from_request_to_champion_and_challenger(yard: Yard) -> None:
     """A first version is promoted; one that is no better is refused by its numbers; then the trainer ends itself."""
     yard.add_rows(1_500)
-    first = yard.request(families=["linear", "trees"], gate={"min_rows": 100})
+    first = yard.request(kinds=["linear", "tree_ensemble"], gate={"min_rows": 100})
     trainer = yard.trainer(idle_seconds=6.0)
     yard.until(first, "done")
     yard.add_rows(20, seed=1, shuffled=True)

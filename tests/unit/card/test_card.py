@@ -41,7 +41,7 @@ def report(task: str, text: str) -> dict[str, Any]:
             "seed": 7,
             "code_version": "1",
             "libraries": {"numpy": "2"},
-            "configuration": {"choice": [{"family": "trees", "params": {"rounds": 3}, "weight": 1.0}]},
+            "configuration": {"choice": [{"kind": "tree_ensemble", "params": {"rounds": 3}, "weight": 1.0}]},
         },
         "cost": {"seconds": 3.5, "rows": 900, "peak_memory_bytes": 200 << 20},
         "left_out": [{"column": text, "reason": f"it says what {text} says"}],
@@ -68,12 +68,12 @@ def answer(task: str = "binary", text: str = NASTY, *, reported: bool = True) ->
         "not_reproducible": None,
         "created_at": "2026-01-01T00:00:00+00:00",
     }
-    trial = {"family": "trees", "params": {"rounds": 3}, "metrics": {"loss": 0.4}, "seconds": 1.5, "chosen": True}
+    trial = {"kind": "tree_ensemble", "params": {"rounds": 3}, "metrics": {"loss": 0.4}, "seconds": 1.5, "chosen": True}
     return {
         "model": {"name": "m", "dataset": "d", "label": text, "task": task},
         "version": version,
         "run": {"instance_type": "c7i.large", "usd_per_hour": 0.09, "cost_usd": 0.0001},
-        "trials": [{**trial, "metrics": {"loss": 0.6}, "family": "linear", "chosen": False}, trial],
+        "trials": [{**trial, "metrics": {"loss": 0.6}, "kind": "linear", "chosen": False}, trial],
         "report": report(task, text) if reported else None,
     }
 
@@ -139,13 +139,13 @@ def test_markdown_has_the_same_sections(task: str, *, reported: bool) -> None:
 def test_the_card_tells_what_matters() -> None:
     """Trials by loss, intervals, cost with the price, and how to make the model again are in the words of the card."""
     text = card.as_markdown(card.card_of(answer(text="late")))
-    places = [text.index(words) for words in ("| 1 | trees |", "| 2 | linear |")]
+    places = [text.index(words) for words in ("| 1 | tree\\_ensemble |", "| 2 | linear |")]
     assert places == sorted(places)
     for words in (
         "95 % of 400 bootstrap samples",
         "| US dollars per hour | 0.09 |",
         "| peak memory of the training process, MiB | 200 |",
-        "| fitted | trees (rounds 3), weight 1 |",
+        "| fitted | tree\\_ensemble (rounds 3), weight 1 |",
         "| seed | 7 |",
         "Verdict: passed: late.",
         "| late | it says what late says |",

@@ -247,3 +247,33 @@ def test_lengths_of_time_that_are_none(trainyard, value):
     """They are refused before anything is asked."""
     done = trainyard("model", "create", "buys", "--dataset", "d", "--label", "y", "--max-age", value)
     assert done.code == Exit.USAGE
+
+
+def test_train_with_kinds_and_a_budget_of_trials(api, trainyard):
+    """They are settings of this request alone; an open one that has others says so, and nonsense is not sent."""
+    settings = {"kinds": ["neural_network", "linear"], "budget_trials": 12}
+    api.on("POST", "/v1/models/buys/requests", (201, {**REQUEST, "settings": settings}))
+    options = ("--kind", "neural_network, linear", "--budget-trials", "12")
+    done = trainyard("train", "buys", *options)
+    assert api.asked[-1].json == {"settings": settings}
+    assert "stay as they were" not in done.out
+    api.on("POST", "/v1/models/buys/requests", (200, {**REQUEST, "settings": {**settings, "budget_trials": 3}}))
+    assert "its budget trials stay as they were" in trainyard("train", "buys", *options).out
+    for wrong in (("--kind", "linear,"), ("--budget-trials", "0")):
+        assert trainyard("train", "buys", *wrong).code == Exit.USAGE
+
+
+def test_show_tells_progress_trials_and_columns_left_out(api, trainyard):
+    """Trial, best score and time left in words; the leaderboard; each column with its reason."""
+    trial = {"rank": 1, "number": 7, "kind": "linear", "params": {"strength": 3.0}, "metric": "roc_auc",
+             "score": 0.8125, "metrics": {"loss": 0.4}, "seconds": 1.5, "chosen": True}  # fmt: skip
+    progress = {"stage": "searching", "done": 7, "total": 9, "trial": 7, "best": 0.8125, "metric": "roc_auc",
+                "seconds_left": 90.0}  # fmt: skip
+    gone = {"column": "ticket", "kind": "identifier", "reason": "every row has its own"}
+    run = {"id": "u", "model": "buys", "state": "running", "progress": progress, "trials": [trial], "left_out": [gone]}
+    api.on("GET", "/v1/runs/u", run)
+    out = trainyard("run", "show", "u").out
+    assert "searching · trial 7 · best roc_auc 0.8125 · 1.5 min left" in out
+    assert "left out: ticket (identifier): every row has its own" in out
+    assert all(words in out for words in ("rank", "roc_auc", "0.8125", "strength"))
+    assert json.loads(trainyard("run", "show", "u", "--json").out) == run

@@ -43,7 +43,7 @@ FULL: dict[str, Any] = {
                 "label": "late",
                 "task": "binary",
                 "champion": 3,
-                "policy": {"min_new_rows": 20000, "budget_seconds": 60, "families": ["linear", "trees"]},
+                "policy": {"min_new_rows": 20000, "budget_seconds": 60, "kinds": ["linear", "tree_ensemble"]},
             },
         ]
     },
@@ -163,7 +163,7 @@ def test_the_page_shows_the_whole_loop() -> None:
     for words in (
         "flights 164,213 23 9 1 h ago",
         "champion: version 3",
-        "trains after 20,000 new rows, searches linear and trees for 1 min",
+        "trains after 20,000 new rows, searches linear and tree_ensemble for 1 min",
         "waits: 3,402 of 20,000 new rows",
         "refused not better than noise",
         "roc_auc 0.7231 · log_loss 0.4213",
@@ -214,7 +214,7 @@ NONSENSE: list[Any] = [
     {"items": 3},
     {"items": [1, None, [], {}]},
     {"items": [{"name": {}}]},
-    {"items": [{"name": "a", "progress": 1, "gate": [], "metrics": {"x": "y"}, "policy": {"families": 1}}]},
+    {"items": [{"name": "a", "progress": 1, "gate": [], "metrics": {"x": "y"}, "policy": {"kinds": 1}}]},
     {"items": [{"name": "a", "aliases": "abc", "columns": 3, "started_at": "never", "created_at": 5, "rows": True}]},
     {"items": [{"cost_usd": cost} for cost in ("1", True, -1, float("nan"), 10**400, {})]},
     {"items": [{"state": "running", "progress": {"done": 1, "total": 0}, "started_at": "2026-01-01T00:00:00"}]},

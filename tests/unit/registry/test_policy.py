@@ -27,7 +27,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "instance_types": [],
         "spot": None,
         "budget_seconds": 60.0,
-        "families": ["linear", "trees"],
+        "kinds": ["linear", "tree_ensemble"],
         "metric": "auto",
         "seed": 0,
         "keep_extract": False,
@@ -76,7 +76,7 @@ def test_round_trip() -> None:
         instance_types=("g5.xlarge", "c7i.large"),
         spot=False,
         budget_seconds=12.5,
-        families=("neural",),
+        kinds=("neural_network",),
         metric="log_loss",
         seed=7,
         leakage="keep",
@@ -99,7 +99,7 @@ def test_every_problem_is_listed() -> None:
     raw: dict[str, Any] = {
         "min_new_rows": 0,
         "budget_seconds": "60",
-        "families": ["linear", "forest"],
+        "kinds": ["linear", "forest"],
         "metric": "f1",
         "seed": True,
         "extra": 1,
@@ -112,7 +112,7 @@ def test_every_problem_is_listed() -> None:
         "policy.extra",
         "policy.min_new_rows",
         "policy.budget_seconds",
-        "policy.families",
+        "policy.kinds",
         "policy.metric",
         "policy.seed",
         "policy.gate.other",
@@ -121,7 +121,7 @@ def test_every_problem_is_listed() -> None:
     ]
 
 
-@pytest.mark.parametrize("raw", [None, [], "x", {"gate": 3}, {"families": []}, {"families": ["linear", "linear"]}])
+@pytest.mark.parametrize("raw", [None, [], "x", {"gate": 3}, {"kinds": []}, {"kinds": ["linear", "linear"]}])
 def test_wrong_shapes(raw: object) -> None:
     """A policy of the wrong shape is one clear problem."""
     assert len(policy_problems(raw)) == 1
@@ -137,7 +137,7 @@ def test_metric_must_fit_the_task() -> None:
 def test_settings_are_what_a_run_needs() -> None:
     """A request copies how to train, not when."""
     settings = Policy(cron="0 2 * * *", priority=5, instance_types=("g5.xlarge",), seed=3).settings()
-    assert list(settings) == ["budget_seconds", "families", "metric", "seed", "gate"]
+    assert list(settings) == ["budget_seconds", "metric", "seed", "gate"]
     assert settings["seed"] == 3
 
 

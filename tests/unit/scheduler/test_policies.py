@@ -96,7 +96,7 @@ def test_a_request_carries_what_the_policy_says() -> None:
     (request,) = scene.requests
     assert (request.reason, request.new_rows, request.upto_seq) == ("min_new_rows", 12, 12)
     assert (request.priority, request.instance_types, request.spot) == (7, ["g5.xlarge"], False)
-    assert set(request.settings) == {"budget_seconds", "families", "metric", "seed", "gate"}
+    assert set(request.settings) == {"budget_seconds", "metric", "seed", "gate"}
     (message,) = scene.store.state.outbox
     assert (message.queue, message.outgoing) == ("training", TrainingRequest(request.id).outgoing())
     event = scene.store.state.events[-1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.messages import TrainingRequest
 from trainyard.schema import Column, Schema
-from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots
-from trainyard_trainer.child import work
+from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots, MemoryStudies
+from trainyard_trainer.child import PipedStudy, work
 from trainyard_trainer.learning import candidates
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 from trainyard_trainer.use_cases import Trainer
@@ -20,6 +22,8 @@ from trainyard_trainer.use_cases import Trainer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from trainyard_trainer.ports import Hear
 
 LEASE = 60
 SCHEMA = Schema(
@@ -42,20 +46,36 @@ def rows(count: int = 400, seed: int = 0) -> list[dict[str, Any]]:
 
 @dataclass
 class FakeChild:
-    """A child that does what a test says: ``script`` gets the run's directory and returns an exit code, or None."""
+    """A child that does what a test says: ``script`` gets the run's directory and returns an exit code, or None.
 
-    script: Callable[[Path], int | None]
+    Without one it trains, in the thread of the test: what it asks of its study the trainer's own thread answers.
+    """
+
+    script: Callable[[Path], int | None] | None
     clock: ManualClock
     directory: Path | None = None
     killed: bool = False
     said: list[Mapping[str, Any]] = field(default_factory=list)
+    hear: Hear | None = None
+    answers: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
-    def begin(self, directory: Path) -> None:
-        self.directory = directory
+    def begin(self, directory: Path, hear: Hear) -> None:
+        self.directory, self.hear = directory, hear
+
+    def learn(self, directory: Path) -> int:
+        """Do the job for real."""
+        return work(directory, self.say, PipedStudy(self.say, lambda: self.answers.get(timeout=30)))
+
+    def say(self, what: dict[str, Any]) -> None:
+        if "stage" in what or self.hear is None:
+            return
+        if "trial" in what:
+            self.said.append(what["trial"])
+        self.hear(what, lambda answer: self.answers.put(json.dumps(answer)))
 
     def wait(self, seconds: float) -> int | None:
         assert self.directory is not None
-        code = self.script(self.directory)
+        code = (self.script or self.learn)(self.directory)
         if code is None:
             self.clock.advance(seconds)
         return code
@@ -76,12 +96,16 @@ class FakeChild:
 
 @dataclass
 class FakeChildren:
-    """Makes children that follow ``script``; trains for real by default."""
+    """Makes children that follow ``script``; they train for real by default."""
 
     clock: ManualClock
-    script: Callable[[Path], int | None] = work
+    script: Callable[[Path], int | None] | None = None
     made: list[FakeChild] = field(default_factory=list)
     closed: bool = False
+
+    def learn(self, directory: Path) -> int:
+        """Train, as the newest child."""
+        return self.made[-1].learn(directory)
 
     def warm(self) -> None:
         """Nothing to warm."""
@@ -121,6 +145,7 @@ class World:
         self.runs = MemoryRuns(self.clock)
         self.snapshots = MemorySnapshots()
         self.snapshots.store(1, SCHEMA, rows())
+        self.studies = MemoryStudies()
         self.blobs = MemoryBlobs()
         self.fleet = MemoryFleet()
         self.children = FakeChildren(self.clock)
@@ -129,7 +154,15 @@ class World:
         self.presence = FakePresence()
         self.settings = TrainerSettings("host:1", "i-1", "c7i.large", self.work_dir, LEASE, 20.0, idle_seconds=30.0)
         self.outside = Outside(
-            self.queue, self.runs, self.snapshots, self.blobs, self.fleet, self.children, self.presence, self.clock
+            self.queue,
+            self.runs,
+            self.snapshots,
+            self.studies,
+            self.blobs,
+            self.fleet,
+            self.children,
+            self.presence,
+            self.clock,
         )
         self.trainer = Trainer(self.outside, self.settings, self.stop)
 
@@ -140,7 +173,7 @@ class World:
 
     def request(self, *, upto_seq: int = 400, **more: Any) -> str:
         """Queue a request and its message."""
-        settings = {"families": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
+        settings = {"kinds": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}
         settings |= more.pop("settings", {})
         request_id = self.runs.add(upto_seq=upto_seq, settings=settings, **more)
         self.queue.send([TrainingRequest(request_id).outgoing()])
@@ -169,9 +202,19 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[str], list[dict[str, Any
     return lambda action: [r.trainyard_fields for r in caplog.records if r.getMessage() == action]
 
 
+_WHOLE = candidates._PORTFOLIO
+
+
 @pytest.fixture(autouse=True)
 def one_of_each_method(monkeypatch: pytest.MonkeyPatch) -> None:
     """One candidate of each method: the others are fitted by the same code, and would take the whole budget."""
-    methods = [candidate.method for candidate in candidates._PORTFOLIO]
-    first = [c for i, c in enumerate(candidates._PORTFOLIO) if c.method not in methods[:i]]
+    methods = [candidate.method for candidate in _WHOLE]
+    first = [c for i, c in enumerate(_WHOLE) if c.method not in methods[:i]]
     monkeypatch.setattr(candidates, "_PORTFOLIO", tuple(first))
+    monkeypatch.setattr(candidates, "_PATIENCE", 0)  # and nothing is proposed
+
+
+@pytest.fixture
+def whole_portfolio(monkeypatch: pytest.MonkeyPatch, one_of_each_method: None) -> None:
+    """All candidates."""
+    monkeypatch.setattr(candidates, "_PORTFOLIO", _WHOLE)

@@ -25,6 +25,10 @@ def children(tmp_path: Path, script: str) -> ChildProcesses:
     return ChildProcesses(tmp_path, child_environment(tmp_path, {}), (sys.executable, "-c", script))
 
 
+def deaf(_said: object, _answer: object) -> None:
+    """Hear nothing of the study."""
+
+
 def ended(child: ChildProcess) -> int:
     """Return the exit code, within a deadline."""
     deadline = SystemClock().monotonic() + 30
@@ -46,14 +50,14 @@ def ended(child: ChildProcess) -> int:
 def test_exit_codes_and_signals_are_seen(tmp_path: Path, script: str, code: int) -> None:
     """How a child ended is what the parent sees, signals as negative numbers."""
     child = children(tmp_path, READ + script).take()
-    child.begin(tmp_path)
+    child.begin(tmp_path, deaf)
     assert ended(child) == code
 
 
 def test_a_hanging_child_is_killed(tmp_path: Path) -> None:
     """A child that does not end is ended, and nothing of it is left."""
     child = children(tmp_path, READ + "import time; time.sleep(600)").take()
-    child.begin(tmp_path)
+    child.begin(tmp_path, deaf)
     assert child.wait(0.1) is None
     pid = child._process.pid
     child.kill()
@@ -68,7 +72,7 @@ def test_progress_and_last_words(tmp_path: Path) -> None:
         "raise SystemError('at the end')"
     )
     child = children(tmp_path, script).take()
-    child.begin(tmp_path)
+    child.begin(tmp_path, deaf)
     assert ended(child) == 1
     assert child.progress() == {"stage": "fitting", "done": 1, "total": 5}
     assert child.progress() is None
@@ -83,7 +87,7 @@ def test_finished_trials_are_heard(tmp_path: Path) -> None:
         "print(json.dumps({'trial': {'number': 2}})); print('[1]'); print(json.dumps({'trial': 3}))"
     )
     child = children(tmp_path, script).take()
-    child.begin(tmp_path)
+    child.begin(tmp_path, deaf)
     assert ended(child) == 0
     assert list(child.trials()) == [{"number": 1}, {"number": 2}]
     assert list(child.trials()) == []
@@ -98,7 +102,7 @@ def test_what_a_child_has_started_ends_with_it(tmp_path: Path) -> None:
     )
     for script, waits in ((start + "p.wait()", True), (start, False)):
         child = children(tmp_path, script).take()
-        child.begin(tmp_path)
+        child.begin(tmp_path, deaf)
         heard: list[int] = []
 
         def told(child: ChildProcess = child, heard: list[int] = heard) -> bool:
@@ -122,7 +126,7 @@ def test_memory_is_limited(tmp_path: Path) -> None:
         tmp_path, child_environment(tmp_path, {}), (sys.executable, "-c", script), memory=memory_limit(500)
     )
     child = pool.take()
-    child.begin(tmp_path)
+    child.begin(tmp_path, deaf)
     assert (ended(child), "MemoryError" in child.last_words()) == ((1, True) if LINUX else (0, False))
 
 
@@ -164,7 +168,7 @@ def test_a_child_gets_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("TRAINYARD_DATABASE_URL", "postgresql://u:p@h/d")
     child = children(tmp_path, READ + "import json, os; print(json.dumps({'stage': ' '.join(os.environ)}))").take()
-    child.begin(tmp_path)
+    child.begin(tmp_path, deaf)
     assert ended(child) == 0
     progress = child.progress()
     assert progress is not None
@@ -179,7 +183,7 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from trainyard_trainer.children import *\n"
         f"home = Path({str(tmp_path)!r})\n"
         "command = (sys.executable, '-c', 'import sys, time; sys.stdin.readline(); time.sleep(600)')\n"
-        "child = ChildProcess(command, home, child_environment(home, {})); child.begin(home)\n"
+        "child = ChildProcess(command, home, child_environment(home, {})); child.begin(home, print)\n"
         "print(child._process.pid, flush=True); time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

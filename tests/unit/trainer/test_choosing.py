@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from trainyard.contracts.runs import Trial
+from trainyard.contracts.studies import Choice
+from trainyard.policy import KINDS
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.candidates import Portfolio
 from trainyard_trainer.learning.forest import _in_double
 
 
-def trial(number: int, family: str, loss: float, **metrics: float) -> Trial:
+def trial(number: int, kind: str, loss: float, **metrics: float) -> Trial:
     """Return a finished trial."""
-    return Trial(number, family, {}, {"loss": loss, **metrics}, 1.0, chosen=False)
+    return Trial(number, kind, {}, {"loss": loss, **metrics}, 1.0, chosen=False)
 
 
 def test_nothing_worse_than_the_prior_is_chosen() -> None:
@@ -21,17 +26,17 @@ def test_nothing_worse_than_the_prior_is_chosen() -> None:
     trials = [
         trial(1, "prior", 0.60, accuracy=0.7),
         trial(2, "linear", 0.55, accuracy=0.71),
-        trial(3, "trees", 0.61, accuracy=0.9),
+        trial(3, "tree_ensemble", 0.61, accuracy=0.9),
     ]
     assert choosing.shortlist(trials, "accuracy") == [1, 2]
     assert choosing.shortlist(trials, "auto") == [1, 2]
     assert choosing.shortlist([trials[0], trials[2]], "auto") == [1]
 
 
-def test_each_family_has_a_place() -> None:
-    """The best of each family come first, then the best of all, five together."""
+def test_each_kind_has_a_place() -> None:
+    """The best of each kind come first, then the best of all, five together."""
     trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.9)]
-    trials += [trial(number, "trees", 0.1 * number) for number in range(3, 8)]
+    trials += [trial(number, "tree_ensemble", 0.1 * number) for number in range(3, 8)]
     assert choosing.shortlist(trials, "auto") == [1, 2, 3, 4, 5]
 
 
@@ -47,17 +52,59 @@ def test_weights_are_a_blend_only_where_it_helps() -> None:
     assert choosing.weights("regression", "auto", labels, [one, one]).tolist() == [1.0, 0.0]
 
 
-def test_candidates_are_asked_for_one_by_one() -> None:
-    """The prior first, then one of each family before any variant; families that were not asked for never come."""
-    portfolio = Portfolio(["linear", "trees"], cells=1_000, n_outputs=1)
-    asked = []
-    while (candidate := portfolio.ask(asked)) is not None:
-        asked.append(candidate)
-    assert [c.family for c in asked[:3]] == ["prior", "linear", "trees"]
-    assert tuple(asked) == portfolio.candidates
-    assert {c.family for c in asked} == {"prior", "linear", "trees"}
-    large = Portfolio(["linear", "trees"], cells=10**8, n_outputs=100).candidates
-    assert not [c for c in large if c.params.get("penalty") == "elastic" or c.method == "forest"]
+def test_candidates_of_the_kinds_that_were_asked_for() -> None:
+    """The prior first, then one of each kind before any variant; other kinds never come, nor are they proposed."""
+    portfolio = Portfolio(["linear", "tree_ensemble"], cells=1_000, n_outputs=1)
+    planned = portfolio.planned
+    assert [one.kind for one in planned[:3]] == ["prior", "linear", "tree_ensemble"]
+    assert {one.kind for one in planned} == {"prior", "linear", "tree_ensemble"}
+    assert set(portfolio.space) == {"linear", "tree_ensemble", "forest"}
+
+
+def test_what_is_too_slow_or_too_large_for_a_table() -> None:
+    """It is neither tried first nor proposed."""
+    large = Portfolio(["linear", "tree_ensemble"], cells=10**8, n_outputs=100)
+    assert not [c for c in large.candidates if c.params.get("penalty") == "elastic" or c.method == "forest"]
+    assert set(large.space) == {"linear", "tree_ensemble"}
+    assert large.space["linear"].params["penalty"] == Choice(("l2",))
+
+
+@pytest.mark.usefixtures("whole_portfolio")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_tried_first_lies_in_the_space(kind: str) -> None:
+    """So that proposals learn from all of it: each says where, and every value is one that could be proposed."""
+    portfolio = Portfolio([kind], cells=1_000, n_outputs=1)
+    assert len(portfolio.planned) >= 4
+    for one in portfolio.planned[1:]:
+        space = portfolio.space[one.method or ""].params
+        assert set(one.at) <= set(space)
+        assert set(space) - set(one.at) <= {"min_data_in_leaf"}  # by default it follows the rows
+        assert all(value in space[name] for name, value in one.at.items()), one
+
+
+def test_what_was_pruned_is_never_chosen() -> None:
+    """Its figures are of one cut, and it has been fitted on no other."""
+    trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.8), replace(trial(3, "linear", 0.1), pruned=True)]
+    assert choosing.shortlist(trials, "auto") == [1, 2]
+    assert not choosing.worth_going_on(trials, "auto", planned=2, patience=1)
+
+
+def test_the_bar_is_the_median_of_the_planned() -> None:
+    """But the prior; without three of them everything passes."""
+    firsts = [trial(number, "linear", 1.0, first_cut=first) for number, first in enumerate([9.0, 1.0, 3.0, 2.0], 1)]
+    assert choosing.bar(firsts, planned=4) == 2.0
+    assert choosing.bar([*firsts, trial(5, "linear", 1.0, first_cut=0.1)], planned=4) == 2.0
+    assert choosing.bar(firsts, planned=3) == math.inf
+
+
+def test_a_search_ends_when_proposals_bring_nothing() -> None:
+    """Whatever is planned is tried; then so many in a row may bring less than a thousandth, and it is over."""
+    going = {"planned": 2, "patience": 2}
+    trials = [trial(1, "prior", 1.0), trial(2, "linear", 0.8), trial(3, "linear", 0.7), trial(4, "linear", 0.9)]
+    assert choosing.worth_going_on(trials, "auto", **going)
+    assert not choosing.worth_going_on([*trials, trial(5, "linear", 0.6999)], "auto", **going)
+    assert choosing.worth_going_on([*trials, trial(5, "linear", 0.6)], "auto", **going)
+    assert not choosing.worth_going_on(trials, "auto", planned=2, patience=0)
 
 
 def test_thresholds_in_double_decide_as_in_single() -> None:

@@ -29,7 +29,7 @@ from trainyard_trainer.domain import (
     worth_retrying,
 )
 
-TRIAL = Trial(3, "trees", {"num_leaves": 31, "length": 12}, {"loss": 0.25}, 1.5, chosen=False)
+TRIAL = Trial(3, "tree_ensemble", {"num_leaves": 31, "length": 12}, {"loss": 0.25}, 1.5, chosen=False)
 
 
 def job(settings: Any) -> Job:
@@ -82,14 +82,15 @@ def test_what_is_worth_another_attempt() -> None:
 
 def test_how_long_a_child_may_live() -> None:
     """One and a half budgets and a minute, and never longer than SQS could hide the message."""
-    assert deadline_seconds(20.0) == 90.0
+    assert deadline_seconds(Policy(budget_seconds=20.0)) == 90.0
     assert GRACE_SECONDS == 60.0
-    assert deadline_seconds(11 * 3600.0) == MOST_RUN_SECONDS == 39_600.0
+    assert deadline_seconds(Policy(budget_seconds=11 * 3600.0)) == MOST_RUN_SECONDS == 39_600.0
+    assert deadline_seconds(Policy(budget_trials=3)) == MOST_RUN_SECONDS
 
 
 def test_settings_are_read() -> None:
     """What the scheduler has copied from a policy comes back as that policy."""
-    policy = replace(Policy(), families=("trees",), budget_seconds=7.0)
+    policy = replace(Policy(), kinds=("tree_ensemble",), budget_seconds=7.0)
     assert policy_of(job(policy.settings())) == policy
 
 
@@ -114,8 +115,8 @@ def test_how_a_child_ended_in_words(code: int, last_words: str, told: str) -> No
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"families": ["oracle"]}, "families: expected a list of some of linear, trees, neural"),
-        ({"families": ["linear"], "budget_seconds": "long"}, "budget_seconds: expected a number"),
+        ({"kinds": ["oracle"]}, "kinds: expected a list of some of linear, neural_network, tree_ensemble"),
+        ({"kinds": ["linear"], "budget_seconds": "long"}, "budget_seconds: expected a number"),
         ({"quantum": True}, "quantum: expected one of the keys"),
         ([1, 2], "expected an object, got"),
         ("{}", "expected an object, got"),
@@ -148,7 +149,7 @@ def test_a_reported_trial() -> None:
     assert trial_of({**said, "metrics": {}}) == replace(TRIAL, metrics={})
 
 
-@pytest.mark.parametrize("field", ["number", "family", "params", "metrics", "seconds"])
+@pytest.mark.parametrize("field", ["number", "kind", "params", "metrics", "seconds"])
 @pytest.mark.parametrize("value", [None, (), {"loss": "low"}, float("nan"), [1]], ids=str)
 def test_nonsense_is_no_trial(field: str, value: Any) -> None:
     """A child's word is checked before it is stored: every field of its type, every figure finite."""

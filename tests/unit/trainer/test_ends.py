@@ -74,7 +74,7 @@ def test_a_zombie_is_named(world: World, said: Callable[[str], list[dict[str, An
     def taken(_: Path) -> int | None:
         world.row(request_id).fence += 1
         world.children.made[0].said.append(
-            {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0}
+            {"number": 1, "kind": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0}
         )
         real.sleep(0.005)
         return None if real.monotonic() < deadline else 0
@@ -191,7 +191,7 @@ def test_the_reasons_of_all_attempts_are_kept(world: World) -> None:
 
 def test_poison_fails_at_once_and_the_next_is_served(world: World, said: Callable[[str], list[dict[str, Any]]]) -> None:
     """A request with settings that nobody can read is over with its first look, and holds nobody up."""
-    poison = world.runs.add(upto_seq=10, settings={"families": ["oracle"]}, priority=9)
+    poison = world.runs.add(upto_seq=10, settings={"kinds": ["oracle"]}, priority=9)
     world.queue.send([TrainingRequest(poison).outgoing()])
     world.runs.requests[poison].settings = []
     healthy = world.request()
@@ -231,7 +231,7 @@ def test_stop_ends_the_loop_and_says_why(world: World, said: Callable[[str], lis
 
 def test_released_says_why(world: World, said: Callable[[str], list[dict[str, Any]]]) -> None:
     """A run that was handed back tells the reason; what its child had finished by then is kept for the next one."""
-    finished = {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5}
+    finished = {"number": 1, "kind": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5}
 
     def noticed(_: Path) -> None:
         world.stop.request("spot notice")

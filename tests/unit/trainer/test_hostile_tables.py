@@ -14,6 +14,7 @@ from trainyard.model import Predictor, decode
 from trainyard.policy import Policy
 from trainyard.schema import Column, Schema
 from trainyard.snapshot.rows import snapshot_of
+from trainyard.testing.fakes import MemoryStudies
 from trainyard_trainer import workdir
 from trainyard_trainer.learning.train import train
 
@@ -49,7 +50,7 @@ def learnt(directory: Path, types: dict[str, str], rows: Rows, **settings: Any) 
         "trials": [],
     }
     workdir.write_json(directory, workdir.JOB, job)
-    train(directory, SystemClock(), lambda *_: None, lambda _: None)
+    train(directory, SystemClock(), lambda _: None, MemoryStudies().join("request/0", seed=0, metric="auto"))
     Predictor(decode((directory / workdir.ARTIFACT).read_bytes())).self_test()
     report: dict[str, Any] = json.loads((directory / workdir.REPORT).read_text())
     return report

@@ -1,4 +1,4 @@
-"""From rows to a model: every task and family, exact export, the same bytes again, honest encodings."""
+"""From rows to a model: every task and kind, exact export, the same bytes again, honest encodings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 
 from trainyard.clock import ManualClock, SystemClock
 from trainyard.model import Blend, NeuralNetwork, Predictor, TreeEnsemble, decode
-from trainyard.policy import Policy
+from trainyard.policy import KINDS, Policy
 from trainyard.schema import Column, Schema
 from trainyard.snapshot import Texts
 from trainyard.snapshot.rows import snapshot_of
+from trainyard.testing.fakes import MemoryStudies
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError, ParityError
 from trainyard_trainer.learning import trees
@@ -98,20 +99,21 @@ def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = No
 
 def trained(directory: Path) -> tuple[bytes, dict[str, Any]]:
     """Do the job; return artifact and report."""
-    train(directory, SystemClock(), lambda *_: None, lambda _: None)
+    study = MemoryStudies().join("request/0", seed=0, metric="auto")
+    train(directory, SystemClock(), lambda _: None, study)
     return (directory / workdir.ARTIFACT).read_bytes(), json.loads((directory / workdir.REPORT).read_text())
 
 
 @pytest.mark.parametrize("task", LABELS)
-@pytest.mark.parametrize("families", [["linear"], ["trees"], ["neural"], ["linear", "trees", "neural"]], ids="+".join)
-def test_every_task_and_family(tmp_path: Path, task: str, families: list[str]) -> None:
-    """Each task is recognised, each family learns it, and the model on disk answers what was tested."""
-    data, report = trained(prepared(tmp_path, task, families=families))
+@pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), list(KINDS)], ids="+".join)
+def test_every_task_and_kind(tmp_path: Path, task: str, kinds: list[str]) -> None:
+    """Each task is recognised, each kind learns it, and the model on disk answers what was tested."""
+    data, report = trained(prepared(tmp_path, task, kinds=kinds))
     model = decode(data)
     Predictor(model).self_test()
     assert model.task == report["task"] == task
     assert report["passed"], report["gate"]["summary"]
-    assert {trial["family"] for trial in report["trials"]} == {"prior", *families}
+    assert {trial["kind"] for trial in report["trials"]} == {"prior", *kinds}
     assert any(trial["chosen"] for trial in report["trials"])
     assert report["holdout"]["test_rows"] > 50
     assert model.lineage.configuration["choice"]
@@ -129,8 +131,8 @@ def test_same_snapshot_same_bytes(tmp_path: Path, task: str) -> None:
 
 
 def test_a_blend_is_exported_whole(tmp_path: Path) -> None:
-    """Where a mean of two families is better than either, the model is a blend and says so in its lineage."""
-    data, report = trained(prepared(tmp_path, "regression", families=["linear", "trees"]))
+    """Where a mean of two kinds is better than either, the model is a blend and says so in its lineage."""
+    data, report = trained(prepared(tmp_path, "regression", kinds=["linear", "tree_ensemble"]))
     model = decode(data)
     chosen = [trial for trial in report["trials"] if trial["chosen"]]
     assert isinstance(model.pipeline, Blend) == (len(chosen) > 1)
@@ -143,14 +145,14 @@ def test_a_leak_is_left_out_of_model_report_and_questions(tmp_path: Path) -> Non
     def leaking(count: int) -> list[dict[str, Any]]:
         return [{**row, "full": 7 if row["y"] else 2} for row in rows("binary", count)]
 
-    data, report = trained(prepared(tmp_path / "a", "binary", leaking(600), families=["linear"]))
+    data, report = trained(prepared(tmp_path / "a", "binary", leaking(600), kinds=["linear"]))
     model = decode(data)
     assert [(v["column"], v["kind"]) for v in report["left_out"]] == [("full", "function")]
     assert report["suspects"] == report["left_out"] == report["holdout"]["left_out"]
     assert model.lineage.configuration["columns"] == [{"column": "full", "kind": "function"}]
     assert "full" not in {column.name for column in model.schema.features}
     assert "full" not in report["profile"]["features"]
-    kept = {"families": ["linear"], "leakage": "keep", "columns": {"exclude": ["size"]}}
+    kept = {"kinds": ["linear"], "leakage": "keep", "columns": {"exclude": ["size"]}}
     data, report = trained(prepared(tmp_path / "b", "binary", leaking(600), **kept))
     assert "full" in {column.name for column in decode(data).schema.features}
     assert [v["kind"] for v in report["left_out"]] == ["excluded"]
@@ -167,10 +169,10 @@ def test_small_budget_still_gives_a_model(tmp_path: Path) -> None:
             return super().monotonic()
 
     directory = prepared(tmp_path, "binary", budget_seconds=1.0)
-    train(directory, Hurried(), lambda *_: None, lambda _: None)
+    train(directory, Hurried(), lambda _: None, MemoryStudies().join("request/0", seed=0, metric="auto"))
     report = json.loads((directory / workdir.REPORT).read_text())
     assert report["budget_hit"]
-    assert [trial["family"] for trial in report["trials"]] == ["prior", "linear"]
+    assert [trial["kind"] for trial in report["trials"]] == ["prior", "linear"]
     decode((directory / workdir.ARTIFACT).read_bytes())
 
 

@@ -11,6 +11,7 @@ from trainyard.contracts.runs import Trial
 from trainyard.errors import TransientError
 from trainyard.messages import TrainingRequest
 from trainyard.testing.fakes import MemoryQueue, MemoryRuns
+from trainyard.testing.processes import wait_until
 from trainyard_trainer.lease import LeaseKeeper
 
 if TYPE_CHECKING:
@@ -193,3 +194,20 @@ def test_an_end_while_trials_are_gathered(kept: Kept) -> None:
         keeper.keep(trial(1))
     keeper.store_trials()
     assert stored(kept) == [1]
+
+
+def test_progress_is_told_with_finished_trials(kept: Kept) -> None:
+    """Between two beats, too, but not with each of many: the row says what is known, and the lease is renewed."""
+    clock = ManualClock()
+    keeper = LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=600, beat_seconds=200.0, clock=clock)
+    run = kept.runs.requests[kept.request_id].runs[0]
+    with keeper:
+        keeper.report({"stage": "searching", "trial": 1})
+        keeper.keep(trial(1))
+        wait_until(lambda: stored(kept) == [1], "the first trial")
+        assert run.progress == {}
+        clock.advance(5.0)
+        keeper.report({"stage": "searching", "trial": 2})
+        keeper.keep(trial(2))
+        wait_until(lambda: run.progress == {"stage": "searching", "trial": 2}, "the progress")
+    assert not keeper.lost

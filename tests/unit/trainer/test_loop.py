@@ -10,10 +10,13 @@ import pytest
 
 from trainyard.clock import ManualClock, SystemClock
 from trainyard.contracts.fleet import LaunchSpec
+from trainyard.contracts.runs import Trial
+from trainyard.contracts.studies import Planned
 from trainyard.errors import TransientError
 from trainyard.messages import TrainingRequest
 from trainyard.schema import Column, Schema
 from trainyard.testing.crashpoints import armed
+from trainyard_trainer.child import PipedStudy
 from trainyard_trainer.domain import EXIT_DATA
 from trainyard_trainer.use_cases import Trainer
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     Said = Callable[[str], list[dict[str, Any]]]
 
-TRIAL = {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0}
+TRIAL = {"number": 1, "kind": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 1.0, "chosen": False}
 
 
 def no_model(_: Path) -> int:
@@ -45,7 +48,7 @@ def test_a_run_that_publishes_is_told(world: World, said: Said) -> None:
     """Its start says how much there is to do, its end what came of it and why."""
     request_id = world.request()
     world.trainer.step()
-    assert said("run.started") == [{**whose(world, request_id), "attempt": 1, "upto_seq": 400, "trials": 0}]
+    assert said("run.started") == [{**whose(world, request_id), "attempt": 1, "upto_seq": 400}]
     published = world.row(request_id).published
     why = {"version": 1, "promoted": True, "why": published.words}
     assert said("version.published") == [{**whose(world, request_id), **why}]
@@ -53,11 +56,14 @@ def test_a_run_that_publishes_is_told(world: World, said: Said) -> None:
 
 
 def test_the_start_of_a_later_attempt_is_told(world: World, said: Said) -> None:
-    """It says which attempt it is, and how many trials are done already."""
+    """It says which attempt it is, and how many trials its study has already."""
     request_id = world.request()
 
     def dies(_: Path) -> int:
-        world.children.made[0].said.append(TRIAL)
+        study = PipedStudy(world.children.made[0].say, world.children.made[0].answers.get)
+        study.plan([Planned("prior", {})], {})
+        study.ask()
+        study.tell(Trial(**TRIAL))
         return 1
 
     world.children.script = dies
@@ -65,7 +71,8 @@ def test_the_start_of_a_later_attempt_is_told(world: World, said: Said) -> None:
     world.children.script = no_model
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
-    assert [(line["attempt"], line["trials"]) for line in said("run.started")] == [(1, 0), (2, 1)]
+    assert [line["attempt"] for line in said("run.started")] == [1, 2]
+    assert [line["trials"] for line in said("study.joined")] == [1]
 
 
 def test_a_failure_is_told(world: World, said: Said) -> None:

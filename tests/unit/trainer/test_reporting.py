@@ -12,7 +12,6 @@ from trainyard.model import decode
 from trainyard.schema import Column, Schema
 from trainyard.snapshot.rows import snapshot_of
 from trainyard_trainer import workdir
-from trainyard_trainer.child import work
 from trainyard_trainer.learning.reporting import _span
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("task", LABELS)
 def test_every_task_is_reported_on(tmp_path: Path, task: str) -> None:
     """The report is of the model on disk: its metrics, its test rows, its lineage; what it took is there too."""
-    data, report = trained(prepared(tmp_path, task, families=["linear"]))
+    data, report = trained(prepared(tmp_path, task, kinds=["linear"]))
     model, found = decode(data), report["evaluation"]
     assert (found["task"], found["rows"]) == (task, report["gate"]["rows"])
     values = {name: of["value"] for name, of in found["metrics"].items() if name in model.metrics}
@@ -42,9 +41,9 @@ def test_every_task_is_reported_on(tmp_path: Path, task: str) -> None:
 
 def test_the_artifact_does_not_depend_on_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the report becomes, the artifact has the same bytes."""
-    data, _ = trained(prepared(tmp_path / "one", "binary", families=["linear"]))
+    data, _ = trained(prepared(tmp_path / "one", "binary", kinds=["linear"]))
     monkeypatch.setattr("trainyard_trainer.learning.train.version_report", lambda *_, **__: {"form": 99})
-    again, report = trained(prepared(tmp_path / "two", "binary", families=["linear"]))
+    again, report = trained(prepared(tmp_path / "two", "binary", kinds=["linear"]))
     assert report["evaluation"] == {"form": 99}
     assert data == again
 
@@ -55,7 +54,7 @@ def test_the_version_is_registered_with_its_report(world: World) -> None:
     left: list[Any] = []
 
     def script(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         left.append(workdir.read_json(directory, workdir.REPORT)["evaluation"])
         return code
 

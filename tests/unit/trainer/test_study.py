@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trainyard.clock import SystemClock
+from trainyard.contracts.studies import study_name
 from trainyard.messages import TrainingRequest
+from trainyard.policy import KINDS
+from trainyard.testing.fakes import MemoryStudies
+from trainyard.testing.fakes.studies import MemoryRecord, MemoryStudy
 from trainyard_trainer import workdir
-from trainyard_trainer.child import work
+from trainyard_trainer.child import PipedStudy
 from trainyard_trainer.learning import candidates, choosing, folds
 from trainyard_trainer.learning.train import train
 
@@ -22,27 +26,37 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.runs import Trial
 
-FAMILIES = ["linear", "trees", "neural"]
+
+NAME = study_name("request", 0, "1")
 
 
 class CutShortError(Exception):
     """The process that searched has gone."""
 
 
-def run(directory: Path, *, cut_after: int | None = None) -> list[Trial]:
-    """Do the job as a child does, or until some trials are finished; return those that it has reported."""
-    reported: list[Trial] = []
+class Cut(MemoryStudy):
+    """A study whose search ends with some trial."""
 
-    def finished(trial: Trial) -> None:
-        reported.append(trial)
-        if len(reported) == cut_after:
+    def __init__(self, studies: MemoryStudies, after: int | None) -> None:
+        super().__init__(studies, studies.records.setdefault(NAME, MemoryRecord()), seed=0)
+        self.told: list[Trial] = []
+        self._after = after
+
+    def tell(self, trial: Trial) -> None:
+        super().tell(trial)
+        self.told.append(trial)
+        if len(self.told) == self._after:
             raise CutShortError
 
+
+def run(directory: Path, studies: MemoryStudies | None = None, *, cut_after: int | None = None) -> list[Trial]:
+    """Do the job as a child does, or until some trials are finished; return those that it has told."""
+    study = Cut(studies or MemoryStudies(), cut_after)
     try:
-        train(directory, SystemClock(), lambda *_: None, finished)
+        train(directory, SystemClock(), lambda _: None, study)
     except CutShortError:
         assert cut_after is not None
-    return reported
+    return study.told
 
 
 def essence(trials: list[Any]) -> list[Any]:
@@ -58,7 +72,7 @@ def job(world: World, tmp_path: Path) -> Callable[[str], Path]:
         snapshot = world.snapshots.read(1, 400)
         directory = tmp_path / name
         directory.mkdir()
-        given = {"families": FAMILIES, "gate": {"min_rows": 20}, "budget_seconds": 3_600.0, **settings}
+        given = {"kinds": list(KINDS), "gate": {"min_rows": 20}, "budget_seconds": 3_600.0, **settings}
         described = {"model": "m", "dataset": "d", "label": "y", "task": "auto", "settings": given, "known_seq": 0}
         champion = {"champion_version": None, "champion_note": "", "rows": snapshot.rows}
         written = {"snapshot": workdir.write_snapshot(directory, snapshot), "trials": [asdict(t) for t in earlier]}
@@ -78,9 +92,10 @@ def test_a_search_that_was_cut_short_ends_like_one_that_was_not(
     expected = run(whole)
     wanted = workdir.read_json(whole, workdir.REPORT)
     for cut_after in (1, 3, 5):
-        first = run(job(f"first-{cut_after}", metric=metric), cut_after=cut_after)
+        studies = MemoryStudies()
+        first = run(job(f"first-{cut_after}", metric=metric), studies, cut_after=cut_after)
         second = job(f"second-{cut_after}", tuple(first), metric=metric)
-        later = run(second)
+        later = run(second, studies)
         numbers = [trial.number for trial in first + later]
         assert numbers == [trial.number for trial in expected] == [1, 2, 3, 4, 5], cut_after
         assert essence(workdir.read_json(second, workdir.REPORT)["trials"]) == essence(wanted["trials"]), cut_after
@@ -89,7 +104,8 @@ def test_a_search_that_was_cut_short_ends_like_one_that_was_not(
 
 def test_only_the_best_are_fitted_once_more(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """With every trial finished the next run fits the shortlist and the choice, and no loser."""
-    first = run(job("first"), cut_after=5)
+    studies = MemoryStudies()
+    first = run(job("first"), studies, cut_after=5)
     fitted: list[tuple[str, str]] = []
 
     def counted(method: str, fit: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,7 +118,7 @@ def test_only_the_best_are_fitted_once_more(job: Callable[..., Path], monkeypatc
     spies = {method: counted(method, fit) for method, fit in candidates._METHODS.items()}
     monkeypatch.setattr(candidates, "_METHODS", spies)
     monkeypatch.setattr(choosing, "SHORTLIST", 3)
-    assert run(job("second", tuple(first))) == []
+    assert run(job("second", tuple(first)), studies) == []
     best = choosing.shortlist(first, "auto")
     assert len(best) == 3
     methods = [candidate.method for candidate in candidates._PORTFOLIO]
@@ -114,9 +130,10 @@ def test_the_budget_is_one_for_all_runs(job: Callable[..., Path]) -> None:
     """What earlier runs have spent is gone: the rest of the candidates is not tried when nothing is left."""
     from dataclasses import replace  # noqa: PLC0415
 
-    first = [replace(trial, seconds=1_000.0) for trial in run(job("first"), cut_after=3)]
+    studies = MemoryStudies()
+    first = [replace(trial, seconds=1_000.0) for trial in run(job("first"), studies, cut_after=3)]
     second = job("second", tuple(first), budget_seconds=2_999.0)
-    assert run(second) == []
+    assert run(second, studies) == []
     report = workdir.read_json(second, workdir.REPORT)
     assert report["budget_hit"] is True
     assert [trial["number"] for trial in report["trials"]] == [1, 2, 3]
@@ -125,7 +142,7 @@ def test_the_budget_is_one_for_all_runs(job: Callable[..., Path]) -> None:
 
 def test_the_report_has_a_profile_of_the_fitted_rows(job: Callable[..., Path]) -> None:
     """Drift is measured against the rows that the version was fitted on: labelled, and outside of the test."""
-    directory = job("profiled", families=["linear"])
+    directory = job("profiled", kinds=["linear"])
     run(directory)
     report = workdir.read_json(directory, workdir.REPORT)
     assert report["profile"]["rows"] == report["holdout"]["fit_rows"]
@@ -142,12 +159,19 @@ def test_the_next_run_goes_on_from_the_trials_of_the_last(world: World) -> None:
     def cut(directory: Path) -> None:
         given.append(workdir.read_json(directory, workdir.JOB))
         child = world.children.made[-1]
-        child.said += [asdict(trial) for trial in run(directory, cut_after=2)]
+
+        def say(what: dict[str, Any]) -> None:
+            child.say(what)
+            if len(child.said) == 2:
+                raise CutShortError
+
+        with pytest.raises(CutShortError):
+            train(directory, SystemClock(), say, PipedStudy(say, child.answers.get))
         world.stop.request("spot notice")
 
     def whole(directory: Path) -> int:
         given.append(workdir.read_json(directory, workdir.JOB))
-        return work(directory)
+        return world.children.learn(directory)
 
     world.children.script = cut
     request_id = world.request()
@@ -168,7 +192,7 @@ def test_the_next_run_goes_on_from_the_trials_of_the_last(world: World) -> None:
 def test_a_trial_is_stored_while_the_child_goes_on(world: World) -> None:
     """A finished trial is in the database before the run is over, and a database that is away is asked again."""
     seen: list[list[int]] = []
-    trial = {"number": 1, "family": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5, "chosen": False}
+    trial = {"number": 1, "kind": "prior", "params": {}, "metrics": {"loss": 1.0}, "seconds": 0.5, "chosen": False}
     clock = SystemClock()
 
     def slow(_: Path) -> int | None:

@@ -16,7 +16,6 @@ from trainyard.errors import TransientError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.schema import Column, Schema
 from trainyard_trainer import workdir
-from trainyard_trainer.child import work
 from trainyard_trainer.domain import EXIT_DATA, EXIT_MEMORY
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def test_a_request_becomes_a_version(world: World) -> None:
     assert world.blobs.get(model.versions[1].artifact_key)
     assert world.queue.depth().total == 0
     assert list(world.work_dir.iterdir()) == []
-    assert [trial.family for trial in model.versions[1].trials] == ["prior", "linear"]
+    assert [trial.kind for trial in model.versions[1].trials] == ["prior", "linear"]
 
 
 def test_the_same_snapshot_again_gives_the_same_bytes(world: World) -> None:
@@ -186,7 +185,7 @@ def test_a_zombie_publishes_nothing(world: World) -> None:
         world.runs.claim(
             request_id, worker="other", instance_id=None, instance_type=None, lease_seconds=world.lease_seconds
         )
-        return work(directory)
+        return world.children.learn(directory)
 
     world.children.script = stolen
     world.trainer.step()
@@ -227,13 +226,13 @@ def test_an_artifact_that_does_not_predict_what_was_tested_is_refused(world: Wor
     """The parent believes its own eyes: other answers than the child's, or other bytes, are never published."""
 
     def forged(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         answers = np.load(directory / workdir.CHECK)
         np.save(directory / workdir.CHECK, answers + 1e-12)
         return code
 
     def broken(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         artifact = directory / workdir.ARTIFACT
         artifact.write_bytes(artifact.read_bytes()[:-1])
         return code
@@ -262,7 +261,7 @@ def test_artifact_is_there_already(world: World, new_world: Callable[[str], Worl
     kept: dict[str, bytes] = {}
 
     def spy(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         kept["data"] = (directory / workdir.ARTIFACT).read_bytes()
         return code
 
@@ -290,7 +289,7 @@ def test_champion_that_cannot_be_read_is_said_so(world: World) -> None:
     first = world.runs.models["flights"].versions[1]
     world.blobs.delete(first.artifact_key)
     world.snapshots.store(1, world.schema, [{**row, "id": row["id"] + 400} for row in world.rows(seed=1)])
-    request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+    request_id = world.runs.add(upto_seq=800, settings={"kinds": ["linear"], "gate": {"min_rows": 20}})
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
     gate = world.runs.models["flights"].versions[2].gate
@@ -313,7 +312,7 @@ def test_champion_is_compared_with(world: World) -> None:
     world.request()
     world.trainer.step()
     world.snapshots.store(1, world.schema, [{**row, "id": row["id"] + 400} for row in world.rows(seed=1)])
-    request_id = world.runs.add(upto_seq=800, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+    request_id = world.runs.add(upto_seq=800, settings={"kinds": ["linear"], "gate": {"min_rows": 20}})
     world.queue.send([TrainingRequest(request_id).outgoing()])
     world.trainer.step()
     gate = world.runs.models["flights"].versions[2].gate
@@ -393,14 +392,14 @@ def test_time_rule_end_to_end(world: World, tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
     def spy(directory: Path) -> int:
-        code = work(directory)
+        code = world.children.learn(directory)
         seen.append(json.loads((directory / workdir.REPORT).read_text()))
         shutil.copy(directory / workdir.CHECK_ROWS, tmp_path / "rows.npy")
         return code
 
     world.children.script = spy
     for upto in (400, 800):
-        request_id = world.runs.add(upto_seq=upto, settings={"families": ["linear"], "gate": {"min_rows": 20}})
+        request_id = world.runs.add(upto_seq=upto, settings={"kinds": ["linear"], "gate": {"min_rows": 20}})
         world.queue.send([TrainingRequest(request_id).outgoing()])
         world.trainer.step()
         assert world.row(request_id).state == "done"

@@ -34,7 +34,7 @@ class Plan:
     drift_miles: int = 1_500
     drift_rows: int = 1_000
     drift_budget_seconds: float = 4.0
-    families: tuple[str, ...] = ("linear", "trees")
+    kinds: tuple[str, ...] = ("linear", "tree_ensemble")
     #: longest waits in seconds: for rows to be committed, for a training to begin, to end, for logs, for a
     #: new champion and a new key to be known
     patience: dict[str, float] = field(
@@ -55,7 +55,7 @@ class Plan:
         return {
             "min_new_rows": self.rows * 9 // 10,
             "budget_seconds": self.budget_seconds,
-            "families": list(self.families),
+            "kinds": list(self.kinds),
             "seed": self.seed % 2**31,
         }
 

@@ -18,7 +18,8 @@ from trainyard.errors import Problem, ServiceError
 from trainyard.gate_policy import GatePolicy, gate_problems
 from trainyard.monitoring_policy import MonitoringPolicy, monitoring_problems
 
-FAMILIES = ("linear", "trees", "neural")
+#: Kinds of estimators, as the model format names them.
+KINDS = ("linear", "neural_network", "tree_ensemble")
 #: Metric names by task; 'auto' is none of them: the loss that the search minimises, log-loss or squared error.
 METRICS = {
     "binary": ("roc_auc", "log_loss", "accuracy"),
@@ -36,6 +37,8 @@ _METRICS_OF = {
 }
 _MAX_ROWS = 10**12
 _MAX_BUDGET_SECONDS = 11 * 3600.0
+#: Trials of one search.
+MAX_TRIALS = 1_000
 _MAX_AGE_SECONDS = 10 * 366 * 86_400.0
 #: A priority lies between this and its negative.
 MAX_PRIORITY = 100
@@ -46,9 +49,9 @@ _CRON = re.compile(r"[0-9A-Za-z*,/#-]{1,100}(?: +[0-9A-Za-z*,/#-]{1,100}){4}", r
 #: Who decides on a version that passed the gate.
 PROMOTIONS = ("auto", "approve", "approve_if_borderline")
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "families", "metric", "seed", "gate", "leakage", "columns")
+RUN_KEYS = ("budget_seconds", "metric", "seed", "gate", "budget_trials", "kinds", "leakage", "columns")
 #: Copied only where they are not as by default.
-_WHERE_SET = ("leakage", "columns", "keep_extract", "promotion")
+_WHERE_SET = ("budget_trials", "kinds", "leakage", "columns", "keep_extract", "promotion")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Policy:
         priority: of the requests that the policy makes; the higher is taken first.
         instance_types: where these may run, best first; empty: as the environment's setting says.
         spot: whether spot capacity may serve them; None: as the environment's setting says.
+        budget_trials: the search ends after so many trials, whatever time they take: then it can be repeated; None: it
+            ends with ``budget_seconds``.
         keep_extract: keep the rows of each version as Parquet in the object store.
         leakage: what becomes of columns that seem to give the label away: ``leave_out``, or ``keep`` (and report).
         columns: what is learnt from in any case, or in no case.
@@ -88,7 +93,8 @@ class Policy:
     instance_types: tuple[str, ...] = ()
     spot: bool | None = None
     budget_seconds: float = 60.0
-    families: tuple[str, ...] = ("linear", "trees")
+    budget_trials: int | None = None
+    kinds: tuple[str, ...] = ("linear", "tree_ensemble")
     metric: str = "auto"
     seed: int = 0
     keep_extract: bool = False
@@ -117,14 +123,14 @@ class Policy:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form of docs/api.md, with every key."""
-        lists = {"families": list(self.families), "instance_types": list(self.instance_types)}
+        lists = {"kinds": list(self.kinds), "instance_types": list(self.instance_types)}
         return {**asdict(self), **lists, "columns": self.columns.to_dict()}
 
     def settings(self) -> dict[str, Any]:
         """Return what a training request copies: the keys in :data:`RUN_KEYS`.
 
-        ``keep_extract``, ``leakage``, ``columns`` and ``promotion`` only where they are set: a trainer of the release
-        before them refuses keys that it does not know.
+        Those in :data:`_WHERE_SET` only where they are set: a trainer of the release before them refuses keys that it
+        does not know.
         """
         whole, unset = self.to_dict(), Policy().to_dict()
         settings = {name: whole[name] for name in RUN_KEYS if name not in _WHERE_SET} | {"gate": self.gate.settings()}
@@ -163,9 +169,9 @@ def _problems(raw: object, *, task: str | None) -> list[Problem]:
         _number(1.0, _MAX_BUDGET_SECONDS),
         f"a number from 1 to {_MAX_BUDGET_SECONDS:.0f}",
     )
-    found += _field(
-        raw, "policy", "families", _some_of(FAMILIES), f"a list of some of {', '.join(FAMILIES)}, each once"
-    )
+    trials = f"a whole number from 1 to {MAX_TRIALS}, or null"
+    found += _field(raw, "policy", "budget_trials", _whole(1, MAX_TRIALS), trials, null=True)
+    found += _field(raw, "policy", "kinds", _some_of(KINDS), f"a list of some of {', '.join(KINDS)}, each once")
     metrics = _METRICS_OF[task or "auto"]
     found += _field(raw, "policy", "metric", lambda v: v in metrics, f"one of {', '.join(metrics)}")
     found += _field(raw, "policy", "leakage", lambda v: v in LEAKAGE, f"one of {', '.join(LEAKAGE)}")
@@ -280,7 +286,7 @@ def _as_it_is(value: Any) -> Any:
 
 #: How a valid value is kept, where not as it came.
 _READ: Mapping[str, Any] = {
-    "families": tuple,
+    "kinds": tuple,
     "instance_types": tuple,
     "budget_seconds": float,
     "max_age": seconds_of,

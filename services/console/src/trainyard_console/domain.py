@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
+from trainyard.leaderboard import progress_in_words
 from trainyard.money import dollars
 
 DASH = "–"
@@ -224,8 +225,8 @@ def _policy_words(policy: Any) -> str:
         return DASH
     new_rows = policy.get("min_new_rows")
     when = "trains by hand only" if new_rows is None else f"trains after {_number(new_rows)} new rows"
-    families = policy.get("families")
-    searched = " and ".join(map(str, families)) if isinstance(families, list) else DASH
+    kinds = policy.get("kinds")
+    searched = " and ".join(map(str, kinds)) if isinstance(kinds, list) else DASH
     return f"{when}, searches {searched} for {_seconds(policy.get('budget_seconds'))}"[:200]
 
 
@@ -271,7 +272,7 @@ def _run(item: dict[str, Any], now: datetime) -> Run:
         model=_text(item.get("model")),
         attempt=_text(item.get("attempt")),
         state=_text(item.get("state")),
-        stage=_text(progress.get("stage")),
+        stage=_text(progress_in_words(progress) or None),
         share=None if share is None else min(1.0, max(0.0, share)),
         duration=_duration(item.get("started_at"), item.get("ended_at"), now),
         kind=_text(item.get("instance_type")),

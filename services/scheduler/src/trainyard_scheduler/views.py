@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from trainyard.leaderboard import leaderboard
+
 if TYPE_CHECKING:
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.registry import AliasRecord, Approval, DeploymentRecord, ModelRecord, VersionRecord
@@ -87,7 +89,8 @@ def run(record: RunRecord) -> dict[str, Any]:
         "ended_at": _time(record.ended_at),
         "error_class": record.error_class,
         "error": record.error,
-        "trials": [dict(trial) for trial in record.trials],
+        "trials": leaderboard(record.trials, record.metric),
+        "left_out": [dict(verdict) for verdict in record.left_out],
         "version": record.version,
     }
 

@@ -17,6 +17,7 @@ from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
+from trainyard.adapters.postgres.studies import PostgresStudies
 from trainyard.adapters.postgres.workers import PostgresAttendance
 from trainyard.clock import SystemClock
 from trainyard.errors import ConfigError
@@ -49,7 +50,8 @@ def run(config: Config) -> int:
     # One connection each for the work, the lease and the worker's row, and one to spare.
     engine = make_engine(config.require_database(), service="trainer", pool_size=4)
     presence = WorkerPresence(PostgresAttendance(engine), own, stop)
-    trainer = Trainer(outside(config, clients, engine, presence), own, stop)
+    studies = PostgresStudies(config.require_database(), service="trainer")
+    trainer = Trainer(outside(config, clients, engine, studies, presence), own, stop)
     log.info("trainer.ready", worker=own.worker, instance=own.instance_id, instance_type=own.instance_type)
     if watch is not None:
         watch.start()
@@ -60,12 +62,15 @@ def run(config: Config) -> int:
         if watch is not None:
             watch.close()
         clients.close()
+        studies.close()
         engine.dispose()
         deadline.close()
     return 0
 
 
-def outside(config: Config, clients: AwsClients, engine: sa.Engine, presence: WorkerPresence) -> Outside:
+def outside(
+    config: Config, clients: AwsClients, engine: sa.Engine, studies: PostgresStudies, presence: WorkerPresence
+) -> Outside:
     """Return the real collaborators."""
     setup = AwsSetup(clients, config)
     home = config.work_dir / "child"
@@ -74,6 +79,7 @@ def outside(config: Config, clients: AwsClients, engine: sa.Engine, presence: Wo
         queue=SqsQueue(clients.sqs, config.queue_training, on_missing=setup.ensure),
         runs=PostgresRuns(engine),
         snapshots=PostgresSnapshots(engine),
+        studies=studies,
         blobs=S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure),
         fleet=Ec2Fleet(clients.ec2, config.env),
         children=ChildProcesses(

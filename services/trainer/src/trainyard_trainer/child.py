@@ -2,9 +2,11 @@
 
 It imports everything first and says ``{"stage": "ready"}``; then it waits for one line on standard input, the path of a
 run's directory (:mod:`trainyard_trainer.workdir`), does that job and ends. Standard output carries one JSON object per
-line: ``{"stage", "done", "total"}`` on the way, and ``{"trial": {...}}`` as soon as a trial is finished
-(:class:`trainyard.contracts.runs.Trial`), so that another process can go on from there. The exit code says how it ended
-(:mod:`trainyard_trainer.domain`).
+line: ``{"stage", "done", "total", ...}`` on the way, and what concerns its study (:mod:`trainyard.contracts.studies`),
+which the parent keeps for it: ``{"plan", "space"}`` once, ``{"ask"}`` for the next candidate, which comes as one line
+``{"number", "kind", "params"}`` on standard input, ``{"skip"}`` for one that is not tried, and ``{"trial": {...}}`` as
+soon as a trial is finished (:class:`trainyard.contracts.runs.Trial`), so that another process can go on from there. The
+exit code says how it ended (:mod:`trainyard_trainer.domain`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.clock import SystemClock
+from trainyard.contracts.studies import Proposal, Study, space_as_json
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import (
     EXIT_CRASH,
@@ -30,35 +33,62 @@ from trainyard_trainer.domain import (
 from trainyard_trainer.learning.train import train
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from trainyard.contracts.runs import Trial
+    from trainyard.contracts.studies import Planned, Space
 
 
-def report(stage: str, done: int = 0, total: int = 0) -> None:
-    """Tell the parent how far the work is."""
-    _say({"stage": stage, "done": done, "total": total})
+class PipedStudy(Study):
+    """The study, as far as this process reaches it: through ``say`` and the lines that ``listen`` returns."""
+
+    def __init__(self, say: Callable[[dict[str, Any]], None], listen: Callable[[], str]) -> None:
+        self._say = say
+        self._listen = listen
+
+    def plan(self, planned: Sequence[Planned], space: Space) -> None:
+        """Say it; there is no answer."""
+        self._say({"plan": [asdict(one) for one in planned], "space": space_as_json(space)})
+
+    def ask(self) -> Proposal:
+        """Ask, and wait for the answer, for as long as the database is away.
+
+        Raises:
+            EOFError: the parent is gone, or has stopped to listen.
+        """
+        self._say({"ask": 1})
+        line = self._listen()
+        if not line:
+            raise EOFError("nobody answers what the study is asked")
+        return Proposal(**json.loads(line))
+
+    def skip(self, number: int) -> None:
+        """Say it."""
+        self._say({"skip": number})
+
+    def tell(self, trial: Trial) -> None:
+        """Say it."""
+        self._say({"trial": asdict(trial)})
 
 
-def finished(trial: Trial) -> None:
-    """Tell the parent of a finished trial."""
-    _say({"trial": asdict(trial)})
-
-
-def _say(what: dict[str, Any]) -> None:
+def say(what: dict[str, Any]) -> None:
+    """Tell the parent."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
     """Wait for a job, do it, and return the exit code; no job (standard input closed) is a good end too."""
-    report("ready")
+    say({"stage": "ready"})
     directory = sys.stdin.readline().strip()
-    return work(Path(directory)) if directory else EXIT_DONE
+    study = PipedStudy(say, sys.stdin.readline)
+    return work(Path(directory), say, study) if directory else EXIT_DONE
 
 
-def work(directory: Path) -> int:
+def work(directory: Path, say: Callable[[dict[str, Any]], None], study: Study) -> int:
     """Do the job in ``directory``; the reason of a failure is left in ``error.json``."""
     try:
-        train(directory, SystemClock(), report, finished)
+        train(directory, SystemClock(), say, study)
     except DataError as e:
         return _failed(directory, EXIT_DATA, str(e))
     except ParityError as e:

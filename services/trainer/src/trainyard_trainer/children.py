@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from trainyard_trainer.ports import Hear
+
 log = logs.get(__name__)
 
 CHILD = (sys.executable, "-I", "-m", "trainyard_trainer.child")
 _KEPT_LINES = 40
-_MOST_LINE_CHARS = 4_000
+_MOST_LINE_CHARS = 65_536
+#: What a child says of its study (:mod:`trainyard_trainer.asking`), each with what it is about.
+_OF_STUDY = ("plan", "ask", "skip", "trial")
+#: Numbers that a child tells of its progress beside the stage.
+_FACTS = ("done", "total", "trial", "best", "seconds_left")
 _END_SECONDS = 10.0
 #: Share of the machine's memory that a training process gets unless a setting says otherwise: the trainer beside it
 #: must live to tell what happened.
@@ -74,6 +80,7 @@ class ChildProcess:
             text=True,
             errors="replace",
         )
+        self._hear_study: Hear | None = None
         self._progress: dict[str, Any] | None = None
         self._trials: collections.deque[dict[str, Any]] = collections.deque()
         self._words: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
@@ -86,16 +93,27 @@ class ChildProcess:
         """Tell whether it runs."""
         return self._process.poll() is None
 
-    def begin(self, directory: Path) -> None:
+    def begin(self, directory: Path, hear: Hear) -> None:
         """Write the path of its job; a child that has died already shows in :meth:`wait`."""
+        self._hear_study = hear
+        if not self._write(str(directory)):
+            log.warning("child.died_waiting", pid=self._process.pid)
+
+    def _answer(self, answer: Mapping[str, Any]) -> None:
+        """Write the answer to what it has asked; one that has ended needs none."""
+        self._write(json.dumps(answer))
+
+    def _write(self, line: str) -> bool:
+        """Write a line; False: nobody reads."""
         stdin = self._process.stdin
         if stdin is None:
-            return
+            return False
         try:
-            stdin.write(f"{directory}\n")
-            stdin.close()
-        except BrokenPipeError:
-            log.warning("child.died_waiting", pid=self._process.pid)
+            stdin.write(f"{line}\n")
+            stdin.flush()
+        except (BrokenPipeError, ValueError):  # ended, or let go of by :meth:`kill`
+            return False
+        return True
 
     def wait(self, seconds: float) -> int | None:
         """Return the exit code, or None when it still runs after ``seconds``."""
@@ -147,10 +165,15 @@ class ChildProcess:
             return
         if not isinstance(said, dict):
             return
+        if "stage" in said:
+            numbers = {name: said[name] for name in _FACTS if isinstance(said.get(name), int | float)}
+            words = {name: said[name] for name in ("metric",) if isinstance(said.get(name), str)}
+            self._progress = {"stage": str(said["stage"]), **numbers, **words}
+            return
         if isinstance(said.get("trial"), dict):
             self._trials.append(said["trial"])
-        else:
-            self._progress = {"stage": str(said.get("stage")), "done": said.get("done"), "total": said.get("total")}
+        if self._hear_study is not None and any(name in said for name in _OF_STUDY):
+            self._hear_study(said, self._answer)
 
 
 def _close(pipe: IO[str]) -> None:

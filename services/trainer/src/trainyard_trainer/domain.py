@@ -107,9 +107,14 @@ def worth_retrying(error_class: str, attempt: int) -> bool:
     return ERROR_CLASSES[error_class] and attempt < MAX_ATTEMPTS
 
 
-def deadline_seconds(budget_seconds: float) -> float:
-    """Return how long a child may live: the budget, half of it again, and the grace; never longer than any run may."""
-    return min(budget_seconds * 1.5 + GRACE_SECONDS, MOST_RUN_SECONDS)
+def deadline_seconds(policy: Policy) -> float:
+    """Return how long a child may live: the budget, half of it again, and the grace; never longer than any run may.
+
+    A budget of trials takes what time it takes.
+    """
+    if policy.budget_trials is not None:
+        return MOST_RUN_SECONDS
+    return min(policy.budget_seconds * 1.5 + GRACE_SECONDS, MOST_RUN_SECONDS)
 
 
 def policy_of(job: Job) -> Policy:
@@ -127,16 +132,16 @@ def policy_of(job: Job) -> Policy:
 
 def trial_of(said: Mapping[str, Any]) -> Trial | None:
     """Return the finished trial that a child reports, or None when it is not one that could be stored."""
-    number, family, seconds = said.get("number"), said.get("family"), said.get("seconds")
+    number, kind, seconds = said.get("number"), said.get("kind"), said.get("seconds")
     params, metrics = said.get("params"), said.get("metrics")
-    if not isinstance(number, int) or not isinstance(family, str) or not isinstance(seconds, int | float):
+    if not isinstance(number, int) or not isinstance(kind, str) or not isinstance(seconds, int | float):
         return None
     if not isinstance(params, dict) or not isinstance(metrics, dict):
         return None
     figures = [seconds, *metrics.values()]
     if not all(isinstance(figure, int | float) and math.isfinite(figure) for figure in figures):
         return None
-    return Trial(number, family, params, metrics, float(seconds), chosen=False)
+    return Trial(number, kind, params, metrics, float(seconds), chosen=False, pruned=said.get("pruned") is True)
 
 
 def idle_for_good(depth: int, suited: int, all_open: int) -> bool:

@@ -25,6 +25,8 @@ _MISSED_BEATS = 2
 _JOIN_SECONDS = 5.0
 #: Quick trials end many at a time: those of so long are stored in one statement.
 _GATHER_SECONDS = 0.25
+#: Progress since the last beat is told with finished trials, if that is so long ago.
+_TELL_SECONDS = 2.0
 
 
 class LeaseKeeper:
@@ -120,17 +122,7 @@ class LeaseKeeper:
 
     def beat(self) -> None:
         """Renew once: the lease, then the message's invisibility."""
-        begun = self._clock.monotonic()
-        progress, self._progress = self._progress, None
-        try:
-            self.cancelled = self._runs.beat(self._lease, lease_seconds=self._seconds, progress=progress)
-            self._renewed = begun
-        except LeaseLostError:
-            self._refused = True
-            return
-        except TransientError as e:
-            self._progress = self._progress or progress
-            log.warning("lease.not_renewed", reason=str(e))
+        if not self._renew():
             return
         try:
             ours = self._queue.extend(self._receipt, self._seconds)  # the whole length from now, never more
@@ -139,6 +131,22 @@ class LeaseKeeper:
             return
         if not ours:
             log.info("message.gone")
+
+    def _renew(self) -> bool:
+        """Renew the lease and tell the progress; return whether that is done."""
+        begun = self._clock.monotonic()
+        progress, self._progress = self._progress, None
+        try:
+            self.cancelled = self._runs.beat(self._lease, lease_seconds=self._seconds, progress=progress)
+            self._renewed = begun
+        except LeaseLostError:
+            self._refused = True
+            return False
+        except TransientError as e:
+            self._progress = self._progress or progress
+            log.warning("lease.not_renewed", reason=str(e))
+            return False
+        return True
 
     def _beat_on(self) -> None:
         last = self._clock.monotonic()
@@ -151,3 +159,5 @@ class LeaseKeeper:
             if not woken or self._clock.monotonic() - last >= self._every:
                 last = self._clock.monotonic()
                 self.beat()
+            elif self._progress is not None and self._clock.monotonic() - self._renewed >= _TELL_SECONDS:
+                self._renew()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from trainyard.clock import Clock
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue
     from trainyard.contracts.runs import Runs
     from trainyard.contracts.snapshots import Snapshots
+    from trainyard.contracts.studies import Studies
+
+    #: Takes what a training process says of its study, and what takes an answer to it.
+    Answer = Callable[[Mapping[str, Any]], None]
+    Hear = Callable[[Mapping[str, Any], Answer], None]
 
 
 class TrainingChild(Protocol):
     """A process that trains (:class:`trainyard_trainer.children.ChildProcess`)."""
 
-    def begin(self, directory: Path) -> None:
-        """Give it its one job."""
+    def begin(self, directory: Path, hear: Hear) -> None:
+        """Give it its one job; ``hear`` is called with what it says of its study, and what takes an answer."""
         ...
 
     def wait(self, seconds: float) -> int | None:
@@ -108,6 +113,7 @@ class Outside:
     queue: Queue
     runs: Runs
     snapshots: Snapshots
+    studies: Studies
     blobs: BlobStore
     fleet: Fleet
     children: Children

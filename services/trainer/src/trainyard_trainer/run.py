@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.contracts.studies import study_name
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import ServiceError
 from trainyard_trainer import workdir
+from trainyard_trainer.asking import Asking
 from trainyard_trainer.domain import (
     EXIT_DONE,
     BlockedError,
@@ -28,7 +32,7 @@ from trainyard_trainer.selfcheck import verified_artifact
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainyard.contracts.runs import Job, Published
+    from trainyard.contracts.runs import Job, Published, Trial
     from trainyard.policy import Policy
     from trainyard.snapshot import Snapshot
     from trainyard_trainer.lease import LeaseKeeper
@@ -48,6 +52,7 @@ class Run:
         self._job = job
         self._keeper = keeper
         self._clock = outside.clock
+        self._study = study_name(job.lease.request_id, job.known_seq, installed("trainyard"))
         self.guard = Guard(keeper, stop, outside.clock)
         self._publication = Publication(outside, stop, job, self.guard)
 
@@ -89,10 +94,17 @@ class Run:
             "snapshot": workdir.write_snapshot(directory, snapshot),
             "champion_version": None if self._job.champion is None else self._job.champion.version,
             "champion_note": self._fetch_champion(directory),
-            "trials": [asdict(trial) for trial in self._job.trials],
+            "trials": [asdict(trial) for trial in self._earlier()],
         }
         workdir.write_json(directory, workdir.JOB, described)
         return described
+
+    def _earlier(self) -> list[Trial]:
+        """Return what earlier runs of the request have finished on the same split of the same rows."""
+        found = self.guard.work(lambda: self._out.studies.finished(self._study))
+        if found:
+            log.info("study.joined", trials=len(found))
+        return found
 
     def _read(self) -> Snapshot:
         """Read the rows; a run that must end learns it between two chunks."""
@@ -136,19 +148,24 @@ class Run:
 
     def _train(self, directory: Path, policy: Policy) -> None:
         """Let a child do the job, and end it when it must not go on; what it has finished is stored in any case."""
-        deadline = self._clock.monotonic() + deadline_seconds(policy.budget_seconds)
+        deadline = self._clock.monotonic() + deadline_seconds(policy)
+        join = partial(self._out.studies.join, self._study, seed=policy.seed, metric=policy.metric)
+        asking = Asking(join, lambda: self._keeper.lost, self._clock)
         child = self._out.children.take()
-        try:
-            child.begin(directory)
-            while (code := child.wait(_LOOK_SECONDS)) is None:
-                self.guard.check()
+        with asking:
+            try:
+                child.begin(directory, asking.hear)
+                while (code := child.wait(_LOOK_SECONDS)) is None:
+                    self.guard.check()
+                    self._listen(child)
+                    if asking.failure is not None:
+                        raise RunFailedError("crash", f"its study failed: {asking.failure}") from asking.failure
+                    if self._clock.monotonic() > deadline:
+                        raise RunFailedError("timeout", "the run took longer than its budget and the grace allow")
+            finally:
+                child.kill()
                 self._listen(child)
-                if self._clock.monotonic() > deadline:
-                    raise RunFailedError("timeout", "the run took longer than its budget and the grace allow")
-        finally:
-            child.kill()
-            self._listen(child)
-            self._keeper.store_trials()
+                self._keeper.store_trials()
         if code == EXIT_DONE:
             return
         last_words = child.last_words()

@@ -144,7 +144,7 @@ class Trainer:
 
     def _serve(self, job: Job, receipt: str) -> None:
         """Run the job and settle it, whatever happens."""
-        log.info("run.started", attempt=job.attempt, upto_seq=job.upto_seq, trials=len(job.trials))
+        log.info("run.started", attempt=job.attempt, upto_seq=job.upto_seq)
         out, settings = self._out, self._settings
         keeper = LeaseKeeper(
             out.runs,

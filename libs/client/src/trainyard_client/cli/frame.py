@@ -11,6 +11,7 @@ import click
 
 from trainyard.durations import seconds_of
 from trainyard.errors import ConfigError
+from trainyard.policy import KINDS
 from trainyard_client.cli import address, exits
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.output import Output
@@ -54,6 +55,24 @@ class Duration(click.ParamType[float]):
         if seconds is None or seconds < 0:
             self.fail(f"{value!r} is not a duration such as 90s, 5m, 1h or 7d", param, ctx)
         return seconds
+
+
+class Names(click.ParamType[list[str]]):
+    """Names with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Return them."""
+        names = [name.strip() for name in str(value).split(",")]
+        if not all(names):
+            self.fail(f"{value!r} is not a list of names such as linear,tree_ensemble", param, ctx)
+        return names
+
+
+#: Of the options that say how long is searched, and for what, for a model and for one training.
+TRIALS_HELP = "End after N trials, whatever time they take: such a search can be repeated."
+KINDS_HELP = f"Kinds of estimators to try, with commas between them: some of {', '.join(KINDS)}."
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import click
 
 from trainyard_client.cli import files
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import CommandError, Duration, command
+from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
 
 if TYPE_CHECKING:
     from trainyard_client.cli.output import Output
@@ -48,7 +48,8 @@ def _add_create_command(group: click.Group) -> None:
     @click.option("--instance-type", "instance_types", multiple=True, help="Where to train, best first; repeatable.")
     @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
     @click.option("--budget", type=Duration(), help="Time for one search, such as 60s.")
-    @click.option("--families", help="Kinds of estimators to try, such as linear,trees.")
+    @click.option("--budget-trials", type=click.IntRange(1), metavar="N", help=TRIALS_HELP)
+    @click.option("--kind", "kinds", type=Names(), help=KINDS_HELP)
     @click.option("--seed", type=int, help="Seed of the search.")
     @click.option("--leakage", help="Columns that seem to give the label away: leave_out (default) or keep.")
     @click.option("--exclude", multiple=True, metavar="COLUMN", help="Never learn from this column; repeatable.")
@@ -56,7 +57,7 @@ def _add_create_command(group: click.Group) -> None:
     @click.option("--policy", "policy_file", metavar="FILE", help="JSON file with a policy; the options above win.")
     def create(
         output: Output, client: Client, *, name: str, dataset: str, label: str, task: str, policy_file: str | None,
-        families: str | None, instance_types: tuple[str, ...], exclude: tuple[str, ...], include: tuple[str, ...],
+        instance_types: tuple[str, ...], exclude: tuple[str, ...], include: tuple[str, ...],
         **options: Any,
     ) -> None:  # fmt: skip
         """Create the model NAME, or change its policy."""
@@ -64,8 +65,6 @@ def _add_create_command(group: click.Group) -> None:
         if not isinstance(policy, dict):
             raise CommandError(f"{policy_file} is not a JSON object", Exit.USAGE)
         given = {_POLICY_KEYS.get(key, key): value for key, value in options.items() if value is not None}
-        if families:
-            given["families"] = [family.strip() for family in families.split(",")]
         if instance_types:
             given["instance_types"] = list(instance_types)
         columns = {key: list(names) for key, names in (("exclude", exclude), ("include", include)) if names}

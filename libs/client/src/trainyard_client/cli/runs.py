@@ -8,12 +8,15 @@ import click
 
 from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
+from trainyard.leaderboard import progress_in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import CommandError, Duration, command
+from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trainyard_client.cli.output import Output
     from trainyard_client.client import Client
 
@@ -50,17 +53,21 @@ def _add_train_command(root: click.Group) -> None:
     @click.option("--priority", type=int, help="-100 to 100; the higher is taken first. By default the policy's.")
     @click.option("--instance-type", "instance_types", multiple=True, help="Where to train, best first; repeatable.")
     @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
+    @click.option("--kind", "kinds", type=Names(), help=KINDS_HELP)
+    @click.option("--budget-trials", type=click.IntRange(1), metavar="N", help=TRIALS_HELP)
     def train(
         output: Output, client: Client, *, name: str, wait: bool, timeout: float, priority: int | None,
-        instance_types: tuple[str, ...], spot: bool | None,
+        instance_types: tuple[str, ...], spot: bool | None, **options: Any,
     ) -> Exit | None:  # fmt: skip
         """Train a version of the model NAME now, whatever its policy says."""
-        request = client.train(name, priority=priority, instance_types=instance_types or None, spot=spot)
+        settings = {key: value for key, value in options.items() if value is not None}
+        request = client.train(name, settings, priority=priority, instance_types=instance_types or None, spot=spot)
         if not wait:
             if not output.data(request):
                 ident = request["id"]
                 output.say(f"request {ident} is {request['state']}; see why with: trainyard run explain {ident}")
-                _say_what_was_not_taken(output, request, priority, instance_types, spot)
+                wishes = {"priority": priority, "instance_types": list(instance_types) or None, "spot": spot}
+                _say_what_was_not_taken(output, request, wishes, settings)
             return None
         request = wait_with_progress(output, client, request["id"], timeout)
         version = next((v for v in client.versions(name) if v["request_id"] == request["id"]), None)
@@ -71,12 +78,10 @@ def _add_train_command(root: click.Group) -> None:
     command(root, "train", example="trainyard train late --wait")(train)
 
 
-def _say_what_was_not_taken(
-    output: Output, request: Json, priority: int | None, instance_types: tuple[str, ...], spot: bool | None
-) -> None:
+def _say_what_was_not_taken(output: Output, request: Json, wishes: Json, settings: Json) -> None:
     """Say so when the answer is an open request for the same rows, which was asked for with other wishes."""
-    wishes = {"priority": priority, "instance_types": list(instance_types) or None, "spot": spot}
     kept = [name for name, wish in wishes.items() if wish is not None and request.get(name) != wish]
+    kept += [name for name, wish in settings.items() if request.get("settings", {}).get(name, wish) != wish]
     if kept:
         names = " and ".join(name.replace("_", " ") for name in kept)
         output.say(
@@ -92,8 +97,8 @@ def wait_with_progress(output: Output, client: Client, request_id: str, seconds:
 
         def show(request: Json, run: Json | None) -> None:
             at = (run or {}).get("progress") or {}
-            said = at.get("message") or at.get("stage") or request["state"]
-            progress.update(task, description=str(said)[:60], completed=at.get("done") or 0, total=at.get("total"))
+            said = progress_in_words(at) or request["state"]
+            progress.update(task, description=said[:80], completed=at.get("done") or 0, total=at.get("total"))
 
         return client.wait(request_id, seconds=seconds, on_progress=show)
 
@@ -111,7 +116,11 @@ def show_gate(output: Output, version: Json) -> None:
     """Print the checks of a version's gate report, value beside threshold, and the columns it did not learn from."""
     columns = ("name", "value", "threshold", "passed", "words")
     output.table(version["gate"].get("checks", []), columns, empty="no gate report")
-    for verdict in version.get("holdout", {}).get("left_out", []):
+    _say_left_out(output, version.get("holdout", {}).get("left_out", ()))
+
+
+def _say_left_out(output: Output, verdicts: Iterable[Json]) -> None:
+    for verdict in verdicts:
         output.say(f"left out: {verdict['column']} ({verdict['kind']}): {verdict['reason']}")
 
 
@@ -126,15 +135,15 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
 
     @click.argument("run_id", metavar="ID")
     def show(output: Output, client: Client, run_id: str) -> None:
-        """Show the run ID, or the newest run of the training request ID, with its trials."""
+        """Show the run ID, or the newest of the training request ID: progress, trials by rank, columns left out."""
         run = _run_of(client, run_id)
         if not output.data(run):
             names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
                      "started_at", "ended_at", "error_class", "error")  # fmt: skip
-            output.fields(run, names)
-            output.table(
-                run["trials"], ("number", "family", "params", "metrics", "seconds", "chosen"), empty="no trials yet"
-            )
+            output.fields({**run, "progress": progress_in_words(run.get("progress") or {}) or None}, names)
+            columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "pruned", "chosen")
+            output.table(run["trials"], columns, empty="no trials yet")
+            _say_left_out(output, run.get("left_out", ()))
 
     @click.argument("run_id", metavar="ID")
     def cancel(output: Output, client: Client, run_id: str) -> None:

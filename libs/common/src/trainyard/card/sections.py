@@ -91,7 +91,7 @@ def _choice(found: Json) -> list[Block]:
     lines = [
         (
             str(place),
-            str(trial.get("family")),
+            str(trial.get("kind")),
             _pairs(trial.get("params", {})),
             _pairs(trial.get("metrics", {})),
             figure(round(float(trial.get("seconds", 0.0)), 2)),
@@ -103,7 +103,7 @@ def _choice(found: Json) -> list[Block]:
     words = "Trials, the lowest loss on the validation rows first; the chosen ones were fitted again on all fit rows."
     return [
         Words(words + (f" {more} more are not shown." if more else "")),
-        Table(("place", "family", "parameters", "on the validation rows", "seconds", "chosen"), lines),
+        Table(("place", "kind", "parameters", "on the validation rows", "seconds", "chosen"), lines),
     ]
 
 
@@ -178,7 +178,7 @@ def _lineage(found: Json) -> list[Block]:
     configuration = lineage.get("configuration", {})
     choice = configuration.get("choice", ())
     chosen = "; ".join(
-        f"{one.get('family')} ({_pairs(one.get('params', {}))}), weight {figure(one.get('weight'))}"
+        f"{one.get('kind') or one.get('family')} ({_pairs(one.get('params', {}))}), weight {figure(one.get('weight'))}"
         for one in (choice.get("members", ()) if isinstance(choice, dict) else choice)
     )
     libraries = _pairs(lineage.get("libraries", {}))

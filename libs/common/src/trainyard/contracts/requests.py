@@ -214,6 +214,7 @@ class Position:
 class RunRecord:
     """One attempt to serve a request; ``progress`` and ``trials`` are JSON as the trainer wrote them.
 
+    ``metric`` is that of the request's settings; ``left_out`` are the columns that its version does not learn from.
     ``cost_usd`` is what its instance cost meanwhile, in US dollars: None until it ended, or where no price is known.
     """
 
@@ -233,6 +234,8 @@ class RunRecord:
     version: int | None
     instance_type: str | None = None
     cost_usd: float | None = None
+    metric: str = "auto"
+    left_out: Sequence[Mapping[str, Any]] = ()
 
 
 class Requests(Protocol):

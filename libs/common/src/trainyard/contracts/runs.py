@@ -60,8 +60,7 @@ class Job:
 
     ``known_seq`` is the highest ``upto_seq`` of all versions of the model and ``known_version`` the newest version that
     has it, both 0 when there is none. ``settings`` are those of the request row
-    (:meth:`trainyard.policy.Policy.settings`), which nobody has checked. ``trials`` were finished by earlier runs of
-    this request on the same split of the same rows, by number.
+    (:meth:`trainyard.policy.Policy.settings`), which nobody has checked.
     """
 
     lease: Lease
@@ -78,7 +77,6 @@ class Job:
     known_seq: int
     known_version: int
     trace_id: str | None
-    trials: Sequence[Trial] = ()
 
 
 @dataclass(frozen=True)
@@ -100,18 +98,20 @@ class Claim:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate inside a run, finished.
+    """One candidate inside a run, finished: what people see of it. A search goes on from its study, not from these.
 
     ``params`` hold all that it takes to fit it again (``length``: what early stopping found), ``metrics`` are on the
-    validation rows (``loss``: what the search minimises), ``seconds`` is what it cost.
+    validation rows (``loss``: what the search minimises), ``seconds`` is what it cost. ``pruned``: it was given up
+    after the first of several cuts, where it was clearly beaten; its figures are of that cut alone.
     """
 
     number: int
-    family: str
+    kind: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     seconds: float
     chosen: bool
+    pruned: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Runs(Protocol):
         ...
 
     def keep_trials(self, lease: Lease, trials: Sequence[Trial]) -> None:
-        """Store finished trials of the run, at least one; storing one again changes nothing.
+        """Store finished trials of the run, at least one, for people; storing one again changes nothing.
 
         Raises:
             LeaseLostError: it is not ours any more.

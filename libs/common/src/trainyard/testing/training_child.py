@@ -68,7 +68,7 @@ def _say(**what: Any) -> None:
 def _trial(number: int) -> dict[str, Any]:
     return {
         "number": number,
-        "family": "prior",
+        "kind": "prior",
         "params": {"number": number},
         "metrics": {"loss": _ANSWER},
         "seconds": 0.01,

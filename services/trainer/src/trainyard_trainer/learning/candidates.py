@@ -1,7 +1,7 @@
-"""The candidates: a family and its parameters, and the order in which they are tried.
+"""The candidates: a kind and its parameters, those that are tried first, and the space that others are proposed from.
 
-The order is made by hand: the first few are what does best on most tables, of each family in turn, so that a short
-budget has tried one of each; variants follow. Whoever searches asks for one candidate after the other.
+The first ones and their order are made by hand: what does best on most tables, of each kind in turn, so that a short
+budget has tried one of each; variants follow. Then the study proposes (:mod:`trainyard.contracts.studies`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainyard.contracts.studies import Choice, Method, Planned, Range
 from trainyard_trainer.learning.boosting import fit_trees
 from trainyard_trainer.learning.fitting import fit_prior
 from trainyard_trainer.learning.forest import fit_forest
@@ -18,6 +19,7 @@ from trainyard_trainer.learning.neural import fit_neural
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from trainyard.contracts.studies import Space
     from trainyard_trainer.learning.fitting import Fitted
 
 #: Numbers (cells x scores) above which elastic-net classification takes too long for what it brings, and scores above
@@ -28,15 +30,20 @@ _MOST_FOREST_SCORES = 30
 
 @dataclass(frozen=True)
 class Candidate:
-    """A family and its parameters, which are JSON."""
+    """A kind and its parameters, which are JSON."""
 
-    family: str
+    kind: str
     params: Mapping[str, Any]
+
+    @property
+    def given(self) -> Candidate:
+        """The candidate of a finished trial: without the lengths, which were found and not given."""
+        return Candidate(self.kind, {name: value for name, value in self.params.items() if name not in _FOUND})
 
     @property
     def method(self) -> str:
         """What fits it: candidates of one method take about as long as each other. Trees are boosted, or a forest."""
-        return "forest" if "max_features" in self.params else self.family
+        return "forest" if "max_features" in self.params else self.kind
 
     @property
     def fit(self) -> Callable[..., Fitted]:
@@ -44,47 +51,102 @@ class Candidate:
         return _METHODS[self.method]
 
 
+#: Parameters of a trial that were found and not given.
+_FOUND = frozenset({"length", "lengths"})
+
 _METHODS: Mapping[str, Callable[..., Fitted]] = {
     "prior": fit_prior,
     "linear": fit_linear,
-    "trees": fit_trees,
+    "tree_ensemble": fit_trees,
     "forest": fit_forest,
-    "neural": fit_neural,
+    "neural_network": fit_neural,
 }
 
 
 _PORTFOLIO = (
     Candidate("prior", {}),
     Candidate("linear", {"penalty": "l2", "strength": 1.0}),
-    Candidate("trees", {"num_leaves": 31}),
-    Candidate("trees", {"max_features": 0.5}),
-    Candidate("neural", {"hidden": [64, 32]}),
-    Candidate("trees", {"num_leaves": 7, "lambda_l2": 5.0}),
+    Candidate("tree_ensemble", {"num_leaves": 31}),
+    Candidate("tree_ensemble", {"max_features": 0.5}),
+    Candidate("neural_network", {"hidden": [64, 32]}),
+    Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0}),
     Candidate("linear", {"penalty": "l2", "strength": 30.0}),
-    Candidate("trees", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
-    Candidate("trees", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
+    Candidate("tree_ensemble", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
+    Candidate("tree_ensemble", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
     Candidate("linear", {"penalty": "elastic", "strength": 10.0}),
-    Candidate("neural", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
-    Candidate("trees", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}),
-    Candidate("trees", {"num_leaves": 127, "learning_rate": 0.1, "feature_fraction": 0.5, "min_data_in_leaf": 80}),
-    Candidate("neural", {"hidden": [128, 64], "alpha": 1e-2, "learning_rate": 5e-4}),
+    Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
+    Candidate(
+        "tree_ensemble", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}
+    ),
+    Candidate(
+        "tree_ensemble", {"num_leaves": 127, "learning_rate": 0.1, "feature_fraction": 0.5, "min_data_in_leaf": 80}
+    ),
+    Candidate("neural_network", {"hidden": [128, 64], "alpha": 1e-2, "learning_rate": 5e-4}),
     Candidate("linear", {"penalty": "l2", "strength": 0.05}),
 )
 
 
-class Portfolio:
-    """The candidates of some families for one table, in their order; the prior is always the first."""
+#: What may be proposed, by method: around what is tried first, and somewhat beyond it.
+_SPACE: Space = {
+    "linear": Method("linear", {"penalty": Choice(("l2", "elastic")), "strength": Range(0.01, 100.0, log=True)}),
+    "tree_ensemble": Method(
+        "tree_ensemble",
+        {
+            "num_leaves": Range(4, 255, log=True, whole=True),
+            "learning_rate": Range(0.02, 0.2, log=True),
+            "min_data_in_leaf": Range(2, 200, log=True, whole=True),
+            "feature_fraction": Range(0.3, 1.0),
+            "lambda_l2": Range(0.01, 30.0, log=True),
+            "extra_trees": Choice((False, True)),
+        },
+    ),
+    "forest": Method("tree_ensemble", {"max_features": Range(0.1, 1.0)}),
+    "neural_network": Method(
+        "neural_network",
+        {
+            "hidden": Choice(([32], [128], [64, 32], [128, 64], [256, 128])),
+            "activation": Choice(("relu", "tanh")),
+            "alpha": Range(1e-5, 0.1, log=True),
+            "learning_rate": Range(2e-4, 5e-3, log=True),
+        },
+    ),
+}
+#: Where a candidate lies that does not say it.
+_UNSAID: Mapping[str, Mapping[str, Any]] = {
+    "tree_ensemble": {"learning_rate": 0.05, "feature_fraction": 1.0, "lambda_l2": 1.0, "extra_trees": False},
+    "neural_network": {"activation": "relu", "alpha": 1e-4, "learning_rate": 1e-3},
+}
+#: Proposals in a row that may bring nothing before the search ends, for each parameter that they vary.
+_PATIENCE = 2
 
-    def __init__(self, families: Collection[str], *, cells: int, n_outputs: int) -> None:
+
+class Portfolio:
+    """The candidates of some kinds for one table: those tried first, the prior before all, and the space of others."""
+
+    def __init__(self, kinds: Collection[str], *, cells: int, n_outputs: int) -> None:
         """Leave out what a table of so many cells and scores makes too slow or too large."""
+        elastic = cells * n_outputs <= _MOST_ELASTIC
+        forest = n_outputs <= _MOST_FOREST_SCORES
 
         def fits(candidate: Candidate) -> bool:
-            if candidate.params.get("penalty") == "elastic":
-                return cells * n_outputs <= _MOST_ELASTIC
-            return "max_features" not in candidate.params or n_outputs <= _MOST_FOREST_SCORES
+            return (elastic or candidate.params.get("penalty") != "elastic") and (
+                forest or candidate.method != "forest"
+            )
 
-        self.candidates = tuple(c for c in _PORTFOLIO if c.family in ("prior", *families) and fits(c))
+        self.candidates = tuple(c for c in _PORTFOLIO if c.kind in ("prior", *kinds) and fits(c))
+        self.space = {
+            name: method for name, method in _SPACE.items() if method.kind in kinds and (forest or name != "forest")
+        }
+        if "linear" in self.space and not elastic:
+            strength = self.space["linear"].params["strength"]
+            self.space["linear"] = Method("linear", {"penalty": Choice(("l2",)), "strength": strength})
 
-    def ask(self, seen: Collection[Candidate]) -> Candidate | None:
-        """Return the next candidate that is not among those seen; None when there is none left."""
-        return next((candidate for candidate in self.candidates if candidate not in seen), None)
+    @property
+    def planned(self) -> list[Planned]:
+        """The candidates, each with its place in the space."""
+        return [Planned(c.kind, c.params, c.method, {**_UNSAID.get(c.method, {}), **c.params}) for c in self.candidates]
+
+    @property
+    def patience(self) -> int:
+        """Proposals in a row that may bring nothing before the search ends."""
+        return _PATIENCE * sum(len(method.params) for method in self.space.values())

@@ -1,13 +1,15 @@
 """The search: fit candidates while the budget lasts, choose on rows they have not seen, learn again from all rows.
 
-A trial is a candidate that was fitted and measured on every fold (:mod:`trainyard_trainer.learning.folds`). A search
-that is cut short leaves its finished trials behind, and the next one goes on from them (:class:`Study`): it never tries
-a candidate again. Only the few best are fitted once more, at the lengths that were found, because the choice between
-them needs their answers. So the outcome is the same, interrupted or not, as long as the budget does not bind.
+A trial is a candidate that was fitted and measured on every fold (:mod:`trainyard_trainer.learning.folds`). Which one
+is next a study says (:mod:`trainyard.contracts.studies`), which outlives this process: a search that is cut short
+leaves its finished trials there, and the next one goes on from them and never tries a candidate again. Only the few
+best are fitted once more, at the lengths that were found, because the choice between them needs their answers. So the
+outcome is the same, interrupted or not, as long as no time binds: with a budget of trials it never does.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.gate import measure
+from trainyard.leaderboard import rank, score
 from trainyard.model import Blend, Model, Pipeline, Predictor
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.budget import Budget
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainyard.clock import Clock
+    from trainyard.contracts.studies import Study
     from trainyard.model.dto import FloatArray
     from trainyard_trainer.learning.folds import Fold
+    from trainyard_trainer.learning.progress import Progress
     from trainyard_trainer.learning.table import Table
 
 _PARITY_ROWS = 2_000
@@ -46,8 +51,8 @@ _WORTH_BEGINNING = 0.7
 _LEAST_SHARE = 0.03
 #: Learning again may keep back no more than this share of what is left.
 _MOST_RESERVED = 0.4
-#: Parameters of a trial that were found and not given.
-_FOUND = frozenset({"length", "lengths"})
+#: Proposals in a row that there is no time for, after which the search ends.
+_MOST_SKIPPED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +82,6 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
-    """What earlier searches have finished, on the same rows, and who is told of each new trial."""
-
-    earlier: tuple[Trial, ...]
-    finished: Callable[[Trial], None]
-
-
-@dataclass(frozen=True, eq=False)
 class _Part:
     """One fold: what is learnt from, and the rows that it is measured on."""
 
@@ -94,12 +91,16 @@ class _Part:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """A candidate fitted on every fold: the fit on the last, and the answers to all folds' validation rows in turn."""
+    """A candidate fitted on every fold: the fit on the last, and the answers to all folds' validation rows in turn.
+
+    ``pruned``: it was given up after the first fold, so there is that one alone.
+    """
 
     last: Fitted
     lengths: tuple[int, ...]
     answers: tuple[FloatArray, ...]
     parity: float
+    pruned: bool = False
 
     @property
     def joined(self) -> FloatArray:
@@ -128,13 +129,14 @@ class _Final:
     def described(self) -> dict[str, Any]:
         """Return what it takes to fit it again, the length it has really got included."""
         length = {} if self.fitted.length is None else {"length": self.fitted.length}
-        return {"family": self.candidate.family, "params": {**self.candidate.params, **length}, "rows": self.rows}
+        return {"kind": self.candidate.kind, "params": {**self.candidate.params, **length}, "rows": self.rows}
 
 
 class Search:
     """One search for one model. ``shell`` is the model that pipelines are put into to be asked.
 
-    ``drifting``: the rows are in order of time, so those measured on may differ from those that come.
+    ``drifting``: the rows are in order of time, so those measured on may differ from those that come. ``most_trials``:
+    the search ends after so many, and not before, whatever time it takes; ``earlier`` ones are among them.
     """
 
     def __init__(
@@ -143,27 +145,31 @@ class Search:
         *,
         task: str,
         n_classes: int,
-        families: tuple[str, ...],
+        kinds: tuple[str, ...],
         metric: str,
         seed: int,
         drifting: bool,
+        most_trials: int | None,
         budget: Budget,
         clock: Clock,
-        progress: Callable[[str, int, int], None],
+        progress: Progress,
         study: Study,
+        earlier: tuple[Trial, ...],
     ) -> None:
         self._shell = shell
         self._task = task
         self._n_classes = n_classes
-        self._families = families
+        self._kinds = kinds
         self._metric = metric
         self._seed = seed
         self._drifting = drifting
+        self._most_trials = most_trials
         self._budget = budget
         self._whole = max(0.0, budget.left)
         self._clock = clock
         self._progress = progress
         self._study = study
+        self._earlier = earlier
 
     def run(self, known: Known, folds: Sequence[Fold]) -> Found:
         """Return the choice between candidates that were fitted on ``folds`` of the known rows, fitted on them all."""
@@ -201,56 +207,86 @@ class Search:
     def _try_all(self, parts: Sequence[_Part], known: Known) -> list[_Entry]:
         """Return an entry for every candidate that was tried, now or earlier, in the order of their numbers."""
         cells = known.table.rows * len(known.table.columns)
-        portfolio = Portfolio(self._families, cells=cells, n_outputs=parts[0].learning.n_outputs)
-        entries = self._earlier(portfolio)
-        seen = [entry.candidate for entry in entries]
-        while (candidate := portfolio.ask(seen)) is not None:
-            seen.append(candidate)
+        portfolio = Portfolio(self._kinds, cells=cells, n_outputs=parts[0].learning.n_outputs)
+        self._study.plan(portfolio.planned, portfolio.space)
+        entries = [_Entry(Candidate(trial.kind, trial.params).given, trial) for trial in self._earlier]
+        self._note(entries)
+        last, skipped = max((entry.trial.number for entry in entries), default=0), 0
+        while self._goes_on(entries, portfolio, last) and skipped < _MOST_SKIPPED:
+            proposal = self._study.ask()
+            last = proposal.number
+            candidate = Candidate(proposal.kind, proposal.params)
             budget = self._allowed(candidate, entries, len(parts))
             if budget is None:
+                self._study.skip(last)
+                skipped += last > len(portfolio.candidates)
                 continue
+            skipped = 0
             begun = self._clock.monotonic()
-            fit = self._fit(candidate, parts, budget)
+            planned = len(portfolio.candidates)
+            bar = choosing.bar([e.trial for e in entries], planned=planned) if last > planned else math.inf
+            fit = self._fit(candidate, parts, budget, bar=bar)
             seconds = self._clock.monotonic() - begun
-            number = 1 + max((entry.trial.number for entry in entries), default=0)
-            trial = Trial(number, candidate.family, _params(candidate, fit), self._figures(fit, parts), seconds, False)
-            self._study.finished(trial)
+            figures = self._figures(fit, parts)
+            trial = Trial(last, candidate.kind, _params(candidate, fit), figures, seconds, False, fit.pruned)
+            self._study.tell(trial)
             entries.append(_Entry(candidate, trial, fit))
-            self._progress("searching", len(seen), len(portfolio.candidates))
+            self._note(entries)
+            self._progress("searching", len(entries), self._most_trials or len(portfolio.candidates))
         return sorted(entries, key=lambda entry: entry.trial.number)
 
-    def _earlier(self, portfolio: Portfolio) -> list[_Entry]:
-        """Return the entries of the trials that earlier searches have finished."""
-        given = [(trial, {k: v for k, v in trial.params.items() if k not in _FOUND}) for trial in self._study.earlier]
-        return [
-            _Entry(candidate, trial)
-            for candidate in portfolio.candidates
-            for trial, params in given
-            if (candidate.family, dict(candidate.params)) == (trial.family, params)
-        ]
+    def _goes_on(self, entries: Sequence[_Entry], portfolio: Portfolio, last: int) -> bool:
+        """Tell whether another trial is to be asked for: up to the budget of trials, else while it may be worth it."""
+        if self._most_trials is not None:
+            return len(entries) < self._most_trials
+        planned = len(portfolio.candidates)
+        if last < planned:
+            return True
+        trials = [entry.trial for entry in entries]
+        worth = choosing.worth_going_on(trials, self._metric, planned=planned, patience=portfolio.patience)
+        return bool(portfolio.space) and worth and self._budget.allows(_LEAST_SHARE * self._whole)
+
+    def _note(self, entries: Sequence[_Entry]) -> None:
+        """Let the progress tell of the newest trial and the best one."""
+        if entries:
+            whole = [entry.trial for entry in entries if not entry.trial.pruned]
+            best = min(whole, key=lambda trial: rank(trial.metrics, self._metric))
+            name, value = score(best.metrics, self._metric)
+            self._progress.note(trial=max(entry.trial.number for entry in entries), best=value, metric=name)
 
     def _allowed(self, candidate: Candidate, entries: Sequence[_Entry], n_folds: int) -> Budget | None:
         """Return what this candidate may take; None where that would not bring it to an end.
 
         The prior and one real candidate are always tried. What learning the best again will take is kept back.
         """
-        tried = [entry.trial for entry in entries]
+        tried = [entry.trial for entry in entries if not entry.trial.pruned]
         reserved, best = 0.0, 0.0
-        if any(trial.family == "prior" for trial in tried):
+        if any(trial.kind == "prior" for trial in tried):
             finalists = set(choosing.shortlist(tried, self._metric))
             reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
-            best = _again(min(tried, key=lambda trial: choosing.rank(trial, self._metric)), n_folds)
+            best = _again(min(tried, key=lambda trial: rank(trial.metrics, self._metric)), n_folds)
         left = self._budget.left
         most = (left - max(best, min(reserved, _MOST_RESERVED * left))) * _CANDIDATE_SHARE
         if len(tried) >= 2:
-            alike = [entry.trial.seconds for entry in entries if entry.candidate.method == candidate.method]
+            alike = [e.trial.seconds for e in entries if e.candidate.method == candidate.method and e.trial in tried]
             least = max(_WORTH_BEGINNING * min(alike, default=0.0), _LEAST_SHARE * self._whole)
             if not self._budget.within(most).allows(least):
                 return None
         return self._budget.within(most)
 
-    def _fit(self, candidate: Candidate, parts: Sequence[_Part], budget: Budget, trial: Trial | None = None) -> _Fit:
-        """Fit on every fold and ask; stopping early, or at the lengths that ``trial`` has found."""
+    def _fit(
+        self,
+        candidate: Candidate,
+        parts: Sequence[_Part],
+        budget: Budget,
+        *,
+        trial: Trial | None = None,
+        bar: float = math.inf,
+    ) -> _Fit:
+        """Fit on every fold and ask; stopping early, or at the lengths that ``trial`` has found.
+
+        Above ``bar`` on the first of several folds it is given up.
+        """
         fits, answers, parity = [], [], 0.0
         at = None if trial is None else trial.params.get("lengths", [trial.params.get("length")] * len(parts))
         for index, part in enumerate(parts):
@@ -260,11 +296,14 @@ class Search:
                 part.learning,
                 candidate.params,
                 budget.share(len(parts) - index),
-                progress=self._reporter(candidate.family),
+                progress=self._reporter(candidate.kind),
                 **how,
             )
             predictor = Predictor(self._shell(fitted.pipeline))
             answers.append(predictor.predict_columns(rows.table.columns))
+            if index == 0 and len(parts) > 1 and self._first_cut(parts, answers) > bar:
+                found = () if fitted.length is None else (fitted.length,)
+                return _Fit(fitted, found, tuple(answers), parity, pruned=True)
             if index == len(parts) - 1:
                 parity = check_parity(fitted, predictor, rows.table.take(np.arange(min(_PARITY_ROWS, rows.table.rows))))
             fits.append(fitted)
@@ -272,9 +311,17 @@ class Search:
         return _Fit(fits[-1], lengths, tuple(answers), parity)
 
     def _figures(self, fit: _Fit, parts: Sequence[_Part]) -> dict[str, float]:
-        """Return the means of the folds' figures; of those that have one, for a metric that has not always a value."""
-        each = [measure(self._task, p.validation.labels, a) for p, a in zip(parts, fit.answers, strict=True)]
-        return {name: fmean(f[name] for f in each if name in f) for name in {n: None for f in each for n in f}}
+        """Return the means of the folds' figures; of those that have one, for a metric that has not always a value.
+
+        Where there are several folds, ``first_cut`` is what the first one says, by which proposals are pruned.
+        """
+        each = [measure(self._task, p.validation.labels, a) for p, a in zip(parts, fit.answers, strict=False)]
+        first = {"first_cut": self._first_cut(parts, fit.answers)} if len(parts) > 1 else {}
+        return {name: fmean(f[name] for f in each if name in f) for name in {n: None for f in each for n in f}} | first
+
+    def _first_cut(self, parts: Sequence[_Part], answers: Sequence[FloatArray]) -> float:
+        """Return what the choice would minimise, on the first fold alone."""
+        return choosing.loss(self._task, self._metric, parts[0].validation.labels, answers[0])
 
     def _finalists(self, entries: Sequence[_Entry], parts: Sequence[_Part]) -> list[tuple[_Entry, _Fit]]:
         """Return the few best, in order of their numbers; what an earlier search has tried is fitted as it was."""
@@ -282,8 +329,9 @@ class Search:
         finalists = []
         for entry in entries:
             if entry.trial.number in best:
-                budget = Budget(self._clock, _AGAIN_FACTOR * entry.trial.seconds + len(parts))
-                finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, entry.trial)))
+                seconds = _AGAIN_FACTOR * entry.trial.seconds + len(parts)
+                budget = self._budget if self._most_trials is not None else Budget(self._clock, seconds)
+                finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, trial=entry.trial)))
         return finalists
 
     def _learn_again(self, members: Sequence[tuple[_Entry, _Fit]], known: Known, n_folds: int) -> list[_Final]:
@@ -304,7 +352,7 @@ class Search:
                     entry.candidate.params,
                     self._budget,
                     length=None if length is None else max(1, round(length * _REFIT_FACTOR)),
-                    progress=self._reporter(entry.candidate.family),
+                    progress=self._reporter(entry.candidate.kind),
                 )
                 if length is None or not self._budget.spent or (fitted.length or 0) >= length:
                     rows = np.arange(max(0, known.table.rows - _PARITY_ROWS), known.table.rows)
@@ -313,8 +361,8 @@ class Search:
             finals.append(final)
         return finals
 
-    def _reporter(self, family: str) -> Callable[[int, int], None]:
-        return lambda done, total: self._progress(f"fitting {family}", done, total)
+    def _reporter(self, kind: str) -> Callable[[int, int], None]:
+        return lambda done, total: self._progress(f"fitting {kind}", done, total)
 
 
 def _params(candidate: Candidate, fit: _Fit) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -25,9 +26,10 @@ from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.latency import one_row_us
+from trainyard_trainer.learning.progress import Progress
 from trainyard_trainer.learning.reporting import version_report
 from trainyard_trainer.learning.screen import Rules, screen
-from trainyard_trainer.learning.search import Known, Search, Study
+from trainyard_trainer.learning.search import Known, Search
 from trainyard_trainer.learning.table import Table, model_schema, table_of
 from trainyard_trainer.learning.target import define
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainyard.clock import Clock
+    from trainyard.contracts.studies import Study
     from trainyard.gate_report import GateReport
     from trainyard.model import Blend, Pipeline
     from trainyard.model.dto import FloatArray
@@ -57,13 +60,13 @@ _SCREEN_SHARE = 8
 def train(
     directory: Path,
     clock: Clock,
-    progress: Callable[[str, int, int], None],
-    finished: Callable[[Trial], None],
+    say: Callable[[dict[str, Any]], None],
+    study: Study,
 ) -> None:
     """Do the job in ``directory`` and leave artifact, report and check rows there.
 
     The search goes on from the trials that earlier runs of the request have finished (``job.json``), with what they
-    have left of the budget. ``finished`` is called with each new trial.
+    have left of the budget; a budget of trials has no time. ``say`` is told how far it is.
 
     Raises:
         DataError: the rows allow no model.
@@ -72,9 +75,12 @@ def train(
     job = workdir.read_json(directory, workdir.JOB)
     earlier = tuple(Trial(**trial) for trial in job["trials"])
     spent = sum(trial.seconds for trial in earlier)
-    budget = Budget(clock, float(job["settings"]["budget_seconds"]) - spent)
+    begun = clock.monotonic() - spent
+    policy = Policy.from_dict(job["settings"])
+    budget = Budget(clock, math.inf if policy.budget_trials is not None else policy.budget_seconds - spent)
+    progress = Progress(say, budget)
     training = Training(job, workdir.read_snapshot(directory, job["snapshot"]), budget.share(_SCREEN_SHARE))
-    found = training.search(budget, clock, progress, Study(earlier, finished))
+    found = training.search(budget, clock, progress, study, earlier)
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
     model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None, clock)
@@ -93,7 +99,7 @@ def train(
         "waits": training.waits(tested.report),
         "budget_hit": budget.hit,
         "profile": training.profile(),
-        "evaluation": training.evaluation(model, tested, budget, clock, progress),
+        "evaluation": training.evaluation(model, tested, begun, clock, progress),
     }
     workdir.write_json(directory, workdir.REPORT, report)
 
@@ -144,20 +150,24 @@ class Training:
         rules = Rules(self._policy.leakage == "leave_out", self._policy.columns)
         return screen(self._table, self.target, rows, moments, rules=rules, budget=budget)
 
-    def search(self, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None], study: Study) -> Found:
+    def search(
+        self, budget: Budget, clock: Clock, progress: Progress, study: Study, earlier: tuple[Trial, ...]
+    ) -> Found:
         """Find the best model on the fit part."""
         search = Search(
             lambda pipeline: self._model(pipeline, {}, Calibration()),
             task=self.target.task,
             n_classes=len(self.target.classes),
-            families=self._policy.families,
+            kinds=self._policy.kinds,
             metric=self._policy.metric,
             seed=self._policy.seed,
             drifting=self._unit is None,
+            most_trials=self._policy.budget_trials,
             budget=budget,
             clock=clock,
             progress=progress,
             study=study,
+            earlier=earlier,
         )
         self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
         self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
@@ -212,18 +222,21 @@ class Training:
         return profile_of(fitted.schema.features, fitted.columns)
 
     def evaluation(
-        self, model: Model, tested: Tested, budget: Budget, clock: Clock, progress: Callable[[str, int, int], None]
+        self, model: Model, tested: Tested, begun: float, clock: Clock, progress: Callable[[str, int, int], None]
     ) -> dict[str, Any]:
-        """Return what the test rows tell of the complete model, for the version's report."""
-        seconds = round(self._policy.budget_seconds - budget.left, 3)
+        """Return what the test rows tell of the complete model, for the version's report.
+
+        ``begun``: when the run and those before it would have begun, had they been one.
+        """
+        seconds = clock.monotonic() - begun
         return version_report(
             model,
             self._learnt(self._table.take(tested.rows)),
             self.target.values[tested.rows],
             tested.answers,
             snapshot=self._snapshot,
-            cost={"seconds": seconds, "rows": self.split.record["fit_rows"]},
-            seconds_left=budget.left,
+            cost={"seconds": round(seconds, 3), "rows": self.split.record["fit_rows"]},
+            seconds_left=self._policy.budget_seconds - seconds,
             clock=clock,
             progress=progress,
         )
@@ -272,7 +285,7 @@ class Training:
             configuration={
                 "label": job["label"],
                 "task": job["task"],
-                "families": list(policy.families),
+                "kinds": list(policy.kinds),
                 "metric": policy.metric,
                 "known_seq": job["known_seq"],
                 "gate": {"min_rows": policy.gate.min_rows},

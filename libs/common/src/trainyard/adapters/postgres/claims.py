@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.adapters.postgres import journal
 from trainyard.adapters.postgres.sql import run
 from trainyard.contracts.registry import CHAMPION
-from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease, Trial
+from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease
 from trainyard.messages import TrainingRequest
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ SUITED = """(CAST(:type AS text) IS NULL OR r.instance_types = '{}' OR :type = A
 _TAKE = f"""
     WITH taken AS MATERIALIZED (
         SELECT r.* FROM core.training_request r WHERE {_CLAIMABLE} AND {SUITED} %s FOR NO KEY UPDATE SKIP LOCKED)
-    SELECT CAST(r.id AS text) AS id, r.attempt, r.upto_seq, r.settings, r.trace_id, r.cancel_requested, r.error,
+    SELECT CAST(r.id AS text) AS id, r.attempt, r.upto_seq, core.with_kinds(r.settings) AS settings, r.trace_id,
+           r.cancel_requested, r.error,
            m.id AS model_id, m.name AS model, m.label, m.task, m.deleted_at IS NOT NULL AS model_deleted,
            d.id AS dataset_id, d.name AS dataset
     FROM taken r JOIN core.model m ON m.id = r.model_id JOIN core.dataset d ON d.id = m.dataset_id"""  # noqa: S608
@@ -192,21 +193,7 @@ def _take(connection: sa.Connection, row: Any, place: dict[str, str | None], *, 
         known_seq=known_seq,
         known_version=0 if known is None else known.version,
         trace_id=row.trace_id,
-        trials=_trials(connection, row.id, known_seq),
     )
-
-
-def _trials(connection: sa.Connection, request_id: str, known_seq: int) -> list[Trial]:
-    """Return what earlier runs of the request have finished on the same split of its rows."""
-    found = run(
-        connection,
-        "SELECT DISTINCT ON (t.number) t.number, t.family, t.params, t.metrics, t.seconds FROM core.trial t"
-        " JOIN core.run u ON u.id = t.run_id WHERE u.request_id = CAST(:id AS uuid) AND u.known_seq = :known_seq"
-        " ORDER BY t.number, u.fence DESC",
-        id=request_id,
-        known_seq=known_seq,
-    )
-    return [Trial(row.number, row.family, row.params, row.metrics, row.seconds, chosen=False) for row in found]
 
 
 def champion(connection: sa.Connection, model_id: int) -> Champion | None:

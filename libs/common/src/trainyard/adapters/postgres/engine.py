@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import sqlalchemy as sa
@@ -22,27 +22,38 @@ _TRANSIENT_STATES = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P0
 
 
 def make_engine(database_url: str, *, service: str, pool_size: int = 8, role: str | None = None) -> sa.Engine:
-    """Return an engine whose sessions carry the service's name and end statements after 60 s.
+    """Return an engine with :func:`engine_settings`.
 
-    With ``role`` (a plain name, as :mod:`trainyard.config` reads it) they act as that role, whoever logs in.
+    With ``role`` (a plain name, as :mod:`trainyard.config` reads it) its sessions act as that role, whoever logs in.
     """
-    options = (
-        "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s -c timezone=UTC"
-        + (f" -c role={role}" if role else "")
-    )
-    return sa.create_engine(
-        database_url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=5,
-        pool_pre_ping=True,
-        hide_parameters=True,  # they are people's data and keys' hashes, and a fault's traceback goes to the log
-        connect_args={
+    more = {"role": role} if role else {}
+    return sa.create_engine(database_url, **engine_settings(service=service, pool_size=pool_size, **more))
+
+
+def engine_settings(*, service: str, pool_size: int, **more: str) -> dict[str, Any]:
+    """Return what an engine is made with: sessions carry the service's name and end statements after 60 s.
+
+    ``more`` are further settings of a session, such as ``search_path``.
+    """
+    session = {
+        "statement_timeout": "60s",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "60s",
+        "timezone": "UTC",
+        **more,
+    }
+    return {
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": 5,
+        "pool_pre_ping": True,
+        "hide_parameters": True,  # they are people's data and keys' hashes, and a fault's traceback goes to the log
+        "connect_args": {
             "application_name": f"trainyard-{service}",
             "connect_timeout": 5,
-            "options": options,
+            "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
         },
-    )
+    }
 
 
 def is_transient(error: DBAPIError | PoolTimeoutError | psycopg2.Error) -> bool:

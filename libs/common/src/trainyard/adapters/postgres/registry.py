@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _DATASET = "SELECT id, name, columns, last_seq FROM core.dataset"
 _MODEL = """
-    SELECT m.id, m.name, m.dataset_id, d.name AS dataset, m.label, m.task, m.policy, m.created_at,
+    SELECT m.id, m.name, m.dataset_id, d.name AS dataset, m.label, m.task,
+           core.with_kinds(m.policy) AS policy, m.created_at,
            (SELECT a.version FROM core.alias a WHERE a.model_id = m.id AND a.name = 'champion') AS champion
     FROM core.model m JOIN core.dataset d ON d.id = m.dataset_id
     WHERE m.deleted_at IS NULL"""

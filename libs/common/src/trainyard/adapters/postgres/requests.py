@@ -271,7 +271,7 @@ class PostgresRequests(Requests):
             return None
         trials = run(
             self._connection,
-            "SELECT number, family, params, metrics, seconds, chosen FROM core.trial"
+            "SELECT number, kind, params, metrics, seconds, chosen, pruned FROM core.trial"
             " WHERE run_id = CAST(:id AS uuid) ORDER BY number",
             id=run_id,
         )

@@ -8,7 +8,8 @@ DECISION = (
 )
 _TIMES = "r.created_at, r.started_at, r.finished_at"
 REQUEST = """
-    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows, r.settings,
+    SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows,
+           core.with_kinds(r.settings) AS settings,
            r.priority, r.instance_types, r.spot, r.attempt,
            r.cancel_requested, r.error_class, r.error,
            CASE WHEN r.state = 'done' THEN 'version ' || v.version || ' came of it' ELSE r.error END AS outcome,
@@ -17,7 +18,8 @@ REQUEST = """
     LEFT JOIN core.version v ON v.request_id = r.id"""
 RUN = """
     SELECT u.id::text, u.request_id::text, m.name AS model, u.attempt, u.state, u.worker, u.instance_id, u.progress,
-           u.started_at, u.ended_at, u.error_class, u.error, v.version, u.instance_type, u.cost_usd
+           u.started_at, u.ended_at, u.error_class, u.error, v.version, u.instance_type, u.cost_usd,
+           coalesce(r.settings ->> 'metric', 'auto') AS metric, coalesce(v.holdout -> 'left_out', '[]') AS left_out
     FROM core.run u JOIN core.training_request r ON r.id = u.request_id JOIN core.model m ON m.id = r.model_id
     LEFT JOIN core.version v ON v.run_id = u.id"""
 

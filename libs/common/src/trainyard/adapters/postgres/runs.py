@@ -35,10 +35,11 @@ _BEAT = f"""
         WHERE id = CAST(:run AS uuid) AND CAST(:progress AS text) IS NOT NULL AND EXISTS (SELECT FROM held))
     SELECT cancel_requested FROM held"""  # noqa: S608 - of constants
 _WRITE_TRIALS = """
-    INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen)
-    SELECT CAST(:run AS uuid), t.number, t.family, t.params, t.metrics, t.seconds, t.chosen
+    INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen, pruned)
+    SELECT CAST(:run AS uuid), t.number, t.kind, t.params, t.metrics, t.seconds, t.chosen, t.pruned
     FROM core.training_request r CROSS JOIN jsonb_to_recordset(CAST(:trials AS jsonb))
-         AS t(number integer, family text, params jsonb, metrics jsonb, seconds float8, chosen boolean)
+         AS t(number integer, kind text, params jsonb, metrics jsonb, seconds float8,
+              chosen boolean, pruned boolean)
     WHERE r.id = CAST(:id AS uuid) AND r.fence = :fence AND r.state = :state
     ON CONFLICT (run_id, number) DO UPDATE SET chosen = excluded.chosen
     RETURNING number"""

@@ -13,6 +13,7 @@ from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
 from trainyard.testing.contracts.snapshots import SnapshotsContract
 from trainyard.testing.contracts.sources import SourcesContract
+from trainyard.testing.contracts.studies import StudiesContract
 from trainyard.testing.contracts.upkeep import UpkeepContract
 from trainyard.testing.contracts.warehouse import WarehouseContract
 from trainyard.testing.contracts.workers import WorkersContract
@@ -31,6 +32,7 @@ __all__ = [
     "SchedulingContract",
     "SnapshotsContract",
     "SourcesContract",
+    "StudiesContract",
     "UpkeepContract",
     "WarehouseContract",
     "WorkersContract",

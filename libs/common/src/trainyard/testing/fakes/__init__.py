@@ -10,6 +10,7 @@ from trainyard.testing.fakes.runs import MemoryRuns
 from trainyard.testing.fakes.scheduling import MemoryStore
 from trainyard.testing.fakes.snapshots import MemorySnapshots
 from trainyard.testing.fakes.sources import MemorySources
+from trainyard.testing.fakes.studies import MemoryStudies
 from trainyard.testing.fakes.warehouse import MemoryWarehouse
 from trainyard.testing.fakes.workers import MemoryAttendance
 
@@ -26,5 +27,6 @@ __all__ = [
     "MemorySnapshots",
     "MemorySources",
     "MemoryStore",
+    "MemoryStudies",
     "MemoryWarehouse",
 ]

@@ -60,7 +60,6 @@ class MemoryRun:
     error_class: str | None = None
     error: str | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
-    known_seq: int = 0
     trials: dict[int, Trial] = field(default_factory=dict)
 
 
@@ -148,7 +147,6 @@ class MemoryRuns(Runs):
                     request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
                     request.lease_until = self._clock.monotonic() + lease_seconds
                     run = MemoryRun(str(uuid.uuid4()), request.fence, worker, instance_id, instance_type)
-                    run.known_seq = request.model.known_seq
                     request.runs.append(run)
                     self._post_if_unsuited(named, instance_type, instance_id)
                     return Claim("claimed", self._job(request, run), "running")
@@ -310,13 +308,7 @@ class MemoryRuns(Runs):
             known_seq=model.known_seq,
             known_version=model.known_version,
             trace_id=None,
-            trials=_study(request, model.known_seq),
         )
-
-
-def _study(request: MemoryRequest, known_seq: int) -> list[Trial]:
-    found = {n: t for run in request.runs if run.known_seq == known_seq for n, t in run.trials.items()}
-    return [found[number] for number in sorted(found)]
 
 
 def _champion(model: MemoryModel) -> Champion | None:

@@ -1,0 +1,234 @@
+"""Studies in the schema ``optuna``, by Optuna (docs/adr/0019-optuna.md), which services that search bring along.
+
+The tables are Optuna's, made by a revision of ours (0011); a trigger removes a study when its request ends. Each
+parameter is sampled by a sampler of its own, whose seed is made of the study's, the trial's number and the parameter's
+name: so nothing that was sampled before the process was restarted is missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.trial import TrialState
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from trainyard.adapters.postgres.engine import engine_settings, is_transient
+from trainyard.contracts.runs import Trial
+from trainyard.contracts.studies import Proposal, Range, Studies, Study, StudyGoneError
+from trainyard.errors import TransientError
+from trainyard.leaderboard import rank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from optuna.distributions import BaseDistribution
+
+    from trainyard.contracts.studies import Choice, Planned, Space
+
+#: Attributes of a trial: what was planned, and what it came to.
+_PLANNED, _TOLD = "planned", "told"
+_METHOD = "method"
+#: Trials told below which proposals are drawn at random.
+_RANDOM_UNTIL = 5
+#: Digits of a number that is proposed: more say nothing, and people read them.
+_DIGITS = 3
+
+
+class PostgresStudies(Studies):
+    """Optuna's relational storage, on connections of its own that see the schema ``optuna``.
+
+    Its transactions do not wait for the disk: what a crash of the server forgets is tried again.
+    """
+
+    def __init__(self, database_url: str, *, service: str) -> None:
+        self._url = database_url
+        session = {"search_path": "optuna", "synchronous_commit": "off"}
+        self._settings: dict[str, Any] = engine_settings(service=service, pool_size=2, **session)
+        # A trial takes some sixty statements: a connection is not tried before each, one that is dead shows.
+        self._settings["pool_pre_ping"] = False
+        self._storage: optuna.storages.RDBStorage | None = None
+        optuna.logging.disable_default_handler()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def finished(self, name: str) -> list[Trial]:
+        """Read what the trials came to."""
+        with _answering():
+            try:
+                return _finished(optuna.load_study(study_name=name, storage=self._open()))
+            except KeyError:
+                return []
+
+    def join(self, name: str, *, seed: int, metric: str) -> Study:
+        """Create the study, or load it."""
+        with _answering():
+            study = optuna.create_study(study_name=name, storage=self._open(), load_if_exists=True)
+        return OptunaStudy(study, seed, metric)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._storage is not None:
+            self._storage.engine.dispose()
+
+    def _open(self) -> optuna.storages.RDBStorage:
+        """Return the storage, which is opened when it is first needed: that looks at the version of its tables."""
+        if self._storage is None:
+            self._storage = optuna.storages.RDBStorage(self._url, self._settings, skip_table_creation=True)
+        return self._storage
+
+
+class OptunaStudy(Study):
+    """One of Optuna's studies; its trials are numbered from 0, ours from 1."""
+
+    def __init__(self, study: optuna.Study, seed: int, metric: str) -> None:
+        self._study = study
+        self._seed = seed
+        self._metric = metric
+        self._space: Space = {}
+        self._unsure = True
+        self._asked: dict[int, optuna.Trial] = {}
+
+    def plan(self, planned: Sequence[Planned], space: Space) -> None:
+        """Enqueue what is not in the study yet: nothing else comes before the plan is whole."""
+        self._space = space
+        with _answering():
+            for one in planned[len(self._study.get_trials(deepcopy=False)) :]:
+                at = _inside(space, one)
+                said = {"kind": one.kind, "params": dict(one.params), "at": at}
+                self._study.enqueue_trial(at, user_attrs={_PLANNED: said})
+
+    def ask(self) -> Proposal:
+        """Return a trial that somebody has left running, or begin the next one."""
+        with _answering():
+            left = self._left_running() if self._unsure else None
+            self._unsure = True  # until it is asked for as a whole: an outage may come in between
+            trial = self._study.ask() if left is None else _taken_up(self._study, left)
+            planned = trial.user_attrs.get(_PLANNED)
+            if planned is None:
+                proposal = self._propose(trial)
+            else:
+                self._place(trial, planned["at"])
+                proposal = Proposal(trial.number + 1, planned["kind"], planned["params"])
+        self._unsure = left is not None
+        self._asked[proposal.number] = trial
+        return proposal
+
+    def tell(self, trial: Trial) -> None:
+        """Write what it came to, then that it is finished."""
+        asked = self._asked[trial.number]
+        with _answering(), suppress(UpdateFinishedTrialError):
+            asked.set_user_attr(_TOLD, {k: v for k, v in asdict(trial).items() if k not in {"number", "chosen"}})
+            value = rank(trial.metrics, self._metric)
+            if trial.pruned:
+                asked.report(value, step=0)
+                self._study.tell(asked, state=TrialState.PRUNED)
+            else:
+                self._study.tell(asked, value)
+
+    def skip(self, number: int) -> None:
+        """Write that it failed: the sampler does not look at it."""
+        with _answering(), suppress(UpdateFinishedTrialError):
+            self._study.tell(self._asked[number], state=TrialState.FAIL)
+
+    def _left_running(self) -> optuna.trial.FrozenTrial | None:
+        """Return the first trial that was begun, by another holder or before an outage, and is nobody's now."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return next((trial for trial in running if trial.number + 1 not in self._asked), None)
+
+    def _place(self, trial: optuna.Trial, at: Mapping[str, Any]) -> None:
+        """Have the values of a planned trial stored beside their distributions: Optuna learns from nothing else."""
+        if _METHOD in at:
+            trial.suggest_categorical(_METHOD, sorted(self._space))
+            for name, how in self._space[at[_METHOD]].params.items():
+                if (key := f"{at[_METHOD]}.{name}") in at:
+                    _suggest(trial, key, _distribution(how))
+
+    def _propose(self, trial: optuna.Trial) -> Proposal:
+        """Sample a method, then its parameters."""
+        method = self._sample(trial, _METHOD, CategoricalDistribution(sorted(self._space)))
+        params = {
+            name: _value(how, self._sample(trial, f"{method}.{name}", _distribution(how)))
+            for name, how in self._space[method].params.items()
+        }
+        return Proposal(trial.number + 1, self._space[method].kind, params)
+
+    def _sample(self, trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+        said = f"{self._seed}/{trial.number}/{name}".encode()
+        self._study.sampler = optuna.samplers.TPESampler(
+            seed=int.from_bytes(hashlib.sha256(said).digest()[:4], "big"),
+            n_startup_trials=_RANDOM_UNTIL,
+            multivariate=False,
+            constant_liar=False,
+        )
+        return _suggest(trial, name, distribution)
+
+
+def _finished(study: optuna.Study) -> list[Trial]:
+    return [
+        Trial(number=trial.number + 1, chosen=False, **trial.user_attrs[_TOLD])
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    ]
+
+
+def _taken_up(study: optuna.Study, running: optuna.trial.FrozenTrial) -> optuna.Trial:
+    """Return the trial that another holder has begun; Optuna has no public way to its own id."""
+    return optuna.Trial(study, running._trial_id)  # noqa: SLF001
+
+
+def _inside(space: Space, planned: Planned) -> dict[str, Any]:
+    """Return where it lies, without the values that the space does not have."""
+    if planned.method not in space:
+        return {}
+    params = space[planned.method].params
+    at = {
+        f"{planned.method}.{name}": json.dumps(value) if isinstance(value, list) else value
+        for name, value in planned.at.items()
+        if name in params and value in params[name]
+    }
+    return {_METHOD: planned.method, **at}
+
+
+def _distribution(how: Range | Choice) -> BaseDistribution:
+    if not isinstance(how, Range):
+        return CategoricalDistribution([json.dumps(one) if isinstance(one, list) else one for one in how.options])
+    if how.whole:
+        return IntDistribution(int(how.low), int(how.high), log=how.log)
+    return FloatDistribution(how.low, how.high, log=how.log)
+
+
+def _value(how: Range | Choice, sampled: Any) -> Any:
+    """Return a sampled value as it is handed out: lists as lists, and no more digits than say something."""
+    if isinstance(how, Range):
+        return sampled if how.whole else float(f"{sampled:.{_DIGITS}g}")
+    return next(one for one in how.options if sampled in (one, json.dumps(one)))
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+    raise TypeError(distribution)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what Optuna makes of an absent database, or of a study that is gone, into errors of ours."""
+    try:
+        yield
+    except (StorageInternalError, DBAPIError, PoolTimeoutError) as e:
+        cause = e.__cause__ if isinstance(e, StorageInternalError) else e
+        if isinstance(cause, DBAPIError | PoolTimeoutError) and is_transient(cause):
+            raise TransientError("the database does not answer just now") from e
+        raise
+    except KeyError as e:
+        raise StudyGoneError("the study was removed: its request has ended") from e
