@@ -27,6 +27,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "instance_types": [],
         "spot": None,
         "budget_seconds": 60.0,
+        "budget_trials": None,
         "kinds": ["linear", "tree_ensemble"],
         "metric": "auto",
         "seed": 0,
@@ -139,6 +140,16 @@ def test_settings_are_what_a_run_needs() -> None:
     settings = Policy(cron="0 2 * * *", priority=5, instance_types=("g5.xlarge",), seed=3).settings()
     assert list(settings) == ["budget_seconds", "metric", "seed", "gate"]
     assert settings["seed"] == 3
+    special = Policy(kinds=("neural_network",), budget_trials=40).settings()
+    assert (special["kinds"], special["budget_trials"]) == (["neural_network"], 40)
+
+
+@pytest.mark.parametrize("trials", [0, 1_001, 2.5, True, "9"])
+def test_a_budget_of_trials_is_a_whole_number(trials: object) -> None:
+    """From 1 to 1000, or none."""
+    (problem,) = policy_problems({"budget_trials": trials})
+    assert (problem.column, problem.expected) == ("policy.budget_trials", "a whole number from 1 to 1000, or null")
+    assert not policy_problems({"budget_trials": None})
 
 
 @pytest.mark.parametrize(
