@@ -26,9 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard import metrics
-from trainyard.gate import judge
-from trainyard.gate_policy import GatePolicy
-from trainyard.gate_slices import cuts_of
+from trainyard.gate import cuts_of, judge
+from trainyard.policy import GatePolicy
 from trainyard.schema import Column
 
 if TYPE_CHECKING:

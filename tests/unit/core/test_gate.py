@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainyard.gate import FLOOR, judge, row_losses
-from trainyard.gate_policy import GatePolicy
+from trainyard.policy import GatePolicy
 
 POLICY = GatePolicy(min_rows=50)
 BEATS_CHAMPION = 2

@@ -7,11 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from trainyard.gate import judge, row_losses
-from trainyard.gate_calibration import calibration_error
-from trainyard.gate_policy import GatePolicy
-from trainyard.gate_report import Check, Cost, GateReport
-from trainyard.gate_slices import Cut, compare_slices, cuts_of
+from trainyard.gate import Check, Cost, Cut, GateReport, calibration_error, compare_slices, cuts_of, judge, row_losses
+from trainyard.policy import GatePolicy
 from trainyard.schema import Column
 
 ROWS = 4_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainyard import metrics
-from trainyard.paired import compared, draws_for, interval_of, mean_gain, weight_blocks
+from trainyard.gate.paired import compared, draws_for, interval_of, mean_gain, weight_blocks
 
 
 def models(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainyard.column_policy import ColumnPolicy, unknown_columns
 from trainyard.errors import ServiceError
-from trainyard.gate_policy import GatePolicy
-from trainyard.policy import Policy, policy_problems
+from trainyard.policy import ColumnPolicy, GatePolicy, Policy, policy_problems, unknown_columns
 
 
 def test_defaults_are_those_of_the_api_page() -> None:

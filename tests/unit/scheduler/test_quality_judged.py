@@ -12,7 +12,7 @@ import pytest
 
 from trainyard.contracts.monitoring import Reference
 from trainyard.gate import measure
-from trainyard.monitoring_policy import MonitoringPolicy
+from trainyard.policy import MonitoringPolicy
 from trainyard_scheduler.domain.monitoring import allowed_drop, judge_quality
 from trainyard_scheduler.domain.scoring import scores_of
 

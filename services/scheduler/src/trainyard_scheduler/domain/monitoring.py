@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.monitoring import Reference, Spent
     from trainyard.drift import Effect
     from trainyard.intervals import Interval
-    from trainyard.monitoring_policy import MonitoringPolicy
+    from trainyard.policy import MonitoringPolicy
     from trainyard_scheduler.domain.scoring import Scores
 
 #: An effect so many times the least one is an alarm at once.

@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
-from trainyard.gate import judge, measure
-from trainyard.gate_report import Cost
-from trainyard.gate_slices import cuts_of
+from trainyard.gate import Cost, cuts_of, judge, measure
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
 from trainyard.policy import Policy
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.contracts.studies import Study
-    from trainyard.gate_report import GateReport
+    from trainyard.gate import GateReport
     from trainyard.model import Blend, Pipeline
     from trainyard.model.dto import FloatArray
     from trainyard.schema import Schema

@@ -5,16 +5,16 @@ from __future__ import annotations
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from trainyard.gate_calibration import calibration_error
-from trainyard.gate_report import Check
+from trainyard.gate.calibration import calibration_error
+from trainyard.gate.report import Check
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from trainyard.gate_calibration import FloatArray
-    from trainyard.gate_policy import GatePolicy
-    from trainyard.gate_report import Cost
-    from trainyard.gate_slices import Slices
+    from trainyard.gate.calibration import FloatArray
+    from trainyard.gate.report import Cost
+    from trainyard.gate.slices import Slices
+    from trainyard.policy import GatePolicy
 
 
 def no_slice_worse(slices: Slices, allowed: float, min_rows: int) -> Check:

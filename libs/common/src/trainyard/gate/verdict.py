@@ -1,53 +1,34 @@
-"""The gate: what a version must show on its hold-out before it may become champion. Pure numpy, one implementation.
+"""The verdict on a version: the checks that every one must pass, with the soft ones of :mod:`trainyard.gate.limits`.
 
 Models are compared on the same rows: the gain in the policy's metric, or by default in the loss of each row (the
-logarithmic loss of its true class, or the squared error), with a bootstrap interval (:mod:`trainyard.paired`) that says
-whether it is more than noise. A challenger that cannot be told from the champion is refused.
+logarithmic loss of its true class, or the squared error), with a bootstrap interval (:mod:`trainyard.gate.paired`) that
+says whether it is more than noise. A challenger that cannot be told from the champion is refused.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from trainyard import metrics
-from trainyard.gate_limits import limits, no_slice_worse
-from trainyard.gate_report import NOT_MEASURED, Check, GateReport
-from trainyard.gate_slices import compare_slices
-from trainyard.paired import compared, interval_of, mean_gain
+from trainyard.gate.limits import limits, no_slice_worse
+from trainyard.gate.measures import LOSS_NAMES, measure, row_losses
+from trainyard.gate.paired import compared, interval_of, mean_gain
+from trainyard.gate.report import NOT_MEASURED, Check, GateReport
+from trainyard.gate.slices import compare_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from trainyard.gate_policy import GatePolicy
-    from trainyard.gate_report import Cost
-    from trainyard.gate_slices import Cut
-    from trainyard.paired import Interval
+    import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-#: No probability counts as less: one certain mistake (or a class that was never seen) costs 13.8, not infinity.
-FLOOR = 1e-6
-LOSS_NAMES = {"binary": "log-loss", "multiclass": "log-loss", "regression": "squared error"}
-#: These are the mean of :func:`row_losses`; the other metrics are compared as they are.
+    from trainyard.gate.measures import FloatArray
+    from trainyard.gate.paired import Interval
+    from trainyard.gate.report import Cost
+    from trainyard.gate.slices import Cut
+    from trainyard.policy import GatePolicy
+
+#: These are the mean of the rows' losses; the other metrics are compared as they are.
 _LOSSES = ("auto", "log_loss")
 _BETTER_LOWER = ("loss", "rmse", "mae")
-
-
-def row_losses(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> FloatArray:
-    """Return the loss of each row, shape (rows,).
-
-    Args:
-        task: binary, multiclass or regression.
-        labels: shape (rows,): class indexes, -1 for a class that the model does not know; or values.
-        predictions: probabilities (rows, classes), or values (rows,).
-    """
-    if task == "regression":
-        return np.asarray((predictions - labels) ** 2)
-    known = labels >= 0
-    of_truth = np.where(known, predictions[np.arange(len(labels)), np.where(known, labels, 0)], 0.0)
-    return np.asarray(-np.log(np.clip(of_truth, FLOOR, 1.0)))
 
 
 def judge(
@@ -126,45 +107,6 @@ def judge(
         cost,
         borderline=_borderline(checks, interval, settings.borderline_margin),
     )
-
-
-def measure(
-    task: str, labels: npt.NDArray[Any], predictions: FloatArray, *, threshold: float = 0.5
-) -> dict[str, float]:
-    """Return the metrics of docs/api.md that can be computed on these rows (at least one).
-
-    ``threshold`` is the probability from which on a binary model answers the second class.
-    """
-    found = {"loss": float(row_losses(task, labels, predictions).mean())}
-    attempts: dict[str, Callable[[], float]]
-    if task == "regression":
-        attempts = {name: _bind(getattr(metrics, name), labels, predictions) for name in ("rmse", "mae", "r2")}
-    else:
-        known = labels >= 0
-        truth, given = labels[known], predictions[known]
-        attempts = {
-            "log_loss": lambda: metrics.log_loss(truth, given),
-            "accuracy": lambda: metrics.accuracy(labels, answered(task, predictions, threshold)),
-        }
-        if task == "binary":
-            attempts["roc_auc"] = lambda: metrics.roc_auc(truth == 1, given[:, 1])
-    for name, attempt in attempts.items():
-        try:
-            found[name] = attempt()
-        except ValueError:  # one class only, a constant label: the metric has no value on these rows
-            continue
-    return found
-
-
-def answered(task: str, predictions: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
-    """Return the class index that a model answers each row with, shape (rows,), as its predictor does."""
-    if task == "binary":
-        return np.asarray(predictions[:, 1] >= threshold, dtype=np.intp)
-    return np.asarray(predictions.argmax(axis=1))
-
-
-def _bind(metric: Callable[..., float], labels: npt.NDArray[Any], predictions: FloatArray) -> Callable[[], float]:
-    return lambda: metric(labels, predictions)
 
 
 def _enough_rows(rows: int, needed: int) -> Check:
