@@ -142,7 +142,7 @@ def test_the_card_tells_what_matters() -> None:
     places = [text.index(words) for words in ("| 1 | tree\\_ensemble |", "| 2 | linear |")]
     assert places == sorted(places)
     for words in (
-        "95 % of 400 bootstrap samples",
+        "95 % of 2,000 bootstrap samples",
         "| US dollars per hour | 0.09 |",
         "| peak memory of the training process, MiB | 200 |",
         "| fitted | tree\\_ensemble (rounds 3), weight 1 |",

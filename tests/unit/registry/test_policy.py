@@ -98,7 +98,7 @@ def test_every_problem_is_listed() -> None:
         "min_new_rows": 0,
         "budget_seconds": "60",
         "kinds": ["linear", "forest"],
-        "metric": "f1",
+        "metric": "f2",
         "seed": True,
         "extra": 1,
         "gate": {"min_rows": -1, "confidence": float("nan"), "other": 1},

@@ -26,7 +26,8 @@ def metrics(found: Json) -> list[Block]:
         (name, figure(of["value"]), "–" if of["low"] is None else f"{figure(of['low'])} – {figure(of['high'])}")
         for name, of in report["metrics"].items()
     ]
-    words = f"On {figure(report['rows'])} test rows; intervals hold {share} of {report['samples']} bootstrap samples."
+    samples = figure(report["samples"])
+    words = f"On {figure(report['rows'])} test rows; intervals hold {share} of {samples} bootstrap samples."
     return [Words(words), Table(("metric", "value", f"{share} interval"), lines)]
 
 

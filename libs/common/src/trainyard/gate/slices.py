@@ -1,35 +1,22 @@
-"""Parts of the hold-out in which a challenger must not be worse: levels of columns, quarters of numbers. Pure numpy."""
+"""Parts of the hold-out in which a challenger must not be worse (:mod:`trainyard.metrics.slicing`). Pure numpy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from trainyard.metrics.slicing import by_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from trainyard.schema import Column
+    from trainyard.metrics.answers import FloatArray
+    from trainyard.metrics.slicing import Cut
 
-FloatArray = npt.NDArray[np.float64]
-_BINS = 4
-#: More levels of one column than these are not looked at: the most frequent are.
-_MOST_LEVELS = 20
-_MOST_COLUMNS = 200
 _REPORTED = 20
-_EDGE_ROWS = 10_000
-
-
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """One column's way to part the rows: each row's part (an index into ``levels``, -1: none)."""
-
-    column: str
-    levels: tuple[str, ...]
-    parts: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -56,19 +43,6 @@ class Slices:
     def failed(self) -> tuple[Slice, ...]:
         """Those in which the challenger is surely worse than allowed."""
         return tuple(part for part in self.worst if not part.passed)
-
-
-def cuts_of(columns: Iterable[Column], values: Mapping[str, npt.NDArray[Any]]) -> list[Cut]:
-    """Return the cuts of a table by its columns of the types category, bool, int and float; at most 200 columns."""
-    cuts = []
-    for column in columns:
-        if column.type in ("category", "bool"):
-            cuts.append(_by_level(column.name, values[column.name], boolean=column.type == "bool"))
-        elif column.type in ("int", "float"):
-            cuts.append(_by_quarter(column.name, np.asarray(values[column.name], dtype=float)))
-        if len(cuts) == _MOST_COLUMNS:
-            break
-    return cuts
 
 
 def compare_slices(
@@ -108,50 +82,9 @@ def _measured(
     cuts: Sequence[Cut], challenger: FloatArray, champion: FloatArray, min_rows: int
 ) -> Iterator[tuple[str, str, int, float, float, float]]:
     """Yield column, level, rows, the champion's mean loss, mean gain and its standard error."""
-    gains = champion - challenger
     for cut in cuts:
-        inside = cut.parts >= 0
-        parts, count = cut.parts[inside], len(cut.levels)
-        rows = np.bincount(parts, minlength=count)
-        safe = np.maximum(rows, 1)
-        loss = np.bincount(parts, champion[inside], count) / safe
-        gain = np.bincount(parts, gains[inside], count) / safe
-        spread = np.bincount(parts, (gains[inside] - gain[parts]) ** 2, count)
-        error = np.sqrt(spread / np.maximum(rows - 1, 1) / safe)
+        rows, losses, _ = by_part(cut, champion)
+        _, gains, errors = by_part(cut, champion - challenger)
         for part in np.flatnonzero(rows >= max(min_rows, 2)).tolist():
-            yield (
-                cut.column,
-                cut.levels[part],
-                int(rows[part]),
-                float(loss[part]),
-                float(gain[part]),
-                float(error[part]),
-            )
-
-
-def _by_level(name: str, values: npt.NDArray[Any], *, boolean: bool) -> Cut:
-    if boolean:
-        numbers = np.asarray(values, dtype=float)
-        parts = np.where(np.isnan(numbers), 2, numbers == 1).astype(np.int64)
-        return Cut(name, ("false", "true", "missing"), parts)
-    present = np.array([value is not None for value in values], dtype=bool)
-    parts = np.full(len(values), -1, dtype=np.int64)
-    levels, inverse, counts = np.unique(values[present].astype(str), return_inverse=True, return_counts=True)
-    most = np.argsort(-counts, kind="stable")[:_MOST_LEVELS]
-    place = np.full(len(levels), -1, dtype=np.int64)
-    place[most] = np.arange(len(most))
-    parts[present] = place[inverse]
-    parts[~present] = len(most)
-    return Cut(name, (*(str(level)[:80] for level in levels[most]), "missing"), parts)
-
-
-def _by_quarter(name: str, values: FloatArray) -> Cut:
-    present = np.isfinite(values)
-    some = values[present][:: max(1, int(present.sum()) // _EDGE_ROWS)]
-    edges = np.unique(np.quantile(some, np.arange(1, _BINS) / _BINS)) if len(some) else np.empty(0)
-    parts = np.where(present, np.searchsorted(edges, values, side="right"), len(edges) + 1).astype(np.int64)
-    ends = [f"{edge:.6g}" for edge in edges]
-    starts = ["", *(f"from {end}" for end in ends)]
-    stops = [*(f"below {end}" for end in ends), ""]
-    levels = [" ".join(filter(None, pair)) or "any" for pair in zip(starts, stops, strict=True)]
-    return Cut(name, (*levels, "missing"), parts)
+            numbers = (float(losses[part]), float(gains[part]), float(errors[part]))
+            yield (cut.column, cut.levels[part], int(rows[part]), *numbers)

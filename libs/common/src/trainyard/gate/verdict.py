@@ -10,34 +10,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.gate.limits import limits, no_slice_worse
-from trainyard.gate.measures import LOSS_NAMES, measure, row_losses
-from trainyard.gate.paired import compared, interval_of, mean_gain
+from trainyard.gate.paired import interval_of
 from trainyard.gate.report import NOT_MEASURED, Check, GateReport
 from trainyard.gate.slices import compare_slices
+from trainyard.metrics import HIGHER_IS_BETTER
+from trainyard.metrics.measures import LOSS_NAMES, measure, row_losses
+from trainyard.metrics.statistics import gain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from trainyard.gate.measures import FloatArray
     from trainyard.gate.paired import Interval
     from trainyard.gate.report import Cost
-    from trainyard.gate.slices import Cut
+    from trainyard.metrics.answers import Answers
+    from trainyard.metrics.slicing import Cut
     from trainyard.policy import GatePolicy
 
 #: These are the mean of the rows' losses; the other metrics are compared as they are.
 _LOSSES = ("auto", "log_loss")
-_BETTER_LOWER = ("loss", "rmse", "mae")
 
 
 def judge(
     task: str,
     labels: npt.NDArray[Any],
     *,
-    challenger: FloatArray,
-    champion: FloatArray | None,
-    prior: FloatArray,
+    challenger: Answers,
+    champion: Answers | None,
+    prior: Answers,
     settings: GatePolicy,
     metric: str = "auto",
     seed: int = 0,
@@ -51,8 +52,8 @@ def judge(
     Args:
         task: binary, multiclass or regression.
         labels: shape (rows,): class indexes in the challenger's order, -1 for a class it does not know; or values.
-        challenger, champion, prior: probabilities (rows, classes) in the challenger's order, or values (rows,), all
-            for the same rows. ``prior`` answers every row with the shares (or the mean) of the rows learnt from.
+        challenger, champion, prior: what each answers to these rows, classes in the challenger's order, and decides by
+            its own threshold. ``prior`` answers every row with the shares (or the mean) of the rows learnt from.
         settings: what to demand.
         metric: what the champion must be beaten in: 'auto' (the loss) or a metric of the task.
         seed: of the bootstrap.
@@ -61,46 +62,35 @@ def judge(
         champion_version: for the words.
         champion_note: why there is a champion but no ``champion`` to compare with; empty otherwise.
     """
-    losses = {"challenger": row_losses(task, labels, challenger), "prior": row_losses(task, labels, prior)}
+    metric = "loss" if metric in _LOSSES else metric
     checks = [_enough_rows(len(labels), settings.min_rows)]
-    over_prior = mean_gain(losses["prior"] - losses["challenger"])
-    gain = interval_of("loss", over_prior, confidence=settings.confidence, seed=seed)
-    checks.append(_beats_prior(task, gain, settings.confidence))
+    confidence = settings.confidence
+    over_prior = interval_of("loss", gain("loss", task, labels, challenger, prior), confidence=confidence, seed=seed)
+    checks.append(_beats_prior(task, over_prior, confidence))
     interval = slices = None
     if champion is not None:
-        losses["champion"] = row_losses(task, labels, champion)
-        if metric in _LOSSES:
-            sums, metric = mean_gain(losses["champion"] - losses["challenger"]), "loss"
-        else:
-            sums = compared(metric, labels, challenger, champion)
-        interval = interval_of(metric, sums, confidence=settings.confidence, seed=seed)
+        over_champion = gain(metric, task, labels, challenger, champion)
+        interval = interval_of(metric, over_champion, confidence=confidence, seed=seed)
         checks.append(_beats_champion(task, metric, interval, settings, champion_version))
         if cuts and settings.max_slice_loss is not None:
             slices = compare_slices(
                 cuts,
-                challenger=losses["challenger"],
-                champion=losses["champion"],
+                challenger=row_losses(task, labels, challenger.outputs),
+                champion=row_losses(task, labels, champion.outputs),
                 allowed=settings.max_slice_loss,
                 min_rows=settings.min_slice_rows,
-                confidence=settings.confidence,
+                confidence=confidence,
             )
             checks.append(no_slice_worse(slices, settings.max_slice_loss, settings.min_slice_rows))
     instead = prior if champion is None else champion
-    checks += limits(task, labels, challenger=challenger, instead=instead, settings=settings, cost=cost)
-    measured = {"challenger": challenger, "champion": champion, "prior": prior}
-    figures = {
-        name: measure(task, labels, answers)
-        for name, answers in measured.items()
-        if answers is not None and len(labels)
-    }
+    checks += limits(task, labels, challenger=challenger.outputs, instead=instead.outputs, settings=settings, cost=cost)
     passed = all(check.passed for check in checks)
-    summary = _summary(checks, passed=passed, compared=champion is not None, note=champion_note)
     return GateReport(
-        summary,
+        _summary(checks, passed=passed, compared=champion is not None, note=champion_note),
         passed,
         tuple(checks),
         len(labels),
-        figures,
+        _figures(task, labels, {"challenger": challenger, "champion": champion, "prior": prior}),
         champion_version,
         interval,
         slices,
@@ -109,36 +99,44 @@ def judge(
     )
 
 
+def _figures(task: str, labels: npt.NDArray[Any], models: Mapping[str, Answers | None]) -> dict[str, dict[str, float]]:
+    return {
+        name: measure(task, labels, of.outputs, decided=of.decided)
+        for name, of in models.items()
+        if of is not None and len(labels)
+    }
+
+
 def _enough_rows(rows: int, needed: int) -> Check:
     words = f"{rows:,} test rows that no version was fitted on; {needed:,} are needed"
     return Check("enough_rows", float(rows), float(needed), rows >= needed, words)
 
 
-def _beats_prior(task: str, gain: Interval | None, confidence: float) -> Check:
-    if gain is None:
+def _beats_prior(task: str, found: Interval | None, confidence: float) -> Check:
+    if found is None:
         words = "too few test rows to compare with always answering the average"
         return Check("beats_prior", None, 0.0, False, words)
-    threshold = _needed(gain, 0.0)
+    threshold = _needed(found, 0.0)
     words = (
-        f"{_gain(task, gain)} against always answering the average; more than {threshold:.5g} is needed to be sure to"
+        f"{_gain(task, found)} against always answering the average; more than {threshold:.5g} is needed to be sure to"
         f" {_percent(confidence)}"
     )
-    return Check("beats_prior", gain.gain, threshold, gain.gain > 0 and gain.lower > 0, words)
+    return Check("beats_prior", found.gain, threshold, found.gain > 0 and found.lower > 0, words)
 
 
-def _beats_champion(task: str, metric: str, gain: Interval | None, settings: GatePolicy, version: int | None) -> Check:
+def _beats_champion(task: str, metric: str, found: Interval | None, settings: GatePolicy, version: int | None) -> Check:
     name = "the champion" if version is None else f"the champion (version {version})"
     least = settings.min_improvement
-    if gain is None:
+    if found is None:
         what = LOSS_NAMES[task] if metric == "loss" else metric
         words = f"the test rows are too few, or too much alike, to compare the {what} with that of {name}"
         return Check("beats_champion", None, least, False, words)
-    threshold = _needed(gain, least)
+    threshold = _needed(found, least)
     words = (
-        f"{_gain(task, gain)} against {name} on the same rows; more than {threshold:.5g} is needed (the larger of"
+        f"{_gain(task, found)} against {name} on the same rows; more than {threshold:.5g} is needed (the larger of"
         f" {least:g} and what it takes to be sure to {_percent(settings.confidence)})"
     )
-    return Check("beats_champion", gain.gain, threshold, gain.gain > max(least, 0.0) and gain.lower > 0, words)
+    return Check("beats_champion", found.gain, threshold, found.gain > max(least, 0.0) and found.lower > 0, words)
 
 
 def _borderline(checks: list[Check], interval: Interval | None, margin: float) -> bool:
@@ -149,19 +147,19 @@ def _borderline(checks: list[Check], interval: Interval | None, margin: float) -
     return interval is not None and interval.lower < margin
 
 
-def _needed(gain: Interval, least: float) -> float:
+def _needed(found: Interval, least: float) -> float:
     """Return what the gain must exceed: ``least``, and the distance from the gain to its lower bound."""
-    return max(least, gain.gain - gain.lower, 0.0)
+    return max(least, found.gain - found.lower, 0.0)
 
 
 def _percent(confidence: float) -> str:
     return f"{100 * confidence:.5g} %"
 
 
-def _gain(task: str, gain: Interval) -> str:
-    name = LOSS_NAMES[task] if gain.metric == "loss" else gain.metric
-    better, worse = ("lower", "higher") if gain.metric in _BETTER_LOWER else ("higher", "lower")
-    return f"{name} {better if gain.gain >= 0 else worse} by {abs(gain.gain):.5g}"
+def _gain(task: str, found: Interval) -> str:
+    name = LOSS_NAMES[task] if found.metric == "loss" else found.metric
+    better, worse = ("higher", "lower") if found.metric in HIGHER_IS_BETTER else ("lower", "higher")
+    return f"{name} {better if found.gain >= 0 else worse} by {abs(found.gain):.5g}"
 
 
 def _summary(checks: list[Check], *, passed: bool, compared: bool, note: str) -> str:

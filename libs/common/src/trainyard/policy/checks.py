@@ -16,8 +16,8 @@ from trainyard.policy.monitoring import monitoring_problems
 KINDS = ("linear", "neural_network", "tree_ensemble")
 #: Metric names by task; 'auto' is none of them: the loss that the search minimises, log-loss or squared error.
 METRICS = {
-    "binary": ("roc_auc", "log_loss", "accuracy"),
-    "multiclass": ("log_loss", "accuracy"),
+    "binary": ("roc_auc", "log_loss", "accuracy", "f1", "balanced_accuracy"),
+    "multiclass": ("log_loss", "accuracy", "f1", "balanced_accuracy"),
     "regression": ("rmse", "mae", "r2"),
 }
 TASKS = ("auto", *METRICS)

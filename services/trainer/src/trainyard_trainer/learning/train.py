@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
-from trainyard.gate import Cost, cuts_of, judge, measure
+from trainyard.gate import Answers, Cost, cuts_of, judge, measure
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
 from trainyard.policy import Policy
@@ -197,13 +197,13 @@ class Training:
         report = judge(
             self.target.task,
             labels,
-            challenger=answers,
+            challenger=Answers.of(model.task, answers, model.threshold),
             champion=theirs,
-            prior=prior_of(self.target.task, len(self.target.classes), fitted, len(rows)),
+            prior=Answers.of(model.task, prior_of(model.task, len(self.target.classes), fitted, len(rows))),
             settings=self._policy.gate,
             metric=self._policy.metric,
             seed=self._policy.seed,
-            cuts=cuts_of(table.schema.features, table.columns),
+            cuts=cuts_of({column.name: column.type for column in table.schema.features}, table.columns),
             cost=Cost(one_row_us(model, table, clock), len(encode(model))),
             champion_version=self._job["champion_version"],
             champion_note=note,
@@ -239,7 +239,7 @@ class Training:
             progress=progress,
         )
 
-    def _champion(self, champion_file: bytes | None, table: Table) -> tuple[FloatArray | None, str]:
+    def _champion(self, champion_file: bytes | None, table: Table) -> tuple[Answers | None, str]:
         """Return the champion's answers, or None and why there are none."""
         version, note = self._job["champion_version"], str(self._job["champion_note"])
         if champion_file is None:

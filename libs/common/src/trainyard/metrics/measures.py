@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainyard import metrics
+from trainyard.metrics import figures
+from trainyard.metrics.answers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,39 +36,39 @@ def row_losses(task: str, labels: npt.NDArray[Any], predictions: FloatArray) -> 
 
 
 def measure(
-    task: str, labels: npt.NDArray[Any], predictions: FloatArray, *, threshold: float = 0.5
+    task: str,
+    labels: npt.NDArray[Any],
+    predictions: FloatArray,
+    *,
+    threshold: float = 0.5,
+    decided: npt.NDArray[Any] | None = None,
 ) -> dict[str, float]:
-    """Return the metrics of docs/api.md that can be computed on these rows (at least one).
+    """Return the metrics of docs/api.md that have a value on these rows (at least one).
 
-    ``threshold`` is the probability from which on a binary model answers the second class.
+    Args:
+        task, labels, predictions: as for :func:`row_losses`.
+        threshold: the probability from which on a binary model answers the second class.
+        decided: shape (rows,): the class indexes that were answered; by default what ``threshold`` makes of them.
     """
     found = {"loss": float(row_losses(task, labels, predictions).mean())}
     attempts: dict[str, Callable[[], float]]
     if task == "regression":
-        attempts = {name: _bind(getattr(metrics, name), labels, predictions) for name in ("rmse", "mae", "r2")}
+        attempts = {name: partial(getattr(figures, name), labels, predictions) for name in ("rmse", "mae", "r2")}
     else:
-        known = labels >= 0
+        said = Answers.of(task, predictions, threshold).decided if decided is None else decided
+        known, classes = labels >= 0, predictions.shape[1]
         truth, given = labels[known], predictions[known]
         attempts = {
-            "log_loss": lambda: metrics.log_loss(truth, given),
-            "accuracy": lambda: metrics.accuracy(labels, answered(task, predictions, threshold)),
+            "log_loss": partial(figures.log_loss, truth, given),
+            "accuracy": partial(figures.accuracy, labels, said),
+            "f1": partial(figures.f1, labels, said, classes=classes),
+            "balanced_accuracy": partial(figures.balanced_accuracy, labels, said, classes=classes),
         }
         if task == "binary":
-            attempts["roc_auc"] = lambda: metrics.roc_auc(truth == 1, given[:, 1])
+            attempts["roc_auc"] = partial(figures.roc_auc, truth == 1, given[:, 1])
     for name, attempt in attempts.items():
         try:
             found[name] = attempt()
         except ValueError:  # one class only, a constant label: the metric has no value on these rows
             continue
     return found
-
-
-def answered(task: str, predictions: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
-    """Return the class index that a model answers each row with, shape (rows,), as its predictor does."""
-    if task == "binary":
-        return np.asarray(predictions[:, 1] >= threshold, dtype=np.intp)
-    return np.asarray(predictions.argmax(axis=1))
-
-
-def _bind(metric: Callable[..., float], labels: npt.NDArray[Any], predictions: FloatArray) -> Callable[[], float]:
-    return lambda: metric(labels, predictions)
