@@ -7,6 +7,7 @@
 - :mod:`~trainyard.metrics.slicing`: parts of the rows
 """
 
+from trainyard.metric_names import HIGHER_IS_BETTER, OF_DECISIONS
 from trainyard.metrics.figures import (
     accuracy,
     balanced_accuracy,
@@ -19,11 +20,9 @@ from trainyard.metrics.figures import (
     roc_auc,
 )
 
-#: Metrics of which more is better; of all others less is.
-HIGHER_IS_BETTER = frozenset({"roc_auc", "accuracy", "f1", "balanced_accuracy", "r2"})
-
 __all__ = [
     "HIGHER_IS_BETTER",
+    "OF_DECISIONS",
     "accuracy",
     "balanced_accuracy",
     "f1",

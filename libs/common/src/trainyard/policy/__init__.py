@@ -4,12 +4,12 @@ The scheduler validates and stores it, and copies :meth:`Policy.settings` into e
 it back with :meth:`Policy.from_dict`. Every key has its default here and nowhere else.
 """
 
+from trainyard.metric_names import METRICS
 from trainyard.policy.checks import (
     CLASSIFICATION,
     KINDS,
     MAX_PRIORITY,
     MAX_TRIALS,
-    METRICS,
     PROMOTIONS,
     TASKS,
     invalid,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainyard.errors import Problem, ServiceError
+from trainyard.metric_names import METRICS
 from trainyard.policy.columns import LEAKAGE, column_problems
 from trainyard.policy.fields import Field, flag, length, list_of, number, one_of, or_null, problems_of, whole
 from trainyard.policy.gate import gate_problems
@@ -14,12 +15,6 @@ from trainyard.policy.monitoring import monitoring_problems
 
 #: Kinds of estimators, as the model format names them.
 KINDS = ("linear", "neural_network", "tree_ensemble")
-#: Metric names by task; 'auto' is none of them: the loss that the search minimises, log-loss or squared error.
-METRICS = {
-    "binary": ("roc_auc", "log_loss", "accuracy", "f1", "balanced_accuracy"),
-    "multiclass": ("log_loss", "accuracy", "f1", "balanced_accuracy"),
-    "regression": ("rmse", "mae", "r2"),
-}
 TASKS = ("auto", *METRICS)
 #: What is known of task 'auto' by the label's type alone: text and categories may have two classes or more.
 CLASSIFICATION = "classification"
