@@ -343,8 +343,8 @@ def main() -> int:
         *table(found),
         "",
         f"It must hold: of A/A retrains at most {MOST_AA:.0%} are promoted, whatever the metric; of true gains of 0.02",
-        f"AUC at least {LEAST_GAINS:.0%}, by {' and by '.join(RANKED)}. Smaller gains, and a gain in ranking as F1 sees it,",
-        "are for information.",
+        f"AUC at least {LEAST_GAINS:.0%}, by {' and by '.join(RANKED)}. Smaller gains, and what F1 sees of a gain in",
+        "ranking, are for information.",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     (ROOT / "docs/evidence/gate.md").write_text("\n".join(lines) + "\n")
