@@ -35,7 +35,7 @@ class MonitoringPolicy:
         persistence: windows in a row in which a feature must drift before there is an alarm; twice the least effect is
             an alarm at once.
         max_quality_drop: by how much the metric may be worse than on the hold-out, in the metric's unit. None: 0.05
-            for ``roc_auc``, ``accuracy`` and ``r2``, a fifth of the hold-out's value for losses and errors.
+            for metrics of which more is better, a fifth of the hold-out's value for losses and errors.
         confidence: of the interval around a live metric; its better end must be worse than what is allowed.
         label_wait: seconds that a window waits for the labels of all its predictions before it is judged without.
         cool_down: seconds after an alarm of a model in which no other one asks for a training.
