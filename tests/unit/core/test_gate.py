@@ -139,7 +139,7 @@ def test_champion_that_could_not_be_asked() -> None:
     assert note in bad.summary
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     n=st.integers(2, 200),
     seed=st.integers(0, 2**16),
@@ -161,7 +161,7 @@ def test_never_both_ways(n: int, seed: int, confidence: float, least: float, wei
         json.dumps(report.as_dict(), allow_nan=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**16), order=st.randoms(use_true_random=False))
 def test_order_of_rows_does_not_matter(seed: int, order) -> None:
     """The verdict depends on the rows, not on their order."""
@@ -184,7 +184,7 @@ def test_order_of_rows_does_not_matter(seed: int, order) -> None:
 
 def test_more_confidence_never_lets_more_pass() -> None:
     """Asking for more confidence can only turn a pass into a refusal."""
-    for seed in range(20):
+    for seed in range(8):
         labels, p, prior = binary(200, seed)
         verdicts = [
             judge(
@@ -204,13 +204,13 @@ def test_luck_is_rare_at_the_default_confidence() -> None:
     """Of models that are just as good as the champion about one in forty passes by luck, not one in six."""
     rng = np.random.default_rng(5)
     passed = 0
-    for _ in range(600):
+    for _ in range(300):
         labels = rng.normal(0.0, 10.0, 200)
         one, other = labels + rng.normal(size=(2, 200))
         prior = np.zeros(200)
         report = judge("regression", labels, challenger=one, champion=other, prior=prior, settings=GatePolicy())
         passed += report.passed
-    assert 0 < passed < 30
+    assert 0 < passed < 17
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "accuracy", "f1", "balanced_accuracy"])

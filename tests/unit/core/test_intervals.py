@@ -91,12 +91,17 @@ def test_r2_is_the_same_every_time() -> None:
     assert known("r2", truth, said, 0.5).high < first.high
 
 
+#: Their intervals are drawn, which takes longer.
+OF_DRAWS = ("f1", "balanced_accuracy")
+
+
 @pytest.mark.parametrize("metric", ["roc_auc", "accuracy", "log_loss", "f1", "balanced_accuracy"])
 def test_coverage(metric: str) -> None:
-    """Of 200 samples' 90 % intervals about 90 % hold the value of a very large sample."""
-    truth = known(metric, *two_classes(200_000, np.random.default_rng(1))).value
+    """Of many samples' 90 % intervals about 90 % hold the value of a very large sample."""
+    truth = known(metric, *two_classes(50_000, np.random.default_rng(1))).value
     rng = np.random.default_rng(2)
-    held = [known(metric, *two_classes(300, rng), 0.9) for _ in range(200)]
+    count = 100 if metric in OF_DRAWS else 200
+    held = [known(metric, *two_classes(300, rng), 0.9) for _ in range(count)]
     assert 0.83 <= np.mean([one.low <= truth <= one.high for one in held]) <= 0.97
 
 
