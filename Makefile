@@ -85,7 +85,7 @@ api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 req
 
 .PHONY: gate-evidence
 gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retrains, and true gains, into docs/evidence
-	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py --full
+	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
 verify: lint types test golden fuzz properties machines api cases sources emulators chaos ## What CI runs

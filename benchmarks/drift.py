@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from trainyard.drift import columns_of, compare, profile_of
-from trainyard.monitoring_policy import MonitoringPolicy
+from trainyard.policy import MonitoringPolicy
 from trainyard.testing.samples import FEATURES, TYPES, Columns, logged, sample
 from trainyard_scheduler.domain.monitoring import judge_drift
 

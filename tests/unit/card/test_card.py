@@ -44,6 +44,12 @@ def report(task: str, text: str) -> dict[str, Any]:
             "configuration": {"choice": [{"kind": "tree_ensemble", "params": {"rounds": 3}, "weight": 1.0}]},
         },
         "cost": {"seconds": 3.5, "rows": 900, "peak_memory_bytes": 200 << 20},
+        "learning_curve": {
+            "kind": "tree_ensemble",
+            "loss": "log-loss",
+            "points": [{"rows": 10, "loss": None, "learnt": 0.1}, {"rows": 900, "loss": 0.5, "learnt": 0.3}],
+            "cut": "the time was up after 1 of 2 fits on fewer rows",
+        },
         "left_out": [{"column": text, "reason": f"it says what {text} says"}],
     }
 
@@ -142,13 +148,15 @@ def test_the_card_tells_what_matters() -> None:
     places = [text.index(words) for words in ("| 1 | tree\\_ensemble |", "| 2 | linear |")]
     assert places == sorted(places)
     for words in (
-        "95 % of 400 bootstrap samples",
+        "95 % of 2,000 bootstrap samples",
         "| US dollars per hour | 0.09 |",
         "| peak memory of the training process, MiB | 200 |",
         "| fitted | tree\\_ensemble (rounds 3), weight 1 |",
         "| seed | 7 |",
         "Verdict: passed: late.",
         "| late | it says what late says |",
+        "| 900 | 0.5 | 0.3 |",
+        "more rows would help. The time was up after 1 of 2 fits on fewer rows.",
     ):
         assert words in text
 

@@ -17,8 +17,14 @@ REPORT = {
         "features": [{"feature": f"f{i}", "rise": 1e-05, "spread": None} for i in range(25)],
         "cut": "the time was up after 7 of 25 turns",
     },
+    "learning_curve": {
+        "kind": "linear",
+        "loss": "log-loss",
+        "points": [{"rows": 1500, "loss": 0.61234, "learnt": 0.5}],
+        "cut": "the time was up after 0 of 4 fits on fewer rows",
+    },
     "slices": {"found": 1, "items": [{"column": "city", "slice": "= \x1b[31mb", "rows": 40, "loss": 0.9}]},
-    "cost": {"seconds": 3.5},
+    "cost": {"seconds": 3.5, "rows": 1200, "peak_memory_bytes": 209715200},
     "left_out": [{"column": "id", "reason": "an identifier"}],
 }
 
@@ -39,6 +45,14 @@ def test_the_report_is_readable(api, trainyard):
     for words in ("roc_auc", "0.7123", "0.69", "16", "1e-05", "an identifier", "enough_rows", "… and 5 more", "3.5"):
         assert words in done.out
     assert "cut short: the time was up after 7 of 25 turns" in done.out
+    for words in (
+        "209715200",
+        "log-loss of the linear alone",
+        "1500",
+        "0.6123",
+        "cut short: the time was up after 0 of 4 fits",
+    ):
+        assert words in done.out
     assert "\x1b" not in done.out
 
 

@@ -14,7 +14,7 @@ from scipy.stats import chi2, norm, wasserstein_distance
 
 from trainyard import drift
 from trainyard.drift import Effect, columns_of, compare, profile_of
-from trainyard.monitoring_policy import MonitoringPolicy
+from trainyard.policy import MonitoringPolicy
 from trainyard.schema import Column
 from trainyard.testing.samples import FEATURES, Columns, logged, sample
 

@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import binomtest, norm
 from sklearn.metrics import r2_score, roc_auc_score
 
-from trainyard.intervals import Interval, interval
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.intervals import LEAST_OF_CLASS, Interval, interval
 
 RNG = np.random.default_rng(5)
 Z = norm.isf(0.005)
@@ -24,9 +25,16 @@ def two_classes(rows: int, rng: np.random.Generator = RNG) -> tuple[npt.NDArray[
     return labels, np.column_stack([1 - p, p])
 
 
+def asked(metric: str, labels: Any, answers: Any, confidence: float = 0.99) -> Interval | None:
+    """Return the interval of a model that decides for the likeliest class."""
+    outputs = np.asarray(answers, dtype=float)
+    task = "regression" if outputs.ndim == 1 else "binary"
+    return interval(metric, task, np.asarray(labels), Answers.of(task, outputs), confidence=confidence)
+
+
 def known(metric: str, labels: Any, answers: Any, confidence: float = 0.99) -> Interval:
     """Return an interval that must be there."""
-    found = interval(metric, np.asarray(labels), np.asarray(answers, dtype=float), confidence=confidence)
+    found = asked(metric, labels, answers, confidence)
     assert found is not None
     return found
 
@@ -83,12 +91,17 @@ def test_r2_is_the_same_every_time() -> None:
     assert known("r2", truth, said, 0.5).high < first.high
 
 
-@pytest.mark.parametrize("metric", ["roc_auc", "accuracy", "log_loss"])
+#: Their intervals are drawn, which takes longer.
+OF_DRAWS = ("f1", "balanced_accuracy")
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "accuracy", "log_loss", "f1", "balanced_accuracy"])
 def test_coverage(metric: str) -> None:
-    """Of 200 samples' 90 % intervals about 90 % hold the value of a very large sample."""
-    truth = known(metric, *two_classes(200_000, np.random.default_rng(1))).value
+    """Of many samples' 90 % intervals about 90 % hold the value of a very large sample."""
+    truth = known(metric, *two_classes(50_000, np.random.default_rng(1))).value
     rng = np.random.default_rng(2)
-    held = [known(metric, *two_classes(300, rng), 0.9) for _ in range(200)]
+    count = 100 if metric in OF_DRAWS else 200
+    held = [known(metric, *two_classes(300, rng), 0.9) for _ in range(count)]
     assert 0.83 <= np.mean([one.low <= truth <= one.high for one in held]) <= 0.97
 
 
@@ -100,6 +113,8 @@ def test_coverage(metric: str) -> None:
         ("roc_auc", [1, 1, 0], [[0.5, 0.5]] * 3),
         ("roc_auc", [-1, -1, -1], [[0.5, 0.5]] * 3),
         ("log_loss", [-1, 1], [[0.5, 0.5]] * 2),
+        ("f1", [-1, -1, -1], [[0.5, 0.5]] * 3),
+        ("balanced_accuracy", [0] * 30, [[0.5, 0.5]] * 30),
         ("accuracy", [1], [[0.5, 0.5]]),
         ("accuracy", [], np.empty((0, 2))),
         ("r2", [1.0, 1.0], [1.0, 2.0]),
@@ -108,7 +123,7 @@ def test_coverage(metric: str) -> None:
 )
 def test_no_value(metric: str, labels: list[Any], answers: Any) -> None:
     """Too few rows, one class, a constant label or an overflow: there is no interval, and no error."""
-    assert interval(metric, np.array(labels), np.asarray(answers, dtype=float), confidence=0.99) is None
+    assert asked(metric, labels, answers) is None
 
 
 def test_r2_of_rare_values() -> None:
@@ -116,7 +131,16 @@ def test_r2_of_rare_values() -> None:
     truth = np.array([0.0] * 30 + [1.0])
     assert known("r2", truth, truth * 0.5).value < 1
     tiny = np.array([0.0, 5e-324])
-    assert interval("r2", tiny, tiny, confidence=0.99) is None
+    assert asked("r2", tiny, tiny) is None
+
+
+def test_few_of_a_class() -> None:
+    """What compares classes needs some rows of each: a handful that are all wrong by chance would be a sure loss."""
+    labels = np.array([0] * 100 + [1] * LEAST_OF_CLASS)
+    answers = np.tile([0.6, 0.4], (len(labels), 1))
+    for metric in ("roc_auc", "f1", "balanced_accuracy"):
+        assert asked(metric, labels, answers) is not None
+        assert asked(metric, labels[:-1], answers[:-1]) is None
 
 
 def test_unknown_classes() -> None:
@@ -129,5 +153,5 @@ def test_unknown_classes() -> None:
 def test_the_better_end() -> None:
     """More is better for shares, less for losses."""
     one = Interval(0.5, 0.4, 0.6)
-    assert [one.better_end(name) for name in ("roc_auc", "accuracy", "r2")] == [0.6] * 3
+    assert [one.better_end(name) for name in ("roc_auc", "accuracy", "f1", "balanced_accuracy", "r2")] == [0.6] * 5
     assert [one.better_end(name) for name in ("log_loss", "rmse", "mae")] == [0.4] * 3

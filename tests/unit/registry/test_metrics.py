@@ -29,10 +29,39 @@ def test_multiclass_and_regression_agree_with_the_reference() -> None:
         reference.log_loss(labels, shares, labels=range(4)), abs=1e-12
     )
     assert metrics.accuracy(labels, shares.argmax(1)) == reference.accuracy_score(labels, shares.argmax(1))
+    decided = shares.argmax(1)
+    assert metrics.f1(labels, decided, classes=4) == pytest.approx(reference.f1_score(labels, decided, average="macro"))
+    assert metrics.balanced_accuracy(labels, decided, classes=4) == pytest.approx(
+        reference.balanced_accuracy_score(labels, decided)
+    )
     truth, said = rng.normal(size=300), rng.normal(size=300)
     assert metrics.rmse(truth, said) == pytest.approx(reference.root_mean_squared_error(truth, said))
     assert metrics.mae(truth, said) == pytest.approx(reference.mean_absolute_error(truth, said))
     assert metrics.r2(truth, said) == pytest.approx(reference.r2_score(truth, said))
+
+
+def test_decisions_of_two_classes_and_of_absent_ones() -> None:
+    """F1 is that of the second of two classes; of more, those count that occur, as scikit-learn has it."""
+    rng = np.random.default_rng(1)
+    labels, decided = rng.integers(0, 2, 200), rng.integers(0, 2, 200)
+    assert metrics.f1(labels, decided, classes=2) == pytest.approx(reference.f1_score(labels, decided))
+    some = np.where(labels == 0, 1, 4)
+    said = np.where(decided == 0, 2, 4)
+    assert metrics.f1(some, said, classes=9) == pytest.approx(
+        reference.f1_score(some, said, average="macro", zero_division=0.0)
+    )
+    assert metrics.balanced_accuracy(some, said, classes=9) == pytest.approx(
+        np.mean([np.mean(said[some == of] == of) for of in (1, 4)])
+    )
+    unknown = np.append(labels, [-1, -1])
+    more = np.append(decided, [1, -1])
+    assert metrics.f1(unknown, more, classes=2) == pytest.approx(
+        reference.f1_score(np.append(labels, 0), np.append(decided, 1))
+    )
+    assert metrics.balanced_accuracy(unknown, more, classes=2) == metrics.balanced_accuracy(labels, decided, classes=2)
+    for undefined in (metrics.f1, metrics.balanced_accuracy):
+        with pytest.raises(ValueError, match="no value"):
+            undefined([-1, -1], [0, 0], classes=2)
 
 
 def test_a_certain_mistake_is_finite() -> None:

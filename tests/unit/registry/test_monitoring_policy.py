@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainyard.monitoring_policy import MonitoringPolicy
-from trainyard.policy import Policy, policy_problems
+from trainyard.policy import MonitoringPolicy, Policy, policy_problems
 
 GOOD: dict[str, list[Any]] = {
     "window_rows": [20, 20_000],

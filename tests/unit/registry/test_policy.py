@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from trainyard.column_policy import ColumnPolicy, unknown_columns
 from trainyard.errors import ServiceError
-from trainyard.gate_policy import GatePolicy
-from trainyard.policy import Policy, policy_problems
+from trainyard.policy import ColumnPolicy, GatePolicy, Policy, policy_problems, unknown_columns
 
 
 def test_defaults_are_those_of_the_api_page() -> None:
@@ -101,7 +99,7 @@ def test_every_problem_is_listed() -> None:
         "min_new_rows": 0,
         "budget_seconds": "60",
         "kinds": ["linear", "forest"],
-        "metric": "f1",
+        "metric": "f2",
         "seed": True,
         "extra": 1,
         "gate": {"min_rows": -1, "confidence": float("nan"), "other": 1},

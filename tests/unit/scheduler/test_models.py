@@ -102,9 +102,9 @@ def test_what_no_model_can_be(
 @pytest.mark.parametrize(
     ("label", "metric", "allowed"),
     [
-        ("late", "rmse", "auto, roc_auc, log_loss, accuracy"),
-        ("kind", "r2", "auto, roc_auc, log_loss, accuracy"),
-        ("words", "mae", "auto, roc_auc, log_loss, accuracy"),
+        ("late", "rmse", "auto, roc_auc, log_loss, accuracy, f1, balanced_accuracy"),
+        ("kind", "r2", "auto, roc_auc, log_loss, accuracy, f1, balanced_accuracy"),
+        ("words", "mae", "auto, roc_auc, log_loss, accuracy, f1, balanced_accuracy"),
         ("kind", "roc_auc", None),
         ("kind", "auto", None),
         ("delay", "rmse", None),

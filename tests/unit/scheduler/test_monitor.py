@@ -15,7 +15,7 @@ from trainyard.contracts.monitoring import Sight, Spent
 from trainyard.crashpoints import CrashPointError
 from trainyard.drift import Effect
 from trainyard.errors import TransientError
-from trainyard.monitoring_policy import MonitoringPolicy
+from trainyard.policy import MonitoringPolicy
 from trainyard.testing.crashpoints import armed
 from trainyard_scheduler.domain.monitoring import held_back, judge_drift
 from trainyard_scheduler.use_cases import monitor

@@ -12,7 +12,7 @@ import pytest
 
 from trainyard.contracts.monitoring import Reference
 from trainyard.gate import measure
-from trainyard.monitoring_policy import MonitoringPolicy
+from trainyard.policy import MonitoringPolicy
 from trainyard_scheduler.domain.monitoring import allowed_drop, judge_quality
 from trainyard_scheduler.domain.scoring import scores_of
 
@@ -160,7 +160,8 @@ def test_three_classes() -> None:
     assert judged(["a", "b"] * 25, three, {"log_loss": 0.5}).outcome == "alarm"
     accurate = judged(["a"] * 50, three, {"accuracy": 1.0}, metric="accuracy")
     assert (accurate.outcome, accurate.report["value"]) == ("steady", 1.0)
-    assert accurate.report["metrics"] == {"log_loss": pytest.approx(-math.log(0.3)), "accuracy": 1.0}
+    decided = {"accuracy": 1.0, "f1": 1.0, "balanced_accuracy": 1.0}
+    assert accurate.report["metrics"] == {"log_loss": pytest.approx(-math.log(0.3)), **decided}
     assert "roc_auc" not in judged(["a", "b"] * 25, three, {"log_loss": 0.5}).report["metrics"]
 
 
@@ -215,12 +216,13 @@ def test_why_a_metric_has_no_interval(labels: list[Any], metric: str, why: str) 
 
 
 def test_metrics_of_classes() -> None:
-    """Labels of no class of the version are wrong in the accuracy and left out elsewhere."""
+    """Labels of no class of the version are wrong in what counts answers and left out elsewhere."""
     found = scores_of([binary(0.8), binary(0.2), binary(0.4)], ["yes", "maybe", "no"])
     assert found is not None
     assert (found.classes, found.labels.tolist(), found.said.tolist()) == (("no", "yes"), [1, -1, 0], [1, 0, 0])
     expected = -(math.log(0.8) + math.log(0.6)) / 2
-    assert found.values() == {"roc_auc": 1.0, "log_loss": pytest.approx(expected), "accuracy": pytest.approx(2 / 3)}
+    decided = {"accuracy": pytest.approx(2 / 3), "f1": 1.0, "balanced_accuracy": 1.0}
+    assert found.values() == {"roc_auc": 1.0, "log_loss": pytest.approx(expected), **decided}
     strange = scores_of([binary(0.8)], ["maybe"])
     assert strange is not None
-    assert strange.values() == {"accuracy": 0.0}
+    assert strange.values() == {"accuracy": 0.0, "f1": 0.0}

@@ -74,7 +74,7 @@ def test_the_metric_is_one_of_the_task(scene: Scene) -> None:
     assert caught.value.details == [Problem(None, "settings.metric", "one of auto, rmse, mae, r2", "'auc'")]
     with pytest.raises(ServiceError) as caught:
         scene.ask({"metric": "rmse"})  # task auto, but the label is yes or no
-    allowed = "one of auto, roc_auc, log_loss, accuracy"
+    allowed = "one of auto, roc_auc, log_loss, accuracy, f1, balanced_accuracy"
     assert caught.value.details == [Problem(None, "settings.metric", allowed, "'rmse'")]
 
 

@@ -13,7 +13,7 @@ from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue
 from trainyard.testing.fakes.scheduling import MemoryOutbox
-from trainyard.testing.fakes.scheduling_state import Message
+from trainyard.testing.fakes.scheduling_rows import Message
 from trainyard_scheduler.use_cases import relay
 from trainyard_scheduler.use_cases.resend import Reconciler
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from trainyard.gate import measure, row_losses
+from trainyard.metrics import OF_DECISIONS
 from trainyard_trainer.learning.calibration import (
     TEMPERATURE_ROWS,
     THRESHOLD_ROWS,
@@ -17,6 +18,7 @@ from trainyard_trainer.learning.calibration import (
     fit_threshold,
     tempered,
 )
+from trainyard_trainer.learning.thresholds import best
 
 
 def answered(task: str, rows: int, sharpness: float, seed: int = 0) -> tuple[Any, Any]:
@@ -52,32 +54,49 @@ def test_what_is_calibrated_or_small_stays_as_it_is(task: str) -> None:
     assert fit_temperature(task, *answered(task, few, 3.0)) is None
 
 
-def test_a_threshold_is_tuned_for_accuracy_only() -> None:
-    """Answers that are all too low by a factor lose accuracy at 0.5; the tuned threshold gets it back."""
+@pytest.mark.parametrize("metric", OF_DECISIONS)
+def test_a_threshold_is_tuned_for_metrics_of_decisions_only(metric: str) -> None:
+    """Answers that are all too low by a factor lose by such a metric at 0.5; the tuned threshold gets it back."""
     labels, answers = answered("binary", 2_000, 1.0)
     low = np.column_stack([1 - answers[:, 1] * 0.4, answers[:, 1] * 0.4])
-    found = calibrate("binary", labels, low, "accuracy")
+    found = calibrate("binary", labels, low, metric)
     assert 0.1 < found.threshold < 0.3
-    before = measure("binary", labels, low)["accuracy"]
-    assert measure("binary", labels, low, threshold=found.threshold)["accuracy"] > before + 0.2
+    before = measure("binary", labels, low)[metric]
+    assert measure("binary", labels, low, threshold=found.threshold)[metric] > before + 0.2
     assert calibrate("binary", labels, low, "roc_auc").threshold == 0.5
-    assert calibrate("multiclass", *answered("multiclass", 2_000, 1.0), "accuracy").threshold == 0.5
+    assert calibrate("multiclass", *answered("multiclass", 2_000, 1.0), metric).threshold == 0.5
     assert calibrate("regression", labels.astype(float), low[:, 1], "auto") == Calibration()
 
 
 def test_a_threshold_needs_rows_and_a_gain() -> None:
     """Few rows, or a gain that is noise, leave 0.5; so does a class that never occurs."""
     labels, answers = answered("binary", THRESHOLD_ROWS - 1, 1.0)
-    assert fit_threshold(labels == 1, answers[:, 1] * 0.3) == 0.5
-    moved = [fit_threshold(labels == 1, p[:, 1]) for labels, p in (answered("binary", 500, 1.0, s) for s in range(20))]
+    low = np.column_stack([1 - answers[:, 1] * 0.3, answers[:, 1] * 0.3])
+    assert fit_threshold("binary", "accuracy", labels, low) == 0.5
+    moved = [fit_threshold("binary", "accuracy", *answered("binary", 500, 1.0, seed)) for seed in range(20)]
     assert sum(t != 0.5 for t in moved) <= 4
-    assert fit_threshold(np.zeros(500, dtype=bool), np.full(500, 0.1)) == 0.5
+    nobody = np.zeros(500, dtype=np.int64)
+    for metric in OF_DECISIONS:
+        assert fit_threshold("binary", metric, nobody, np.tile([0.9, 0.1], (500, 1))) == 0.5
 
 
-def test_the_threshold_is_the_best_there_is() -> None:
-    """No other cut of the same answers is more accurate."""
+@pytest.mark.parametrize("metric", OF_DECISIONS)
+def test_the_threshold_is_the_best_there_is(metric: str) -> None:
+    """No other cut of the same answers is better by the metric, and its value is as measured."""
     labels, answers = answered("binary", 400, 1.0)
     p = np.round(answers[:, 1] * 0.4, 2)  # many ties
-    found = fit_threshold(labels == 1, p)
-    every = [((p >= cut) == (labels == 1)).mean() for cut in np.linspace(0, 1, 1_001)]
-    assert ((p >= found) == (labels == 1)).mean() == max(every)
+    threshold, value = best(metric, labels == 1, p)
+    told = np.column_stack([1 - p, p])
+    every = [measure("binary", labels, told, threshold=cut)[metric] for cut in np.linspace(0, 1, 1_001)]
+    assert measure("binary", labels, told, threshold=threshold)[metric] == value == pytest.approx(max(every))
+
+
+def test_rare_positives_are_found_by_f1() -> None:
+    """Of 5 % positives whose probability never reaches one half none is answered; tuned to F1 many are."""
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.6, 9.0, 4_000)
+    labels, told = (rng.random(4_000) < p).astype(np.int64), np.column_stack([1 - p, p])
+    found = fit_threshold("binary", "f1", labels, told)
+    assert found < 0.4
+    assert measure("binary", labels, told, threshold=found)["f1"] > 2 * measure("binary", labels, told)["f1"]
+    assert fit_threshold("binary", "accuracy", labels, told) == 0.5

@@ -52,6 +52,18 @@ def test_weights_are_a_blend_only_where_it_helps() -> None:
     assert choosing.weights("regression", "auto", labels, [one, one]).tolist() == [1.0, 0.0]
 
 
+def test_decisions_are_compared_at_the_best_threshold() -> None:
+    """By F1 of a rare class the better ranking wins, though neither model's probability reaches one half."""
+    rng = np.random.default_rng(0)
+    p = rng.beta(0.6, 9.0, 3_000)
+    labels = (rng.random(3_000) < p).astype(np.int64)
+    sharp, dull = (np.column_stack([1 - q, q]) for q in (p, np.clip(p + rng.normal(0, 0.1, 3_000), 0.0, 0.45)))
+    losses = [choosing.loss("binary", "f1", labels, told) for told in (sharp, dull)]
+    assert losses[0] < losses[1] < 1.0
+    assert choosing.rank({"loss": 0.5, "f1": 0.4}, "f1") == 0.6
+    assert choosing.loss("binary", "f1", labels * 0, sharp) == 1.0
+
+
 def test_candidates_of_the_kinds_that_were_asked_for() -> None:
     """The prior first, then one of each kind before any variant; other kinds never come, nor are they proposed."""
     portfolio = Portfolio(["linear", "tree_ensemble"], cells=1_000, n_outputs=1)

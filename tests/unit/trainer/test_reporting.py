@@ -39,12 +39,35 @@ def test_every_task_is_reported_on(tmp_path: Path, task: str) -> None:
     assert (found["confusion"] is None) is (task == "regression")
 
 
+@pytest.mark.parametrize(("task", "kind"), [*((task, "linear") for task in LABELS), ("binary", "tree_ensemble")])
+def test_more_rows_bring_something(tmp_path: Path, task: str, kind: str) -> None:
+    """The learning curve doubles the rows up to those of the version, whose own loss is its last point's."""
+    data, report = trained(prepared(tmp_path, task, kinds=[kind]))
+    curve, choice = report["evaluation"]["learning_curve"], decode(data).lineage.configuration["choice"]
+    points, whole = curve["points"], report["evaluation"]["cost"]["rows"]
+    rows = [point["rows"] for point in points]
+    assert (curve["cut"], rows[-1], rows[:-1]) == (None, whole, [n for d in (16, 8, 4, 2) if (n := whole // d) >= 30])
+    assert points[-1]["loss"] < points[0]["loss"]
+    assert all(point["learnt"] > 0 for point in points)
+    if len(choice["members"]) == 1 and choice["temperature"] is None:
+        assert points[-1]["loss"] == pytest.approx(decode(data).metrics["loss"], rel=1e-5)
+
+
+def test_the_learning_curve_keeps_to_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without time there is the published model's point alone, and the words say why."""
+    monkeypatch.setattr("trainyard_trainer.learning.train._CURVE_SHARE", 0.0)
+    monkeypatch.setattr("trainyard_trainer.learning.train._LEAST_CURVE_SHARE", 0.0)
+    curve = trained(prepared(tmp_path, "binary", kinds=["linear"]))[1]["evaluation"]["learning_curve"]
+    assert len(curve["points"]) == 1
+    assert curve["cut"].startswith("the time was up after 0 of ")
+
+
 def test_the_artifact_does_not_depend_on_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the report becomes, the artifact has the same bytes."""
     data, _ = trained(prepared(tmp_path / "one", "binary", kinds=["linear"]))
     monkeypatch.setattr("trainyard_trainer.learning.train.version_report", lambda *_, **__: {"form": 99})
     again, report = trained(prepared(tmp_path / "two", "binary", kinds=["linear"]))
-    assert report["evaluation"] == {"form": 99}
+    assert report["evaluation"]["form"] == 99
     assert data == again
 
 

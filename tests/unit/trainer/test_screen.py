@@ -12,7 +12,7 @@ from benchmarks import flights
 from sklearn import datasets
 
 from trainyard.clock import SystemClock
-from trainyard.column_policy import ColumnPolicy
+from trainyard.policy import ColumnPolicy
 from trainyard.schema import Column, Schema
 from trainyard_trainer.domain import DataError
 from trainyard_trainer.learning.budget import Budget

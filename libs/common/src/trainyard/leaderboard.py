@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.durations import in_words
+from trainyard.metric_names import HIGHER_IS_BETTER, OF_DECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Metrics that are better the larger they are.
-_LARGER = frozenset({"roc_auc", "accuracy", "r2"})
+#: What a search judges by where a policy names it; it minimises the loss for all others.
+_OWN = frozenset({"roc_auc", "mae", *OF_DECISIONS})
 
 
 def score(metrics: Mapping[str, float], metric: str) -> tuple[str, float]:
@@ -19,7 +20,7 @@ def score(metrics: Mapping[str, float], metric: str) -> tuple[str, float]:
     It is the policy's ``metric`` where that has a value of its own on the rows; ``auto``, ``log_loss`` and the metrics
     that follow the squared error mean the loss that every fit minimises: log-loss, or squared error.
     """
-    if metric in {"roc_auc", "accuracy", "mae"} and metric in metrics:
+    if metric in _OWN and metric in metrics:
         return metric, metrics[metric]
     return "log_loss" if "log_loss" in metrics else "squared_error", metrics["loss"]
 
@@ -27,7 +28,7 @@ def score(metrics: Mapping[str, float], metric: str) -> tuple[str, float]:
 def rank(metrics: Mapping[str, float], metric: str) -> float:
     """Return what the choice minimises."""
     name, value = score(metrics, metric)
-    return 1.0 - value if name in _LARGER else value
+    return 1.0 - value if name in HIGHER_IS_BETTER else value
 
 
 def leaderboard(trials: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:

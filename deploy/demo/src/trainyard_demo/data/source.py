@@ -10,6 +10,7 @@ import importlib.util
 import io
 import zipfile
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -59,7 +60,7 @@ def read(folder: Path | None = None) -> Source:
             weather = _columns(text, _WEATHER)
         with (where / "planes.csv").open(encoding="utf-8", newline="") as text:
             planes = _columns(text, _PLANES)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
+    except (OSError, LookupError, ValueError, zipfile.BadZipFile) as e:
         raise DemoError(f"the flights in {where} cannot be read ({e}); install them again with: make demo") from e
     return Source(flights, weather, planes)
 
@@ -92,6 +93,5 @@ def minutes(column: Strings) -> NDArray[np.int64]:
 def _columns(text: TextIO, wanted: Sequence[str]) -> Columns:
     reader = csv.reader(text)
     header = next(reader)
-    positions = [header.index(name) for name in wanted]
-    columns = list(zip(*reader, strict=True))
-    return {name: np.array(columns[position]) for name, position in zip(wanted, positions, strict=True)}
+    cells = itemgetter(*(header.index(name) for name in wanted))
+    return {name: np.array(column) for name, column in zip(wanted, zip(*map(cells, reader), strict=True), strict=True)}

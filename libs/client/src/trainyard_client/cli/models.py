@@ -35,7 +35,10 @@ def _add_create_command(group: click.Group) -> None:
     @click.option("--dataset", required=True, help="Where the rows are.")
     @click.option("--label", required=True, metavar="COLUMN", help="The column to be predicted.")
     @click.option("--task", default="auto", show_default=True, help="binary, multiclass, regression or auto.")
-    @click.option("--metric", help="What a better version is better in; by default log_loss or rmse.")
+    @click.option(
+        "--metric",
+        help="What a better version is better in, such as roc_auc, f1 or mae; by default the loss.",
+    )
     @click.option("--min-new-rows", type=int, help="Train when so many new rows have arrived.")
     @click.option("--min-new-labels", type=int, help="Train when so many predictions got their label.")
     @click.option("--min-fraction-new", type=float, help="Train when new rows are this part of those last trained on.")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-_ABOUT = ("model", "version", "label", "task", "registered", "aliases", "test_rows", "seconds", "instance_type",
-          "usd_per_hour", "cost_usd")  # fmt: skip
+_ABOUT = ("model", "version", "label", "task", "registered", "aliases", "test_rows", "fit_rows", "seconds",
+          "peak_memory_bytes", "instance_type", "usd_per_hour", "cost_usd")  # fmt: skip
 _KINDS = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown"}
 _SHOWN = 20
 _FIGURES = 4
@@ -73,7 +73,9 @@ def _show(output: Output, found: Json) -> None:
         "registered": version["created_at"],
         "aliases": version["aliases"],
         "test_rows": version["holdout"].get("test_rows"),
+        "fit_rows": cost.get("rows"),
         "seconds": cost.get("seconds"),
+        "peak_memory_bytes": cost.get("peak_memory_bytes"),
     }
     output.fields(about, [name for name in _ABOUT if about.get(name) is not None])
     if report is None:
@@ -102,6 +104,13 @@ def _show_report(output: Output, report: Json) -> None:
            ("feature", "rise", "spread"))  # fmt: skip
     if importance["cut"]:
         output.say(f"cut short: {importance['cut']}")
+    if curve := report.get("learning_curve"):
+        title = f"{curve['loss']} of the {curve['kind']} alone, by the rows that it has learnt from:"
+        columns = {"rows": "rows", "on test rows": "loss", "on those learnt from": "learnt"}
+        lines = [{name: one[key] for name, key in columns.items()} for one in curve["points"]]
+        _table(output, title, lines, tuple(columns))
+        if curve["cut"]:
+            output.say(f"cut short: {curve['cut']}")
     slices = report["slices"]
     _table(output, f"slices, the highest loss first ({slices['found']} in all):", slices["items"],
            ("column", "slice", "rows", "loss", "low", "high"))  # fmt: skip

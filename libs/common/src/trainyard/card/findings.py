@@ -26,7 +26,8 @@ def metrics(found: Json) -> list[Block]:
         (name, figure(of["value"]), "–" if of["low"] is None else f"{figure(of['low'])} – {figure(of['high'])}")
         for name, of in report["metrics"].items()
     ]
-    words = f"On {figure(report['rows'])} test rows; intervals hold {share} of {report['samples']} bootstrap samples."
+    samples = figure(report["samples"])
+    words = f"On {figure(report['rows'])} test rows; intervals hold {share} of {samples} bootstrap samples."
     return [Words(words), Table(("metric", "value", f"{share} interval"), lines)]
 
 
@@ -49,6 +50,28 @@ def curves(found: Json) -> list[Block]:
         dots = _curves([("test rows", [point[::-1] for point in residuals["points"]])])
         blocks.append(Chart("Predicted and true", "predicted", "true", dots, diagonal=True, dots=True))
     return blocks
+
+
+def learning(found: Json) -> list[Block]:
+    """Show the learning curve."""
+    curve = (found["report"] or {}).get("learning_curve")
+    if not curve:
+        return []
+    points, cut = curve["points"], curve["cut"]
+    lines = [(figure(one["rows"]), figure(one["loss"]), figure(one["learnt"])) for one in points]
+    named = [
+        (words, [(float(one["rows"]), one[key]) for one in points])
+        for words, key in (("test rows", "loss"), ("rows learnt from", "learnt"))
+    ]
+    words = (
+        f"The configuration of the {curve['kind']} alone, fitted on a growing part of the rows. Where the line of the"
+        " test rows still falls at its end, more rows would help."
+    )
+    return [
+        Words(words + (f" {cut[:1].upper()}{cut[1:]}." if cut else "")),
+        Table(("rows learnt from", f"{curve['loss']} on the test rows", "on rows learnt from"), lines),
+        *([Chart("Learning curve", "rows learnt from", str(curve["loss"]), _curves(named))] if len(points) > 1 else []),
+    ]
 
 
 def _curves(named: Iterable[tuple[str, Sequence[Sequence[float | None]]]]) -> list[Curve]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.card.document import Document, Section, Table, Words, facts, figure
-from trainyard.card.findings import curves, importance, metrics, slices, tables
+from trainyard.card.findings import curves, importance, learning, metrics, slices, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +43,7 @@ def card_of(found: Json) -> Document:
         ("Decisions", tables),
         ("Slices", slices),
         ("What it uses", importance),
+        ("What more rows bring", learning),
         ("Limits", _limits),
         ("Gate", _gate),
         ("Training cost", _cost),

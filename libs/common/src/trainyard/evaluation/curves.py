@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard import metrics
-from trainyard.evaluation.plain import number
+from trainyard.metrics.plain import number
 
 if TYPE_CHECKING:
     from trainyard.evaluation.sample import FloatArray, Sample

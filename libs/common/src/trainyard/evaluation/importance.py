@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.errors import ServiceError
-from trainyard.evaluation.plain import name, number
-from trainyard.gate import LOSS_NAMES, row_losses
+from trainyard.metrics.measures import LOSS_NAMES, row_losses
+from trainyard.metrics.plain import name, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,9 +8,10 @@ import numpy as np
 
 from trainyard.evaluation.curves import curves
 from trainyard.evaluation.importance import importance
-from trainyard.evaluation.scores import CONFIDENCE, SAMPLES, scores
+from trainyard.evaluation.scores import CONFIDENCE, scores
 from trainyard.evaluation.slices import slices
 from trainyard.evaluation.tables import confusion, residuals
+from trainyard.metrics.bootstrap import draws_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +45,7 @@ def evaluate(
             "task": sample.task,
             "rows": sample.rows,
             "confidence": CONFIDENCE,
-            "samples": SAMPLES,
+            "samples": draws_for(sample.rows),
             "metrics": scores(sample, seed=seed),
             "curves": curves(sample),
             "confusion": confusion(sample),

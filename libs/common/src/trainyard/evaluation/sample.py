@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.evaluation.plain import name
-from trainyard.gate import answered, measure, row_losses
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.measures import measure, row_losses
+from trainyard.metrics.plain import name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,12 +51,17 @@ class Sample:
         return row_losses(self.task, self.labels, self.answers)
 
     @property
-    def decided(self) -> npt.NDArray[np.intp]:
+    def told(self) -> Answers:
+        """The answers with what the model decides by its threshold."""
+        return Answers.of(self.task, self.answers, self.threshold)
+
+    @property
+    def decided(self) -> npt.NDArray[Any]:
         """The index of the class that the model decides for, shape (rows,); classifiers only."""
-        return answered(self.task, self.answers, self.threshold)
+        return self.told.decided
 
     def figures(self, rows: npt.NDArray[np.bool_] | slice = slice(None)) -> dict[str, float]:
-        """Return the gate's metrics of some of the rows (at least one); the accuracy is that of what is decided."""
+        """Return the gate's metrics of some of the rows (at least one), by what is decided."""
         return measure(self.task, self.labels[rows], self.answers[rows], threshold=self.threshold)
 
     def class_called(self, index: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.evaluation.plain import number
+from trainyard.metrics.plain import number
 
 if TYPE_CHECKING:
     import numpy.typing as npt

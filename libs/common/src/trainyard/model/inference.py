@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ArtifactError, Problem, ServiceError
 from trainyard.model.arrays import numpy_is_loaded
+from trainyard.model.decision import decided_for
 from trainyard.model.dto import Golden
 from trainyard.model.records import plain
 from trainyard.model.single import Single, can_answer
@@ -148,7 +149,7 @@ class Predictor:
         model = self.model
         if not model.classes:
             return Prediction(outputs[0], None)
-        chosen = outputs[1] >= model.threshold if model.task == "binary" else outputs.index(max(outputs))
+        chosen = decided_for(model.task, outputs, model.threshold)
         return Prediction(model.classes[chosen], dict(zip(self._class_names, outputs, strict=True)))
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from trainyard.durations import in_words
-from trainyard.intervals import HIGHER_IS_BETTER
+from trainyard.metrics import HIGHER_IS_BETTER
 from trainyard.policy import METRICS
 from trainyard_scheduler.domain.scoring import uncomparable
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.monitoring import Reference, Spent
     from trainyard.drift import Effect
-    from trainyard.intervals import Interval
-    from trainyard.monitoring_policy import MonitoringPolicy
+    from trainyard.metrics.intervals import Interval
+    from trainyard.policy import MonitoringPolicy
     from trainyard_scheduler.domain.scoring import Scores
 
 #: An effect so many times the least one is an alarm at once.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard import gate
-from trainyard.intervals import LEAST_OF_CLASS, Interval, interval
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.intervals import LEAST_OF_CLASS, OF_CLASSES, Interval, interval, rarest
+from trainyard.metrics.measures import measure
 from trainyard.model import class_name
 from trainyard.policy import METRICS
 
@@ -44,16 +45,17 @@ class Scores:
     def values(self) -> dict[str, float]:
         """Return the metrics of the task that have a value on these rows, finite ones."""
         with np.errstate(over="ignore", invalid="ignore"):  # squares of labels near the end of the float range
-            found = gate.measure(self.task, self.labels, self.answers)
-        if self.classes:
-            found["accuracy"] = float(np.mean(self.said == self.labels))  # of the answer that was given, as below
+            found = measure(self.task, self.labels, self.answers, decided=self.said)
         return {name: found[name] for name in METRICS[self.task] if math.isfinite(found.get(name, math.nan))}
 
     def interval(self, metric: str, *, confidence: float) -> Interval | None:
         """Return the metric of the task with its interval; None where these rows give none."""
-        if metric == "accuracy":  # of the answer that was given, which need not be the likeliest class
-            return interval(metric, self.labels, np.eye(self.answers.shape[1])[self.said], confidence=confidence)
-        return interval(metric, self.labels, self.answers, confidence=confidence)
+        return interval(metric, self.task, self.labels, self._told, confidence=confidence)
+
+    @property
+    def _told(self) -> Answers:
+        """The answers with the class that was given, which need not be the likeliest."""
+        return Answers(self.answers, self.said)
 
     def intervals(self, *, confidence: float) -> dict[str, Interval]:
         """Return the metrics of the task that have a value."""
@@ -71,10 +73,9 @@ class Scores:
         if rows > 1 and (known == known[0]).all() and metric in {"roc_auc", "r2"}:
             name = f"'{self.classes[known[0]]}'" if self.classes else f"{known[0]:g}"
             return f"all {rows:,} labels are {name}: {metric} is not defined"
-        if metric == "roc_auc":
-            rarer = int(np.bincount(known, minlength=2).argmin())
-            count = int((known == rarer).sum())
-            return f"{count:,} of {rows:,} labels are '{self.classes[rarer]}': roc_auc needs {LEAST_OF_CLASS} of each"
+        if metric in OF_CLASSES:
+            rarer, count = rarest(self.labels, self._told, self.task)
+            return f"{count:,} of {rows:,} labels are '{self.classes[rarer]}': {metric} needs {LEAST_OF_CLASS} of each"
         if rows < 2:
             return f"{rows:,} label can be compared with an answer: {metric} needs 2"
         return f"{metric} of these labels has no finite interval"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import is_name
-from trainyard.column_policy import unknown_columns
 from trainyard.cron import cron_problem
 from trainyard.errors import Problem, ServiceError
-from trainyard.policy import CLASSIFICATION, TASKS, Policy, invalid, policy_problems
+from trainyard.policy import CLASSIFICATION, TASKS, Policy, invalid, policy_problems, unknown_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,11 +7,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from trainyard.column_policy import unknown_columns
 from trainyard.contracts.requests import NewRequest
 from trainyard.errors import Problem, ServiceError
 from trainyard.messages import TrainingRequest
-from trainyard.policy import RUN_KEYS, Policy, policy_problems
+from trainyard.policy import RUN_KEYS, Policy, policy_problems, unknown_columns
 from trainyard_scheduler.use_cases.models import features_for, model_called, task_for
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 A *temperature* divides the logits: above 1 it makes probabilities more modest, below 1 bolder (Guo et al., "On
 Calibration of Modern Neural Networks", 2017). It changes no ranking, and for many classes no answer. A *threshold* is
-the probability from which on a binary model answers the second class; only a policy that asks for accuracy moves it.
-Both must earn more than noise on enough rows, else the model is left as it is.
+the probability from which on a binary model answers the second class; only a policy whose metric is one of decisions
+moves it. Both must earn more than noise on enough rows, else the model is left as it is.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.gate import row_losses
+from trainyard.gate import Answers, row_losses
+from trainyard.metrics.bootstrap import resampled
+from trainyard.metrics.statistics import gain
 from trainyard.model import Temperature
 from trainyard.model.estimators import calibrated
+from trainyard_trainer.learning.thresholds import EVEN, threshold_for
 
 if TYPE_CHECKING:
     from trainyard.model.dto import FloatArray
 
 #: Rows from which a temperature is fitted, by task.
 TEMPERATURE_ROWS = {"binary": 3_000, "multiclass": 500}
-#: Rows from which a threshold is tuned: an accuracy of fewer rows has too few steps to choose between.
+#: Rows from which a threshold is tuned: fewer leave too few steps to choose between.
 THRESHOLD_ROWS = 200
-#: Standard errors of the paired difference that a change must gain.
+#: Standard errors of the paired difference that a change must gain; the gate's bootstrap tells them of a threshold's.
 _MARGIN = 2.0
 _LEAST, _MOST = 0.05, 20.0
 _GOLDEN = (5**0.5 - 1) / 2
@@ -37,7 +40,7 @@ class Calibration:
     """What is put behind the probabilities: None and 0.5 leave them as they are."""
 
     temperature: float | None = None
-    threshold: float = 0.5
+    threshold: float = EVEN
 
 
 def calibrate(
@@ -55,9 +58,7 @@ def calibrate(
     if task == "regression":
         return Calibration()
     temperature = None if drifting else fit_temperature(task, labels, answers)
-    if task != "binary" or metric != "accuracy":
-        return Calibration(temperature)
-    return Calibration(temperature, fit_threshold(labels == 1, tempered(task, answers, temperature)[:, 1]))
+    return Calibration(temperature, fit_threshold(task, metric, labels, tempered(task, answers, temperature)))
 
 
 def fit_temperature(task: str, labels: npt.NDArray[Any], answers: FloatArray) -> float | None:
@@ -81,26 +82,20 @@ def fit_temperature(task: str, labels: npt.NDArray[Any], answers: FloatArray) ->
     return float(np.exp(best))
 
 
-def fit_threshold(positive: npt.NDArray[np.bool_], probabilities: FloatArray) -> float:
-    """Return the threshold of largest accuracy; 0.5 where it gains no more than noise or the rows are too few.
+def fit_threshold(task: str, metric: str, labels: npt.NDArray[Any], answers: FloatArray) -> float:
+    """Return the threshold at which the metric is largest; 0.5 where that gains no more than noise, or has no say.
 
     Args:
-        positive: shape (rows,): the row is of the second class.
-        probabilities: shape (rows,): of the second class.
+        task, metric: a threshold is tuned for two classes and a metric of decisions.
+        labels: shape (rows,), class indexes; too few rows leave 0.5.
+        answers: probabilities (rows, classes).
     """
-    if len(positive) < THRESHOLD_ROWS:
-        return 0.5
-    distinct, at = np.unique(probabilities, return_inverse=True)
-    ones = np.bincount(at, weights=positive, minlength=len(distinct))
-    zeros = np.bincount(at, weights=~positive, minlength=len(distinct))
-    # right[i]: right answers when the first i distinct probabilities are answered with the first class
-    right = np.concatenate([[0.0], np.cumsum(zeros)]) + (ones.sum() - np.concatenate([[0.0], np.cumsum(ones)]))
-    bounds = np.concatenate([[0.0], distinct, [1.0]])
-    cuts = (bounds[:-1] + bounds[1:]) / 2
-    best = np.flatnonzero(right == right.max())
-    threshold = float(cuts[best[np.argmin(np.abs(cuts[best] - 0.5))]])
-    ours, plain = (probabilities >= threshold) == positive, (probabilities >= 0.5) == positive
-    return threshold if _more_than_noise(ours.astype(np.float64) - plain) else 0.5
+    threshold = threshold_for(task, metric, labels, answers)
+    if threshold == EVEN or len(labels) < THRESHOLD_ROWS:
+        return EVEN
+    over_even = gain(metric, task, labels, Answers.of(task, answers, threshold), Answers.of(task, answers))
+    drawn = resampled({metric: over_even}, seed=0)[metric]
+    return threshold if len(drawn) and over_even.exact() > _MARGIN * drawn.std() else EVEN
 
 
 def tempered(task: str, answers: FloatArray, temperature: float | None) -> FloatArray:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainyard.errors import ArtifactError, ServiceError
+from trainyard.metrics.answers import Answers
 from trainyard.model import Predictor, decode
 from trainyard.schema.evolution import holds
 
 if TYPE_CHECKING:
     from trainyard.model import Model
-    from trainyard.model.dto import FloatArray
     from trainyard_trainer.learning.table import Table
     from trainyard_trainer.learning.target import Target
 
@@ -21,10 +21,10 @@ class CannotCompareError(Exception):
     """The champion cannot score these rows; the message says why."""
 
 
-def ask(data: bytes, table: Table, target: Target) -> FloatArray:
-    """Return the champion's answers: probabilities (rows, classes) in the target's order, or values (rows,).
+def ask(data: bytes, table: Table, target: Target) -> Answers:
+    """Return the champion's answers and what it decides, its classes in the target's order.
 
-    A class that the champion does not know has probability 0.
+    A class that the champion does not know has probability 0; one that the target does not know is decided for as -1.
 
     Args:
         data: the champion's artifact.
@@ -45,14 +45,17 @@ def ask(data: bytes, table: Table, target: Target) -> FloatArray:
         answers = predictor.predict_columns(table.columns)
     except ServiceError as e:
         raise CannotCompareError(f"the champion has no finite answer for some test row ({e.message})") from e
+    told = Answers.of(model.task, answers, model.threshold)
     if model.task == "regression":
-        return answers
+        return told
     theirs = {label: index for index, label in enumerate(model.classes)}
     out = np.zeros((table.rows, len(target.classes)))
+    ours = np.full(len(model.classes), -1)
     for index, label in enumerate(target.classes):
         if label in theirs:
             out[:, index] = answers[:, theirs[label]]
-    return out
+            ours[theirs[label]] = index
+    return Answers(out, ours[told.decided])
 
 
 def _check_fit(model: Model, table: Table, target: Target) -> None:

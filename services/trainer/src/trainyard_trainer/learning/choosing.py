@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard import metrics
-from trainyard.gate import row_losses
+from trainyard.gate import measure, row_losses
 from trainyard.leaderboard import rank
+from trainyard_trainer.learning.thresholds import threshold_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,9 @@ def loss(task: str, metric: str, labels: npt.NDArray[Any], answers: FloatArray) 
     """Return what the choice minimises, as :func:`~trainyard.leaderboard.rank` reads it off a trial's figures."""
     if metric == "roc_auc" and task == "binary" and len(np.unique(labels)) == 2:
         return 1.0 - metrics.roc_auc(labels == 1, answers[:, 1])
-    if metric == "accuracy" and task != "regression":
-        return 1.0 - metrics.accuracy(labels, answers.argmax(axis=1))
+    if metric in metrics.OF_DECISIONS and task != "regression":
+        threshold = threshold_for(task, metric, labels, answers)
+        return 1.0 - measure(task, labels, answers, threshold=threshold).get(metric, 0.0)
     if metric == "mae" and task == "regression":
         return metrics.mae(labels, answers)
     return float(row_losses(task, labels, answers).mean())

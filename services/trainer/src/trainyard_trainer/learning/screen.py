@@ -20,7 +20,7 @@ from trainyard_trainer.learning.useless import copies, useless
 from trainyard_trainer.learning.verdicts import Screening, Verdict
 
 if TYPE_CHECKING:
-    from trainyard.column_policy import ColumnPolicy
+    from trainyard.policy import ColumnPolicy
     from trainyard.schema import Column
     from trainyard_trainer.learning.budget import Budget
     from trainyard_trainer.learning.table import Table

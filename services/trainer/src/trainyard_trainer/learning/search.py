@@ -28,6 +28,7 @@ from trainyard_trainer.learning.candidates import Candidate, Portfolio
 from trainyard_trainer.learning.encoders import Encoder
 from trainyard_trainer.learning.fitting import Fitted, Learning
 from trainyard_trainer.learning.parity import check_parity
+from trainyard_trainer.learning.thresholds import threshold_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -315,7 +316,9 @@ class Search:
 
         Where there are several folds, ``first_cut`` is what the first one says, by which proposals are pruned.
         """
-        each = [measure(self._task, p.validation.labels, a) for p, a in zip(parts, fit.answers, strict=False)]
+        asked = list(zip((part.validation.labels for part in parts), fit.answers, strict=False))
+        at = threshold_for(self._task, self._metric, np.concatenate([labels for labels, _ in asked]), fit.joined)
+        each = [measure(self._task, labels, answers, threshold=at) for labels, answers in asked]
         first = {"first_cut": self._first_cut(parts, fit.answers)} if len(parts) > 1 else {}
         return {name: fmean(f[name] for f in each if name in f) for name in {n: None for f in each for n in f}} | first
 

@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
-from trainyard.gate import judge, measure
-from trainyard.gate_report import Cost
-from trainyard.gate_slices import cuts_of
+from trainyard.gate import Answers, Cost, cuts_of, judge, measure
 from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
 from trainyard.policy import Policy
@@ -26,6 +24,7 @@ from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.latency import one_row_us
+from trainyard_trainer.learning.learning_curve import Rows, learning_curve
 from trainyard_trainer.learning.progress import Progress
 from trainyard_trainer.learning.reporting import version_report
 from trainyard_trainer.learning.screen import Rules, screen
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.contracts.studies import Study
-    from trainyard.gate_report import GateReport
+    from trainyard.gate import GateReport
     from trainyard.model import Blend, Pipeline
     from trainyard.model.dto import FloatArray
     from trainyard.schema import Schema
@@ -53,6 +52,8 @@ MIN_FIT_ROWS = 30
 MIN_VALIDATION_ROWS = 5
 _GOLDEN_ROWS = 8
 _CHECK_ROWS = 256
+#: The learning curve may take so much of what is left of the budget, and so much of it all when none is left.
+_CURVE_SHARE, _LEAST_CURVE_SHARE = 0.2, 0.05
 #: The search for leaks takes at most one part of so many of the budget.
 _SCREEN_SHARE = 8
 
@@ -99,7 +100,10 @@ def train(
         "waits": training.waits(tested.report),
         "budget_hit": budget.hit,
         "profile": training.profile(),
-        "evaluation": training.evaluation(model, tested, begun, clock, progress),
+        "evaluation": {
+            **training.evaluation(model, tested, begun, clock, progress),
+            "learning_curve": training.learning_curve(found, tested, begun, clock, progress),
+        },
     }
     workdir.write_json(directory, workdir.REPORT, report)
 
@@ -199,13 +203,13 @@ class Training:
         report = judge(
             self.target.task,
             labels,
-            challenger=answers,
+            challenger=Answers.of(model.task, answers, model.threshold),
             champion=theirs,
-            prior=prior_of(self.target.task, len(self.target.classes), fitted, len(rows)),
+            prior=Answers.of(model.task, prior_of(model.task, len(self.target.classes), fitted, len(rows))),
             settings=self._policy.gate,
             metric=self._policy.metric,
             seed=self._policy.seed,
-            cuts=cuts_of(table.schema.features, table.columns),
+            cuts=cuts_of({column.name: column.type for column in table.schema.features}, table.columns),
             cost=Cost(one_row_us(model, table, clock), len(encode(model))),
             champion_version=self._job["champion_version"],
             champion_note=note,
@@ -235,13 +239,29 @@ class Training:
             self.target.values[tested.rows],
             tested.answers,
             snapshot=self._snapshot,
-            cost={"seconds": round(seconds, 3), "rows": self.split.record["fit_rows"]},
+            cost={"seconds": round(seconds, 3), "rows": int((self.split.fit & self.target.learnable).sum())},
             seconds_left=self._policy.budget_seconds - seconds,
             clock=clock,
             progress=progress,
         )
 
-    def _champion(self, champion_file: bytes | None, table: Table) -> tuple[FloatArray | None, str]:
+    def learning_curve(
+        self, found: Found, tested: Tested, begun: float, clock: Clock, progress: Callable[[str, int, int], None]
+    ) -> dict[str, Any]:
+        """Return what more rows bring, for the version's report."""
+        whole, spent = self._policy.budget_seconds, clock.monotonic() - begun
+        seconds = max(_CURVE_SHARE * (whole - spent), _LEAST_CURVE_SHARE * whole)
+        fit = np.flatnonzero(self.split.fit & self.target.learnable)
+        return learning_curve(
+            found.pipeline,
+            found.choice["members"],
+            *(Rows(self._learnt(self._table.take(rows)), self.target.values[rows]) for rows in (fit, tested.rows)),
+            model_of=lambda pipeline: self._model(pipeline, {}, Calibration()),
+            budget=Budget(clock, seconds),
+            progress=progress,
+        )
+
+    def _champion(self, champion_file: bytes | None, table: Table) -> tuple[Answers | None, str]:
         """Return the champion's answers, or None and why there are none."""
         version, note = self._job["champion_version"], str(self._job["champion_note"])
         if champion_file is None:

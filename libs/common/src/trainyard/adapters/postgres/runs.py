@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from trainyard.adapters.postgres import claims, journal
 from trainyard.adapters.postgres.claims import MAX_ERROR_CHARS, SUITED, champion
 from trainyard.adapters.postgres.engine import transaction
+from trainyard.adapters.postgres.publication import insert_version, lock_model, lost
 from trainyard.adapters.postgres.registry import PostgresVersions
 from trainyard.adapters.postgres.scheduling import PostgresJournal
 from trainyard.adapters.postgres.sql import UNHURRIED, as_json, run
 from trainyard.contracts.registry import CHAMPION
-from trainyard.contracts.runs import PENDING, Claim, Lease, LeaseLostError, Published, Runs, promotion
+from trainyard.contracts.runs import PENDING, Claim, Published, Runs, promotion
 from trainyard.crashpoints import crashpoint, step
 from trainyard.messages import TrainingRequest
 from trainyard.promotion import move_alias
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from trainyard.contracts.runs import Champion, NewVersion, Trial
+    from trainyard.contracts.runs import Champion, Lease, NewVersion, Trial
 
 _BEAT = f"""
     WITH held AS (
@@ -89,14 +90,14 @@ class PostgresRuns(Runs):
                 progress=None if progress is None else as_json(progress),
             ).scalar_one_or_none()
             if cancel is None:
-                raise _lost(lease)
+                raise lost(lease)
             return bool(cancel)
 
     def keep_trials(self, lease: Lease, trials: Sequence[Trial]) -> None:
         """Write the trials if the fence still is ours. One that a crash of the server forgets is computed again."""
         with transaction(self._engine) as connection:
             if not self._write_trials(connection, lease, trials, state="running", also=f", {UNHURRIED}"):
-                raise _lost(lease)
+                raise lost(lease)
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted, and post a fresh message."""
@@ -155,7 +156,7 @@ class PostgresRuns(Runs):
             error=None if error is None else error[:MAX_ERROR_CHARS],
         )
         if not left.rowcount:
-            raise _lost(lease)
+            raise lost(lease)
 
     def _end_run(
         self, connection: sa.Connection, lease: Lease, state: str, error_class: str | None, error: str | None
@@ -178,11 +179,11 @@ class PostgresRuns(Runs):
     def publish(self, lease: Lease, version: NewVersion, *, compared_with: Champion | None) -> Published:
         """Version, request, run, trials and promotion, all or nothing."""
         with transaction(self._engine, committing=lambda: step("K28")) as connection:
-            model = self._lock_model(connection, lease)
+            model = lock_model(connection, lease)
             self._leave(connection, lease, "done", None, None)
             current = champion(connection, model.id)
             promoted, words = promotion(version, compared_with, current, deleted=model.deleted_at is not None)
-            number = self._insert_version(connection, lease, model.id, version, promoted=promoted, words=words)
+            number = insert_version(connection, lease, model.id, version, promoted=promoted, words=words)
             if words.startswith(PENDING):
                 run(
                     connection,
@@ -212,69 +213,6 @@ class PostgresRuns(Runs):
                 )
             crashpoint("K27")
         return Published(number, lease.run_id, promoted, words)
-
-    def _lock_model(self, connection: sa.Connection, lease: Lease) -> Any:
-        """Return id, name and deleted_at of the request's model, under the lock that every move of an alias takes.
-
-        The deleted models of its name are locked as well: they share its version numbers, and a run that began before
-        the deletion may publish at this very moment.
-        """
-        found = run(
-            connection,
-            "SELECT m.id, m.name, m.deleted_at, m.id = r.model_id AS own FROM core.training_request r"
-            " JOIN core.model o ON o.id = r.model_id JOIN core.model m ON m.name = o.name"
-            " WHERE r.id = CAST(:id AS uuid) ORDER BY m.id FOR NO KEY UPDATE OF m",
-            id=lease.request_id,
-        )
-        model = next((row for row in found if row.own), None)
-        if model is None:
-            raise _lost(lease)
-        return model
-
-    def _insert_version(
-        self, connection: sa.Connection, lease: Lease, model_id: int, version: NewVersion, *, promoted: bool, words: str
-    ) -> int:
-        number = run(
-            connection,
-            "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
-            " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile, extract_key,"
-            " report, not_reproducible)"
-            # Whoever reads version objects and logged predictions knows models by their names only: a model made
-            # again under the name of a deleted one goes on where that one ended.
-            " SELECT :model_id, 1 + coalesce((SELECT max(v.version) FROM core.version v"
-            "  JOIN core.model m ON m.id = v.model_id"
-            "  WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0),"
-            " r.id, CAST(:run AS uuid), :fence, :artifact_key, :sha256, :size_bytes, r.upto_seq, :snapshot_rows,"
-            " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed,"
-            " CAST(:profile AS jsonb), :extract_key, CAST(:report AS jsonb),"
-            # Rows may have been removed since the run began to read. Removals lock the model's row as well.
-            " (SELECT 'rows of its snapshot were removed (' || e.kind || ', erasure ' || e.id || ')'"
-            "  FROM core.erasure e JOIN core.model m ON m.dataset_id = e.dataset_id"
-            "  WHERE m.id = :model_id AND e.first_seq <= r.upto_seq"
-            "  AND e.last_at >= (SELECT started_at FROM core.run WHERE id = CAST(:run AS uuid))"
-            "  ORDER BY e.last_at LIMIT 1)"
-            " FROM core.training_request r WHERE r.id = CAST(:id AS uuid)"
-            " ON CONFLICT (request_id) DO NOTHING RETURNING version",
-            model_id=model_id,
-            run=lease.run_id,
-            id=lease.request_id,
-            fence=lease.fence,
-            artifact_key=version.artifact_key,
-            sha256=version.sha256,
-            size_bytes=version.size_bytes,
-            snapshot_rows=version.snapshot_rows,
-            snapshot_hash=version.snapshot_hash,
-            holdout=as_json(version.holdout),
-            metrics=as_json(version.metrics),
-            gate=as_json({**version.gate, "promoted": promoted, "promotion": words}),
-            passed=version.passed,
-            profile=None if version.profile is None else as_json(version.profile),
-            extract_key=version.extract_key,
-            report=None if version.report is None else as_json(version.report),
-        ).scalar_one_or_none()
-        if number is None:  # cannot be while request and version end in one transaction; a zombie all the same
-            raise _lost(lease)
-        return int(number)
 
     def _write_study(self, connection: sa.Connection, lease: Lease, version: NewVersion) -> None:
         """Give the publishing run the whole study, trials of earlier runs included."""
@@ -326,7 +264,3 @@ class PostgresRuns(Runs):
                 instance=instance_id,
             )
             return int(found.scalar_one())
-
-
-def _lost(lease: Lease) -> LeaseLostError:
-    return LeaseLostError(f"request {lease.request_id} is not held under fence {lease.fence} any more")

@@ -19,7 +19,8 @@ from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
-from trainyard.testing.fakes.scheduling_state import Message, State
+from trainyard.testing.fakes.scheduling_rows import Message
+from trainyard.testing.fakes.scheduling_state import State
 from trainyard.testing.fakes.upkeep import MemoryUpkeep
 from trainyard.testing.fakes.workers import MemoryWorkers
 

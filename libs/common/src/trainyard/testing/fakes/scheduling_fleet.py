@@ -18,13 +18,14 @@ from trainyard.contracts.costs import (
     TrainingTime,
 )
 from trainyard.contracts.launches import CAPACITY, Failure, Launch, Launches, Usage
-from trainyard.testing.fakes.scheduling_state import LaunchRow, State
+from trainyard.testing.fakes.scheduling_rows import LaunchRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainyard.contracts.fleet import Instance, LaunchSpec
     from trainyard.contracts.requests import RunRecord
+    from trainyard.testing.fakes.scheduling_state import State
 
 _DAY = timedelta(days=1)
 

@@ -20,12 +20,13 @@ from trainyard.contracts.monitoring import (
     WindowRecord,
     choice,
 )
-from trainyard.testing.fakes.scheduling_state import Window
+from trainyard.testing.fakes.scheduling_rows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from trainyard.testing.fakes.scheduling_state import Logged, State
+    from trainyard.testing.fakes.scheduling_rows import Logged
+    from trainyard.testing.fakes.scheduling_state import State
 
 
 def _stored(value: Mapping[str, Any]) -> dict[str, Any]:

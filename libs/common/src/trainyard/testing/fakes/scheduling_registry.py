@@ -18,13 +18,14 @@ from trainyard.contracts.registry import (
     VersionRecord,
     Versions,
 )
-from trainyard.testing.fakes.scheduling_state import Model, State
+from trainyard.testing.fakes.scheduling_rows import Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from trainyard.policy import Policy
+    from trainyard.testing.fakes.scheduling_state import State
 
 
 class MemoryModels(Models):

@@ -23,10 +23,12 @@ from trainyard.contracts.requests import (
     Standing,
 )
 from trainyard.messages import TrainingRequest
-from trainyard.testing.fakes.scheduling_state import Request, State
+from trainyard.testing.fakes.scheduling_rows import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from trainyard.testing.fakes.scheduling_state import State
 
 
 class MemoryRequests(Requests):

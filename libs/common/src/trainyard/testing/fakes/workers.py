@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from trainyard.contracts.workers import WORKER_STATES, Attendance, WorkerRecord, Workers
-from trainyard.testing.fakes.scheduling_state import State, WorkerRow
+from trainyard.testing.fakes.scheduling_rows import WorkerRow
 
 if TYPE_CHECKING:
     from trainyard.testing.fakes.scheduling import MemoryStore
+    from trainyard.testing.fakes.scheduling_state import State
 
 
 class MemoryWorkers(Workers):

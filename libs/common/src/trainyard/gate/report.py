@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainyard.gate_slices import Slices
-    from trainyard.paired import Interval
+    from trainyard.gate.paired import Interval
+    from trainyard.gate.slices import Slices
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ ask for a training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainyard.durations import seconds_of
-from trainyard.errors import Problem
+from trainyard.policy.fields import Field, length, number, or_null, problems_of, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+
+    from trainyard.errors import Problem
 
 _LONGEST_SECONDS = 366 * 86_400.0
 _MOST_WINDOW_ROWS = 20_000
@@ -34,7 +35,7 @@ class MonitoringPolicy:
         persistence: windows in a row in which a feature must drift before there is an alarm; twice the least effect is
             an alarm at once.
         max_quality_drop: by how much the metric may be worse than on the hold-out, in the metric's unit. None: 0.05
-            for ``roc_auc``, ``accuracy`` and ``r2``, a fifth of the hold-out's value for losses and errors.
+            for metrics of which more is better, a fifth of the hold-out's value for losses and errors.
         confidence: of the interval around a live metric; its better end must be worse than what is allowed.
         label_wait: seconds that a window waits for the labels of all its predictions before it is judged without.
         cool_down: seconds after an alarm of a model in which no other one asks for a training.
@@ -63,57 +64,19 @@ class MonitoringPolicy:
 
 def monitoring_problems(raw: object) -> list[Problem]:
     """Return everything that is wrong with ``policy.monitoring`` given as JSON."""
-    if not isinstance(raw, Mapping):
-        return [Problem(None, "policy.monitoring", "an object", repr(raw)[:120])]
-    found = []
-    for name, value in raw.items():
-        if name not in _KEYS:
-            words = f"one of the keys {', '.join(_KEYS)}"
-            found.append(Problem(None, f"policy.monitoring.{str(name)[:80]}", words, "an unknown key"))
-            continue
-        fits, expected = _KEYS[name]
-        if not fits(value):
-            found.append(Problem(None, f"policy.monitoring.{name}", expected, repr(value)[:120]))
-    return found
+    return problems_of("policy.monitoring", raw, _KEYS)
 
 
-def _whole(least: int, most: int) -> tuple[Callable[[object], bool], str]:
-    return (
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most,
-        f"a whole number from {least} to {most}",
-    )
-
-
-def _number(least: float, most: float, *, null: bool = False) -> tuple[Callable[[object], bool], str]:
-    def fits(value: object) -> bool:
-        if value is None:
-            return null
-        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-
-    return fits, f"a number from {least:g} to {most:g}{', or null' if null else ''}"
-
-
-def _length(least: float, *, null: bool = False) -> tuple[Callable[[object], bool], str]:
-    def fits(value: object) -> bool:
-        if value is None:
-            return null
-        seconds = seconds_of(value)
-        return seconds is not None and least <= seconds <= _LONGEST_SECONDS
-
-    words = f'seconds or a text such as "90s", "15m", "24h" or "7d", from {least:g} s to 366 days'
-    return fits, words + (", or null" if null else "")
-
-
-_KEYS: dict[Any, tuple[Callable[[object], bool], str]] = {
-    "window_rows": _whole(20, _MOST_WINDOW_ROWS),
-    "window": _length(60.0, null=True),
-    "min_rows": _whole(20, _MOST_WINDOW_ROWS),
-    "min_effect": _number(0.01, 100.0),
-    "min_distance": _number(0.01, 100.0),
-    "persistence": _whole(1, 100),
-    "max_quality_drop": _number(0.0, 1e12, null=True),
-    "confidence": _number(0.5, 0.99999),
-    "label_wait": _length(0.0),
-    "cool_down": _length(0.0),
-    "max_alarms_per_day": _whole(0, 1000),
+_KEYS: Mapping[str, Field] = {
+    "window_rows": whole(20, _MOST_WINDOW_ROWS),
+    "window": or_null(length(60.0, _LONGEST_SECONDS, "366 days")),
+    "min_rows": whole(20, _MOST_WINDOW_ROWS),
+    "min_effect": number(0.01, 100.0),
+    "min_distance": number(0.01, 100.0),
+    "persistence": whole(1, 100),
+    "max_quality_drop": or_null(number(0.0, 1e12)),
+    "confidence": number(0.5, 0.99999),
+    "label_wait": length(0.0, _LONGEST_SECONDS, "366 days"),
+    "cool_down": length(0.0, _LONGEST_SECONDS, "366 days"),
+    "max_alarms_per_day": whole(0, 1000),
 }

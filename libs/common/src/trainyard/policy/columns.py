@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import Problem
+from trainyard.policy.fields import list_of, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,18 +45,8 @@ class ColumnPolicy:
 
 def column_problems(raw: object) -> list[Problem]:
     """Return everything that is wrong with ``policy.columns`` given as JSON, whatever the dataset."""
-    if not isinstance(raw, Mapping):
-        return [Problem(None, "policy.columns", "an object", repr(raw)[:120])]
-    keys = [field.name for field in fields(ColumnPolicy)]
-    found = [
-        Problem(None, f"policy.columns.{str(name)[:80]}", f"one of the keys {', '.join(keys)}", "an unknown key")
-        for name in raw
-        if name not in keys
-    ]
-    words = f"a list of at most {_MOST_COLUMNS} names of columns, each once"
-    wrong = [name for name in keys if name in raw and not _are_names(raw[name])]
-    found += [Problem(None, f"policy.columns.{name}", words, repr(raw[name])[:120]) for name in wrong]
-    if not wrong:
+    found = problems_of("policy.columns", raw, {field.name: _NAMES for field in fields(ColumnPolicy)})
+    if isinstance(raw, Mapping) and all(_NAMES[0](raw.get(field.name, ())) for field in fields(ColumnPolicy)):
         both = [name for name in raw.get("include", ()) if name in raw.get("exclude", ())]
         found += [Problem(None, "policy.columns.include", "a column that is not excluded too", name) for name in both]
     return found
@@ -73,10 +64,8 @@ def unknown_columns(raw: object, features: Collection[str], dataset: str) -> lis
     ]
 
 
-def _are_names(value: object) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) <= _MOST_COLUMNS
-        and all(isinstance(name, str) and 0 < len(name) <= _MOST_CHARS for name in value)
-        and len(set(value)) == len(value)
-    )
+_NAMES = list_of(
+    lambda name: 0 < len(name) <= _MOST_CHARS,
+    f"a list of at most {_MOST_COLUMNS} names of columns, each once",
+    most=_MOST_COLUMNS,
+)

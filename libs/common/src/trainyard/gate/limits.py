@@ -5,16 +5,16 @@ from __future__ import annotations
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from trainyard.gate_calibration import calibration_error
-from trainyard.gate_report import Check
+from trainyard.gate.calibration import calibration_error
+from trainyard.gate.report import Check
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from trainyard.gate_calibration import FloatArray
-    from trainyard.gate_policy import GatePolicy
-    from trainyard.gate_report import Cost
-    from trainyard.gate_slices import Slices
+    from trainyard.gate.report import Cost
+    from trainyard.gate.slices import Slices
+    from trainyard.metrics.answers import FloatArray
+    from trainyard.policy import GatePolicy
 
 
 def no_slice_worse(slices: Slices, allowed: float, min_rows: int) -> Check:
@@ -29,7 +29,7 @@ def no_slice_worse(slices: Slices, allowed: float, min_rows: int) -> Check:
             f"in none of {slices.compared} parts of the test rows is the loss surely higher by more than {allowed:.0%}"
         )
         return Check(name, worst, -allowed, True, words, soft=True)
-    places = ", ".join(f"{part.column} = {part.level} ({-part.gain:.5g} higher)" for part in slices.failed[:3])
+    places = ", ".join(f"{part.column} {part.level} ({-part.gain:.5g} higher)" for part in slices.failed[:3])
     many = f"{len(slices.failed)} of {slices.compared} parts"
     words = f"the loss is surely higher by more than {allowed:.0%} in {many}: {places}"
     return Check(name, worst, -allowed, False, words, soft=True)

@@ -91,6 +91,70 @@ def accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
     return float(np.mean(truth == said))
 
 
+def f1(labels: ArrayLike, decided: ArrayLike, *, classes: int) -> float:
+    """Return the harmonic mean of precision and recall: of the second of two classes, else the mean over classes.
+
+    Args:
+        labels: shape (n,), class indexes; negative for a row of none of the classes, which no answer to is right.
+        decided: shape (n,), class indexes likewise.
+        classes: how many there are. Of more than two those count that are true or answered somewhere.
+
+    Raises:
+        ValueError: the second of two classes is neither true nor answered anywhere.
+    """
+    return _value(f1_of(*_counts(labels, decided, classes)), "F1 of a class that is never true and never answered")
+
+
+def balanced_accuracy(labels: ArrayLike, decided: ArrayLike, *, classes: int) -> float:
+    """Return the mean over the classes of the share of their rows that is answered rightly.
+
+    Args:
+        labels: shape (n,), class indexes; rows with a negative one are left out.
+        decided: shape (n,), class indexes.
+        classes: how many there are; those without a row do not count.
+
+    Raises:
+        ValueError: no row is of any class.
+    """
+    return _value(
+        balanced_accuracy_of(*_counts(labels, decided, classes)), "the balanced accuracy of no row of any class"
+    )
+
+
+def f1_of(true: NDArray[Any], said: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Return F1 from how often each class is true, answered, and both: (..., classes) to (...,); NaN without one."""
+    shares = _ratio(2 * right, true + said)
+    return np.asarray(shares[..., 1]) if shares.shape[-1] == 2 else _mean_of_known(shares)
+
+
+def balanced_accuracy_of(true: NDArray[Any], _said: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the balanced accuracy from such counts."""
+    return _mean_of_known(_ratio(right, true))
+
+
+def _counts(labels: ArrayLike, decided: ArrayLike, classes: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    truth, said = _pair(labels, decided, int, int)
+    of = (truth[truth >= 0], said[said >= 0], truth[(truth == said) & (truth >= 0)])
+    true, answered, right = (np.bincount(each, minlength=classes) for each in of)
+    return true, answered, right
+
+
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """Return part / whole, NaN where the whole is 0."""
+    return np.asarray(part / np.where(whole > 0, whole, np.nan))
+
+
+def _mean_of_known(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    known = np.isfinite(shares)
+    return _ratio(np.where(known, shares, 0.0).sum(axis=-1), known.sum(axis=-1))
+
+
+def _value(found: NDArray[np.float64], what: str) -> float:
+    if not np.isfinite(found):
+        raise ValueError(f"{what} has no value")
+    return float(found)
+
+
 def rmse(labels: ArrayLike, predictions: ArrayLike) -> float:
     """Return the root of the mean squared error, in the label's unit."""
     truth, said = _pair(labels, predictions, float, float)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from trainyard.errors import Problem
+from trainyard.policy.fields import Field, number, or_null, problems_of, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+
+    from trainyard.errors import Problem
 
 MAX_CONFIDENCE = 0.9999
 
@@ -27,7 +28,7 @@ class GatePolicy:
         max_slice_loss: by what share of the champion's loss the challenger may be worse in a part of the rows, beyond
             noise; None: parts are not compared.
         min_slice_rows: hold-out rows below which a part is not compared.
-        max_calibration_error: how far answers may be from what came true (:mod:`trainyard.gate_calibration`), beyond
+        max_calibration_error: how far answers may be from what came true (:mod:`trainyard.gate.calibration`), beyond
             noise; what is no worse than the champion (the prior without one) passes all the same. None: any.
         max_latency_us: microseconds that the answer to one row may take on the trainer; None: any.
         max_size_bytes: of the artifact; None: any.
@@ -66,51 +67,19 @@ class GatePolicy:
 
 
 def gate_problems(raw: object) -> list[Problem]:
-    """Return everything that is wrong with ``policy.gate`` given as JSON: unknown keys first, then wrong values."""
-    if not isinstance(raw, Mapping):
-        return [Problem(None, "policy.gate", "an object", repr(raw)[:120])]
-    keys = ", ".join(asdict(GatePolicy()))
-    unknown = [
-        Problem(None, f"policy.gate.{str(name)[:80]}", f"one of the keys {keys}", "an unknown key")
-        for name in raw
-        if name not in _KEYS
-    ]
-    wrong = [
-        Problem(None, f"policy.gate.{name}", expected, repr(raw[name])[:120])
-        for name, (fits, expected) in _KEYS.items()
-        if name in raw and not fits(raw[name])
-    ]
-    return unknown + wrong
+    """Return everything that is wrong with ``policy.gate`` given as JSON."""
+    return problems_of("policy.gate", raw, _KEYS, named=list(asdict(GatePolicy())))
 
 
-def _whole(least: int, most: int, *, null: bool = False) -> tuple[Callable[[object], bool], str]:
-    def fits(value: object) -> bool:
-        if value is None:
-            return null
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-    return fits, f"a whole number from {least}{', or null' if null else ''}"
-
-
-def _number(least: float, most: float, *, null: bool = False) -> tuple[Callable[[object], bool], str]:
-    def fits(value: object) -> bool:
-        if value is None:
-            return null
-        # A NaN is in no range.
-        return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
-
-    return fits, f"a number from {least:g} to {most:g}{', or null' if null else ''}"
-
-
-_KEYS: dict[Any, tuple[Callable[[object], bool], str]] = {
-    "min_rows": _whole(1, 10**12),
-    "min_improvement": _number(-1e12, 1e12),
-    "confidence": _number(0.5, MAX_CONFIDENCE),
-    "max_slice_loss": _number(0.0, 1e6, null=True),
-    "min_slice_rows": _whole(2, 10**12),
-    "max_calibration_error": _number(0.0, 1e6, null=True),
-    "max_latency_us": _number(0.001, 1e12, null=True),
-    "max_size_bytes": _whole(1, 10**12, null=True),
-    "borderline_margin": _number(0.0, 1e12),
-    "noise_margin": _number(0.0, 100.0),
+_KEYS: Mapping[str, Field] = {
+    "min_rows": whole(1, 10**12),
+    "min_improvement": number(-1e12, 1e12),
+    "confidence": number(0.5, MAX_CONFIDENCE),
+    "max_slice_loss": or_null(number(0.0, 1e6)),
+    "min_slice_rows": whole(2, 10**12),
+    "max_calibration_error": or_null(number(0.0, 1e6)),
+    "max_latency_us": or_null(number(0.001, 1e12)),
+    "max_size_bytes": or_null(whole(1, 10**12)),
+    "borderline_margin": number(0.0, 1e12),
+    "noise_margin": number(0.0, 100.0),
 }
