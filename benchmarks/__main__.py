@@ -16,6 +16,7 @@ from pathlib import Path
 REGISTRY = (
     "database_time",
     "drift",
+    "explain",
     "formats",
     "ingest",
     "landing",

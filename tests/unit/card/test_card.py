@@ -36,6 +36,7 @@ def report(task: str, text: str) -> dict[str, Any]:
     sample = Sample(task, classes, labels, answers, columns, kinds)
     return {
         **evaluate(sample, lambda _: answers[rng.permutation(rows)], lambda: True),
+        "contributions": {"unit": "value", "rows": 50, "features": [{"feature": text, "mean": 0.25}], "cut": text},
         "data": {"features": 2, "time_column": text, "from": "2024-01-01", "upto": "2024-12-31"},
         "lineage": {
             "seed": 7,
@@ -155,6 +156,7 @@ def test_the_card_tells_what_matters() -> None:
         "| seed | 7 |",
         "Verdict: passed: late.",
         "| late | it says what late says |",
+        "| late | 0.25 |",
         "| 900 | 0.5 | 0.3 |",
         "more rows would help. The time was up after 1 of 2 fits on fewer rows.",
     ):

@@ -275,6 +275,36 @@ def test_predict_asks_in_batches(api, trainyard, tmp_path):
     assert list(tmp_path.iterdir()) == [file], "no half-written answers"
 
 
+def test_predict_explains(api, trainyard, tmp_path):
+    """In a table the largest contributions; in CSV a column for each; at most 100 rows in one request."""
+    _shop(api)
+    answer = _answer(*((f"p{n}", True, 0.5) for n in range(100)))
+    why = {"class": True, "unit": "log-odds", "base": -0.5, "score": 1.26}
+    for row in answer["rows"]:
+        row["explanation"] = {**why, "contributions": {"age": 2.0, "city": -0.25, "vip": 0.01, "zip": 0.0, "sex": 0.0}}
+    api.on(
+        "POST",
+        "/v1/predict/buys",
+        answer,
+        {**answer, "rows": answer["rows"][:50]},
+        {**answer, "rows": answer["rows"][:1]},
+    )
+    file, out = tmp_path / "in.ndjson", tmp_path / "out.csv"
+    file.write_text('{"age": 1}\n' * 150)
+    assert trainyard("predict", "buys", str(file), "--explain", "-o", str(out)).code == Exit.OK
+    posts = [one.json for one in api.asked if one.method == "POST"]
+    assert [(len(body["rows"]), body["explain"]) for body in posts] == [(100, True), (50, True)]
+    with out.open() as written:
+        rows = list(csv.DictReader(written))
+    assert len(rows) == 150
+    cells = {name: rows[0][name] for name in ("unit", "base", "score", "contribution_age", "contribution_zip")}
+    assert list(cells.values()) == ["log-odds", "-0.5", "1.26", "2.0", "0.0"]
+    file.write_text('{"age": 1}\n')
+    shown = trainyard("predict", "buys", str(file), "--explain").out
+    for words in ("1.26 log-odds", "-0.5", "age +2, city -0.25, vip +0.01"):
+        assert words in shown
+
+
 def test_a_key_that_may_only_predict_can_predict_json(api, trainyard, tmp_path):
     """JSON rows carry their types, so no schema is needed; CSV rows do not."""
     api.on("GET", "/v1/models/buys", (403, error("wrong_scope")))

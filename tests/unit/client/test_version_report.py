@@ -17,6 +17,11 @@ REPORT = {
         "features": [{"feature": f"f{i}", "rise": 1e-05, "spread": None} for i in range(25)],
         "cut": "the time was up after 7 of 25 turns",
     },
+    "contributions": {
+        "unit": "log-odds",
+        "features": [{"feature": "f3", "mean": 0.004321}],
+        "cut": "the time was up after 50 of 500 rows",
+    },
     "learning_curve": {
         "kind": "linear",
         "loss": "log-loss",
@@ -51,6 +56,9 @@ def test_the_report_is_readable(api, trainyard):
         "1500",
         "0.6123",
         "cut short: the time was up after 0 of 4 fits",
+        "log-odds",
+        "0.004321",
+        "after 50 of 500 rows",
     ):
         assert words in done.out
     assert "\x1b" not in done.out

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trainyard.model import Predictor
-from trainyard.testing.models import sample_model, sample_rows
-from trainyard.testing.publishing import publish_key, publish_model
+from trainyard.testing.models import sample_model, sample_rows, without_covers
+from trainyard.testing.publishing import point_alias, publish_key, publish_model, publish_version
 from trainyard_predictor.handler import MAX_BODY_BYTES, Request
 
 if TYPE_CHECKING:
@@ -44,6 +44,36 @@ def test_every_row_is_answered_as_the_model_would(world: World, task: str) -> No
         assert got.get("probabilities") == wanted.probabilities
         assert "logged" not in got
     assert len({row["prediction_id"] for row in answer["rows"]}) == 20
+
+
+@pytest.mark.parametrize("kind", [{"estimator": "tree_ensemble"}, {"task": "multiclass"}, {"task": "regression"}])
+def test_rows_are_explained_where_it_is_asked(world: World, kind: dict[str, str]) -> None:
+    """Base and contributions of every feature sum to the score; the log knows nothing of it."""
+    world.publish(2, **kind)
+    rows = sample_rows(30, seed=5)
+    told = json.loads(world.ask("flights", {"rows": rows, "explain": True}).body)["rows"]
+    logged = world.logged()
+    plain = json.loads(world.ask("flights", {"rows": rows}).body)["rows"]
+    for got, without in zip(told, plain, strict=True):
+        why = got["explanation"]
+        assert set(why["contributions"]) == set(ROW)
+        assert why["base"] + sum(why["contributions"].values()) == pytest.approx(why["score"], rel=1e-9, abs=1e-9)
+        assert got["prediction"] == without["prediction"]
+        assert why.get("class") == {"multiclass": got["prediction"], "regression": None}.get(kind.get("task", ""), True)
+        assert "explanation" not in without
+    assert [record["output"] for record in logged] == [record["output"] for record in world.logged()]
+    assert not any("explanation" in json.dumps(record) for record in logged)
+
+
+def test_a_version_that_cannot_be_explained_says_so(world: World) -> None:
+    """It is refused before anything is logged; without explain it answers."""
+    model = without_covers(sample_model("tree_ensemble", seed=2))
+    point_alias(world.blobs, publish_version(world.blobs, model, 2), seq=2)
+    world.pass_seconds(5)
+    response = world.ask("flights@2", {"rows": [ROW], "explain": True})
+    assert (response.status, error_of(response)) == (409, "cannot_explain")
+    assert world.logged() == []
+    assert world.ask("flights@2", {"rows": [ROW]}).status == 200
 
 
 def test_alias_and_version_can_be_named(world: World) -> None:
@@ -106,7 +136,7 @@ BAD = [
     Bad("rows not a list", "400 bad_request", body={"rows": ROW}),
     Bad("another key", "400 bad_request", body={"rows": [ROW], "row": []}),
     Bad("explain not a flag", "400 bad_request", body={"rows": [ROW], "explain": "yes"}),
-    Bad("explain", "400 bad_request", body={"rows": [ROW], "explain": True}),
+    Bad("too many rows to explain", "413 too_large", body={"rows": [{}] * 101, "explain": True}),
     Bad("empty rows", "422 invalid_rows", body={"rows": []}),
     Bad("row null", "422 invalid_rows", body={"rows": [None]}),
     Bad("row a list", "422 invalid_rows", body={"rows": [[1, 2]]}),

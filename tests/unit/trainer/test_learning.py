@@ -117,6 +117,7 @@ def test_every_task_and_kind(tmp_path: Path, task: str, kinds: list[str]) -> Non
     assert any(trial["chosen"] for trial in report["trials"])
     assert report["holdout"]["test_rows"] > 50
     assert model.lineage.configuration["choice"]
+    assert report["evaluation"]["contributions"]["rows"] >= 50
 
 
 @pytest.mark.parametrize("task", LABELS)

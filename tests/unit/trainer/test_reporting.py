@@ -31,6 +31,7 @@ def test_every_task_is_reported_on(tmp_path: Path, task: str) -> None:
     assert {"loss", "rmse" if task == "regression" else "accuracy"} <= set(values)
     assert all(of["low"] <= of["value"] <= of["high"] for of in found["metrics"].values())
     assert found["importance"]["features"][0]["feature"] == "size"
+    assert found["contributions"]["features"][0]["feature"] == "size"
     assert found["lineage"]["snapshot_sha256"] == model.lineage.snapshot_sha256
     assert found["lineage"]["configuration"]["choice"] == model.lineage.configuration["choice"]
     assert found["cost"]["seconds"] > 0

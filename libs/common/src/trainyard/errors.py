@@ -49,6 +49,10 @@ CODES: dict[str, tuple[int, str]] = {
         409,
         "The model exists but has no champion yet; wait for its first version or train it by hand.",
     ),
+    "cannot_explain": (
+        409,
+        "The version was made before trees kept what contributions need; train the model again, or leave explain out.",
+    ),
     "conflict": (
         409,
         "The object exists with other content, or was changed by somebody else meanwhile; read it again and repeat.",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: The alias that answers when the request names none.
 CHAMPION = "champion"
 MAX_ROWS = 1_000
+#: Contributions take some hundred times as long as the predictions themselves.
+MAX_EXPLAINED_ROWS = 100
 #: Longest record of one prediction, packed: with its message's frame it must fit one queue message as base64.
 MAX_RECORD_BYTES = 128 * 1024
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -46,6 +48,7 @@ class Query:
     key_id: str
     trace_id: str
     idempotency_key: str | None
+    explain: bool = False
 
 
 def parse_target(text: str) -> Target:
@@ -68,20 +71,18 @@ def parse_target(text: str) -> Target:
     return Target(model, ref, None)
 
 
-def parse_rows(body: Any) -> list[Any]:
-    """Return the rows of the request's JSON body, each still unchecked.
+def parse_body(body: Any) -> tuple[list[Any], bool]:
+    """Return the rows of the request's JSON body, each still unchecked, and whether they are to be explained.
 
     Raises:
-        ServiceError: ``bad_request`` when the body is not ``{"rows": [...], "explain"?: false}``, ``invalid_rows`` when
-            there is no row, ``too_large`` when there are more than MAX_ROWS.
+        ServiceError: ``bad_request`` when the body is not ``{"rows": [...], "explain"?: bool}``, ``invalid_rows`` when
+            there is no row, ``too_large`` when there are more than MAX_ROWS, or than MAX_EXPLAINED_ROWS to explain.
     """
     if not isinstance(body, dict) or "rows" not in body or set(body) - {"rows", "explain"}:
         raise ServiceError("bad_request", 'the body must be {"rows": [{column: value, ...}, ...]}')
     explain = body.get("explain", False)
     if not isinstance(explain, bool):
         raise ServiceError("bad_request", "explain must be true or false")
-    if explain:
-        raise ServiceError("bad_request", "this release cannot explain predictions yet; leave explain out")
     rows = body["rows"]
     if not isinstance(rows, list):
         raise ServiceError("bad_request", "rows must be a list of objects")
@@ -89,7 +90,12 @@ def parse_rows(body: Any) -> list[Any]:
         raise ServiceError("invalid_rows", "there is no row to predict; send 1 to 1,000")
     if len(rows) > MAX_ROWS:
         raise ServiceError("too_large", f"{len(rows):,} rows are too many; send at most {MAX_ROWS:,} in one request")
-    return rows
+    if explain and len(rows) > MAX_EXPLAINED_ROWS:
+        raise ServiceError(
+            "too_large",
+            f"{len(rows):,} rows are too many to explain; send at most {MAX_EXPLAINED_ROWS} in one request",
+        )
+    return rows, explain
 
 
 def check_idempotency_key(text: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainyard.errors import ERROR_SCHEMA
-from trainyard_predictor.domain import MAX_ROWS
+from trainyard_predictor.domain import MAX_EXPLAINED_ROWS, MAX_ROWS
 
 _VALUE = {"type": ["string", "number", "boolean", "null"]}
 _REQUEST = {
@@ -19,8 +19,28 @@ _REQUEST = {
             "maxItems": MAX_ROWS,
             "items": {"type": "object", "additionalProperties": _VALUE},
         },
-        "explain": {"type": "boolean", "const": False, "description": "This release explains nothing yet."},
+        "explain": {
+            "type": "boolean",
+            "default": False,
+            "description": f"Also say what each column contributes; at most {MAX_EXPLAINED_ROWS} rows then.",
+        },
     },
+}
+_EXPLANATION = {
+    "type": "object",
+    "description": "base and contributions sum to score, before any calibration; only where explain was true",
+    "required": ["unit", "base", "contributions", "score"],
+    "properties": {
+        "class": {
+            "type": ["string", "integer", "boolean"],
+            "description": "What the score speaks for: the positive class, or the predicted one of several.",
+        },
+        "unit": {"enum": ["log-odds", "logit", "log-value", "probability", "value"]},
+        "base": {"type": "number"},
+        "contributions": {"type": "object", "additionalProperties": {"type": "number"}},
+        "score": {"type": "number"},
+    },
+    "additionalProperties": False,
 }
 _ANSWER = {
     "type": "object",
@@ -36,6 +56,7 @@ _ANSWER = {
                 "properties": {
                     "prediction": {"type": ["string", "number", "boolean"]},
                     "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+                    "explanation": _EXPLANATION,
                     "prediction_id": {"type": "string", "pattern": "^pr_[0-9a-f]{32}$"},
                     "logged": {"const": False, "description": "Only there when the prediction could not be logged."},
                 },

@@ -82,13 +82,16 @@ class Predict:
         A log that cannot be written does not stop predictions: the rows then say ``"logged": false``.
 
         Raises:
-            ServiceError: no such model, alias or version, or rows that do not fit it; nothing was logged.
+            ServiceError: no such model, alias or version, rows that do not fit it, or a version that is to be explained
+                and cannot; nothing was logged.
         """
         began = self._clock.monotonic()
         served = self._models.get(query.target)
-        predictions = _predict(served, query.rows)
+        columns = _columns(served.features, query.rows)
+        predictions = served.predictor.predict_clean(columns, len(query.rows))
         ids = self._ids(query)
         latency_us = round((self._clock.monotonic() - began) * 1e6)
+        explanations = _explanations(served, columns, predictions) if query.explain else None
         records = domain.records(
             query, served.version, ids, predictions, latency_us=latency_us, predicted_at=self._clock.now()
         )
@@ -97,6 +100,8 @@ class Predict:
             {**domain.output(prediction), "prediction_id": ident}
             for prediction, ident in zip(predictions, ids, strict=True)
         ]
+        if explanations is not None:
+            rows = [{**row, "explanation": own} for row, own in zip(rows, explanations, strict=True)]
         if not logged:
             rows = [{**row, "logged": False} for row in rows]
         return Answer(served.model, served.version, rows)
@@ -117,12 +122,17 @@ class Predict:
         return True
 
 
-def _predict(served: Served, rows: list[Any]) -> list[Prediction]:
+def _columns(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
     # by columns pays from a few rows on; a single row is checked faster value by value
-    columns = clean_columns(served.features, rows) if len(rows) >= _BY_COLUMNS_FROM else None
-    if columns is None:
-        columns = _checked(served.features, rows)
-    return served.predictor.predict_clean(columns, len(rows))
+    columns = clean_columns(features, rows) if len(rows) >= _BY_COLUMNS_FROM else None
+    return _checked(features, rows) if columns is None else columns
+
+
+def _explanations(
+    served: Served, columns: dict[str, list[Any]], predictions: Sequence[Prediction]
+) -> list[dict[str, Any]]:
+    found = served.predictor.explain_columns(columns)
+    return [found.row(index, prediction.prediction) for index, prediction in enumerate(predictions)]
 
 
 def _checked(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:

@@ -16,16 +16,24 @@ class Predictions(Calls):
     """Asking a model, telling it what was true, and how well it does."""
 
     def predict(
-        self, model: str, rows: Sequence[Json], *, version: int | str | None = None, key: str | None = None
+        self,
+        model: str,
+        rows: Sequence[Json],
+        *,
+        version: int | str | None = None,
+        key: str | None = None,
+        explain: bool = False,
     ) -> Json:
-        """Return predictions for at most 1,000 rows.
+        """Return predictions for at most 1,000 rows, or 100 that are to be explained.
 
         Args:
             version: a version's number or an alias; by default the champion.
             key: idempotency key; the same key gives the same prediction ids.
+            explain: also return what each column contributes.
         """
         target = in_path(model) if version is None else f"{in_path(model)}@{in_path(str(version))}"
-        return self._sent("POST", f"/v1/predict/{target}", json={"rows": list(rows)}, idempotency_key=key)
+        body: Json = {"rows": list(rows), **({"explain": True} if explain else {})}
+        return self._sent("POST", f"/v1/predict/{target}", json=body, idempotency_key=key)
 
     def predictions(self, model: str | None = None, version: int | None = None) -> Iterator[Json]:
         """Yield the prediction log in its order, each with the latest feedback as ``label``."""

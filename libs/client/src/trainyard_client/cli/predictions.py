@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import itertools
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainyard_client.cli import files
+from trainyard_client.cli.answers import reasons, writer
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import TextIO
+    from collections.abc import Iterable, Iterator
 
     from trainyard_client.cli.output import Output
     from trainyard_client.client import Client
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 #: limits of one request (docs/api.md), with room for its frame
-_MOST_ROWS, _MOST_BYTES = 1_000, 1_000_000
+_MOST_ROWS, _MOST_EXPLAINED, _MOST_BYTES = 1_000, 100, 1_000_000
 _MOST_LABELS = 5_000
 _SHOWN = 20
 _FEATURES_SHOWN = 10
@@ -39,23 +36,22 @@ def add_to(root: click.Group) -> None:
     @click.argument("source", metavar="FILE")
     @click.option("-o", "--output", "target", metavar="OUT", help="Write all answers to this CSV or NDJSON file.")
     @click.option("--version", help="Version number or alias.  [default: champion]")
+    @click.option("--explain", is_flag=True, help="Also say what each column contributes (docs/explanations.md).")
     @click.option("--format", "format_", type=click.Choice(files.FORMATS), help="Needed for standard input.")
     def predict(
         output: Output, client: Client, *, name: str, source: str, target: str | None, version: str | None,
-        format_: str | None,
+        explain: bool, format_: str | None,
     ) -> None:  # fmt: skip
         """Ask the model NAME for a prediction for each row of FILE (- is standard input)."""
         rows = _features(output, client, name, source, files.format_of(source, format_))
+        found = _answers(output, client, name, rows, version=version, explain=explain)
         if target is None:
-            answers = list(_answers(output, client, name, version, rows))
+            answers = list(found)
             if not output.data({"model": name, "rows": answers}):
-                columns = ("row", "prediction", "probabilities", "version", "prediction_id")
-                output.table(answers[:_SHOWN], columns, empty="the file has no rows")
-                if len(answers) > _SHOWN:
-                    output.say(f"… and {len(answers) - _SHOWN} more; write all with -o FILE")
+                _show_answers(output, answers, explain=explain)
             return
-        with _writer(target) as write:
-            count = sum(write(answer) for answer in _answers(output, client, name, version, rows))
+        with writer(target) as write:
+            count = sum(write(answer) for answer in found)
         if not output.data({"model": name, "rows": count, "output": target}):
             output.say(f"{count} predictions are in {target}")
 
@@ -160,14 +156,27 @@ def _features(output: Output, client: Client, name: str, source: str, format_: s
         output.note(f"not sent, as they are no features: {', '.join(sorted(dropped))}")
 
 
-def _answers(output: Output, client: Client, name: str, version: str | None, rows: Iterable[Json]) -> Iterator[Json]:
+def _show_answers(output: Output, answers: list[Json], *, explain: bool) -> None:
+    shown = answers[:_SHOWN]
+    columns: tuple[str, ...] = ("row", "prediction", "probabilities", "version", "prediction_id")
+    if explain:
+        shown = [reasons(answer) for answer in shown]
+        columns = ("row", "prediction", "score", "base", "because", "version", "prediction_id")
+    output.table(shown, columns, empty="the file has no rows")
+    if len(answers) > _SHOWN:
+        output.say(f"… and {len(answers) - _SHOWN} more; write all with -o FILE")
+
+
+def _answers(
+    output: Output, client: Client, name: str, rows: Iterable[Json], *, version: str | None, explain: bool
+) -> Iterator[Json]:
     """Yield one answer per row, in order, asking in batches that the service takes."""
     number = 0
     with output.progress() as progress:
         task = progress.add_task("rows answered", total=None)
-        for batch in _batches_by_size(rows):
+        for batch in _batches_by_size(rows, _MOST_EXPLAINED if explain else _MOST_ROWS):
             try:
-                answer = client.predict(name, batch, version=version)
+                answer = client.predict(name, batch, version=version, explain=explain)
             except ApiError as e:
                 raise _in_file(e, number) from e
             for row in answer["rows"]:
@@ -182,63 +191,18 @@ def _in_file(error: ApiError, before: int) -> ApiError:
     return ApiError(error.status, error.code, error.message, details, error.request_id)
 
 
-def _batches_by_size(rows: Iterable[Json]) -> Iterator[list[Json]]:
+def _batches_by_size(rows: Iterable[Json], most: int) -> Iterator[list[Json]]:
     batch: list[Json] = []
     size = 0
     for row in rows:
         more = len(json.dumps(row)) + 2
-        if batch and (len(batch) == _MOST_ROWS or size + more > _MOST_BYTES):
+        if batch and (len(batch) == most or size + more > _MOST_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(row)
         size += more
     if batch:
         yield batch
-
-
-@contextlib.contextmanager
-def _writer(target: str) -> Iterator[Callable[[Json], int]]:
-    """Give a function that writes one answer to the file and returns 1; the file appears whole or not at all."""
-    format_ = files.format_of(target, None)
-    if format_ == "json":
-        raise CommandError("answers are written as CSV or NDJSON", Exit.USAGE, hint="name the file .csv or .ndjson")
-    path = Path(target)
-    half = path.with_name(f".{path.name}.part")
-    try:
-        with half.open("w", encoding="utf-8", newline="") as file:
-            yield _csv_line(file) if format_ == "csv" else _ndjson_line(file)
-        half.replace(path)
-    except OSError as e:
-        raise CommandError(f"{target} cannot be written: {e.strerror}", Exit.USAGE) from e
-    finally:
-        half.unlink(missing_ok=True)
-
-
-def _ndjson_line(file: TextIO) -> Callable[[Json], int]:
-    return lambda answer: file.write(json.dumps(answer) + "\n") and 1
-
-
-def _csv_line(file: TextIO) -> Callable[[Json], int]:
-    writer = csv.writer(file, lineterminator="\n")
-    header: list[str] = []
-
-    def write(answer: Json) -> int:
-        probabilities = answer.get("probabilities") or {}
-        if not header:
-            header.extend(probabilities)
-            names = [f"probability_{name}" for name in header]
-            writer.writerow(["row", "prediction", *names, "version", "prediction_id"])
-        figures = [probabilities.get(name) for name in header]
-        writer.writerow(
-            [answer["row"], _cell(answer["prediction"]), *figures, answer["version"], answer["prediction_id"]]
-        )
-        return 1
-
-    return write
-
-
-def _cell(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _labels(client: Client, name: str, source: str, format_: str) -> Iterator[Json]:

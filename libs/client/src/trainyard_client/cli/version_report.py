@@ -104,6 +104,11 @@ def _show_report(output: Output, report: Json) -> None:
            ("feature", "rise", "spread"))  # fmt: skip
     if importance["cut"]:
         output.say(f"cut short: {importance['cut']}")
+    if contributions := report.get("contributions"):
+        _table(output, f"mean contribution of each column, in the score's unit ({contributions['unit']}):",
+               contributions["features"], ("feature", "mean"))  # fmt: skip
+        if contributions["cut"]:
+            output.say(f"cut short: {contributions['cut']}")
     if curve := report.get("learning_curve"):
         title = f"{curve['loss']} of the {curve['kind']} alone, by the rows that it has learnt from:"
         columns = {"rows": "rows", "on test rows": "loss", "on those learnt from": "learnt"}

@@ -132,9 +132,29 @@ def slices(found: Json) -> list[Block]:
     return [Words(words), Table(("column", "slice", "rows", "loss", "95 % interval", "metrics"), lines)]
 
 
-def importance(found: Json) -> list[Block]:
-    """Show by how much the loss rises when a column is dealt out anew."""
-    given = (found["report"] or {}).get("importance")
+def uses(found: Json) -> list[Block]:
+    """Show what the model gains by each column, and by how much each moves its scores."""
+    report = found["report"] or {}
+    return [*_importance(report.get("importance")), *_contributions(report.get("contributions"))]
+
+
+def _contributions(given: Json | None) -> list[Block]:
+    if not given:
+        return []
+    lines = [(one["feature"], figure(one["mean"])) for one in given["features"][:_MOST_FEATURES]]
+    words = (
+        f"By how much a column moves the score, up or down, in the mean of {figure(given['rows'])} test rows; in the"
+        f" score's unit ({given['unit']}). Of several classes it is the score of the one that is predicted."
+    )
+    cut = [Words(f"Cut short: {given['cut']}.")] if given["cut"] else []
+    return [
+        *([Words(words)] if lines else []),
+        *cut,
+        *([Table(("column", "mean contribution"), lines)] if lines else []),
+    ]
+
+
+def _importance(given: Json | None) -> list[Block]:
     if not given:
         return []
     lines = [(one["feature"], figure(one["rise"]), figure(one["spread"])) for one in given["features"][:_MOST_FEATURES]]

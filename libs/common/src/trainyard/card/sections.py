@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.card.document import Document, Section, Table, Words, facts, figure
-from trainyard.card.findings import curves, importance, learning, metrics, slices, tables
+from trainyard.card.findings import curves, learning, metrics, slices, tables, uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +42,7 @@ def card_of(found: Json) -> Document:
         ("Curves", curves),
         ("Decisions", tables),
         ("Slices", slices),
-        ("What it uses", importance),
-        ("What more rows bring", learning),
+from trainyard.card.findings import curves, learning, metrics, slices, tables, uses
         ("Limits", _limits),
         ("Gate", _gate),
         ("Training cost", _cost),

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainyard.model.dto import Blend, Linear, NeuralNetwork
-from trainyard.model.elementary_arrays import exp
-from trainyard.model.estimators import calibrated, linear_scores, network_scores, normalised, sigmoid, softmax
+from trainyard.model.estimators import calibrated, linear_scores, network_scores, to_output
 from trainyard.model.features import matrix
 from trainyard.model.trees import TreeKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from trainyard.model.dto import Estimator, FloatArray, Model, Pipeline
+    from trainyard.model.dto import Estimator, FloatArray, Model
     from trainyard.model.features import Column
 
 _CHUNK_CELLS = 1 << 21  # matrix cells at once: bounds the memory whatever the number of rows
@@ -26,7 +25,8 @@ class Batches:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._scorers = [(pipeline, _scorer(pipeline.estimator)) for pipeline in model.members]
+        #: for each member the function from a matrix (D, rows) to scores (K, rows)
+        self.scorers = [_scorer(pipeline.estimator) for pipeline in model.members]
         self._weights = model.pipeline.weights.tolist() if isinstance(model.pipeline, Blend) else [1.0]
         self._chunk = max(64, _CHUNK_CELLS // max(p.width for p in model.members))
 
@@ -44,26 +44,14 @@ class Batches:
         """Return probabilities (classes, rows) or values (1, rows)."""
         model = self._model
         total = np.zeros((model.n_outputs, n_rows))
-        for (pipeline, score), weight in zip(self._scorers, self._weights, strict=True):
-            output = self._output(score(matrix(pipeline.steps, columns, n_rows)), pipeline)
-            total = output if len(self._scorers) == 1 else total + weight * output
+        for pipeline, scorer, weight in zip(model.members, self.scorers, self._weights, strict=True):
+            scores = scorer(matrix(pipeline.steps, columns, n_rows))
+            output = to_output(pipeline.estimator.output, model.task, scores)
+            total = output if len(self.scorers) == 1 else total + weight * output
         if model.task == "regression":
             return total
         given = calibrated(total, model.calibration)
         return np.concatenate([1.0 - given, given]) if model.task == "binary" else given
-
-    def _output(self, scores: FloatArray, pipeline: Pipeline) -> FloatArray:
-        """Turn one member's scores (K, rows) into probabilities or values of the same shape."""
-        kind = pipeline.estimator.output
-        if kind == "sigmoid":
-            return sigmoid(scores)
-        if kind == "softmax":
-            return softmax(scores)
-        if kind == "exp":
-            return exp(scores)
-        if self._model.task == "regression":
-            return scores
-        return np.clip(scores, 0.0, 1.0) if self._model.task == "binary" else normalised(scores)
 
 
 def _scorer(estimator: Estimator) -> Callable[[FloatArray], FloatArray]:

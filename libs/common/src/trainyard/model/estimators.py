@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from trainyard.model.dto import Calibration, Dense, FloatArray, Linear, NeuralNetwork
 
 _SMALL = 1 << 16  # products that are made at once rather than input by input
-_GELU = float(np.sqrt(2.0 / np.pi))
+#: of the tanh form of gelu
+GELU, GELU_CUBIC = float(np.sqrt(2.0 / np.pi)), 0.044715
 
 
 def affine(x: FloatArray, weights: FloatArray, bias: FloatArray) -> FloatArray:
@@ -50,14 +51,31 @@ def network_scores(model: NeuralNetwork, x: FloatArray) -> FloatArray:
 
 
 def _dense(layer: Dense, x: FloatArray) -> FloatArray:
-    z = affine(x, layer.weights.numpy, layer.bias.numpy)
-    if layer.activation == "relu":
+    return activated(layer.activation, affine(x, layer.weights.numpy, layer.bias.numpy))
+
+
+def activated(activation: str, z: FloatArray) -> FloatArray:
+    """Return an activation of each number."""
+    if activation == "relu":
         return np.maximum(z, 0.0)
-    if layer.activation == "tanh":
+    if activation == "tanh":
         return np.asarray(np.tanh(z))
-    if layer.activation == "gelu":
-        return np.asarray(0.5 * z * (1.0 + np.tanh(_GELU * (z + 0.044715 * z * z * z))))
+    if activation == "gelu":
+        return np.asarray(0.5 * z * (1.0 + np.tanh(GELU * (z + GELU_CUBIC * z * z * z))))
     return z
+
+
+def to_output(output: str, task: str, scores: FloatArray) -> FloatArray:
+    """Turn an estimator's scores (K, rows) into probabilities or values of the same shape."""
+    if output == "sigmoid":
+        return sigmoid(scores)
+    if output == "softmax":
+        return softmax(scores)
+    if output == "exp":
+        return exp(scores)
+    if task == "regression":
+        return scores
+    return np.clip(scores, 0.0, 1.0) if task == "binary" else normalised(scores)
 
 
 def sigmoid(z: FloatArray) -> FloatArray:

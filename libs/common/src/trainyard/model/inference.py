@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from trainyard.model.batches import Batches
     from trainyard.model.dto import ClassLabel, FloatArray, Model
+    from trainyard.model.explaining import Explainer, Explanation
     from trainyard.model.features import Column
 
 GOLDEN_TOLERANCE = 1e-9
@@ -51,6 +52,7 @@ class Predictor:
         self._rows = 0  # threads may lose some of each other's; it only says when numpy is worth it
         self._single: Single | None = None
         self._batches: Batches | None = None
+        self._explainer: Explainer | None = None
 
     def predict(self, rows: Sequence[object]) -> list[Prediction]:
         """Answer JSON rows ``{column: value}``, bound by name; every feature must be there, null meaning missing.
@@ -58,11 +60,7 @@ class Predictor:
         Raises:
             ServiceError: ``invalid_rows``, the details listing every problem of every row.
         """
-        clean, problems = self.model.schema.check_rows(rows, columns=self._features, require=self._required)
-        if problems:
-            raise ServiceError("invalid_rows", f"the rows have {len(problems)} problem(s)", problems)
-        good = [row for row in clean if row is not None]
-        return self.predict_clean({name: [row[name] for row in good] for name in self._required}, len(good))
+        return self.predict_clean(self._clean(rows), len(rows))
 
     def predict_clean(self, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[Prediction]:
         """Answer columns of clean values, lists as ``check_value`` gives their items.
@@ -86,12 +84,31 @@ class Predictor:
         """
         import numpy as np  # noqa: PLC0415 - see arrays.py
 
-        lengths = {len(column) for column in columns.values()}
-        if len(lengths) != 1:
-            raise ValueError(f"the columns are of different lengths: {sorted(lengths)}")
-        out = self._vectorised.outputs(columns, lengths.pop())
+        out = self._vectorised.outputs(columns, _length(columns))
         _require_finite(np.flatnonzero(~np.isfinite(out).all(axis=1)).tolist())
         return out if self.model.classes else out[:, 0]
+
+    def explain(self, rows: Sequence[object]) -> Explanation:
+        """Explain JSON rows, bound by name; raises as :meth:`predict` and :meth:`explain_columns` do."""
+        return self.explain_columns(self._clean(rows))
+
+    def explain_columns(self, columns: Mapping[str, Column]) -> Explanation:
+        """Return what each column contributes to the scores of clean columns, given as to :meth:`predict_columns`.
+
+        Raises:
+            KeyError: a feature that the model reads is not there.
+            ServiceError: ``cannot_explain`` when the model has trees without covers, ``invalid_rows`` when a value is
+                so large that a score is not a finite number.
+        """
+        import numpy as np  # noqa: PLC0415 - see arrays.py
+
+        from trainyard.model.explaining import Explainer  # noqa: PLC0415 - few processes are asked for it
+
+        if self._explainer is None:
+            self._explainer = Explainer(self.model, self._vectorised.scorers)
+        found = self._explainer.explain(columns, _length(columns))
+        _require_finite(np.flatnonzero(~found.finite).tolist())
+        return found
 
     def self_test(self) -> None:
         """Run the golden rows.
@@ -127,6 +144,14 @@ class Predictor:
             raise ArtifactError("bad_golden", "a golden row has no finite answer")
         return outputs
 
+    def _clean(self, rows: Sequence[object]) -> dict[str, list[Any]]:
+        """Return JSON rows as clean columns; raises ``invalid_rows`` with every problem of every row."""
+        clean, problems = self.model.schema.check_rows(rows, columns=self._features, require=self._required)
+        if problems:
+            raise ServiceError("invalid_rows", f"the rows have {len(problems)} problem(s)", problems)
+        good = [row for row in clean if row is not None]
+        return {name: [row[name] for row in good] for name in self._required}
+
     def _rows_of_outputs(self, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[list[float]]:
         """Return probabilities (rows, classes) or values (rows, 1), by whichever way costs less."""
         self._rows += n_rows
@@ -160,6 +185,14 @@ def _require_finite(bad: Iterable[int]) -> None:
         wanted, got = "values within the model's range", "no finite answer"
         problems = [Problem(at + 1, None, wanted, got) for at in rows[:1000]]
         raise ServiceError("invalid_rows", f"{len(rows)} row(s) have values that are too large", problems)
+
+
+def _length(columns: Mapping[str, Column]) -> int:
+    """Return how many rows the columns have; ValueError where they disagree."""
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"the columns are of different lengths: {sorted(lengths)}")
+    return lengths.pop()
 
 
 def class_name(label: ClassLabel) -> str:

@@ -206,3 +206,16 @@ def with_trees(model: Model, trees: TreeEnsemble, steps: Sequence[Step]) -> Mode
     """Return the model with another tree ensemble as its only pipeline, golden rows renewed."""
     golden_rows = model.golden.rows if model.golden else sample_rows(5)
     return with_golden(replace(model, pipeline=Pipeline(tuple(steps), trees), golden=None), golden_rows)
+
+
+def without_covers(model: Model) -> Model:
+    """Return the model with trees that do not say how many rows reached their leaves, as of format version 1."""
+
+    def bare(member: Pipeline) -> Pipeline:
+        if not isinstance(member.estimator, TreeEnsemble):
+            return member
+        return replace(member, estimator=replace(member.estimator, cover=None))
+
+    if isinstance(model.pipeline, Blend):
+        return replace(model, pipeline=replace(model.pipeline, members=tuple(map(bare, model.pipeline.members))))
+    return replace(model, pipeline=bare(model.pipeline))

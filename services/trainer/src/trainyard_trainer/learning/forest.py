@@ -105,6 +105,7 @@ def _export(trees: list[Any], leaves: list[FloatArray]) -> TreeEnsemble:
         right=joined([tree.children_right + start for tree, start in shifted], -1),
         default_left=joined([tree.missing_go_to_left for tree in trees], 0),
         value=np.where(leaf[:, None], value, 0.0),
+        cover=np.concatenate([tree.weighted_n_node_samples for tree in trees]),
         tree_output=np.zeros(len(trees), dtype=np.int32),
         base=np.zeros(value.shape[1]),
         aggregation="mean",

@@ -61,7 +61,7 @@ def fit_linear(
             if int(np.max(model.n_iter_)) < _STRETCH or budget.spent:
                 break
     weights, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
-    estimator = Linear(weights, bias, OUTPUT[learning.task])
+    estimator = Linear(weights, bias, OUTPUT[learning.task], x.mean(axis=0))
     return Fitted(Pipeline(encoded.steps, estimator), lambda m: np.asarray(model.predict_proba(m)), done)
 
 
@@ -76,5 +76,6 @@ def _regression(steps: Any, x: FloatArray, labels: npt.NDArray[Any], params: Map
         model.fit(x, (labels - center) / scale)
     weights, bias = model.coef_[:, None] * scale, np.array([model.intercept_ * scale + center])
     return Fitted(
-        Pipeline(steps, Linear(weights, bias, "identity")), lambda m: np.asarray(model.predict(m) * scale + center)
+        Pipeline(steps, Linear(weights, bias, "identity", x.mean(axis=0))),
+        lambda m: np.asarray(model.predict(m) * scale + center),
     )

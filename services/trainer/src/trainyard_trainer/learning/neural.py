@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +81,7 @@ def fit_neural(
             break
         if budget.spent:
             break
+    kept = replace(kept, baseline=encoded.x.mean(axis=0))
     return Fitted(Pipeline(encoded.steps, kept), lambda x: _forward(kept, x, learning.task), best_done)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.evaluation import Sample, evaluate
+from trainyard.evaluation import Sample, contributions, evaluate
+from trainyard.evaluation.contributions import BLOCK_ROWS, MOST_ROWS
 from trainyard.evaluation.importance import REPEATS
 from trainyard.model import Predictor
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from trainyard.snapshot import Snapshot
     from trainyard_trainer.learning.table import Table
 
-#: Share of what is left of the budget that goes to the permutation importance, and what it gets at least: a search
-#: that has used up its budget is reported on too.
+#: Share of what is left of the budget that goes to permutation importance and contributions, and what they get at
+#: least: a search that has used up its budget is reported on too.
 _SHARE, _LEAST_SECONDS = 0.2, 1.0
 _KIB = 1024
 
@@ -50,7 +51,7 @@ def version_report(
         cost: what the run took, as far as the caller knows.
         seconds_left: of the run's budget; a share of it is spent here.
         clock: measures that.
-        progress: told of every turn of the permutation importance.
+        progress: told of every turn of the permutation importance and of each block of rows that is explained.
     """
     predictor = Predictor(model)
     kinds = {column.name: column.type for column in model.schema.features}
@@ -59,13 +60,14 @@ def version_report(
     turns = count()
 
     def time_left() -> bool:
-        progress("reporting", next(turns), REPEATS * len(kinds))
+        progress("reporting", next(turns), REPEATS * len(kinds) + MOST_ROWS // BLOCK_ROWS)
         return clock.monotonic() < deadline
 
     sample = Sample(model.task, model.classes, labels, answers, columns, kinds, model.threshold)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
     return {
         **evaluate(sample, predictor.predict_columns, time_left, seed=model.lineage.seed),
+        "contributions": contributions(sample, predictor.explain_columns, time_left, seed=model.lineage.seed),
         "data": {"features": len(kinds), **_span(snapshot)},
         "lineage": asdict(model.lineage),
         "cost": {**cost, "peak_memory_bytes": peak},

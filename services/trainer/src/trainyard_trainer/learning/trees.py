@@ -112,6 +112,7 @@ def export(booster: lgb.Booster, rounds: int, task: str, n_outputs: int) -> Tree
         right=np.array(nodes.right),
         default_left=np.array(nodes.default_left),
         value=np.array(nodes.value)[:, None] + 0.0,
+        cover=np.array(nodes.cover),
         tree_output=np.array(outputs),
         base=np.zeros(n_outputs),
         aggregation="sum",
@@ -129,12 +130,14 @@ class _Nodes:
         self.right: list[int] = []
         self.default_left: list[int] = []
         self.value: list[float] = []
+        self.cover: list[int] = []
 
     def add(self, node: Mapping[str, Any]) -> int:
         """Append a node and all beneath it; return its index. The depth is bounded by max_depth."""
         at = len(self.feature)
         if "split_feature" not in node:
-            self._append(-1, 0.0, 0, float(node["leaf_value"]))
+            # a tree of one leaf does not say how many rows are in it
+            self._append(-1, 0.0, 0, float(node["leaf_value"]), int(node.get("leaf_count", 1)))
             return at
         if node["decision_type"] != "<=":
             raise ParityError(f"LightGBM made a split of type {node['decision_type']}, which is not ours")
@@ -144,13 +147,14 @@ class _Nodes:
         self.right[at] = self.add(node["right_child"])
         return at
 
-    def _append(self, feature: int, threshold: float, default_left: int, value: float) -> None:
+    def _append(self, feature: int, threshold: float, default_left: int, value: float, cover: int = 0) -> None:
         self.feature.append(feature)
         self.threshold.append(threshold)
         self.left.append(-1)
         self.right.append(-1)
         self.default_left.append(default_left)
         self.value.append(value)
+        self.cover.append(cover)
 
 
 def _missing_goes_left(node: Mapping[str, Any], threshold: float) -> int:

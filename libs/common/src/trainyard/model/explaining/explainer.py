@@ -1,0 +1,176 @@
+"""What each column of a row adds to a model's score: the members' contributions, summed by column and blended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainyard.errors import ServiceError
+from trainyard.model.dto import Blend, Linear, NeuralNetwork
+from trainyard.model.estimators import to_output
+from trainyard.model.explaining.networks import NetworkContributions
+from trainyard.model.explaining.outputs import through_output
+from trainyard.model.explaining.quadrature import settled
+from trainyard.model.explaining.trees import TreeContributions
+from trainyard.model.features import matrix
+from trainyard.model.tree_nodes import Nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from trainyard.model.dto import ClassLabel, Estimator, FloatArray, Model, Pipeline
+    from trainyard.model.features import Column
+
+    Scorer = Callable[[FloatArray], FloatArray]  # from a matrix (D, rows) to scores (K, rows)
+
+_CHUNK_CELLS = 1 << 21  # scores x matrix columns x rows at once: bounds the memory beside the answer's own
+#: What the score of a single estimator is, by its output; the members of a blend give what the model answers.
+_UNITS = {"sigmoid": "log-odds", "softmax": "logit", "exp": "log-value"}
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """For every row and output ``base + contributions.sum() == score``, but for rounding.
+
+    Shapes: base (K,), the score without the features; contributions (rows, K, columns); score (rows, K). ``classes``
+    has the class that each output speaks for: all of a multiclass model, the positive one of a binary model, none in
+    regression (K is 1). ``unit`` is log-odds, logit, log-value, probability or value (docs/explanations.md).
+    """
+
+    columns: tuple[str, ...]
+    classes: tuple[ClassLabel, ...]
+    unit: str
+    base: FloatArray
+    contributions: FloatArray
+    score: FloatArray
+
+    @property
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Which rows have finite numbers only, (rows,)."""
+        return np.asarray(np.isfinite(self.score).all(axis=1) & np.isfinite(self.contributions).all(axis=(1, 2)))
+
+    def row(self, index: int, predicted: object) -> dict[str, Any]:
+        """Return one row as JSON: of several classes the one that was predicted, else of the only output."""
+        k = self.classes.index(predicted) if len(self.classes) > 1 else 0
+        found: dict[str, Any] = {"class": self.classes[k]} if self.classes else {}
+        values = self.contributions[index, k].tolist()
+        return found | {
+            "unit": self.unit,
+            "base": float(self.base[k]),
+            "contributions": dict(zip(self.columns, values, strict=True)),
+            "score": float(self.score[index, k]),
+        }
+
+
+class Explainer:
+    """A model made ready to be explained. Building it costs once; threads may share it."""
+
+    def __init__(self, model: Model, scorers: Sequence[Scorer]) -> None:
+        """Take the model and the scorer of each member.
+
+        Raises:
+            ServiceError: ``cannot_explain``, the model has trees without covers.
+        """
+        columns = tuple(column.name for column in model.schema.features)
+        plain = "value" if model.task == "regression" else "probability"
+        if isinstance(model.pipeline, Blend):
+            self._weights, self._unit = np.asarray(model.pipeline.weights).tolist(), plain
+            after: str | None = model.task
+        else:
+            self._weights, self._unit = [1.0], _UNITS.get(model.pipeline.estimator.output, plain)
+            after = None
+        self._columns = columns
+        self._classes = model.classes[1:] if model.task == "binary" else model.classes
+        self._members = [_Member(p, s, columns, after) for p, s in zip(model.members, scorers, strict=True)]
+        self._base = _blended(self._weights, [member.base for member in self._members])
+        self._chunk = max(1, _CHUNK_CELLS // (model.n_outputs * max(p.width for p in model.members)))
+
+    def explain(self, columns: Mapping[str, Column], n_rows: int) -> Explanation:
+        """Explain clean columns; a row has numbers that are not finite where a value is too large for the model."""
+        contributions = np.empty((n_rows, len(self._base), len(self._columns)))
+        score = np.empty((n_rows, len(self._base)))
+        with np.errstate(all="ignore"):
+            for begin in range(0, n_rows, self._chunk):
+                rows = slice(begin, min(n_rows, begin + self._chunk))
+                part = {name: values[rows] for name, values in columns.items()}
+                found = [member.explained(part, rows.stop - begin) for member in self._members]
+                score[rows] = _blended(self._weights, [of for of, _ in found]).T
+                contributions[rows] = _blended(self._weights, [of for _, of in found]).transpose(2, 0, 1)
+        return Explanation(self._columns, self._classes, self._unit, self._base, contributions, score)
+
+
+def _blended(weights: Sequence[float], of_members: Sequence[FloatArray]) -> FloatArray:
+    if len(of_members) == 1:
+        return of_members[0]
+    total = np.zeros_like(of_members[0])
+    for weight, of_member in zip(weights, of_members, strict=True):
+        total += weight * of_member
+    return total
+
+
+class _Member:
+    """One pipeline: contributions of matrix columns, summed by the column of the schema that they came from.
+
+    Attributes:
+        base: (K,).
+    """
+
+    def __init__(self, pipeline: Pipeline, scorer: Scorer, columns: Sequence[str], task: str | None) -> None:
+        """Take the schema's features; with a task scores go through the output that makes answers of them."""
+        self._pipeline = pipeline
+        self._scorer = scorer
+        self._task = task
+        self._n_columns = len(columns)
+        place = {name: number for number, name in enumerate(columns)}
+        self._places = [[place[name] for name in step.columns] for step in pipeline.steps]
+        self._before, self._contributions = _contributions(pipeline.estimator, pipeline.width)
+        self.base = self._before
+        if task is not None:
+            self.base = to_output(pipeline.estimator.output, task, self._before[:, None])[:, 0]
+
+    def explained(self, columns: Mapping[str, Column], n_rows: int) -> tuple[FloatArray, FloatArray]:
+        """Return score (K, rows) and contributions (K, F, rows)."""
+        x = matrix(self._pipeline.steps, columns, n_rows)
+        score = self._scorer(x)
+        contributions = self._by_column(settled(self._contributions(x), score - self._before[:, None]))
+        if self._task is None:
+            return score, contributions
+        return through_output(self._pipeline.estimator.output, self._task, self._before, score, contributions)
+
+    def _by_column(self, found: FloatArray) -> FloatArray:
+        """Return contributions (K, D, rows) of matrix columns as (K, F, rows); a step's two columns share equally."""
+        summed = np.zeros((len(found), self._n_columns, found.shape[2]))
+        at = 0
+        for step, places in zip(self._pipeline.steps, self._places, strict=True):
+            own = found[:, at : at + step.width].sum(axis=1) / len(places)
+            for place in places:
+                summed[:, place] += own
+            at += step.width
+        return summed
+
+
+def _contributions(estimator: Estimator, width: int) -> tuple[FloatArray, Scorer]:
+    """Return the base (K,) and the function from a matrix (D, rows) to contributions (K, D, rows)."""
+    if isinstance(estimator, Linear):
+        weights, baseline = np.asarray(estimator.weights), _baseline(estimator, width)
+        base = np.asarray(estimator.bias) + baseline @ weights
+        return base, lambda x: weights.T[:, :, None] * (x - baseline[:, None])
+    if isinstance(estimator, NeuralNetwork):
+        network = NetworkContributions(estimator, _baseline(estimator, width))
+        return network.base, network.of
+    nodes = Nodes.of(estimator)
+    cover = nodes.cover
+    if cover is None:
+        raise ServiceError(
+            "cannot_explain",
+            "the trees of this version do not say how many rows reached their leaves; train the model again",
+        )
+    trees = TreeContributions(nodes, cover)
+    return trees.base, trees.of
+
+
+def _baseline(estimator: Linear | NeuralNetwork, width: int) -> FloatArray:
+    return np.zeros(width) if estimator.baseline is None else np.asarray(estimator.baseline)

@@ -1,0 +1,69 @@
+"""From contributions to a score to contributions to the probability or value that an output makes of it.
+
+The members of a blend are averaged after their outputs, so their contributions have to follow. From the base to the
+score of a row the features' contributions are taken to grow together, on a straight line; what the output's slope
+makes of each on the way is its contribution: integrated gradients again, in the space of the scores. For one score
+that is the rescale rule of Shrikumar, Greenside and Kundaje (2017): each contribution times (f(s) - f(b)) / (s - b).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainyard.model.estimators import to_output
+from trainyard.model.explaining.quadrature import quadrature, settled
+
+if TYPE_CHECKING:
+    from trainyard.model.dto import FloatArray
+
+_POINTS = 32
+#: Scores that are closer than this have no quotient of differences worth having: the slope between them is taken.
+_CLOSE = 1e-5
+
+
+def through_output(
+    output: str, task: str, base: FloatArray, score: FloatArray, contributions: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return score (K, rows) and contributions (K, F, rows) after an output; they and the base (K,) are before it."""
+    if output == "identity" and task == "regression":
+        return score, contributions
+    after = to_output(output, task, score)
+    change = after - to_output(output, task, base[:, None])
+    if len(base) == 1:
+        moved = contributions * _slope(output, base[0], score[0], change[0])
+    else:
+        moved = np.einsum("rkl,lfr->kfr", _mean_jacobian(output, task, base, score), contributions)
+    return after, settled(moved, change)
+
+
+def _slope(output: str, base: float, score: FloatArray, change: FloatArray) -> FloatArray:
+    """Return (f(s) - f(b)) / (s - b) for each row (rows,), its limit where s is b."""
+    distance = score - base
+    far = np.abs(distance) > _CLOSE
+    middle = base + distance / 2.0
+    if output == "identity":  # clipped to 0 .. 1
+        limit = ((middle > 0.0) & (middle < 1.0)).astype(np.float64)
+    else:
+        value = to_output(output, "binary", middle[None, :])[0]
+        limit = value if output == "exp" else value * (1.0 - value)
+    return np.where(far, change / np.where(far, distance, 1.0), limit)
+
+
+def _mean_jacobian(output: str, task: str, base: FloatArray, score: FloatArray) -> FloatArray:
+    """Return the mean derivative of output k by score l on the way from the base, (rows, K, K)."""
+    n_outputs, n_rows = score.shape
+    total = np.zeros((n_rows, n_outputs, n_outputs))
+    own = np.eye(n_outputs)
+    for point, weight in zip(*quadrature(_POINTS), strict=True):
+        at = base[:, None] + point * (score - base[:, None])
+        value = to_output(output, task, at).T
+        if output == "softmax":  # p_k (1[k = l] - p_l)
+            total += weight * value[:, :, None] * (own - value[:, None, :])
+        else:  # shares: (1[k = l] - p_k) / total, where l is not clipped
+            kept = np.clip(at, 0.0, 1.0).T
+            whole = kept.sum(axis=1)[:, None, None]
+            inside = ((at.T > 0.0) & (at.T < 1.0))[:, None, :]
+            total += weight * inside * (own - value[:, :, None]) / np.where(whole > 0, whole, np.inf)
+    return total
