@@ -19,7 +19,8 @@ from trainyard_convert.errors import ConversionError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from trainyard.model.dto import FloatArray, Step
+    from trainyard.model.dto import FloatArray
+    from trainyard.model.steps import Step
 
 NUMBERS = ("bool", "int", "float")
 LEVELS = ("category", "text")
@@ -139,11 +140,11 @@ def affine(column: MatrixColumn, center: float, scale: float, name: str) -> Matr
     if not (np.isfinite(center) and np.isfinite(scale) and scale > 0):
         raise ConversionError(name, f"it scales by {scale:g} around {center:g}, which is no scaling")
     match column:
-        case NumberColumn(to=None):
-            return replace(column, center=column.center + center * column.scale, scale=column.scale * scale)
-        case NumberColumn(to=to):
+        case NumberColumn() if column.to is not None:
             impute = None if column.impute is None else (column.impute - center) / scale
-            return replace(column, to=(to - center) / scale, impute=impute)
+            return replace(column, to=(column.to - center) / scale, impute=impute)
+        case NumberColumn() | FlagColumn():
+            return replace(column, center=column.center + center * column.scale, scale=column.scale * scale)
         case TableColumn():
             return replace(
                 column,
@@ -151,8 +152,6 @@ def affine(column: MatrixColumn, center: float, scale: float, name: str) -> Matr
                 unknown=(column.unknown - center) / scale,
                 missing=(column.missing - center) / scale,
             )
-        case FlagColumn():
-            return replace(column, center=column.center + center * column.scale, scale=column.scale * scale)
         case _:
             raise ConversionError(name, f"it reads the category {column.name!r} as a number", "encode it before")
 

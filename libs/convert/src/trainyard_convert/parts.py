@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainyard.model.dto import Calibration
     from trainyard_convert.columns import Matrix
 
+OUTPUTS = {"regression": "identity", "binary": "sigmoid", "multiclass": "softmax"}
 DECISION = "decision"  # the output of a classifier that gives scores and no probabilities
 
 

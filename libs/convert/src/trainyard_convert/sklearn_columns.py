@@ -1,12 +1,10 @@
 """scikit-learn's transformers, followed column by column.
 
-What a fitted transformer learnt is read from its public attributes; encoders are asked for each of their levels, an
-unknown one and a missing one, which is all that they can be asked.
+What a fitted transformer learnt is read from its public attributes.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +20,10 @@ from trainyard_convert.columns import (
     affine,
 )
 from trainyard_convert.errors import ConversionError
+from trainyard_convert.sklearn_encoders import called, is_missing, one_each, one_hot, target_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-#: A level that no encoder knows.
-_STRANGER = "\x7fa level that nobody has seen"
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,6 @@ class Input:
 
 
 Columns = list[Any]  # of Input and MatrixColumn
-
-
-def called(model: Any) -> str:
-    """Return what a model or transformer is called in messages."""
-    kind = type(model)
-    family = "scikit-learn" if kind.__module__.startswith("sklearn.") else kind.__module__.split(".")[0]
-    return f"{family} {kind.__name__}"
 
 
 def bound(columns: Columns, binding: Binding) -> list[MatrixColumn]:
@@ -101,10 +90,10 @@ def _column_transformer(transformer: Any, columns: Columns, binding: Binding) ->
 def _indices(chosen: Any, names: list[Any], count: int, label: str) -> list[int]:
     """Return which columns a part of a ColumnTransformer reads."""
     if isinstance(chosen, slice):
-        ends = [names.index(end) if isinstance(end, str) else end for end in (chosen.start, chosen.stop)]
+        first, end = (names.index(e) if isinstance(e, str) else e for e in (chosen.start, chosen.stop))
         if isinstance(chosen.stop, str):
-            ends[1] += 1  # a slice of names holds its end
-        return list(range(count))[slice(*ends, chosen.step)]
+            end += 1  # a slice of names holds its end
+        return list(range(count)[first : end : chosen.step])
     if callable(chosen):
         raise ConversionError(
             "scikit-learn ColumnTransformer", f"the columns of {label!r} are chosen by a function", "name them"
@@ -123,9 +112,9 @@ def _imputed(imputer: Any, columns: list[MatrixColumn]) -> Columns:
     flags = _flags(imputer.indicator_, columns) if getattr(imputer, "indicator_", None) is not None else []
     out = []
     for column, value in zip(columns, imputer.statistics_, strict=True):
-        if _is_missing(value):  # nothing was there to learn from
+        if is_missing(value):  # nothing was there to learn from
             if imputer.keep_empty_features:
-                raise ConversionError("scikit-learn SimpleImputer", f"it saw no value of {_name(column)!r}")
+                raise ConversionError("scikit-learn SimpleImputer", f"it saw no value of {column.name!r}")
             continue
         out.append(_filled(column, value))
     return out + flags
@@ -137,7 +126,7 @@ def _filled(column: MatrixColumn, value: Any) -> MatrixColumn:
             raise ConversionError("scikit-learn SimpleImputer", f"it fills the category {column.name!r} with {value!r}")
         return column if column.fill is not None else replace(column, fill=value)
     if isinstance(value, str):
-        raise ConversionError("scikit-learn SimpleImputer", f"it fills the number {_name(column)!r} with {value!r}")
+        raise ConversionError("scikit-learn SimpleImputer", f"it fills the number {column.name!r} with {value!r}")
     number = float(value)
     if isinstance(column, NumberColumn) and column.impute is None:
         return replace(column, impute=number if column.to is not None else number * column.scale + column.center)
@@ -163,27 +152,19 @@ def _flags(indicator: Any, columns: list[MatrixColumn]) -> Columns:
         raw = (isinstance(column, NumberColumn) and column.impute is None) or isinstance(column, LevelsColumn)
         if not raw or getattr(column, "fill", None) is not None:
             raise ConversionError(
-                "scikit-learn MissingIndicator", f"{_name(column)!r} is not as it is in the dataset there",
+                "scikit-learn MissingIndicator", f"{column.name!r} is not as it is in the dataset there",
                 "put it first",
             )  # fmt: skip
-        flags.append(FlagColumn(_name(column)))
+        flags.append(FlagColumn(column.name))
     return flags
 
 
 def _check_marker(transformer: Any) -> None:
     marker = transformer.missing_values
-    if not _is_missing(marker):
+    if not is_missing(marker):
         raise ConversionError(
             called(transformer), f"it takes {marker!r} for a missing value", "store such values as missing"
         )
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and bool(np.isnan(value)))
-
-
-def _name(column: MatrixColumn) -> str:
-    return column.name
 
 
 # --- scaling -----------------------------------------------------------------------------------------------------
@@ -262,89 +243,13 @@ def _lines(columns: list[MatrixColumn], scales: Sequence[tuple[Any, Any]], name:
             out.append(replace(column, values=values, unknown=float(ends[0]), missing=float(ends[1])))
             continue
         if not isinstance(column, NumberColumn) or column.to is not None:
-            raise ConversionError(name, f"it scales {_name(column)!r}, which is no number as the dataset has it")
+            raise ConversionError(name, f"it scales {column.name!r}, which is no number as the dataset has it")
         raw = at * column.scale + column.center
         if len(raw) < 2 or not (np.diff(raw) > 0).all():
-            raise ConversionError(name, f"the points of its scale of {_name(column)!r} fall together")
+            raise ConversionError(name, f"the points of its scale of {column.name!r} fall together")
         filled = None if column.impute is None else float(np.interp(column.impute, raw, to))
         out.append(NumberColumn(column.name, filled, at=raw, to=to))
     return out
-
-
-# --- encoding ----------------------------------------------------------------------------------------------------
-
-
-def _one_hot(encoder: Any, columns: list[MatrixColumn]) -> Columns:
-    dropped = [None] * len(columns) if encoder.drop_idx_ is None else list(encoder.drop_idx_)
-    rare = getattr(encoder, "infrequent_categories_", None) or [None] * len(columns)
-    widths = [
-        len(levels) - (0 if few is None else len(few) - 1) - (0 if drop is None else 1)
-        for levels, few, drop in zip(encoder.categories_, rare, dropped, strict=True)
-    ]
-    return encoded(encoder, columns, widths)
-
-
-def _each_one(encoder: Any, columns: list[MatrixColumn]) -> Columns:
-    return encoded(encoder, columns, [1] * len(columns))
-
-
-def _target(encoder: Any, columns: list[MatrixColumn]) -> Columns:
-    width = len(encoder.classes_) if encoder.target_type_ == "multiclass" else 1
-    return encoded(encoder, columns, [width] * len(columns))
-
-
-def encoded(encoder: Any, columns: list[MatrixColumn], widths: Sequence[int]) -> Columns:
-    """Return what an encoder makes of ``columns``, ``widths[i]`` columns of column i.
-
-    Raises:
-        ConversionError: it refuses unknown levels, or reads numbers as the dataset has them.
-    """
-    name = called(encoder)
-    if getattr(encoder, "handle_unknown", "") == "error":
-        wanted = "use_encoded_value" if type(encoder).__name__ == "OrdinalEncoder" else "ignore"
-        raise ConversionError(
-            f"{name}(handle_unknown='error')", "a served model must answer for unknown levels too",
-            f"set handle_unknown={wanted!r}; that needs no new fit of what follows",
-        )  # fmt: skip
-    asked = [_questions(c, k, name) for c, k in zip(columns, encoder.categories_, strict=True)]
-    rows = max(len(q) for q in asked)
-    x = np.empty((rows, len(columns)), dtype=object)
-    for index, questions in enumerate(asked):
-        x[:, index] = questions[0]
-        x[: len(questions), index] = questions
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of column names and of unknown levels
-        out = encoder.transform(x)
-    table = np.asarray(out.toarray() if hasattr(out, "toarray") else out, dtype=np.float64)
-    made: Columns = []
-    at = 0
-    for column, levels, questions, width in zip(columns, encoder.categories_, asked, widths, strict=True):
-        for part in table[: len(questions), at : at + width].T:
-            made.append(_as_table(column, levels, part))
-        at += width
-    if at != table.shape[1]:
-        raise ConversionError(name, f"it makes {table.shape[1]} columns where {at} were expected")
-    return made
-
-
-def _questions(column: MatrixColumn, levels: Any, name: str) -> list[Any]:
-    """Return the values to ask an encoder for: all that the column may be, then unknown, then missing."""
-    if isinstance(column, TableColumn):
-        return [*column.values.tolist(), column.unknown, column.missing]
-    if not isinstance(column, LevelsColumn):
-        raise ConversionError(
-            name, f"it reads the number {_name(column)!r} as a category", "make it a category column of the dataset"
-        )
-    known = [level for level in levels if not _is_missing(level)]
-    if any(not isinstance(level, str) for level in known):
-        raise ConversionError(name, f"its levels of {column.name!r} are not texts, as those of the dataset are")
-    gap = next((level for level in levels if _is_missing(level)), np.nan)
-    return [*known, _STRANGER, gap if column.fill is None else column.fill]
-
-
-def _as_table(column: MatrixColumn, levels: Any, part: Any) -> TableColumn:
-    texts = column.levels if isinstance(column, TableColumn) else tuple(x for x in levels if not _is_missing(x))
-    return TableColumn(column.name, texts, part[:-2], float(part[-2]), float(part[-1]))
 
 
 def _unchanged(transformer: Any, columns: list[MatrixColumn]) -> Columns:
@@ -362,11 +267,11 @@ _TRANSFORMERS: dict[str, Callable[[Any, list[MatrixColumn]], Columns]] = {
     "MaxAbsScaler": _max_abs,
     "MinMaxScaler": _min_max,
     "MissingIndicator": _indicated,
-    "OneHotEncoder": _one_hot,
-    "OrdinalEncoder": _each_one,
+    "OneHotEncoder": one_hot,
+    "OrdinalEncoder": one_each,
     "QuantileTransformer": _quantiles,
     "RobustScaler": _robust,
     "SimpleImputer": _imputed,
     "StandardScaler": _standard,
-    "TargetEncoder": _target,
+    "TargetEncoder": target_means,
 }

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.model import Blend, Isotonic, Pipeline
-from trainyard_convert import catboost_json, lightgbm_text, xgboost_json
-from trainyard_convert.columns import Binding, matrix_of, names_of
+from trainyard_convert import catboost_json, catboost_trees, lightgbm_text, xgboost_json
+from trainyard_convert.columns import Binding, names_of
 from trainyard_convert.converted import Converted, Native, labels_of
 from trainyard_convert.errors import ConversionError
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs
-from trainyard_convert.parts import DECISION, Part, linear, network, on_probability, rescaled, task_of
-from trainyard_convert.sklearn_columns import Columns, Input, bound, called, transformed
+from trainyard_convert.parts import OUTPUTS, Part, on_probability, rescaled, task_of
+from trainyard_convert.sklearn_columns import Columns, Input, bound, transformed
+from trainyard_convert.sklearn_encoders import called
+from trainyard_convert.sklearn_linear import classifier, perceptron, regressor
 from trainyard_convert.sklearn_trees import boosting, forest, histogram_boosting
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 _NAME = "scikit-learn"
 _MOST_MEMBERS = 16
-_ACTIVATIONS = {"identity": "identity", "relu": "relu", "tanh": "tanh", "logistic": "tanh"}
-_LINEAR_OUTPUTS = {"regression": "identity", "binary": "sigmoid", "multiclass": "softmax"}
 
 
 def from_sklearn(
@@ -158,65 +158,6 @@ def _frozen(model: Any, columns: Columns, binding: Binding) -> Part:
     return part_of(model.estimator, columns, binding)
 
 
-def _classifier(model: Any, columns: Columns, binding: Binding) -> Part:
-    """Convert a linear classifier."""
-    classes = list(model.classes_)
-    task, name = task_of(classes), called(model)
-    kind = type(model).__name__
-    gives = kind.startswith("LogisticRegression") or (kind == "SGDClassifier" and model.loss == "log_loss")
-    if task == "multiclass":
-        if not kind.startswith("LogisticRegression"):
-            raise ConversionError(
-                f"{name} of {len(classes)} classes", "its classes are told apart one by one, not with softmax",
-                "use LogisticRegression",
-            )  # fmt: skip
-        if getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear":
-            raise ConversionError(
-                f"{name} one-vs-rest", "its probabilities are not a softmax", "use another solver than liblinear"
-            )
-    matrix = matrix_of(bound(columns, binding), binding, missing_allowed=False, name=name)
-    # Of the older releases: two classes in one softmax, whose score is twice the decision.
-    gain = 2.0 if task == "binary" and getattr(model, "multi_class", None) == "multinomial" else 1.0
-    weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T * gain
-    bias = np.broadcast_to(model.intercept_, weights.shape[1:]) * gain
-    output = _LINEAR_OUTPUTS[task] if gives else DECISION
-    estimator = linear(matrix, weights, bias, output)
-    return Part(task, classes, [Pipeline(matrix.steps, estimator)], scored=gain == 1.0, decides=not gives)
-
-
-def _regressor(output: str) -> Callable[[Any, Columns, Binding], Part]:
-    def convert(model: Any, columns: Columns, binding: Binding) -> Part:
-        name = called(model)
-        weights = np.asarray(model.coef_, dtype=np.float64)
-        if weights.ndim > 1 and len(weights) > 1:
-            raise ConversionError(f"{name} with {len(weights)} labels", "a model answers for one", "fit one for each")
-        matrix = matrix_of(bound(columns, binding), binding, missing_allowed=False, name=name)
-        bias = np.asarray(model.intercept_, dtype=np.float64).reshape(-1)
-        estimator = linear(matrix, weights.reshape(-1, 1), bias, output)
-        return Part("regression", (), [Pipeline(matrix.steps, estimator)])
-
-    return convert
-
-
-def _perceptron(model: Any, columns: Columns, binding: Binding) -> Part:
-    classes = list(model.classes_) if hasattr(model, "classes_") else None
-    task, name = task_of(classes), called(model)
-    output = {"identity": "identity", "logistic": "sigmoid", "softmax": "softmax"}.get(model.out_activation_)
-    if output is None or model.n_outputs_ != (len(classes or ()) if task == "multiclass" else 1):
-        raise ConversionError(f"{name} with the output {model.out_activation_}", "the format has no such output")
-    matrix = matrix_of(bound(columns, binding), binding, missing_allowed=False, name=name)
-    activations = [_ACTIVATIONS[model.activation]] * (len(model.coefs_) - 1) + ["identity"]
-    weights = [np.asarray(w, dtype=np.float64) for w in model.coefs_]
-    bias = [np.asarray(b, dtype=np.float64) for b in model.intercepts_]
-    if model.activation == "logistic":  # sigmoid(z) = (1 + tanh(z / 2)) / 2
-        for i in range(len(weights) - 1):
-            weights[i], bias[i] = weights[i] / 2, bias[i] / 2
-            bias[i + 1] = bias[i + 1] + weights[i + 1].sum(axis=0) / 2
-            weights[i + 1] = weights[i + 1] / 2
-    estimator = network(matrix, list(zip(weights, bias, activations, strict=True)), output)
-    return Part(task, classes or (), [Pipeline(matrix.steps, estimator)])
-
-
 # --- wrapped -----------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +203,7 @@ def _one_calibrated(calibrated: Any, columns: Columns, binding: Binding) -> Part
             )  # fmt: skip
         # Of two classes the logits are the score and its negative.
         slope, intercept = float(found.beta_) * (2.0 if part.task == "binary" else 1.0), 0.0
-        output = _LINEAR_OUTPUTS[part.task]
+        output = OUTPUTS[part.task]
     else:
         slope, intercept, output = -float(found.a_), -float(found.b_), "sigmoid"
     base = pipeline if part.scored else on_probability(pipeline)
@@ -339,7 +280,7 @@ def _of_xgboost(model: Any, columns: Columns, binding: Binding) -> Part:
 
 def _of_catboost(model: Any, columns: Columns, binding: Binding) -> Part:
     document = catboost_json.parse(catboost_json.document_of(model))
-    pipeline = catboost_json.pipeline_of(document, catboost_json.numbers_only(document, columns), binding)
+    pipeline = catboost_trees.pipeline_of(document, catboost_trees.numbers_only(document, columns), binding)
     return Part(document.task, list(model.classes_) if document.classes else [], [pipeline])
 
 
@@ -349,15 +290,15 @@ _ESTIMATORS: dict[str, Callable[[Any, Columns, Binding], Part]] = {
     "FrozenEstimator": _frozen,
     **dict.fromkeys(("GridSearchCV", "RandomizedSearchCV"), _searched),
     **dict.fromkeys(
-        ("LogisticRegression", "LogisticRegressionCV", "SGDClassifier", "LinearSVC", "RidgeClassifier"), _classifier
+        ("LogisticRegression", "LogisticRegressionCV", "SGDClassifier", "LinearSVC", "RidgeClassifier"), classifier
     ),
     **dict.fromkeys(
         ("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV", "BayesianRidge",
          "HuberRegressor", "SGDRegressor", "LinearSVR", "QuantileRegressor"),
-        _regressor("identity"),
+        regressor("identity"),
     ),
-    **dict.fromkeys(("PoissonRegressor", "GammaRegressor"), _regressor("exp")),
-    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), _perceptron),
+    **dict.fromkeys(("PoissonRegressor", "GammaRegressor"), regressor("exp")),
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), perceptron),
     **dict.fromkeys(
         ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
          "RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"),

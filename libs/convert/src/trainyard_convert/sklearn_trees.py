@@ -14,15 +14,15 @@ from trainyard.model import Pipeline
 from trainyard.model.float32 import at_most_in_double
 from trainyard_convert.columns import LevelsColumn, NumberColumn, matrix_of
 from trainyard_convert.errors import ConversionError
-from trainyard_convert.parts import Part, task_of
-from trainyard_convert.sklearn_columns import bound, called, encoded
+from trainyard_convert.parts import OUTPUTS, Part, task_of
+from trainyard_convert.sklearn_columns import bound
+from trainyard_convert.sklearn_encoders import called, encoded
 from trainyard_convert.trees import Trees
 
 if TYPE_CHECKING:
     from trainyard_convert.columns import Binding, Matrix
     from trainyard_convert.sklearn_columns import Columns
 
-_OUTPUTS = {"regression": "identity", "binary": "sigmoid", "multiclass": "softmax"}
 _MEANS = {"poisson": "exp", "gamma": "exp"}
 
 
@@ -58,7 +58,7 @@ def boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     base = _first_score(model, task, name)
     # The exponential loss has half of the log-odds as its score.
     gain = 2.0 if model.loss == "exponential" else 1.0
-    ensemble = trees.ensemble(matrix, base=base * gain, aggregation="sum", output=_OUTPUTS[task], gain=gain)
+    ensemble = trees.ensemble(matrix, base=base * gain, aggregation="sum", output=OUTPUTS[task], gain=gain)
     return Part(task, classes or (), [Pipeline(matrix.steps, ensemble)], scored=gain == 1.0)
 
 
@@ -108,7 +108,7 @@ def histogram_boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     name = called(model)
     classes = list(model.classes_) if hasattr(model, "classes_") else None
     task = task_of(classes)
-    output = _OUTPUTS[task] if task != "regression" else _MEANS.get(model.loss, "identity")
+    output = OUTPUTS[task] if task != "regression" else _MEANS.get(model.loss, "identity")
     made = _encoded(model, columns, binding)
     matrix = matrix_of(made, binding, missing_allowed=True, name=name)
     trees = Trees(name)

@@ -33,12 +33,17 @@ def below_in_double(thresholds: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return _last_rounded_to(below)
 
 
+#: Half way from the largest float32 to where the next one would be: from here on doubles are rounded to infinity.
+_OVERFLOW = (float(np.finfo(np.float32).max) + 2.0**128) / 2
+
+
 def _last_rounded_to(singles: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the largest double that is rounded to each of ``singles``."""
+    """Return the largest double that is rounded to each of ``singles``; of infinity the largest that is not."""
+    lowest = np.isneginf(singles)
     singles = np.clip(singles, np.finfo(np.float32).min, np.finfo(np.float32).max)
     with np.errstate(over="ignore"):
         above = np.nextafter(singles, np.float32(np.inf)).astype(np.float64)
-    above = np.where(np.isinf(above), 2.0**128, above)  # where the next float32 would be
+    above = np.where(np.isinf(above), 2.0**128, above)
     middle = (singles.astype(np.float64) + above) / 2  # exact: a double has the bits for it
     to_single = singles.view(np.uint32) % 2 == 0  # the middle is rounded to the even neighbour
-    return np.where(to_single, middle, np.nextafter(middle, -np.inf))
+    return np.where(lowest, -_OVERFLOW, np.where(to_single, middle, np.nextafter(middle, -np.inf)))
