@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STATE := .state
-PACKAGES := libs/common libs/client services/ingest services/scheduler services/trainer \
+PACKAGES := libs/common libs/client libs/convert services/ingest services/scheduler services/trainer \
             services/predictor services/console deploy/ec2host deploy/demo deploy/embedded
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from tests.integration.scheduler.loops import BY
@@ -18,6 +20,8 @@ from trainyard.alias_object import alias_key, decode_alias, model_key
 from trainyard.auth import KEYS_OBJECT
 from trainyard.contracts.queue import Outgoing
 from trainyard.messages import TrainingRequest
+from trainyard.model import Lineage, Linear, Model, Number, Pipeline, encode, with_golden
+from trainyard.schema import Column, Schema
 from trainyard_scheduler.bootstrap import build_app
 from trainyard_scheduler.use_cases.keys import make_key
 from trainyard_scheduler.use_cases.publish import KeyPublisher
@@ -313,6 +317,48 @@ def test_approval(call: Client, store: PostgresStore, warehouse: Warehouse) -> N
     assert "trainyard promote late 2" in moved["error"]["message"]
     assert call("POST", f"{two}/approve", json={"approve": False})["state"] == "rejected"
     assert call("GET", "/v1/models/late")["champion"] == 1
+
+
+def test_a_model_file_becomes_a_version(call: Client, settings: Config, aws_clients: AwsClients) -> None:
+    """It is stored under its hash, registered once, serves when promoted; what does not fit is refused."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    data, kind = imported_model(), {"Content-Type": "application/vnd.trainyard.model"}
+    path = "/v1/models/late/versions"
+    made = call("POST", path, 201, data=data, headers=kind, key="operate")
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert (made["version"], made["sha256"], made["size_bytes"], made["passed"]) == (1, sha256, len(data), False)
+    assert (made["request_id"], made["run_id"], made["gate"]["imported"]["library"]) == (None, None, "xgboost")
+    assert made["not_reproducible"] == "it was imported, not trained here"
+    assert call("POST", path, 200, data=data, headers={**kind, "Idempotency-Key": str(uuid.uuid4())}) == made
+    assert call("GET", path)["items"] == [made]
+    blobs = S3Blobs(aws_clients.s3, settings.bucket)
+    assert blobs.get(made["artifact_key"]).data == data
+    call("PUT", "/v1/models/late/aliases/champion", 200, json={"version": 1})
+    assert decode_alias(blobs.get(alias_key("late", "champion")).data).sha256 == sha256
+    assert call("GET", f"{path}/1/report")["run"] is None
+    card = call.send("GET", f"{path}/1/report?format=markdown").get_data(as_text=True)
+    assert "imported from" in card
+    assert "gives the same bytes" not in card
+    found = {check["id"] for check in call("GET", "/v1/doctor")["checks"] if check["problems"]}
+    assert found <= {"I5"}  # nobody takes messages here
+    for status, code, more in (
+        (403, "wrong_scope", {"data": data, "headers": kind, "key": "read"}),
+        (415, "unsupported_media", {"data": data}),
+        (400, "empty_body", {"data": b"", "headers": kind}),
+        (422, "invalid_artifact", {"data": data[:-1], "headers": kind}),
+        (422, "invalid_artifact", {"data": imported_model("other"), "headers": kind}),
+    ):
+        assert call("POST", path, status, **more)["error"]["code"] == code
+    call("POST", "/v1/models/nosuch/versions", 404, data=data, headers=kind)
+    assert call("GET", path)["items"][0]["version"] == 1
+
+
+def imported_model(name: str = "late") -> bytes:
+    """Return a model file of the dataset ``flights`` that says it was imported."""
+    lineage = Lineage("flights", 0, 0, "0" * 64, {"imported": {"library": "xgboost"}}, "0", 0, {})
+    pipeline = Pipeline((Number("x", 0.0),), Linear(np.array([[2.0]]), np.array([0.5]), "sigmoid"))
+    bare = Model(name, "binary", Schema([Column("x", "float")]), pipeline, (False, True), lineage)
+    return encode(with_golden(bare, [{"x": 1.0}, {"x": None}]))
 
 
 def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:

@@ -13,7 +13,6 @@ from trainyard.contracts.studies import Choice
 from trainyard.policy import KINDS
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.candidates import Portfolio
-from trainyard_trainer.learning.forest import _in_double
 
 
 def trial(number: int, kind: str, loss: float, **metrics: float) -> Trial:
@@ -117,17 +116,3 @@ def test_a_search_ends_when_proposals_bring_nothing() -> None:
     assert not choosing.worth_going_on([*trials, trial(5, "linear", 0.6999)], "auto", **going)
     assert choosing.worth_going_on([*trials, trial(5, "linear", 0.6)], "auto", **going)
     assert not choosing.worth_going_on(trials, "auto", planned=2, patience=0)
-
-
-def test_thresholds_in_double_decide_as_in_single() -> None:
-    """For every double around a threshold: rounding it to float32 and comparing is comparing with the moved one."""
-    rng = np.random.default_rng(0)
-    thresholds = np.concatenate([rng.normal(0, 10.0 ** rng.integers(-6, 7, 2_000)), [0.0, 1.0, -1.0, 0.5, 2.0**24]])
-    moved = _in_double(thresholds)
-    single = thresholds.astype(np.float32)
-    near = [single, np.nextafter(single, np.float32(np.inf)), np.nextafter(single, np.float32(-np.inf))]
-    tried = [n.astype(np.float64) for n in near] + [thresholds, moved]
-    tried += [np.nextafter(t, way) for t in tried for way in (np.inf, -np.inf)]
-    tried += [(tried[0] + tried[1]) / 2, (tried[0] + tried[2]) / 2]
-    for x in tried:
-        assert ((x.astype(np.float32) <= thresholds) == (x <= moved)).all()

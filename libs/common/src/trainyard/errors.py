@@ -75,6 +75,10 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_schema": (422, "The dataset's schema is not valid; the details list every problem."),
     "invalid_rows": (422, "Rows do not fit the schema; the details give row, column, expected and got."),
     "invalid_model": (422, "The model or its policy is not valid; the details list every problem."),
+    "invalid_artifact": (
+        422,
+        "The body is not a model file that can be served, or none of this model and its dataset; the message says why.",
+    ),
     "source_refused": (422, "The source cannot be pulled from as it is described; the message says what to change."),
     "narrowing": (
         422,

@@ -89,6 +89,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
     machine = ThisMachine(config.work_dir, config.spool_dir, clock)
     services = web.Services(
         store=store,
+        blobs=blobs,
         fleet=fleet,
         fleet_rules=fleet_rules(config),
         resend_seconds=config.first_resend_seconds,

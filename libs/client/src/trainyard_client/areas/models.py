@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: A backlog of requests is one page: the service writes it faster whole than in parts.
 REQUESTS_PAGE = 10_000
+#: The content type of a model file.
+ARTIFACT_TYPE = "application/vnd.trainyard.model"
 #: A training request in one of these states will not change any more.
 ENDED = frozenset({"done", "failed", "cancelled", "blocked_by_data"})
 _POLL_SECONDS = 0.25
@@ -133,6 +135,15 @@ class Models(Calls):
     def version_card(self, model: str, version: int, kind: str) -> Iterator[bytes]:
         """Yield the model card of a version, as ``html`` or ``markdown`` (UTF-8)."""
         return self._transport.download(f"{self._version_path(model, version)}/report", accept=f"text/{kind}")
+
+    def import_version(self, model: str, artifact: bytes) -> Json:
+        """Make a version of a model file that was made elsewhere and return it; the same bytes are the same version.
+
+        Raises:
+            ApiError: ``invalid_artifact``: it is no model file, or none of this model and its dataset.
+        """
+        path = f"/v1/models/{in_path(model)}/versions"
+        return self._sent("POST", path, data=artifact, content_type=ARTIFACT_TYPE, keyed=False)
 
     def _version_path(self, model: str, version: int) -> str:
         return f"/v1/models/{in_path(model)}/versions/{version}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import files
+from trainyard_client.cli import files, imports
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
 
@@ -23,6 +23,7 @@ def add_to(root: click.Group) -> None:
     root.add_command(group)
     _add_create_command(group)
     _add_model_commands(group)
+    imports.add_to(group)
     _add_decisions_command(root)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 PENDING_APPROVAL = "pending_approval"
+IMPORTED = "it was imported, and compared with no champion: promote it by hand"
+NOT_TRAINED_HERE = "it was imported, not trained here"
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,15 @@ class Approval:
 class VersionRecord:
     """An immutable version. ``holdout``, ``metrics`` and ``gate`` are JSON objects as the trainer wrote them.
 
+    One that was imported has no request, run and fence; its ``gate`` says ``imported``: from which library.
     ``not_reproducible`` says why the version cannot be trained again to the same bytes: rows of its snapshot went.
     """
 
     model: str
     version: int
-    request_id: str
-    run_id: str
-    fence: int
+    request_id: str | None
+    run_id: str | None
+    fence: int | None
     artifact_key: str
     sha256: str
     size_bytes: int
@@ -87,6 +90,21 @@ class VersionRecord:
     not_reproducible: str | None = None
     extract_key: str | None = None
     approval: Approval | None = None
+
+
+@dataclass(frozen=True)
+class ImportedVersion:
+    """A version that was fitted elsewhere; its artifact is stored already. ``origin`` says from which library."""
+
+    artifact_key: str
+    sha256: str
+    size_bytes: int
+    origin: Mapping[str, Any]
+
+    @property
+    def gate(self) -> dict[str, Any]:
+        """What stands for a gate report."""
+        return {"imported": dict(self.origin), "promoted": False, "promotion": IMPORTED}
 
 
 @dataclass(frozen=True)
@@ -184,6 +202,14 @@ class Versions(Protocol):
 
     def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
         """Return the report of one version as the trainer wrote it; None: it has none, or there is no such version."""
+        ...
+
+    def with_bytes(self, model_id: int, sha256: str) -> VersionRecord | None:
+        """Return the newest version whose artifact has this hash."""
+        ...
+
+    def add_imported(self, model_id: int, version: ImportedVersion) -> VersionRecord:
+        """Register a version that was fitted elsewhere, under the model's next number; the model must be locked."""
         ...
 
     def decide(self, model_id: int, number: int, *, approve: bool, actor: str, reason: str) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionReport:
-    """What is known of a version; ``report`` None: it was registered before there were reports."""
+    """What is known of a version; ``report`` None: it was imported, or registered before there were reports."""
 
     model: ModelRecord
     version: VersionRecord
@@ -43,5 +43,5 @@ def report_of(records: Records, model_name: str, number: int) -> VersionReport:
     """
     model = model_called(records, model_name)
     version = version_of(records, model, number)
-    run = records.requests.run(version.run_id)
+    run = None if version.run_id is None else records.requests.run(version.run_id)
     return VersionReport(model, version, run, records.versions.report(model.id, number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_scheduler.web import fleet, keys, models, queues, reports, requests, status, versions
+from trainyard_scheduler.web import fleet, imports, keys, models, queues, reports, requests, status, versions
 from trainyard_scheduler.web.status import Services
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def routes(services: Services) -> list[Route]:
         *models.routes(services.store),
         *requests.routes(services.store, rules=services.fleet_rules, resend_seconds=services.resend_seconds),
         *versions.routes(services.store),
+        *imports.routes(services.store, services.blobs),
         *reports.routes(services.store),
         *keys.routes(services.store),
         *queues.routes(services.store, services.queues),

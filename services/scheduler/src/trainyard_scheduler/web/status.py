@@ -17,6 +17,7 @@ from trainyard_scheduler.web.common import flag_argument, number_cursor
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.fleet import Fleet
     from trainyard.contracts.scheduling import Store
     from trainyard.doctor import Doctor
@@ -30,6 +31,7 @@ class Services:
     """What the routes need. ``queues``: by short name."""
 
     store: Store
+    blobs: BlobStore
     fleet: Fleet
     fleet_rules: Rules
     resend_seconds: float

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from trainyard.model import Pipeline, TreeEnsemble
+from trainyard.model.float32 import at_most_in_double
 from trainyard_trainer.learning.fitting import Fitted, prior_of
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _export(trees: list[Any], leaves: list[FloatArray]) -> TreeEnsemble:
     return TreeEnsemble.from_nodes(
         tree_start=starts[:-1],
         feature=joined([tree.feature for tree in trees], -1),
-        threshold=joined([_in_double(tree.threshold) for tree in trees], 0.0),
+        threshold=joined([at_most_in_double(tree.threshold) for tree in trees], 0.0),
         left=joined([tree.children_left + start for tree, start in shifted], -1),
         right=joined([tree.children_right + start for tree, start in shifted], -1),
         default_left=joined([tree.missing_go_to_left for tree in trees], 0),
@@ -111,13 +112,3 @@ def _export(trees: list[Any], leaves: list[FloatArray]) -> TreeEnsemble:
         aggregation="mean",
         output="identity",
     )
-
-
-def _in_double(thresholds: FloatArray) -> FloatArray:
-    """Return the largest doubles that, rounded to float32, are at most the thresholds."""
-    below = thresholds.astype(np.float32)
-    below = np.where(below > thresholds, np.nextafter(below, np.float32(-np.inf)), below)
-    above = np.nextafter(below, np.float32(np.inf))
-    middle = (below.astype(np.float64) + above.astype(np.float64)) / 2  # exact: a double has the bits for it
-    to_below = below.view(np.uint32) % 2 == 0  # the middle is rounded to the even neighbour
-    return np.where(to_below, middle, np.nextafter(middle, -np.inf))

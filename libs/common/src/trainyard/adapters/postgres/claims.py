@@ -144,7 +144,7 @@ def _take(connection: sa.Connection, row: Any, place: dict[str, str | None], *, 
     """Give the locked request to the worker: lease, fence, and a run at ``place``."""
     known = run(
         connection,
-        "SELECT upto_seq, version FROM core.version WHERE model_id = :model_id"
+        "SELECT upto_seq, version FROM core.version WHERE model_id = :model_id AND request_id IS NOT NULL"
         " ORDER BY upto_seq DESC, version DESC LIMIT 1",
         model_id=row.model_id,
     ).one_or_none()

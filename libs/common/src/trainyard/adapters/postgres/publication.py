@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainyard.adapters.postgres.registry import NEXT_VERSION
 from trainyard.adapters.postgres.sql import as_json, run
 from trainyard.contracts.runs import LeaseLostError
 
@@ -45,14 +46,10 @@ def insert_version(
     """
     number = run(
         connection,
-        "INSERT INTO core.version (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes,"
-        " upto_seq, snapshot_rows, snapshot_hash, holdout, metrics, gate, passed, profile, extract_key,"
-        " report, not_reproducible)"
-        # Whoever reads version objects and logged predictions knows models by their names only: a model made
-        # again under the name of a deleted one goes on where that one ended.
-        " SELECT :model_id, 1 + coalesce((SELECT max(v.version) FROM core.version v"
-        "  JOIN core.model m ON m.id = v.model_id"
-        "  WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0),"
+        "INSERT INTO core.version"  # noqa: S608 - of constants
+        " (model_id, version, request_id, run_id, fence, artifact_key, sha256, size_bytes, upto_seq, snapshot_rows,"
+        " snapshot_hash, holdout, metrics, gate, passed, profile, extract_key, report, not_reproducible)"
+        f" SELECT :model_id, {NEXT_VERSION},"
         " r.id, CAST(:run AS uuid), :fence, :artifact_key, :sha256, :size_bytes, r.upto_seq, :snapshot_rows,"
         " :snapshot_hash, CAST(:holdout AS jsonb), CAST(:metrics AS jsonb), CAST(:gate AS jsonb), :passed,"
         " CAST(:profile AS jsonb), :extract_key, CAST(:report AS jsonb),"

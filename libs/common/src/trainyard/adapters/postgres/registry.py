@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres.sql import as_json, run
 from trainyard.contracts.registry import (
+    NOT_TRAINED_HERE,
     AliasRecord,
     Approval,
     DatasetView,
     DeploymentRecord,
+    ImportedVersion,
     ModelRecord,
     Models,
     PublishedAlias,
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+#: Whoever reads version objects and logged predictions knows models by their names only: a model made again under the
+#: name of a deleted one goes on where that one ended.
+NEXT_VERSION = """1 + coalesce((SELECT max(v.version) FROM core.version v JOIN core.model m ON m.id = v.model_id
+    WHERE m.name = (SELECT name FROM core.model WHERE id = :model_id)), 0)"""
+_NO_ROWS = hashlib.sha256(b"").hexdigest()
 _DATASET = "SELECT id, name, columns, last_seq FROM core.dataset"
 _MODEL = """
     SELECT m.id, m.name, m.dataset_id, d.name AS dataset, m.label, m.task,
@@ -154,6 +162,38 @@ class PostgresVersions(Versions):
         )
         report: Mapping[str, Any] | None = found.scalar_one_or_none()
         return report
+
+    def with_bytes(self, model_id: int, sha256: str) -> VersionRecord | None:
+        """Return the newest version of these bytes."""
+        found = run(
+            self._connection,
+            f"{_VERSION} AND v.sha256 = :sha256 ORDER BY v.version DESC LIMIT 1",
+            model_id=model_id,
+            sha256=sha256,
+        )
+        row = found.one_or_none()
+        return None if row is None else _version(row)
+
+    def add_imported(self, model_id: int, version: ImportedVersion) -> VersionRecord:
+        """Insert a version without request and run: of no rows, tested on none."""
+        number = run(
+            self._connection,
+            "INSERT INTO core.version (model_id, version, artifact_key, sha256, size_bytes, upto_seq, snapshot_rows,"  # noqa: S608 - of a constant
+            " snapshot_hash, holdout, metrics, gate, passed, not_reproducible)"
+            f" VALUES (:model_id, {NEXT_VERSION}, :artifact_key, :sha256, :size_bytes, 0, 0, :snapshot_hash,"
+            " '{}', '{}', CAST(:gate AS jsonb), false, :why) RETURNING version",
+            model_id=model_id,
+            artifact_key=version.artifact_key,
+            sha256=version.sha256,
+            size_bytes=version.size_bytes,
+            snapshot_hash=_NO_ROWS,
+            gate=as_json(version.gate),
+            why=NOT_TRAINED_HERE,
+        ).scalar_one()
+        made = self.version(model_id, number)
+        if made is None:
+            raise RuntimeError(f"version {number} vanished inside its own transaction")
+        return made
 
     def decide(self, model_id: int, number: int, *, approve: bool, actor: str, reason: str) -> bool:
         """Change the row of a version that waits."""

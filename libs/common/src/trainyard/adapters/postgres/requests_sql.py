@@ -39,7 +39,7 @@ STANDING = """
                AS last_seq,
            coalesce((SELECT r.upto_seq FROM core.training_request r WHERE r.model_id = m.id AND r.state = ANY(:counted)
                      ORDER BY r.upto_seq DESC LIMIT 1), 0) AS used_seq,
-           (SELECT v.snapshot_rows FROM core.version v WHERE v.model_id = m.id
+           (SELECT v.snapshot_rows FROM core.version v WHERE v.model_id = m.id AND v.request_id IS NOT NULL
             ORDER BY v.upto_seq DESC, v.version DESC LIMIT 1) AS trained_rows,
            coalesce(c.created_at, m.created_at) AS counted_at,
            (SELECT max(r.created_at) FROM core.training_request r WHERE r.model_id = m.id AND r.requested_by = :policy)

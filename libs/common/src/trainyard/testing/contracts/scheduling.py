@@ -11,7 +11,7 @@ import pytest
 
 from trainyard.auth import make_key, parse_key
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.contracts.registry import Approval
+from trainyard.contracts.registry import NOT_TRAINED_HERE, Approval, ImportedVersion
 from trainyard.contracts.requests import COUNTED_STATES, POLICY_ACTOR, NewRequest
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived, TrainingRequest
@@ -439,6 +439,28 @@ class SchedulingContract:
             assert (second.state, second.decided_by, second.reason) == ("approved", "a", "seen")
             assert (third.state, third.decided_by, third.reason) == ("rejected", "b", "no")
             assert second.decided_at is not None
+
+    def test_imported_versions(self, world: World) -> None:
+        """One that was fitted elsewhere takes the next number, has no run, is found by its bytes and may serve."""
+        world.add_rows(5)
+        with world.store.begin() as records:
+            model = add_model(records)
+            request = add_request(records, model)
+        world.claim(request.id)
+        world.finish(request.id)
+        origin = {"library": "xgboost", "version": "3.2.0"}
+        with world.store.begin() as records:
+            made = records.versions.add_imported(model, ImportedVersion("models/late/b.msgpack", "cd" * 32, 7, origin))
+            assert (made.version, made.request_id, made.run_id, made.fence) == (2, None, None, None)
+            assert (made.sha256, made.size_bytes, made.upto_seq, made.passed) == ("cd" * 32, 7, 0, False)
+            assert (made.gate["imported"], made.not_reproducible) == (origin, NOT_TRAINED_HERE)
+        with world.store.begin() as records:
+            assert records.versions.with_bytes(model, "cd" * 32) == made
+            assert records.versions.with_bytes(model, "ef" * 32) is None
+            assert [v.version for v in records.versions.versions(model, 5, None)] == [2, 1]
+            records.versions.point(model, "champion", 2)
+            assert [(a.version, a.sha256, a.size) for a in records.versions.published()] == [(2, "cd" * 32, 7)]
+            assert records.requests.standing(model, labels=False).trained_rows != 0
 
     def test_aliases(self, world: World) -> None:
         """An alias rises in seq with every move, over a removal too; the version and the list name it."""

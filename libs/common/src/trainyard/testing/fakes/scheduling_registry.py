@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.registry import (
     CHAMPION,
+    NOT_TRAINED_HERE,
     PENDING_APPROVAL,
     AliasRecord,
     DatasetView,
     DeploymentRecord,
+    ImportedVersion,
     ModelRecord,
     Models,
     PublishedAlias,
@@ -114,6 +117,36 @@ class MemoryVersions(Versions):
     def report(self, model_id: int, number: int) -> Mapping[str, Any] | None:
         """Return the version's report."""
         return self._state.reports.get((model_id, number))
+
+    def with_bytes(self, model_id: int, sha256: str) -> VersionRecord | None:
+        """Return the newest version of these bytes."""
+        every = self.versions(model_id, len(self._state.versions), None)
+        return next((version for version in every if version.sha256 == sha256), None)
+
+    def add_imported(self, model_id: int, version: ImportedVersion) -> VersionRecord:
+        """Append a version without request and run."""
+        made = VersionRecord(
+            model=self._state.model(model_id).name,
+            version=self._state.next_version(model_id),
+            request_id=None,
+            run_id=None,
+            fence=None,
+            artifact_key=version.artifact_key,
+            sha256=version.sha256,
+            size_bytes=version.size_bytes,
+            upto_seq=0,
+            snapshot_rows=0,
+            snapshot_hash=hashlib.sha256(b"").hexdigest(),
+            holdout={},
+            metrics={},
+            gate=version.gate,
+            passed=False,
+            aliases=(),
+            created_at=self._state.clock.now(),
+            not_reproducible=NOT_TRAINED_HERE,
+        )
+        self._state.versions.append((model_id, made))
+        return made
 
     def decide(self, model_id: int, number: int, *, approve: bool, actor: str, reason: str) -> bool:
         """Note the decision."""

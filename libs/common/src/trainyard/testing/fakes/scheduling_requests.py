@@ -52,7 +52,7 @@ class MemoryRequests(Requests):
             ]
             assert last.finished_at is not None
             refused = Refused(last.state, last.upto_seq, last.finished_at, len(gone))
-        versions = [version for owner, version in self._state.versions if owner == model_id]
+        versions = [v for owner, v in self._state.versions if owner == model_id and v.request_id is not None]
         dataset = self._state.datasets.get(model.dataset_id)
         return Standing(
             now=self._state.clock.now(),

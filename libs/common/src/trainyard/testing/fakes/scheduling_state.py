@@ -173,7 +173,7 @@ class State:
         """Let the holder publish a version, which may wait for a person; return its number."""
         request = self.requests[request_id]
         record = request.record
-        number = 1 + sum(model_id == request.model_id for model_id, _ in self.versions)
+        number = self.next_version(request.model_id)
         run = next(run for run in self.runs if run.request_id == request_id and run.state == "running")
         self.runs[self.runs.index(run)] = replace(run, state="done", ended_at=self.clock.now(), version=number)
         self.end(request_id, "done")
@@ -203,6 +203,10 @@ class State:
         if report is not None:
             self.reports[request.model_id, number] = report
         return number
+
+    def next_version(self, model_id: int) -> int:
+        """Return the number that the model's next version gets."""
+        return 1 + sum(owner == model_id for owner, _ in self.versions)
 
     def _champion_seq(self, model_id: int) -> int:
         alias = self.aliases.get((model_id, CHAMPION))

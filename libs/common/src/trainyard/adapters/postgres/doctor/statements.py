@@ -36,7 +36,7 @@ VERSION_COUNT = """
     SELECT count(*) FROM core.version v JOIN core.model m ON m.id = v.model_id WHERE m.deleted_at IS NULL"""
 MISCOUNTED = """
     SELECT 'request ' || request_id || ' has ' || count(*) || ' versions'
-    FROM core.version GROUP BY request_id HAVING count(*) > 1
+    FROM core.version WHERE request_id IS NOT NULL GROUP BY request_id HAVING count(*) > 1
     UNION ALL
     SELECT 'request ' || r.id || ' of model ' || m.name || ' is done and has no version'
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id

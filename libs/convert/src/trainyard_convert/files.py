@@ -1,0 +1,140 @@
+"""Models in the libraries' own files: which file is whose, and nothing that could run."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard_convert.catboost_json import from_catboost
+from trainyard_convert.errors import ConversionError, MissingLibraryError
+from trainyard_convert.lightgbm_text import from_lightgbm
+from trainyard_convert.sklearn_models import from_sklearn
+from trainyard_convert.xgboost_json import from_xgboost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from trainyard.schema import Schema
+    from trainyard_convert.converted import Converted
+
+MAX_BYTES = 1 << 30
+_NEXT = "save it as .txt (LightGBM), .json or .ubj (XGBoost), .json (CatBoost) or .skops (scikit-learn)"
+#: what cannot be read -> why, and what to do instead
+_REFUSED = {
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".joblib", ".sav", ".dill"), ("reading one runs whatever its author put there", _NEXT)
+    ),
+    ".cbm": ("it is CatBoost's binary form", "save it with save_model(..., format='json')"),
+    ".model": ("XGBoost's old binary form does not say what it is", "save it with save_model('model.ubj')"),
+    ".onnx": ("a graph of operators does not say which model it was", _NEXT),
+    ".pmml": ("no library that can be imported writes it", _NEXT),
+}
+
+
+def from_file(
+    name: str,
+    data: bytes,
+    schema: Schema,
+    *,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    classes: Sequence[Any] | None = None,
+    levels: Mapping[str, Iterable[str]] | None = None,
+    missing_level: str | None = None,
+) -> Converted:
+    """Convert a model file with its library at hand, which answers for it when both are compared.
+
+    Args:
+        name: the file's name; its ending says whose it is.
+        data: what it holds.
+        schema, columns, label, classes: as for :func:`trainyard_convert.from_sklearn`.
+        levels, missing_level: as for :func:`trainyard_convert.from_catboost`; other files know their own levels.
+
+    Raises:
+        ConversionError: the file is of no kind that can be imported, or its model holds what the format cannot say.
+        MissingLibraryError: the library that it came from is not installed.
+    """
+    ending = Path(name).suffix.lower()
+    if ending in _REFUSED or data[:2] in _PICKLES:
+        reason, step = _REFUSED.get(ending, _REFUSED[".pkl"])
+        raise ConversionError(f"{ending or 'pickle'} file", reason, step)
+    if len(data) > MAX_BYTES:
+        raise ConversionError(f"{ending} file", f"it is larger than {MAX_BYTES >> 20} MiB")
+    given: dict[str, Any] = {"columns": columns, "label": label, "classes": classes}
+    if ending == ".skops":
+        return from_sklearn(_skops_model(data), schema, **given)
+    if ending == ".txt":
+        text = _text(data, "LightGBM")
+        from_lightgbm(text, schema, **given)  # what cannot be converted is refused by us, by name
+        return from_lightgbm(_library("lightgbm", "lightgbm").Booster(model_str=text), schema, **given)
+    if ending == ".ubj" or (ending == ".json" and b'"learner"' in data):
+        from_xgboost(data, schema, **given)
+        booster = _library("xgboost", "xgboost").Booster()
+        booster.load_model(bytearray(data))
+        return from_xgboost(booster, schema, **given)
+    if ending == ".json":
+        more: dict[str, Any] = {**given, "levels": levels, "missing_level": missing_level}
+        from_catboost(_text(data, "CatBoost"), schema, **more)
+        return from_catboost(_catboost_model(data), schema, **more)
+    raise ConversionError(f"{ending or 'nameless'} file", "its ending names no library", _NEXT)
+
+
+#: Parts of the estimators that can be imported, which skops does not trust by itself: they hold arrays and numbers. The
+#: trees' arrays are checked as those of the converted model before scikit-learn walks along them.
+_TRUSTED = frozenset(
+    {
+        "collections.OrderedDict",
+        "numpy.dtype",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.calibration._TemperatureScaling",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
+    }
+)
+#: How a pickle of any protocol that is still written begins.
+_PICKLES = tuple(b"\x80" + bytes((protocol,)) for protocol in range(2, 6))
+
+
+def _text(data: bytes, library: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ConversionError(f"{library} file", "it is not UTF-8") from e
+
+
+def _library(name: str, extra: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as e:
+        raise MissingLibraryError(name, extra) from e
+
+
+def _catboost_model(data: bytes) -> Any:
+    model = _library("catboost", "catboost").CatBoost()
+    with tempfile.TemporaryDirectory() as folder:  # it reads JSON from files only
+        path = Path(folder) / "model.json"
+        path.write_bytes(data)
+        return model.load_model(str(path), format="json")
+
+
+def _skops_model(data: bytes) -> Any:
+    """Return the model in a skops file, which names the types that it is made of before any is made.
+
+    Raises:
+        ConversionError: a type is none that skops or we trust.
+    """
+    reader = _library("skops.io", "scikit-learn")
+    try:
+        strangers = set(reader.get_untrusted_types(data=data)) - _TRUSTED
+    except Exception as e:
+        raise ConversionError(".skops file", f"skops cannot read it: {e}", "save it with skops.io.dump") from e
+    if strangers:
+        raise ConversionError(
+            ".skops file", f"it holds types that are not trusted: {', '.join(sorted(strangers))}",
+            "fit the model without them",
+        )  # fmt: skip
+    return reader.loads(data, trusted=sorted(_TRUSTED))
