@@ -24,6 +24,11 @@ _TASKS = {
     "regression": "a number",
 }
 _MOST_TRIALS = 50
+_AGAIN = (
+    "The artifact carries the same lineage. Fitting the named configuration again on the rows of the snapshot"
+    " (its hash above says which), with this seed, code version and libraries, gives the same bytes."
+)
+_ELSEWHERE = "It was fitted elsewhere; the artifact names the library and the file."
 _NO_REPORT = "This version was registered before there were reports: only its metrics and its gate are known."
 
 
@@ -183,6 +188,7 @@ def _lineage(found: Json) -> list[Block]:
         for one in (choice.get("members", ()) if isinstance(choice, dict) else choice)
     )
     libraries = _pairs(lineage.get("libraries", {}))
+    imported = version["gate"].get("imported") or {}
     return [
         facts(
             [
@@ -195,10 +201,8 @@ def _lineage(found: Json) -> list[Block]:
                 ("seed", lineage.get("seed")),
                 ("code version", lineage.get("code_version")),
                 ("libraries", libraries or None),
+                ("imported from", _pairs({k: v for k, v in imported.items() if isinstance(v, str)}) or None),
             ]
         ),
-        Words(
-            "The artifact carries the same lineage. Fitting the named configuration again on the rows of the snapshot"
-            " (its hash above says which), with this seed, code version and libraries, gives the same bytes."
-        ),
+        Words(_ELSEWHERE if imported else _AGAIN),
     ]
