@@ -14,6 +14,7 @@ from pathlib import Path
 
 #: Modules of this package; each has a function ``run()`` that prints a table and returns its figures.
 REGISTRY = (
+    "artifacts",
     "database_time",
     "drift",
     "explain",

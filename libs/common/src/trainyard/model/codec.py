@@ -129,7 +129,7 @@ _LINEAGE = Record(
     },
 )
 _GOLDEN = Record(Golden, {"rows": ListOf(MapOf(Json())), "expected": _F2})
-_MODEL = Record(
+BODY = Record(
     Model,
     {
         "name": STR,
@@ -147,7 +147,7 @@ _MODEL = Record(
 
 
 #: version of the format -> the form of its body
-_FORMS = {1: version1.form(_LINEAGE, _GOLDEN), FORMAT_VERSION: _MODEL}
+_FORMS = {1: version1.form(_LINEAGE, _GOLDEN), FORMAT_VERSION: BODY}
 
 
 def encode(model: Model) -> bytes:

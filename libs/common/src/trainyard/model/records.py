@@ -19,6 +19,18 @@ MAX_INT = 2**63 - 1
 _MAX_AXIS = 2**31 - 1
 
 
+#: A place in a body: the name of the whole, or a place and the name or number of something in it.
+Where = str | tuple[Any, str | int]
+
+
+def place(where: Where) -> str:
+    """Return a place in words, ``model.golden.rows[3]``: only errors need them, and making them takes its time."""
+    if isinstance(where, str):
+        return where
+    outer, name = where
+    return place(outer) + (f".{name}" if isinstance(name, str) else f"[{name}]")
+
+
 class Converter(Protocol):
     """Both directions of one kind of value."""
 
@@ -26,7 +38,7 @@ class Converter(Protocol):
         """Return the plain object for ``value``."""
         ...
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the value of a plain object that stands at ``where``."""
         ...
 
@@ -48,14 +60,14 @@ class Scalar:
             value = float(value)
         return self.unpack(plain(value), "value")
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the value."""
         if type(raw) is not self.type:
-            raise ArtifactError("wrong_type", f"{where} is not a {self.type.__name__}")
+            raise ArtifactError("wrong_type", f"{place(where)} is not a {self.type.__name__}")
         if isinstance(raw, float) and not math.isfinite(raw):
-            raise ArtifactError("not_finite", f"{where} is not finite")
+            raise ArtifactError("not_finite", f"{place(where)} is not finite")
         if isinstance(raw, int) and not -MAX_INT - 1 <= raw <= MAX_INT:
-            raise ArtifactError("wrong_type", f"{where} is not a 64-bit integer")
+            raise ArtifactError("wrong_type", f"{place(where)} is not a 64-bit integer")
         return raw
 
 
@@ -70,13 +82,13 @@ class Label:
         """Return the label."""
         return self.unpack(plain(value), "class")
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the label."""
         if type(raw) is int:
             return INT.unpack(raw, where)
         if type(raw) in (str, bool):
             return raw
-        raise ArtifactError("wrong_type", f"{where} is not a str, int or bool")
+        raise ArtifactError("wrong_type", f"{place(where)} is not a str, int or bool")
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ class Optional:
         """Return null or the packed value."""
         return None if value is None else self.inner.pack(value)
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return None or the value."""
         return None if raw is None else self.inner.unpack(raw, where)
 
@@ -106,11 +118,11 @@ class ListOf:
             raise ArtifactError("wrong_type", f"{type(value).__name__} is not a list")
         return [self.inner.pack(v) for v in value]
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the tuple of items."""
         if type(raw) is not list:
-            raise ArtifactError("wrong_type", f"{where} is not a list")
-        return tuple(self.inner.unpack(v, f"{where}[{i}]") for i, v in enumerate(raw))
+            raise ArtifactError("wrong_type", f"{place(where)} is not a list")
+        return tuple(self.inner.unpack(v, (where, i)) for i, v in enumerate(raw))
 
 
 @dataclass(frozen=True)
@@ -125,13 +137,13 @@ class MapOf:
             raise ArtifactError("wrong_type", f"{type(value).__name__} is not a map")
         return {name: self.inner.pack(value[name]) for name in sorted(map(STR.pack, value))}
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the dict of values."""
         if type(raw) is not dict:
-            raise ArtifactError("wrong_type", f"{where} is not a map")
+            raise ArtifactError("wrong_type", f"{place(where)} is not a map")
         if list(raw) != sorted(raw):
-            raise ArtifactError("not_canonical", f"the names in {where} are not sorted")
-        return {name: self.inner.unpack(v, f"{where}.{name}") for name, v in raw.items()}
+            raise ArtifactError("not_canonical", f"the names in {place(where)} are not sorted")
+        return {name: self.inner.unpack(v, (where, name)) for name, v in raw.items()}
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ class Json:
             return ListOf(self).pack(value)
         return self.unpack(plain(value), "value")
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the value; lists stay lists."""
         if raw is None or type(raw) in (bool, str):
             return raw
@@ -158,7 +170,7 @@ class Json:
             return list(ListOf(self).unpack(raw, where))
         if type(raw) is dict:
             return MapOf(self).unpack(raw, where)
-        raise ArtifactError("wrong_type", f"{where} is not a JSON value")
+        raise ArtifactError("wrong_type", f"{place(where)} is not a JSON value")
 
 
 @dataclass(frozen=True)
@@ -171,15 +183,17 @@ class SchemaForm:
             raise ArtifactError("wrong_type", f"{type(value).__name__} is not a schema")
         return value.to_dict()
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the schema."""
         try:
             schema = Schema.from_dict(raw)
         except ServiceError as e:
-            raise ArtifactError("bad_schema", f"{where}: {e.details[0].expected}") from e
+            raise ArtifactError("bad_schema", f"{place(where)}: {e.details[0].expected}") from e
         for given, column in zip(raw["columns"], schema.columns, strict=True):
             if list(given.items()) != list(column.to_dict().items()):
-                raise ArtifactError("not_canonical", f"{where} leaves out a default or orders its fields otherwise")
+                raise ArtifactError(
+                    "not_canonical", f"{place(where)} leaves out a default or orders its fields otherwise"
+                )
         return schema
 
 
@@ -197,26 +211,26 @@ class ArrayOf:
         self._check_finite(value, "array")
         return {"dtype": self.dtype, "shape": list(value.shape), "data": value.data}
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the array on these bytes."""
         if type(raw) is not dict or list(raw) != ["dtype", "shape", "data"] or type(raw["data"]) is not bytes:
-            raise ArtifactError("wrong_type", f"{where} is not an array")
+            raise ArtifactError("wrong_type", f"{place(where)} is not an array")
         if raw["dtype"] != self.dtype:
-            raise ArtifactError("array_dtype", f"{where} is not of dtype {self.dtype}")
+            raise ArtifactError("array_dtype", f"{place(where)} is not of dtype {self.dtype}")
         shape = raw["shape"]
         if type(shape) is not list or len(shape) != self.ndim or any(type(n) is not int or n < 0 for n in shape):
-            raise ArtifactError("array_shape", f"{where} does not have {self.ndim} axes")
+            raise ArtifactError("array_shape", f"{place(where)} does not have {self.ndim} axes")
         if math.prod(shape) * DTYPES[self.dtype][1] != len(raw["data"]):
-            raise ArtifactError("array_size", f"{where} has not as many bytes as its shape says")
+            raise ArtifactError("array_size", f"{place(where)} has not as many bytes as its shape says")
         if any(n > _MAX_AXIS for n in shape):  # (0, 2**62): no bytes, yet more than anybody can address
-            raise ArtifactError("array_shape", f"{where} has an impossible shape")
+            raise ArtifactError("array_shape", f"{place(where)} has an impossible shape")
         array = Array(self.dtype, tuple(shape), raw["data"])
         self._check_finite(array, where)
         return array
 
-    def _check_finite(self, array: Array, where: str) -> None:
+    def _check_finite(self, array: Array, where: Where) -> None:
         if not array.is_finite:
-            raise ArtifactError("not_finite", f"{where} holds NaN or infinity")
+            raise ArtifactError("not_finite", f"{place(where)} holds NaN or infinity")
 
 
 @dataclass(frozen=True)
@@ -245,16 +259,18 @@ class Record:
         of = {name: getattr(value, name) for name in self.fields} if self.take is None else self.take(value)
         return head | {name: form.pack(of[name]) for name, form in self.fields.items()}
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the dataclass."""
         if type(raw) is not dict:
-            raise ArtifactError("wrong_type", f"{where} is not a map")
+            raise ArtifactError("wrong_type", f"{place(where)} is not a map")
         if list(raw) != self._names:
-            raise ArtifactError("wrong_fields", f"{where} does not have exactly the fields {', '.join(self._names)}")
+            raise ArtifactError(
+                "wrong_fields", f"{place(where)} does not have exactly the fields {', '.join(self._names)}"
+            )
         if self.kind is not None and raw["kind"] != self.kind:
-            raise ArtifactError("unknown_kind", f"{where}.kind is not {self.kind}")
+            raise ArtifactError("unknown_kind", f"{place(where)}.kind is not {self.kind}")
         make = self.make or self.cls
-        return make(**{name: form.unpack(raw[name], f"{where}.{name}") for name, form in self.fields.items()})
+        return make(**{name: form.unpack(raw[name], (where, name)) for name, form in self.fields.items()})
 
 
 @dataclass(frozen=True)
@@ -270,13 +286,13 @@ class OneOf:
                 return record.pack(value)
         raise ArtifactError("unknown_kind", f"{type(value).__name__} has no place here")
 
-    def unpack(self, raw: Any, where: str) -> Any:
+    def unpack(self, raw: Any, where: Where) -> Any:
         """Return the dataclass of the record that ``kind`` names."""
         if type(raw) is not dict:
-            raise ArtifactError("wrong_type", f"{where} is not a map")
+            raise ArtifactError("wrong_type", f"{place(where)} is not a map")
         for record in self.records:
             if raw.get("kind") == record.kind:
                 return record.unpack(raw, where)
         raise ArtifactError(
-            "unknown_kind", f"{where}.kind is not one of {', '.join(r.kind or '' for r in self.records)}"
+            "unknown_kind", f"{place(where)}.kind is not one of {', '.join(r.kind or '' for r in self.records)}"
         )
