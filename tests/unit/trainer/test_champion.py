@@ -55,8 +55,10 @@ def test_the_gate_hears_what_is_served(tmp_path: Path, metric: str) -> None:
     model, table = decode(data), asked("binary")
     assert model.threshold < 0.4
     told = champion.ask(data, table, target("binary", False, True))
-    predictor = Predictor(model)
-    served = [one.prediction for one in predictor.predictions(predictor.predict_columns(table.columns))]
+    features = [column.name for column in model.schema.features]
+    cells = ({name: row[name] for name in features} for row in rows("binary", 200, seed=7))
+    given = [{name: v.isoformat() if hasattr(v, "isoformat") else v for name, v in row.items()} for row in cells]
+    served = [one.prediction for one in Predictor(model).predict(given)]
     assert [bool(index) for index in told.decided] == served
     assert report["gate"]["metrics"]["challenger"][metric] == pytest.approx(model.metrics[metric])
     assert report["evaluation"]["metrics"][metric]["value"] == pytest.approx(model.metrics[metric], rel=1e-5)
