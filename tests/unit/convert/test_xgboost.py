@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost as xgb
-from tests.unit.convert.tables import CATEGORIES, NUMBERS, SCHEMA, alike, answers, frame, labels, score
+from tests.unit.convert.tables import CATEGORIES, NUMBERS, SCHEMA, alike, answers, frame, labels, rows_of, score
 
-from trainyard_convert import ConversionError, from_xgboost
+from trainyard.model import Predictor
+from trainyard_convert import ConversionError, bare_model, from_xgboost
 
 _SMALL = {"max_depth": 4, "nthread": 1, "eta": 0.4, "verbosity": 0}
 
@@ -65,6 +66,20 @@ def test_values_at_the_thresholds_and_beside_them_in_float32_and_float64() -> No
     parity = alike(from_xgboost(booster, SCHEMA), asked)
     assert parity.exact is not None
     assert parity.exact < 1e-12
+
+
+@pytest.mark.parametrize("params", [{"objective": "binary:logistic"}, {"objective": "multi:softprob", "num_class": 3}])
+def test_columns_contribute_as_xgboost_says(params: dict[str, Any]) -> None:
+    """But for its single precision; missing values and categories included."""
+    table, classes = _table(), params.get("num_class", 2)
+    booster = _booster(params, labels(table, classes), table)
+    predictor = Predictor(bare_model(from_xgboost(booster, SCHEMA), "imported", "things"))
+    found = predictor.explain(rows_of(table))
+    theirs = booster.predict(xgb.DMatrix(table, enable_categorical=True), pred_contribs=True)
+    theirs = theirs.reshape(len(table), -1, len(table.columns) + 1)
+    order = [found.columns.index(name) for name in table.columns]
+    np.testing.assert_allclose(found.contributions[:, :, order], theirs[:, :, :-1], atol=2e-6)
+    np.testing.assert_allclose(found.base, theirs[0, :, -1], atol=1e-6)
 
 
 def test_early_stopping_counts_the_best_rounds_as_the_scikit_learn_model_does() -> None:
