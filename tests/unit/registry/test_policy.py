@@ -26,7 +26,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "spot": None,
         "budget_seconds": 60.0,
         "budget_trials": None,
-        "kinds": ["linear", "tree_ensemble"],
+        "kinds": ["linear", "neural_network", "tree_ensemble"],
         "metric": "auto",
         "seed": 0,
         "keep_extract": False,

@@ -81,6 +81,31 @@ def test_what_is_too_slow_or_too_large_for_a_table() -> None:
 
 
 @pytest.mark.usefixtures("whole_portfolio")
+@pytest.mark.parametrize(
+    ("least", "metric", "objectives"),
+    [
+        (None, "auto", set()),
+        (-1.0, "auto", {"regression"}),
+        (0.0, "auto", {"regression", "poisson"}),
+        (0.5, "mae", {"regression", "poisson", "gamma", "regression_l1"}),
+    ],
+)
+def test_a_regression_minimises_what_its_labels_and_the_metric_allow(
+    least: float | None, metric: str, objectives: set[str]
+) -> None:
+    """A logarithmic link asks for labels that are not negative; both what is tried first and what is proposed."""
+    portfolio = Portfolio(["linear", "tree_ensemble"], cells=1_000, n_outputs=1, metric=metric, least=least)
+    space = portfolio.space
+    tried = {c.params["objective"] for c in portfolio.candidates if "objective" in c.params}
+    assert tried == objectives - {"regression"}
+    proposed = space["tree_ensemble"].params.get("objective", Choice(()))
+    assert isinstance(proposed, Choice)
+    assert set(proposed.options) == objectives
+    links = [c.params["link"] for c in portfolio.candidates if "link" in c.params]
+    assert bool(links) == ("link" in space["linear"].params) == ("poisson" in objectives)
+
+
+@pytest.mark.usefixtures("whole_portfolio")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_tried_first_lies_in_the_space(kind: str) -> None:
     """So that proposals learn from all of it: each says where, and every value is one that could be proposed."""

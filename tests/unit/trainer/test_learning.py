@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from trainyard.clock import ManualClock, SystemClock
-from trainyard.model import Blend, NeuralNetwork, Predictor, TreeEnsemble, decode
+from trainyard.model import Blend, NeuralNetwork, Number, Predictor, TreeEnsemble, decode
 from trainyard.policy import KINDS, Policy
 from trainyard.schema import Column, Schema
 from trainyard.snapshot import Texts
@@ -212,6 +212,7 @@ def learning(task: str, given: list[dict[str, Any]]) -> Learning:
         (fit_linear, {"penalty": "elastic", "strength": 10.0}),
         (fit_trees, {"num_leaves": 31}),
         (fit_trees, {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
+        (fit_trees, {"num_leaves": 15, "categories": "sets", "min_data_per_group": 5, "cat_smooth": 1}),
         (fit_forest, {"max_features": 0.5}),
         (fit_neural, {"hidden": [8]}),
         (fit_neural, {"hidden": [8], "activation": "tanh", "alpha": 1e-2}),
@@ -251,13 +252,110 @@ def test_a_wrong_export_is_caught() -> None:
 
 def test_export_refuses_what_it_does_not_know() -> None:
     """A split of another kind, or another way with missing values, is never guessed at."""
-    nodes = trees._Nodes()
-    leaf = {"leaf_value": 1.0}
-    node = {"split_feature": 0, "threshold": 1.0, "default_left": True, "left_child": leaf, "right_child": leaf}
-    with pytest.raises(ParityError, match="=="):
-        nodes.add({**node, "decision_type": "==", "missing_type": "NaN"})
-    with pytest.raises(ParityError, match="Zero"):
-        nodes.add({**node, "decision_type": "<=", "missing_type": "Zero"})
+    text = (
+        "tree\nversion=v4\n\nTree=0\nnum_leaves=2\nsplit_feature=0\nthreshold=1\ndecision_type={}\n"
+        "left_child=-1\nright_child=-2\nleaf_value=1 2\n\n\nend of trees\n"
+    )
+    nodes = trees.read_nodes(text.format(10))  # missing is NaN, and goes left
+    assert nodes.default_left.tolist() == [1, 0, 0]
+    assert nodes.value.tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(ParityError, match="zeros"):
+        trees.read_nodes(text.format(6))
+
+
+def test_splits_by_sets_of_levels_are_exported() -> None:
+    """As LightGBM makes them: a level goes where its set goes, what is missing or unseen goes right."""
+    known = learning("binary", rows("binary"))
+    params = {"num_leaves": 15, "categories": "sets", "min_data_per_group": 5, "cat_smooth": 1}
+    fitted = fit_trees(known, params, Budget(SystemClock(), 60), length=10, progress=lambda *_: None)
+    ensemble = fitted.pipeline.estimator
+    assert isinstance(ensemble, TreeEnsemble)
+    assert len(ensemble.category_start) > 0
+
+
+def test_frequent_levels_are_ordered_for_trees_by_all_their_rows() -> None:
+    """Each level has one value, in the order of its labels' mean: no fold can be told from another by it."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 4_000)
+    levels = np.array([f"k{i % 4}" for i in range(len(labels))], dtype=object)
+    schema = Schema([Column("k", "category"), Column("y", "bool", role="label")])
+    x = Encoder(Table(schema, {"k": levels}), labels, 2, 0).for_trees().x[:, 0]
+    means = [labels[levels == f"k{i}"].mean() for i in range(4)]
+    values = [np.unique(x[levels == f"k{i}"]) for i in range(4)]
+    assert [len(v) for v in values] == [1] * 4
+    assert np.argsort([v[0] for v in values]).tolist() == np.argsort(means).tolist()
+
+
+def test_skewed_numbers_are_seen_by_their_logarithm() -> None:
+    """Only by linear models and networks, only where it helps: neither a symmetric number nor a rare flag."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "income": np.exp(rng.normal(10, 1.5, 500)),
+        "height": rng.normal(170, 10, 500),
+        "rare": (rng.random(500) < 0.01).astype(np.float64),
+    }
+    columns["income"][::9] = np.nan
+    schema = Schema([*(Column(name, "float") for name in columns), Column("y", "bool", role="label")])
+    encoder = Encoder(Table(schema, columns), rng.integers(0, 2, 500), 2, 0)
+    encoded = encoder.for_linear()
+    numbers = [step for step in encoded.steps if isinstance(step, Number)]
+    assert {step.column: step.transform for step in numbers} == {
+        "income": "log",
+        "height": "identity",
+        "rare": "identity",
+    }
+    assert np.abs(encoded.x.mean(axis=0)).max() < 0.2
+    assert np.nanmax(encoder.for_trees().x) == np.nanmax(columns["income"])
+
+
+def heavy_tailed(count: int = 1_500) -> Learning:
+    """Return a table whose label is the exponential of a sum, times noise of mean 1, in the millions."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=count) for name in ("a", "b")}
+    noise = np.exp(rng.normal(-0.125, 0.5, count))
+    labels = 1e6 * np.exp(columns["a"] + 0.5 * columns["b"]) * noise
+    table = Table(Schema([Column("a", "float"), Column("b", "float"), Column("y", "float", role="label")]), columns)
+    return Learning("regression", 0, table, labels, Encoder(table, labels, 0, 0), 0)
+
+
+LOG_LINKS = [
+    (fit_trees, {"num_leaves": 7, "objective": "poisson"}),
+    (fit_trees, {"num_leaves": 7, "objective": "gamma", "learning_rate": 0.2}),
+    (fit_linear, {"link": "log", "strength": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("fit", "params"), LOG_LINKS)
+def test_a_logarithmic_link_estimates_the_mean(fit: Any, params: dict[str, Any]) -> None:
+    """Not the median: answers add up to the labels, they are exact in the export, and the label's unit is none."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from trainyard.model import Lineage, Model  # noqa: PLC0415
+
+    known = heavy_tailed()
+
+    def answers(learnt: Learning) -> Any:
+        fitted = fit(learnt, params, Budget(SystemClock(), 60), length=100, progress=lambda *_: None)
+        lineage = Lineage("d", 1, 1, "0" * 64, {}, "1", 0, {})
+        predictor = Predictor(Model("m", "regression", learnt.table.schema, fitted.pipeline, (), lineage))
+        check_parity(fitted, predictor, learnt.table)
+        return predictor.predict_columns(learnt.table.columns)
+
+    given = answers(known)
+    assert given.min() > 0
+    assert given.sum() == pytest.approx(known.labels.sum(), rel=0.04)  # 0.88 of it were the median
+    assert np.corrcoef(given, known.labels)[0, 1] > 0.8
+    assert answers(replace(known, labels=known.labels * 1e-6)) == pytest.approx(given * 1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize(("fit", "params"), LOG_LINKS)
+def test_labels_that_are_all_zero_leave_a_logarithmic_link_the_prior(fit: Any, params: dict[str, Any]) -> None:
+    """A fold in time may have none of the events that are counted."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    known = replace(heavy_tailed(50), labels=np.zeros(50))
+    fitted = fit(known, params, Budget(SystemClock(), 60), progress=lambda *_: None)
+    assert fitted.answer(np.zeros((2, 1))).tolist() == [0.0, 0.0]
 
 
 def test_target_means_are_out_of_fold() -> None:
@@ -268,8 +366,9 @@ def test_target_means_are_out_of_fold() -> None:
     pairs = np.array([f"k{i // 2}" for i in range(n)], dtype=object)
     schema = Schema([Column("k", "category"), Column("x", "float"), Column("y", "bool", role="label")])
     encoder = Encoder(Table(schema, {"k": pairs, "x": rng.normal(size=n)}), labels, 2, 0)
-    step, out_of_fold = encoder._means(schema.column("k"))
+    step, out_of_fold, _ = encoder._means(schema.column("k"))
     assert abs(np.corrcoef(out_of_fold[0], labels)[0, 1]) < 0.06
+    assert np.array_equal(encoder.for_trees().x[:, 0], out_of_fold[0])  # of so few rows each, for trees too
     assert step.table.lowest >= 0
     assert step.table.highest <= 1
     assert abs(float(step.unknown.lowest) - labels.mean()) < 0.01

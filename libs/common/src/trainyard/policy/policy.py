@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard.durations import seconds_of
-from trainyard.policy.checks import invalid, policy_problems
+from trainyard.policy.checks import KINDS, invalid, policy_problems
 from trainyard.policy.columns import LEAKAGE, ColumnPolicy
 from trainyard.policy.gate import GatePolicy
 from trainyard.policy.monitoring import MonitoringPolicy
@@ -62,7 +62,7 @@ class Policy:
     spot: bool | None = None
     budget_seconds: float = 60.0
     budget_trials: int | None = None
-    kinds: tuple[str, ...] = ("linear", "tree_ensemble")
+    kinds: tuple[str, ...] = KINDS
     metric: str = "auto"
     seed: int = 0
     keep_extract: bool = False

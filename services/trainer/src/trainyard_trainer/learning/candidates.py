@@ -67,12 +67,17 @@ _PORTFOLIO = (
     Candidate("prior", {}),
     Candidate("linear", {"penalty": "l2", "strength": 1.0}),
     Candidate("tree_ensemble", {"num_leaves": 31}),
-    Candidate("tree_ensemble", {"max_features": 0.5}),
+    Candidate("tree_ensemble", {"num_leaves": 31, "objective": "regression_l1"}),
+    Candidate("linear", {"link": "log", "strength": 1.0}),
+    Candidate("tree_ensemble", {"num_leaves": 31, "objective": "poisson", "learning_rate": 0.1}),
     Candidate("neural_network", {"hidden": [64, 32]}),
     Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0}),
+    Candidate("tree_ensemble", {"num_leaves": 15, "categories": "sets", "feature_fraction": 0.7}),
+    Candidate("tree_ensemble", {"num_leaves": 15, "objective": "gamma"}),
     Candidate("linear", {"penalty": "l2", "strength": 30.0}),
     Candidate("tree_ensemble", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
     Candidate("tree_ensemble", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
+    Candidate("tree_ensemble", {"max_features": 0.5}),
     Candidate("linear", {"penalty": "elastic", "strength": 10.0}),
     Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
     Candidate(
@@ -113,24 +118,60 @@ _SPACE: Space = {
 }
 #: Where a candidate lies that does not say it.
 _UNSAID: Mapping[str, Mapping[str, Any]] = {
-    "tree_ensemble": {"learning_rate": 0.05, "feature_fraction": 1.0, "lambda_l2": 1.0, "extra_trees": False},
+    "linear": {"penalty": "l2", "link": "identity"},
+    "tree_ensemble": {
+        "learning_rate": 0.05,
+        "feature_fraction": 1.0,
+        "lambda_l2": 1.0,
+        "extra_trees": False,
+        "objective": "regression",
+        "categories": "means",
+    },
     "neural_network": {"activation": "relu", "alpha": 1e-4, "learning_rate": 1e-3},
 }
 #: Proposals in a row that may bring nothing before the search ends, for each parameter that they vary.
 _PATIENCE = 2
 
 
+def _objectives(metric: str, least: float) -> tuple[str, ...]:
+    """Return what trees of a regression may minimise; a logarithmic link asks for labels that are not negative."""
+    objectives = ["regression"]
+    objectives += ["poisson"] if least >= 0 else []
+    objectives += ["gamma"] if least > 0 else []
+    objectives += ["regression_l1"] if metric == "mae" else []
+    return tuple(objectives)
+
+
 class Portfolio:
     """The candidates of some kinds for one table: those tried first, the prior before all, and the space of others."""
 
-    def __init__(self, kinds: Collection[str], *, cells: int, n_outputs: int) -> None:
-        """Leave out what a table of so many cells and scores makes too slow or too large."""
+    def __init__(
+        self,
+        kinds: Collection[str],
+        *,
+        cells: int,
+        n_outputs: int,
+        metric: str = "auto",
+        least: float | None = None,
+        categories: bool = True,
+    ) -> None:
+        """Leave out what a table of so many cells and scores makes too slow or too large, or its labels do not allow.
+
+        ``metric`` is the policy's, ``least`` the smallest label of a regression, None where labels are classes;
+        ``categories`` tells whether there are any among the features.
+        """
         elastic = cells * n_outputs <= _MOST_ELASTIC
         forest = n_outputs <= _MOST_FOREST_SCORES
+        objectives = () if least is None else _objectives(metric, least)
 
         def fits(candidate: Candidate) -> bool:
-            return (elastic or candidate.params.get("penalty") != "elastic") and (
-                forest or candidate.method != "forest"
+            params = candidate.params
+            return (
+                (elastic or params.get("penalty") != "elastic")
+                and (forest or candidate.method != "forest")
+                and (categories or "categories" not in params)
+                and ("objective" not in params or params["objective"] in objectives)
+                and (params.get("link") != "log" or "poisson" in objectives)
             )
 
         self.candidates = tuple(c for c in _PORTFOLIO if c.kind in ("prior", *kinds) and fits(c))
@@ -138,13 +179,26 @@ class Portfolio:
             name: method for name, method in _SPACE.items() if method.kind in kinds and (forest or name != "forest")
         }
         if "linear" in self.space and not elastic:
-            strength = self.space["linear"].params["strength"]
-            self.space["linear"] = Method("linear", {"penalty": Choice(("l2",)), "strength": strength})
+            self._vary("linear", "penalty", ("l2",))
+        self._vary("tree_ensemble", "objective", objectives)
+        self._vary("tree_ensemble", "categories", ("means", "sets") if categories else ())
+        self._vary("linear", "link", ("identity", "log") if "poisson" in objectives else ())
+
+    def _vary(self, name: str, param: str, options: tuple[str, ...]) -> None:
+        """Let proposals of a method choose between the options, where there are any."""
+        if options and name in self.space:
+            method = self.space[name]
+            self.space[name] = Method(method.kind, {**method.params, param: Choice(options)})
 
     @property
     def planned(self) -> list[Planned]:
         """The candidates, each with its place in the space."""
-        return [Planned(c.kind, c.params, c.method, {**_UNSAID.get(c.method, {}), **c.params}) for c in self.candidates]
+        return [Planned(c.kind, c.params, c.method, self._at(c)) for c in self.candidates]
+
+    def _at(self, candidate: Candidate) -> dict[str, Any]:
+        said = {**_UNSAID.get(candidate.method, {}), **candidate.params}
+        varied = self.space[candidate.method].params if candidate.method in self.space else ()
+        return {name: value for name, value in said.items() if name in varied}
 
     @property
     def patience(self) -> int:

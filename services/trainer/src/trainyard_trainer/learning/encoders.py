@@ -1,12 +1,14 @@
 """Our own encodings of columns as floats, one set for trees and one for linear models and networks.
 
-What is learnt here becomes the model's preprocessing steps. Target means of a category are smoothed, and the matrix an
-estimator is fitted on holds *out-of-fold* means: a row never sees its own label through them.
+What is learnt here becomes the model's preprocessing steps. Target means of a category are smoothed. Where a level has
+few rows, the matrix an estimator is fitted on holds *out-of-fold* means: a row does not see its own label through
+them. Trees are given a frequent level's mean over all its rows: they use nothing but the order of the levels, in which
+a row hardly counts, while a mean that differs by fold would be a column to split the folds of a level by.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from trainyard.model.features import level_codes, matrix
 from trainyard_trainer.learning.table import count_levels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from trainyard.model.dto import FloatArray
     from trainyard.model.steps import Step
     from trainyard.schema import Column
@@ -24,11 +28,13 @@ if TYPE_CHECKING:
 
 _FOLDS = 5
 _SMOOTHING = 20.0  # rows that the prior counts as
+_FREQUENT = 20  # rows from which on a level's own mean tells trees no row's label
 _MOST_LEVELS = 2_000
 _MOST_ONE_HOT = 50
 _ONE_HOT_ROWS = 10
 _MOST_CLASS_MEANS = 6
 _CLIP = 8.0
+_SKEWED = 2.0  # skewness from which on a number may be seen by its logarithm; that of an exponential distribution
 _TREE_PARTS = {"date": ("month", "day", "weekday"), "timestamp": ("month", "day", "weekday", "hour", "minute")}
 _WAVES = {
     "date": ("month_sin", "month_cos", "weekday_sin", "weekday_cos"),
@@ -38,10 +44,11 @@ _WAVES = {
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Learnt steps, and the matrix (rows, D) to fit an estimator on."""
+    """Learnt steps, the matrix (rows, D) to fit an estimator on, and which of its columns hold codes of categories."""
 
     steps: tuple[Step, ...]
     x: FloatArray
+    coded: tuple[int, ...] = ()
 
 
 class Encoder:
@@ -54,8 +61,11 @@ class Encoder:
         self._targets = _targets(labels, n_classes)
         self._folds = np.random.default_rng(seed).permutation(table.rows) % _FOLDS
 
-    def for_trees(self) -> Encoded:
-        """Numbers as they are (missing stays missing), categories as target means, dates as calendar parts."""
+    def for_trees(self, *, coded: bool = False) -> Encoded:
+        """Numbers as they are (missing stays missing), categories as target means, dates as calendar parts.
+
+        With ``coded`` categories are numbered instead, for trees that split them by sets of levels.
+        """
         parts: list[tuple[Step, FloatArray | None]] = []
         for column in self._features:
             if column.type in ("bool", "int", "float"):
@@ -63,8 +73,13 @@ class Encoder:
             elif column.type in _TREE_PARTS:
                 parts.append((DateParts(column.name, _TREE_PARTS[column.type]), None))
             else:
-                parts.append(self._means(column))
-        return self._encoded(parts)
+                parts.append((self._numbered(column), None) if coded else self._ordered(column))
+        encoded = self._encoded(parts)
+        if not coded:
+            return encoded
+        begins = np.cumsum([0, *(step.width for step in encoded.steps)]).tolist()
+        at = tuple(i for i, step in zip(begins, encoded.steps, strict=False) if isinstance(step, TableEncoding))
+        return replace(encoded, coded=at)
 
     def for_linear(self) -> Encoded:
         """Everything filled in and on one scale: numbers standardised, few levels one-hot, many as target means."""
@@ -97,12 +112,14 @@ class Encoder:
         if missing.all():  # in these rows, though not in all to learn from
             return flag
         with np.errstate(over="ignore", invalid="ignore"):
-            middle = float(np.median(values[~missing]))
-            filled = np.where(missing, middle, values)
+            transform = _transform(values[~missing])
+            known = _signed_log(values) if transform == "log" else values
+            middle = float(np.median(known[~missing]))
+            filled = np.where(missing, middle, known)
             center, scale = float(filled.mean()), float(filled.std())
         if not (np.isfinite(center) and np.isfinite(scale) and scale > 0):
             return flag
-        return [(Number(column.name, middle, center, scale, _CLIP), None), *flag]
+        return [(Number(column.name, middle, center, scale, _CLIP, transform), None), *flag]
 
     def _levels(self, column: Column, values: npt.NDArray[Any]) -> list[tuple[Step, FloatArray | None]]:
         counts = count_levels(values)
@@ -110,7 +127,7 @@ class Encoder:
         common = sorted(level for level, count in counts.items() if count >= _ONE_HOT_ROWS)
         if len(counts) <= _MOST_ONE_HOT:
             return [(OneHot(column.name, tuple(common), other=True, missing=missing), None)]
-        step, out_of_fold = self._means(column)
+        step, out_of_fold, _ = self._means(column)
         center, scale = out_of_fold.mean(axis=1), out_of_fold.std(axis=1)
         scale = np.where(scale > 0, scale, 1.0)
         scaled = TableEncoding(
@@ -120,12 +137,23 @@ class Encoder:
         )
         return [(scaled, (out_of_fold - center[:, None]) / scale[:, None]), *_missing_flag(column, missing)]
 
-    def _means(self, column: Column) -> tuple[TableEncoding, FloatArray]:
-        """Return the table of smoothed target means, and the out-of-fold means (width, rows)."""
+    def _ordered(self, column: Column) -> tuple[TableEncoding, FloatArray]:
+        """Return the table of target means, and what trees are fitted on: out-of-fold means of rare levels."""
+        step, out_of_fold, frequency = self._means(column)
+        whole = matrix((step,), self._table.columns, self._table.rows)
+        return step, np.where(frequency >= _FREQUENT, whole, out_of_fold)
+
+    def _numbered(self, column: Column) -> TableEncoding:
+        """Return the levels' numbers, the commonest first; unknown ones are as good as missing."""
+        levels = _common(count_levels(self._table.columns[column.name]))
+        codes = np.arange(len(levels), dtype=np.float64)[:, None]
+        return TableEncoding(column.name, levels, codes, None, None)
+
+    def _means(self, column: Column) -> tuple[TableEncoding, FloatArray, npt.NDArray[np.int64]]:
+        """Return the table of smoothed target means, the out-of-fold ones (width, rows), and the rows of each level."""
         values = self._table.columns[column.name]
         counts = count_levels(values)
-        ranked = sorted((level for level in counts if level is not None), key=lambda level: (-counts[level], level))
-        levels = tuple(sorted(level for level in ranked[:_MOST_LEVELS] if counts[level] > 1))
+        levels = tuple(sorted(_common(counts)))
         codes = level_codes(levels, values)
         codes = np.where(codes == -2, len(levels) + 1, np.where(codes == -1, len(levels), codes))
         size = len(levels) + 2  # the levels, unknown, missing
@@ -141,7 +169,32 @@ class Encoder:
             inside = self._folds == fold
             out_of_fold[:, inside] = table_of(~inside)[codes[inside]].T
         whole = table_of(slice(None))
-        return TableEncoding(column.name, levels, whole[: len(levels)], whole[-2], whole[-1]), out_of_fold
+        step = TableEncoding(column.name, levels, whole[: len(levels)], whole[-2], whole[-1])
+        return step, out_of_fold, np.bincount(codes, minlength=size)[codes]
+
+
+def _transform(values: FloatArray) -> str:
+    """Return how a linear model sees a number: by its logarithm where that makes a skewed one much less so."""
+    plain = _skewness(values)
+    return "log" if plain > _SKEWED and _skewness(_signed_log(values)) < plain / 2 else "identity"
+
+
+def _signed_log(values: FloatArray) -> FloatArray:
+    return np.copysign(np.log1p(np.abs(values)), values)
+
+
+def _skewness(values: FloatArray) -> float:
+    """Return the absolute third standardised moment; 0 where it cannot be told."""
+    apart = values - values.mean()
+    spread = float(apart.std())
+    found = abs(float(((apart / spread) ** 3).mean())) if spread > 0 else 0.0
+    return found if np.isfinite(found) else 0.0
+
+
+def _common(counts: Mapping[str | None, int]) -> tuple[str, ...]:
+    """Return the levels that are told apart, the commonest first: those of more than one row, up to a limit."""
+    ranked = sorted((level for level in counts if level is not None), key=lambda level: (-counts[level], level))
+    return tuple(level for level in ranked[:_MOST_LEVELS] if counts[level] > 1)
 
 
 def _targets(labels: npt.NDArray[Any], n_classes: int) -> FloatArray:

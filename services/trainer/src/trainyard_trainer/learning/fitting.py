@@ -41,9 +41,9 @@ class Learning:
         """Scores that an estimator gives."""
         return self.n_classes if self.task == "multiclass" else 1
 
-    def for_trees(self) -> Encoded:
+    def for_trees(self, *, coded: bool = False) -> Encoded:
         """Return the steps and matrix for trees; the same every time, nobody may write into it."""
-        return self._encoded("trees", self.encoder.for_trees)
+        return self._encoded("coded" if coded else "trees", lambda: self.encoder.for_trees(coded=coded))
 
     def for_linear(self) -> Encoded:
         """Return the steps and matrix for linear models and networks, likewise."""

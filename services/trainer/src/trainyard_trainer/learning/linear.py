@@ -1,4 +1,4 @@
-"""Linear candidates: ridge and elastic-net regression, logistic and multinomial regression, on standardised columns."""
+"""Linear candidates on one scale: ridge, elastic-net and log-linear, logistic and multinomial regression."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
+from sklearn.linear_model import ElasticNet, LogisticRegression, PoissonRegressor, Ridge
 
 from trainyard.model import Linear, Pipeline
 from trainyard_trainer.learning.fitting import OUTPUT, Fitted, fit_prior
@@ -33,15 +33,21 @@ def fit_linear(
     """Fit one.
 
     ``params``: ``penalty`` (l2, or elastic: half of it l1) and ``strength``, what the penalty counts as against the sum
-    of the rows' losses. A classifier's length is its number of stretches of 25 solver steps.
+    of the rows' losses; ``link``: ``log`` for a regression of the mean's logarithm (by the deviance of Poisson's
+    distribution, with l2), for labels that are not negative. The length of all but the plain regressions is the number
+    of stretches of 25 solver steps.
     """
     encoded = learning.for_linear()
     newest = max(1, _MOST_CELLS // max(1, encoded.x.shape[1]))
     x, labels = encoded.x[-newest:], learning.labels[-newest:]
+    if params.get("link") == "log":
+        if not labels.any():
+            return _prior(learning, budget)
+        return _log_linear(encoded.steps, x, labels, params["strength"], budget=budget, length=length)
     if learning.task == "regression":
         return _regression(encoded.steps, x, labels, params)
     if len(np.unique(labels)) != learning.n_classes:  # the newest rows lack a class
-        return fit_prior(learning, {}, budget)
+        return _prior(learning, budget)
     elastic = params["penalty"] == "elastic"
     model = LogisticRegression(
         C=1.0 / params["strength"],
@@ -51,6 +57,18 @@ def fit_linear(
         warm_start=True,
         random_state=learning.seed,
     )
+    done = _in_stretches(model, x, labels, budget, length)
+    weights, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
+    estimator = Linear(weights, bias, OUTPUT[learning.task], x.mean(axis=0))
+    return Fitted(Pipeline(encoded.steps, estimator), lambda m: np.asarray(model.predict_proba(m)), done)
+
+
+def _prior(learning: Learning, budget: Budget) -> Fitted:
+    return fit_prior(learning, {}, budget)
+
+
+def _in_stretches(model: Any, x: FloatArray, labels: npt.NDArray[Any], budget: Budget, length: int | None) -> int:
+    """Fit a model that goes on where it stopped, until the solver ends; return the number of stretches."""
     done = 0
     with warnings.catch_warnings():
         # A fit that was cut off is a worse candidate, which the validation rows show; it is no fault.
@@ -60,9 +78,18 @@ def fit_linear(
             done += 1
             if int(np.max(model.n_iter_)) < _STRETCH or budget.spent:
                 break
-    weights, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
-    estimator = Linear(weights, bias, OUTPUT[learning.task], x.mean(axis=0))
-    return Fitted(Pipeline(encoded.steps, estimator), lambda m: np.asarray(model.predict_proba(m)), done)
+    return done
+
+
+def _log_linear(
+    steps: Any, x: FloatArray, labels: npt.NDArray[Any], strength: float, *, budget: Budget, length: int | None
+) -> Fitted:
+    unit = float(labels.mean())
+    model = PoissonRegressor(alpha=strength / len(x), max_iter=_STRETCH, warm_start=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # in a step that the solver then takes back
+        done = _in_stretches(model, x, labels / unit, budget, length)
+    estimator = Linear(model.coef_[:, None], np.array([model.intercept_ + np.log(unit)]), "exp", x.mean(axis=0))
+    return Fitted(Pipeline(steps, estimator), lambda m: np.asarray(model.predict(m) * unit), done)
 
 
 def _regression(steps: Any, x: FloatArray, labels: npt.NDArray[Any], params: Mapping[str, Any]) -> Fitted:

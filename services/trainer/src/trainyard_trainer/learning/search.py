@@ -50,7 +50,7 @@ _AGAIN_FACTOR = 10.0
 _CANDIDATE_SHARE = 0.5
 _WORTH_BEGINNING = 0.7
 _LEAST_SHARE = 0.03
-#: Learning again may keep back no more than this share of what is left.
+#: Learning again may keep back no more than this share of the whole budget.
 _MOST_RESERVED = 0.4
 #: Proposals in a row that there is no time for, after which the search ends.
 _MOST_SKIPPED = 3
@@ -183,6 +183,7 @@ class Search:
         blended = np.asarray(sum(weight * given for weight, given in zip(weights, answers, strict=True)))
         calibration = calibrate(self._task, labels, blended, self._metric, drifting=self._drifting)
         members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
+        members.sort(key=lambda member: -member[-1])  # what counts most is learnt again first
         finals = self._learn_again([(entry, fit) for entry, fit, _ in members], known, len(parts))
         shares = [weight for *_, weight in members]
         pipelines = tuple(final.fitted.pipeline for final in finals)
@@ -208,7 +209,14 @@ class Search:
     def _try_all(self, parts: Sequence[_Part], known: Known) -> list[_Entry]:
         """Return an entry for every candidate that was tried, now or earlier, in the order of their numbers."""
         cells = known.table.rows * len(known.table.columns)
-        portfolio = Portfolio(self._kinds, cells=cells, n_outputs=parts[0].learning.n_outputs)
+        portfolio = Portfolio(
+            self._kinds,
+            cells=cells,
+            n_outputs=parts[0].learning.n_outputs,
+            metric=self._metric,
+            least=float(known.labels.min()) if self._task == "regression" else None,
+            categories=any(column.type in {"category", "text"} for column in known.table.schema.features),
+        )
         self._study.plan(portfolio.planned, portfolio.space)
         entries = [_Entry(Candidate(trial.kind, trial.params).given, trial) for trial in self._earlier]
         self._note(entries)
@@ -267,7 +275,7 @@ class Search:
             reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
             best = _again(min(tried, key=lambda trial: rank(trial.metrics, self._metric)), n_folds)
         left = self._budget.left
-        most = (left - max(best, min(reserved, _MOST_RESERVED * left))) * _CANDIDATE_SHARE
+        most = (left - max(best, min(reserved, _MOST_RESERVED * self._whole))) * _CANDIDATE_SHARE
         if len(tried) >= 2:
             alike = [e.trial.seconds for e in entries if e.candidate.method == candidate.method and e.trial in tried]
             least = max(_WORTH_BEGINNING * min(alike, default=0.0), _LEAST_SHARE * self._whole)
