@@ -42,7 +42,8 @@ def card_of(found: Json) -> Document:
         ("Curves", curves),
         ("Decisions", tables),
         ("Slices", slices),
-from trainyard.card.findings import curves, learning, metrics, slices, tables, uses
+        ("What it uses", uses),
+        ("What more rows bring", learning),
         ("Limits", _limits),
         ("Gate", _gate),
         ("Training cost", _cost),

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainyard.errors import ServiceError
 from trainyard.evaluation.importance import MOST_SHOWN
-from trainyard.evaluation.plain import name, number
+from trainyard.metrics.plain import name, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

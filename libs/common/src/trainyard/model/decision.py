@@ -1,7 +1,7 @@
 """From probabilities to the class that is answered: the one rule, for whoever serves, judges or reports.
 
-Binary: the second class is answered from ``threshold`` of its probability on. Of more classes the likeliest is, of equal
-ones the first.
+Binary: the second class is answered from ``threshold`` of its probability on. Of more classes the likeliest is, of
+equal ones the first.
 """
 
 from __future__ import annotations
