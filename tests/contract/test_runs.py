@@ -34,6 +34,16 @@ class MemoryDesk:
     def request(self, model: str = "flights", upto_seq: int = 100, **more: Any) -> str:
         return self.runs.add(model, upto_seq=upto_seq, **more)
 
+    def reproduction(self, model: str, version: int) -> str:
+        return self.runs.add(model, upto_seq=0, reproduces=version)
+
+    def rows_went(self, model: str, version: int, why: str) -> None:
+        self.runs.models[model].not_reproducible[version] = why
+
+    def run_row(self, request_id: str) -> tuple[Any, Any]:
+        run = self.runs.requests[request_id].runs[-1]
+        return run.environment, None if run.reproduction is None else run.reproduction.as_dict()
+
     def launched(self, instance_id: str, market: str) -> None:
         if market == "spot":
             self.runs.spot_instances.add(instance_id)
@@ -121,6 +131,31 @@ class PostgresDesk:
             settings=json.dumps(Policy().settings()),
         )
         return request_id
+
+    def reproduction(self, model: str, version: int) -> str:
+        request_id = self.request(model, 0)
+        self._scalar(
+            "UPDATE core.training_request SET reproduces = :version WHERE id = CAST(:id AS uuid) RETURNING 1",
+            id=request_id,
+            version=version,
+        )
+        return request_id
+
+    def rows_went(self, model: str, version: int, why: str) -> None:
+        self._scalar(
+            "UPDATE core.version v SET not_reproducible = :why FROM core.model m"
+            " WHERE m.id = v.model_id AND m.name = :name AND v.version = :version RETURNING 1",
+            why=why,
+            name=model,
+            version=version,
+        )
+
+    def run_row(self, request_id: str) -> tuple[Any, Any]:
+        found = self._rows(
+            "SELECT environment, reproduction FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence DESC",
+            id=request_id,
+        )
+        return found[0]["environment"], found[0]["reproduction"]
 
     def launched(self, instance_id: str, market: str) -> None:
         with self._engine.begin() as connection:

@@ -12,12 +12,14 @@ import sqlalchemy as sa
 
 from trainyard import crashpoints, messages
 from trainyard.adapters.postgres.engine import make_engine
+from trainyard.adapters.postgres.keeping import PostgresKeeping
 from trainyard.adapters.postgres.migrate import migrate
+from trainyard.adapters.postgres.snapshots import PostgresSnapshots
 from trainyard.adapters.postgres.warehouse import PostgresWarehouse
 from trainyard.clock import SystemClock
 from trainyard.contracts.warehouse import Intake, Rows
 from trainyard.errors import ServiceError, TransientError
-from trainyard.schema import Column, Schema
+from trainyard.schema import MAX_COLUMNS, Column, Schema
 from trainyard.testing.postgres import PostgresServer
 
 ROWS = "/v1/datasets/shop/rows"
@@ -145,6 +147,24 @@ def test_a_row_that_is_too_wide_for_the_database(service):
     response = service.call("POST", "/v1/datasets/wide/rows", [row])
     assert (response.status_code, response.get_json()["error"]["code"]) == (422, "invalid_rows")
     assert "too big" in response.get_json()["error"]["message"]
+
+
+def test_as_many_columns_as_there_may_be(service):
+    """A table of 1,500 columns is made, filled, reported on and read, as long as a row fits into a page."""
+    names = [f"c{n}" for n in range(MAX_COLUMNS)]
+    columns = [{"name": name, "type": "int" if n < 700 else "bool"} for n, name in enumerate(names)]
+    assert service.call("PUT", "/v1/datasets/wide", {"columns": columns}).status_code == 201
+    line = ",".join("7" if n < 700 else "t" for n in range(MAX_COLUMNS))
+    body = f"{','.join(names)}\n{line}\n{line}\n"
+    assert service.call("POST", "/v1/datasets/wide/rows", body, **CSV).get_json()["rows"] == 2
+    keeping = PostgresKeeping(service.engine)
+    while keeping.take_report():
+        pass
+    profile = service.call("GET", "/v1/datasets/wide/profile").get_json()
+    assert (profile["reported"], len(profile["columns"]), profile["columns"][0]["max"]) == (1, MAX_COLUMNS, 7)
+    dataset = service.scalar("SELECT id FROM core.dataset WHERE name = 'wide'")
+    snapshot = PostgresSnapshots(service.engine).read(dataset, 2)
+    assert (snapshot.rows, len(snapshot.columns), float(snapshot.columns["c1499"][1])) == (2, MAX_COLUMNS, 1.0)
 
 
 def test_infer_then_create_then_send(service):

@@ -144,6 +144,7 @@ def test_bad_input_is_named(call: Client) -> None:
         ("GET", "/v1/doctor?all=true", 400, "bad_request", {}),
         ("POST", "/v1/models/late/requests?priority=5", 400, "bad_request", {}),
         ("GET", "/v1/runs/1", 404, "unknown_run", {}),
+        ("POST", "/v1/runs/1/reproduce", 404, "unknown_run", {"json": {}}),
         ("GET", "/v1/requests/1", 404, "unknown_request", {}),
         ("GET", "/v1/audit?cursor=99999999999999999999", 400, "bad_request", {}),
         ("DELETE", "/v1/keys/nosuch", 404, "unknown_key", {}),
@@ -260,6 +261,26 @@ def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, wa
     (run,) = call("GET", "/v1/runs?model=late")["items"]
     assert (run["request_id"], run["version"], run["state"]) == (made["id"], 1, "done")
     assert call("GET", f"/v1/runs/{run['id']}") == run
+
+
+def test_reproduce_a_version(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """A run's version is asked for again; once is enough; its rows gone, nothing can be asked."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    made = call("POST", "/v1/models/late/requests", 201)
+    warehouse.claim(made["id"])
+    warehouse.finish(made["id"])
+    (run,) = call("GET", "/v1/runs?model=late")["items"]
+    assert (run["environment"], run["reproduction"]) == (None, None)
+    asked = call("POST", f"/v1/runs/{run['id']}/reproduce", 201)
+    assert (asked["reason"], asked["reproduces"], asked["upto_seq"]) == ("reproduce", 1, 0)
+    assert call("POST", f"/v1/runs/{run['id']}/reproduce", json={})["id"] == asked["id"]
+    assert call("GET", "/v1/models/late/requests?state=queued")["items"] == [asked]
+    call("POST", f"/v1/requests/{asked['id']}/cancel")
+    warehouse.rows_went(1)
+    assert "erased" in call("POST", f"/v1/runs/{run['id']}/reproduce", 409)["error"]["message"]
+    with store.begin() as records:
+        assert records.requests.standing(1, labels=True).refused is None
 
 
 def test_cancelled_request_whose_trainer_vanished(call: Client, warehouse: Warehouse, engine: sa.Engine) -> None:

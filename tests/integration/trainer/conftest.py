@@ -82,16 +82,18 @@ class Yard:
             )
         self._next += count
 
-    def request(self, **settings: Any) -> str:
-        """Queue a request for everything stored so far, and send its message."""
+    def request(self, *, reproduces: int | None = None, **settings: Any) -> str:
+        """Queue a request for everything stored so far, or to fit a version again, and send its message."""
         request_id = str(uuid.uuid4())
         given = Policy().settings() | {"kinds": ["linear"], "budget_seconds": 20.0} | settings
         self.execute(
-            "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by)"
-            " VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1, CAST(:settings AS jsonb), 'test')",
+            "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
+            " reproduces)"
+            " VALUES (CAST(:id AS uuid), :model, 'by_hand', :upto, 1, CAST(:settings AS jsonb), 'test', :again)",
             id=request_id,
             model=self.model,
-            upto=self._next - 1,
+            upto=0 if reproduces else self._next - 1,
+            again=reproduces,
             settings=json.dumps(given),
         )
         self.send(request_id)

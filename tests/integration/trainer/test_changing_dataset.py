@@ -44,6 +44,12 @@ def test_training_on_an_evolved_dataset(yard: Yard) -> None:
     assert [column.name for column in old.model.schema.features] == ["age", "city"]
     assert [column.name for column in new.model.schema.features] == ["age", "city", "income"]
     assert old.predict([{"age": 79, "city": "C"}])[0].prediction is True
+    # The first version is fitted again from rows that have got a column since.
+    again = yard.request(reproduces=1)
+    yard.until(again, "done")
+    (run,) = yard.rows("SELECT reproduction FROM core.run WHERE request_id = CAST(:id AS uuid)", id=again)
+    assert run["reproduction"]["identical"], run["reproduction"]
+    assert len(yard.versions()) == 2
     rich, poor = new.predict([{"age": 50.5, "city": "A", "income": income} for income in (100.5, 1)])
     assert (rich.prediction, poor.prediction) == (True, False)
 

@@ -183,6 +183,27 @@ def test_train_wait_shows_the_gate(api, trainyard):
     assert "0.02" in done.out
 
 
+@pytest.mark.parametrize(
+    ("state", "identical", "code"),
+    [("done", True, Exit.OK), ("done", False, Exit.DIFFERS), ("blocked_by_data", None, Exit.FAILED)],
+)
+def test_reproduce_ends_with_what_came_of_it(api, trainyard, state, identical, code):
+    """A script learns from the exit code whether the bytes are the same; people read the words."""
+    run = {"id": "u", "request_id": "q", "model": "buys", "state": "done", "progress": {}, "reproduction": None}
+    request = {"id": "r", "model": "buys", "attempt": 1, "state": state, "outcome": "version 3 again", "reproduces": 3}
+    again = {
+        **run,
+        "id": "w",
+        "request_id": "r",
+        "reproduction": None if identical is None else {"identical": identical},
+    }
+    api.on("GET", "/v1/runs/u", run).on("POST", "/v1/runs/u/reproduce", (201, {**request, "state": "queued"}))
+    api.on("GET", "/v1/requests/r", request).on("GET", "/v1/runs", page(again)).on("GET", "/v1/runs/w", again)
+    assert "trainyard run show r" in trainyard("run", "reproduce", "u").out
+    done = trainyard("run", "reproduce", "u", "--wait")
+    assert (done.code, "version 3 again" in done.out) == (code, True)
+
+
 @pytest.mark.parametrize(("state", "code"), [("failed", Exit.FAILED), ("cancelled", Exit.FAILED)])
 def test_train_wait_fails_when_the_training_does(api, trainyard, state, code):
     """No version is no success."""

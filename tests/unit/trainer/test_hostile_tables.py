@@ -58,10 +58,10 @@ def learnt(directory: Path, types: dict[str, str], rows: Rows, **settings: Any) 
 
 def mostly_zero(rng: np.random.Generator) -> tuple[dict[str, str], Rows]:
     """As many columns as a dataset may have, nearly all of them nearly always 0, three of which say something."""
-    x = np.where(rng.random((500, 990)) < 0.03, rng.integers(1, 9, (500, 990)), 0)
+    x = np.where(rng.random((500, 1_498)) < 0.03, rng.integers(1, 9, (500, 1_498)), 0)
     x[:, :3] = np.where(rng.random((500, 3)) < 0.5, 0, rng.integers(1, 4, (500, 3)))
     y = x[:, :3].sum(axis=1) + rng.normal(0, 1, 500) > 2.5
-    names = [f"x{i}" for i in range(990)]
+    names = [f"x{i}" for i in range(1_498)]
     rows = [{**dict(zip(names, map(int, row), strict=True)), "y": bool(v)} for row, v in zip(x, y, strict=True)]
     return {**dict.fromkeys(names, "int"), "y": "bool"}, rows
 

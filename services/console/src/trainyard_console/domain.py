@@ -267,7 +267,10 @@ def _run(item: dict[str, Any], now: datetime) -> Run:
     running = item.get("state") == "running"
     share = done / total if running and _is_number(done) and _is_number(total) and total > 0 else None
     version = item.get("version")
+    again = item.get("reproduction")
     outcome = f"version {_text(version)}" if version is not None else _text(item.get("error"), "")
+    if isinstance(again, dict):
+        outcome = f"version {_text(again.get('version'))} again: {'identical' if again.get('identical') else 'differs'}"
     return Run(
         model=_text(item.get("model")),
         attempt=_text(item.get("attempt")),

@@ -69,6 +69,7 @@ def request(record: RequestRecord) -> dict[str, Any]:
         "created_at": _time(record.created_at),
         "started_at": _time(record.started_at),
         "finished_at": _time(record.finished_at),
+        "reproduces": record.reproduces,
     }
 
 
@@ -92,6 +93,8 @@ def run(record: RunRecord) -> dict[str, Any]:
         "trials": leaderboard(record.trials, record.metric),
         "left_out": [dict(verdict) for verdict in record.left_out],
         "version": record.version,
+        "environment": None if record.environment is None else dict(record.environment),
+        "reproduction": None if record.reproduction is None else dict(record.reproduction),
     }
 
 

@@ -30,6 +30,7 @@ from trainyard_trainer.domain import (
     DataError,
     ParityError,
 )
+from trainyard_trainer.learning.reproduce import reproduce
 from trainyard_trainer.learning.train import train
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ def main() -> int:
 def work(directory: Path, say: Callable[[dict[str, Any]], None], study: Study) -> int:
     """Do the job in ``directory``; the reason of a failure is left in ``error.json``."""
     try:
-        train(directory, SystemClock(), say, study)
+        if (directory / workdir.ORIGINAL).exists():
+            reproduce(directory, SystemClock(), say)
+        else:
+            train(directory, SystemClock(), say, study)
     except DataError as e:
         return _failed(directory, EXIT_DATA, str(e))
     except ParityError as e:

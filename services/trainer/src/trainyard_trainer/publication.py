@@ -68,6 +68,7 @@ class Publication:
             profile=report.get("profile"),
             extract_key=described.get("extract_key"),
             report=report.get("evaluation"),
+            environment=report.get("environment"),
         )
 
     def keep_extract(self, directory: Path, described: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from trainyard.contracts.blobs import BlobMissingError
 from trainyard.contracts.studies import study_name
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import ServiceError
-from trainyard_trainer import workdir
+from trainyard_trainer import reproduction, workdir
 from trainyard_trainer.asking import Asking
 from trainyard_trainer.domain import (
     EXIT_DONE,
@@ -32,7 +32,7 @@ from trainyard_trainer.selfcheck import verified_artifact
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trainyard.contracts.runs import Job, Published, Trial
+    from trainyard.contracts.runs import Job, Original, Published, Reproduction, Trial
     from trainyard.policy import Policy
     from trainyard.snapshot import Snapshot
     from trainyard_trainer.lease import LeaseKeeper
@@ -56,8 +56,8 @@ class Run:
         self.guard = Guard(keeper, stop, outside.clock)
         self._publication = Publication(outside, stop, job, self.guard)
 
-    def execute(self) -> Published:
-        """Read, train, verify, store, publish.
+    def execute(self) -> Published | Reproduction:
+        """Read, train, verify, store, publish; or fit a version again, and note how it compares.
 
         Raises:
             LeaseLostError: the request is somebody else's now.
@@ -66,6 +66,8 @@ class Run:
             RunFailedError: there will be no version.
         """
         policy = policy_of(self._job)
+        if self._job.reproduces is not None:
+            return self._reproduce(self._job.reproduces, policy)
         with workdir.fresh(self._settings.work_dir) as directory:
             described = self._prepare(directory)
             self._train(directory, policy)
@@ -78,6 +80,18 @@ class Run:
                 described["extract_key"] = self._publication.keep_extract(directory, described)
             version = self._publication.store(data, report, described)
             return self._publication.publish(version)
+
+    def _reproduce(self, original: Original, policy: Policy) -> Reproduction:
+        data, model = reproduction.original_file(original, self._out.blobs, self.guard)
+        with workdir.fresh(self._settings.work_dir) as directory:
+            (directory / workdir.ORIGINAL).write_bytes(data)
+            described = reproduction.described(self._job, reproduction.as_seen(self._read(), model), directory)
+            workdir.write_json(directory, workdir.JOB, described)
+            self._train(directory, policy)
+            environment = workdir.read_json(directory, workdir.REPORT)["environment"]
+            outcome = reproduction.outcome(verified_artifact(directory, described), model, original, environment)
+        self.guard.settle(lambda: self._out.runs.reproduced(self._job.lease, outcome, environment=environment))
+        return outcome
 
     def _prepare(self, directory: Path) -> dict[str, Any]:
         """Fill the run's directory; return what job.json says."""

@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from trainyard import logs
-from trainyard.contracts.runs import LeaseLostError
+from trainyard.contracts.runs import LeaseLostError, Reproduction
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import MessageError, TransientError
 from trainyard.messages import TrainingRequest, decode
@@ -179,8 +179,11 @@ class Trainer:
         """
         runs, lease, settle = self._out.runs, job.lease, run.guard.settle
         try:
-            published = run.execute()
-            log.info("version.published", version=published.version, promoted=published.promoted, why=published.words)
+            done = run.execute()
+            if isinstance(done, Reproduction):
+                log.info("version.reproduced", version=done.version, identical=done.identical, why=done.words)
+            else:
+                log.info("version.published", version=done.version, promoted=done.promoted, why=done.words)
         except LeaseLostError:
             raise
         except CancelledError:

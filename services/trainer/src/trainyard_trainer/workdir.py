@@ -2,7 +2,8 @@
 
 ``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` (that only
 without an event time) and one file for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the
-levels of a text column; ``champion.msgpack`` is the model to beat, if there is one. The child leaves
+levels of a text column; ``champion.msgpack`` is the model to beat, if there is one. Where ``original.msgpack`` is, the
+job is to fit that model again. The child leaves
 ``artifact.msgpack``, ``report.json``, ``check.npy`` (what its model answered to the first test rows) and
 ``check_rows.npy`` (which rows those are), or ``error.json``.
 """
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 JOB, REPORT, ERROR = "job.json", "report.json", "error.json"
-ARTIFACT, CHAMPION = "artifact.msgpack", "champion.msgpack"
+ARTIFACT, CHAMPION, ORIGINAL = "artifact.msgpack", "champion.msgpack", "original.msgpack"
 CHECK, CHECK_ROWS = "check.npy", "check_rows.npy"
 _PREFIX = "run-"
 

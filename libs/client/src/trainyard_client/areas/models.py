@@ -113,6 +113,13 @@ class Models(Calls):
         """Return a run with its trials."""
         return self._get(f"/v1/runs/{in_path(run_id)}")
 
+    def reproduce(self, run_id: str) -> Json:
+        """Ask for the version of a run to be fitted again; return the training request.
+
+        What came of it is in ``reproduction`` of the request's run (:meth:`run_of`).
+        """
+        return self._post(f"/v1/runs/{in_path(run_id)}/reproduce", {})
+
     def run_of(self, request: Json) -> Json | None:
         """Return the newest run of a training request with its trials; None before the first."""
         if request["attempt"] < 1:

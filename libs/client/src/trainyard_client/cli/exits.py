@@ -18,6 +18,7 @@ class Exit(IntEnum):
     NOT_FOUND = 5
     TIMEOUT = 6
     DENIED = 7
+    DIFFERS = 8
     NOT_READY = 11
     IN_USE = 13
     PORT_BUSY = 14
@@ -36,6 +37,7 @@ MEANINGS = {
     Exit.NOT_FOUND: "there is no such dataset, model, version or run",
     Exit.TIMEOUT: "what was waited for had not happened in time",
     Exit.DENIED: "no API key, a dead one, or one without the scope",
+    Exit.DIFFERS: "a version that was fitted again is not what it was",
     Exit.NOT_READY: "the local stack did not start, or stopped by itself",
     Exit.IN_USE: "another `trainyard up` holds the data directory",
     Exit.PORT_BUSY: "another program listens on a port of the local stack",

@@ -139,8 +139,10 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
         run = _run_of(client, run_id)
         if not output.data(run):
             names = ("id", "model", "request_id", "attempt", "state", "version", "worker", "instance_id", "progress",
-                     "started_at", "ended_at", "error_class", "error")  # fmt: skip
+                     "started_at", "ended_at", "error_class", "error", "environment")  # fmt: skip
             output.fields({**run, "progress": progress_in_words(run.get("progress") or {}) or None}, names)
+            if run.get("reproduction"):
+                output.say(run["reproduction"]["words"])
             columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "pruned", "chosen")
             output.table(run["trials"], columns, empty="no trials yet")
             _say_left_out(output, run.get("left_out", ()))
@@ -154,6 +156,30 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
             stops = "; its trainer was asked to stop and does so with its next heartbeat" if running else ""
             output.say(f"request {request['id']} is {request['state']}{stops}")
 
+    @click.argument("run_id", metavar="ID")
+    @click.option("--wait", is_flag=True, help="Stay until it is done; ends with 0 if identical, with 8 if not.")
+    @click.option("--timeout", type=Duration(), default="30m", show_default=True, help="Longest wait with --wait.")
+    def reproduce(output: Output, client: Client, *, run_id: str, wait: bool, timeout: float) -> Exit | None:
+        """Fit the version of the run (or training request) ID again, and compare its bytes.
+
+        A worker repeats the final fit from the version's lineage, not the search. No version comes of it.
+        """
+        request = client.reproduce(_run_of(client, run_id)["id"])
+        if not wait:
+            if not output.data(request):
+                output.say(
+                    f"request {request['id']} to reproduce version {request['reproduces']} is {request['state']};"
+                    f" what came of it: trainyard run show {request['id']}"
+                )
+            return None
+        request = wait_with_progress(output, client, request["id"], timeout)
+        run = client.run_of(request)
+        if not output.data({"request": request, "run": run}):
+            output.say(str(request["outcome"]))
+        if request["state"] != "done" or run is None:
+            return Exit.FAILED
+        return Exit.OK if run["reproduction"]["identical"] else Exit.DIFFERS
+
     @click.argument("ident", metavar="ID")
     def explain(output: Output, client: Client, ident: str) -> None:
         """Say why the training request ID (or that of the run ID) waits, or what is being done about it."""
@@ -164,6 +190,9 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
     command(group, "explain", example="trainyard run explain 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(explain)
     command(root, "runs", example="trainyard runs late")(runs)
     command(group, "show", example="trainyard run show 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(show)
+    command(group, "reproduce", example="trainyard run reproduce 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55 --wait")(
+        reproduce
+    )
     command(group, "cancel", example="trainyard run cancel 0192f7f0-8c1a-7d3e-9d8a-0f4e2c6b1a55")(cancel)
 
 

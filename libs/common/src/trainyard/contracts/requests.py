@@ -85,7 +85,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class NewRequest:
-    """A request to be inserted. ``settings``: see :meth:`trainyard.policy.Policy.settings`."""
+    """A request to be inserted. ``settings``: see :meth:`trainyard.policy.Policy.settings`.
+
+    ``reproduces``: the version to fit again, with ``upto_seq`` 0, for it takes no rows of its own.
+    """
 
     model_id: int
     reason: str
@@ -97,6 +100,7 @@ class NewRequest:
     priority: int = 0
     instance_types: Sequence[str] = ()
     spot: bool | None = None
+    reproduces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class RequestRecord:
         error_class: of the last attempt that failed: transient, data, poison, oom, crash, timeout or lost.
         outcome: why it is in its state, in words; of each terminal state, else of the last failed attempt, if any.
         version: what came of it.
+        reproduces: the version that it fits again; None: it trains a new one. Of a reproduction comes no version, and
+            its ``upto_seq`` is 0.
     """
 
     id: str
@@ -131,6 +137,7 @@ class RequestRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    reproduces: int | None = None
 
     @property
     def open(self) -> bool:
@@ -216,6 +223,8 @@ class RunRecord:
 
     ``metric`` is that of the request's settings; ``left_out`` are the columns that its version does not learn from.
     ``cost_usd`` is what its instance cost meanwhile, in US dollars: None until it ended, or where no price is known.
+    ``environment`` is where it computed (``python``, ``cpu``, ``packages``), None until it is done; ``reproduction``
+    what came of fitting a version again (:class:`trainyard.contracts.runs.Reproduction`), None of any other run.
     """
 
     id: str
@@ -236,10 +245,15 @@ class RunRecord:
     cost_usd: float | None = None
     metric: str = "auto"
     left_out: Sequence[Mapping[str, Any]] = ()
+    environment: Mapping[str, Any] | None = None
+    reproduction: Mapping[str, Any] | None = None
 
 
 class Requests(Protocol):
-    """Decisions, requests and runs; every method belongs to the transaction of its ``Records``."""
+    """Decisions, requests and runs; every method belongs to the transaction of its ``Records``.
+
+    What a policy asks about is trainings: a reproduction is none of them.
+    """
 
     def standing(self, model_id: int, *, labels: bool) -> Standing:
         """Return where the model stands; counting new labels costs more the more there are: only if ``labels``."""
@@ -264,7 +278,7 @@ class Requests(Protocol):
         ...
 
     def add(self, request: NewRequest) -> RequestRecord | None:
-        """Insert a request; None when an open one for the same model and snapshot exists."""
+        """Insert a request; None when an open one for the same model and snapshot exists, or an open reproduction."""
         ...
 
     def get(self, request_id: str, *, lock: bool = False) -> RequestRecord | None:
@@ -272,11 +286,15 @@ class Requests(Protocol):
         ...
 
     def open_for(self, model_id: int, upto_seq: int | None = None) -> RequestRecord | None:
-        """Return the newest open request of the model, or the one for that snapshot."""
+        """Return the newest open training of the model, or the one for that snapshot."""
+        ...
+
+    def reproducing(self, model_id: int) -> RequestRecord | None:
+        """Return the model's open reproduction."""
         ...
 
     def newest(self, model_id: int, states: Sequence[str]) -> RequestRecord | None:
-        """Return the request with the highest snapshot among those in ``states``."""
+        """Return the training with the highest snapshot among those in ``states``."""
         ...
 
     def page(

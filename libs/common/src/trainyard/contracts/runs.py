@@ -55,12 +55,64 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class Original:
+    """The version that a request fits again.
+
+    ``not_reproducible`` says why that cannot give the same bytes any more, None when it can; ``environment`` is where
+    it was made (``python``, ``cpu``, ``packages``), None for one that was made before runs noted it.
+    """
+
+    version: int
+    artifact_key: str
+    sha256: str
+    not_reproducible: str | None
+    environment: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of fitting a version again.
+
+    ``differences`` are sentences, the likeliest cause first; there are some unless the bytes are the same.
+    """
+
+    version: int
+    sha256: str
+    original_sha256: str
+    differences: tuple[str, ...] = ()
+
+    @property
+    def identical(self) -> bool:
+        """True when the bytes are the same."""
+        return self.sha256 == self.original_sha256
+
+    @property
+    def words(self) -> str:
+        """Return the outcome in one sentence."""
+        if self.identical:
+            return f"version {self.version} was fitted again: identical, {self.sha256}"
+        return f"version {self.version} was fitted again and differs: {'; '.join(self.differences)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "version": self.version,
+            "identical": self.identical,
+            "sha256": self.sha256,
+            "original_sha256": self.original_sha256,
+            "differences": list(self.differences),
+            "words": self.words,
+        }
+
+
+@dataclass(frozen=True)
 class Job:
     """A claimed request, with all that its run needs to know.
 
     ``known_seq`` is the highest ``upto_seq`` of all versions of the model and ``known_version`` the newest version that
     has it, both 0 when there is none. ``settings`` are those of the request row
-    (:meth:`trainyard.policy.Policy.settings`), which nobody has checked.
+    (:meth:`trainyard.policy.Policy.settings`), which nobody has checked. ``reproduces``: the version to fit again,
+    whose rows ``upto_seq`` names; None for a training.
     """
 
     lease: Lease
@@ -77,6 +129,7 @@ class Job:
     known_seq: int
     known_version: int
     trace_id: str | None
+    reproduces: Original | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +174,7 @@ class NewVersion:
     ``trials`` is the whole study, those of earlier runs included; ``profile`` sums up the rows that the version was
     fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, where
     the policy keeps them; ``report`` is what the hold-out tells (:func:`trainyard.evaluation.evaluate`). ``waits``: it
-    is not promoted before a person approves.
+    is not promoted before a person approves. ``environment`` is where the run computed: it goes into the run's row.
     """
 
     artifact_key: str
@@ -138,6 +191,7 @@ class NewVersion:
     extract_key: str | None = None
     report: Mapping[str, Any] | None = None
     waits: bool = False
+    environment: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +299,14 @@ class Runs(Protocol):
 
         Raises:
             LeaseLostError: it is not ours any more; nothing was written.
+        """
+        ...
+
+    def reproduced(self, lease: Lease, outcome: Reproduction, *, environment: Mapping[str, Any]) -> None:
+        """Note what came of fitting a version again, and end request and run as 'done'; there is no new version.
+
+        Raises:
+            LeaseLostError: it is not ours any more.
         """
         ...
 

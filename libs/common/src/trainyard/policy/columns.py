@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import Problem
 from trainyard.policy.fields import list_of, problems_of
+from trainyard.schema import MAX_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 #: What becomes of columns that seem to give the label away; the first is the default.
 LEAKAGE = ("leave_out", "keep")
-_MOST_COLUMNS = 1_000
+
 _MOST_CHARS = 63
 
 
@@ -66,6 +67,6 @@ def unknown_columns(raw: object, features: Collection[str], dataset: str) -> lis
 
 _NAMES = list_of(
     lambda name: 0 < len(name) <= _MOST_CHARS,
-    f"a list of at most {_MOST_COLUMNS} names of columns, each once",
-    most=_MOST_COLUMNS,
+    f"a list of at most {MAX_COLUMNS} names of columns, each once",
+    most=MAX_COLUMNS,
 )

@@ -13,7 +13,8 @@ from trainyard.schema.values import check_value, shown
 
 TYPES = ("bool", "int", "float", "text", "category", "date", "timestamp")
 ROLES = ("feature", "label", "key", "event_time", "group", "ignore")
-MAX_COLUMNS = 1_000
+#: Postgres allows 1,600 columns in a table, which has one for each of these and two of its own.
+MAX_COLUMNS = 1_500
 MAX_NAME_BYTES = 63  # where Postgres would cut an identifier
 MAX_CATEGORIES = 10_000
 MAX_PROBLEMS = 10_000

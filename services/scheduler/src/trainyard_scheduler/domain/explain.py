@@ -124,9 +124,11 @@ def _ended(request: RequestRecord) -> Explanation:
         "done": "it is done",
         "failed": f"it failed after {plural(request.attempt, 'attempt')}",
         "cancelled": "it was cancelled",
-        "blocked_by_data": "its rows allow no version worth having",
+        "blocked_by_data": "its rows are gone" if request.reproduces else "its rows allow no version worth having",
     }[request.state]
     sentence = f"{words}: {request.outcome}" if request.outcome else words
+    if request.reproduces is not None:  # what trains a new version is no help
+        return Explanation(request.state, sentence, blocked_by=request.error_class)
     to_do = {
         "failed": f"mend what the error says, then ask again: trainyard train {request.model}",
         "cancelled": f"nothing; should it be trained after all, ask again: trainyard train {request.model}",

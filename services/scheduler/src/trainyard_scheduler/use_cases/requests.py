@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainyard.contracts.registry import DatasetView, ModelRecord
-    from trainyard.contracts.requests import RequestRecord
+    from trainyard.contracts.requests import RequestRecord, RunRecord
     from trainyard.contracts.scheduling import Records
     from trainyard_scheduler.use_cases.answers import By
 
@@ -84,6 +84,18 @@ def request_of(records: Records, request_id: str, *, lock: bool = False) -> Requ
     found = records.requests.get(request_id, lock=lock) if is_uuid(request_id) else None
     if found is None:
         raise ServiceError("unknown_request", f"there is no training request {request_id[:80]!r}")
+    return found
+
+
+def run_of(records: Records, run_id: str) -> RunRecord:
+    """Return the run with its trials.
+
+    Raises:
+        ServiceError: ``unknown_run``.
+    """
+    found = records.requests.run(run_id) if is_uuid(run_id) else None
+    if found is None:
+        raise ServiceError("unknown_run", f"there is no run {run_id[:80]!r}")
     return found
 
 

@@ -9,9 +9,8 @@ from flask import Response, request
 from trainyard.adapters.web import PAGE, Route, page_arguments
 from trainyard.adapters.web_views import page
 from trainyard.contracts.requests import STATES
-from trainyard.errors import ServiceError
 from trainyard_scheduler import views
-from trainyard_scheduler.use_cases import models, requests
+from trainyard_scheduler.use_cases import models, reproductions, requests
 from trainyard_scheduler.use_cases.answers import Outcome
 from trainyard_scheduler.use_cases.explain import explained
 from trainyard_scheduler.web.common import asker, bad_request, changed, optional_object, uuid_cursor
@@ -83,10 +82,16 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
 
     def run(run_id: str) -> Any:
         with store.begin() as records:
-            found = records.requests.run(run_id) if requests.is_uuid(run_id) else None
-        if found is None:
-            raise ServiceError("unknown_run", f"there is no run {run_id[:80]!r}")
-        return 200, views.run(found)
+            return 200, views.run(requests.run_of(records, run_id))
+
+    def reproduce(run_id: str) -> Any:
+        optional_object(optional=())
+
+        def change(records: Records) -> Outcome:
+            created, record = reproductions.reproduce(records, run_id, asker())
+            return Outcome(201 if created else 200, views.request(record))
+
+        return changed(store, change)
 
     of_model, one = "/v1/models/<name>/requests", "/v1/requests/<request_id>"
     return [
@@ -112,6 +117,7 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
         Route("POST", f"{one}/cancel", cancel, "operate", "Cancel a training request"),
         Route("GET", "/v1/runs", runs, "read", "Runs, newest first; ?model= restricts", parameters=(*PAGE, "model")),
         Route("GET", "/v1/runs/<run_id>", run, "read", "One run with its trials"),
+        Route("POST", "/v1/runs/<run_id>/reproduce", reproduce, "operate", "Fit the run's version again, and compare"),
     ]
 
 

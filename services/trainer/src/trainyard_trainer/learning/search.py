@@ -15,19 +15,16 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.gate import measure
 from trainyard.leaderboard import rank, score
-from trainyard.model import Blend, Model, Pipeline, Predictor
+from trainyard.model import Predictor
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.budget import Budget
-from trainyard_trainer.learning.calibration import Calibration, calibrate
+from trainyard_trainer.learning.calibration import calibrate
 from trainyard_trainer.learning.candidates import Candidate, Portfolio
-from trainyard_trainer.learning.encoders import Encoder
-from trainyard_trainer.learning.fitting import Fitted, Learning
-from trainyard_trainer.learning.parity import check_parity
+from trainyard_trainer.learning.refit import FOLD, Known, Member, Outcome, fit_on_all, joined
 from trainyard_trainer.learning.thresholds import threshold_for
 
 if TYPE_CHECKING:
@@ -36,11 +33,11 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.studies import Study
     from trainyard.model.dto import FloatArray
+    from trainyard_trainer.learning.fitting import Fitted, Learning
     from trainyard_trainer.learning.folds import Fold
     from trainyard_trainer.learning.progress import Progress
-    from trainyard_trainer.learning.table import Table
+    from trainyard_trainer.learning.refit import Ground
 
-_PARITY_ROWS = 2_000
 #: More rounds for the fit on all rows: they are more than those that the length was found on.
 _REFIT_FACTOR = 1.1
 #: What fitting a trial again may take, as a multiple of what it took; it stops at the known length long before.
@@ -57,29 +54,10 @@ _MOST_SKIPPED = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """Labelled rows: features and class indexes (or values)."""
+class Found(Outcome):
+    """What the search chose, and all its trials."""
 
-    table: Table
-    labels: npt.NDArray[Any]
-
-    def take(self, rows: npt.NDArray[Any]) -> Known:
-        """Return these rows."""
-        return Known(self.table.take(rows), self.labels[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What the search chose: the pipeline, what calibrates it, all trials, and the choice in words fit for the lineage.
-
-    ``parity`` is the largest difference between an answer of the library and of the exported pipeline or member.
-    """
-
-    pipeline: Pipeline | Blend
-    calibration: Calibration
     trials: tuple[Trial, ...]
-    choice: dict[str, Any]
-    parity: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,23 +96,8 @@ class _Entry:
     fit: _Fit | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Final:
-    """A member of the model as it is published: fitted on ``rows`` ("all", or "fold": there was no time for more)."""
-
-    candidate: Candidate
-    fitted: Fitted
-    rows: str
-    parity: float
-
-    def described(self) -> dict[str, Any]:
-        """Return what it takes to fit it again, the length it has really got included."""
-        length = {} if self.fitted.length is None else {"length": self.fitted.length}
-        return {"kind": self.candidate.kind, "params": {**self.candidate.params, **length}, "rows": self.rows}
-
-
 class Search:
-    """One search for one model. ``shell`` is the model that pipelines are put into to be asked.
+    """One search for one model.
 
     ``drifting``: the rows are in order of time, so those measured on may differ from those that come. ``most_trials``:
     the search ends after so many, and not before, whatever time it takes; ``earlier`` ones are among them.
@@ -142,13 +105,10 @@ class Search:
 
     def __init__(
         self,
-        shell: Callable[[Pipeline | Blend], Model],
+        ground: Ground,
         *,
-        task: str,
-        n_classes: int,
         kinds: tuple[str, ...],
         metric: str,
-        seed: int,
         drifting: bool,
         most_trials: int | None,
         budget: Budget,
@@ -157,12 +117,10 @@ class Search:
         study: Study,
         earlier: tuple[Trial, ...],
     ) -> None:
-        self._shell = shell
-        self._task = task
-        self._n_classes = n_classes
+        self._ground = ground
+        self._task = ground.task
         self._kinds = kinds
         self._metric = metric
-        self._seed = seed
         self._drifting = drifting
         self._most_trials = most_trials
         self._budget = budget
@@ -174,7 +132,7 @@ class Search:
 
     def run(self, known: Known, folds: Sequence[Fold]) -> Found:
         """Return the choice between candidates that were fitted on ``folds`` of the known rows, fitted on them all."""
-        parts = [_Part(self._learning(known.take(f.train)), known.take(f.validation)) for f in folds]
+        parts = [_Part(self._ground.learning(known.take(f.train)), known.take(f.validation)) for f in folds]
         entries = self._try_all(parts, known)
         finalists = self._finalists(entries, parts)
         labels = np.concatenate([part.validation.labels for part in parts])
@@ -185,26 +143,10 @@ class Search:
         members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
         members.sort(key=lambda member: -member[-1])  # what counts most is learnt again first
         finals = self._learn_again([(entry, fit) for entry, fit, _ in members], known, len(parts))
-        shares = [weight for *_, weight in members]
-        pipelines = tuple(final.fitted.pipeline for final in finals)
+        outcome = joined(finals, [weight for *_, weight in members], calibration, len(folds))
         chosen = {entry.trial.number for entry, *_ in members}
-        described = [{**final.described(), "weight": share} for final, share in zip(finals, shares, strict=True)]
-        return Found(
-            pipelines[0] if len(members) == 1 else Blend(pipelines, np.array(shares)),
-            calibration,
-            tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries),
-            {
-                "members": described,
-                "folds": len(folds),
-                "temperature": calibration.temperature,
-                "threshold": calibration.threshold,
-            },
-            max(final.parity for final in finals),
-        )
-
-    def _learning(self, known: Known) -> Learning:
-        encoder = Encoder(known.table, known.labels, self._n_classes, self._seed)
-        return Learning(self._task, self._n_classes, known.table, known.labels, encoder, self._seed)
+        trials = tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries)
+        return Found(outcome.pipeline, outcome.calibration, outcome.choice, outcome.parity, trials)
 
     def _try_all(self, parts: Sequence[_Part], known: Known) -> list[_Entry]:
         """Return an entry for every candidate that was tried, now or earlier, in the order of their numbers."""
@@ -308,13 +250,12 @@ class Search:
                 progress=self._reporter(candidate.kind),
                 **how,
             )
-            predictor = Predictor(self._shell(fitted.pipeline))
-            answers.append(predictor.predict_columns(rows.table.columns))
+            answers.append(Predictor(self._ground.shell(fitted.pipeline)).predict_columns(rows.table.columns))
             if index == 0 and len(parts) > 1 and self._first_cut(parts, answers) > bar:
                 found = () if fitted.length is None else (fitted.length,)
                 return _Fit(fitted, found, tuple(answers), parity, pruned=True)
             if index == len(parts) - 1:
-                parity = check_parity(fitted, predictor, rows.table.take(np.arange(min(_PARITY_ROWS, rows.table.rows))))
+                parity = self._ground.parity(fitted, rows.table, newest=False)
             fits.append(fitted)
         lengths = tuple(fitted.length for fitted in fits if fitted.length is not None)
         return _Fit(fits[-1], lengths, tuple(answers), parity)
@@ -345,7 +286,7 @@ class Search:
                 finalists.append((entry, entry.fit or self._fit(entry.candidate, parts, budget, trial=entry.trial)))
         return finalists
 
-    def _learn_again(self, members: Sequence[tuple[_Entry, _Fit]], known: Known, n_folds: int) -> list[_Final]:
+    def _learn_again(self, members: Sequence[tuple[_Entry, _Fit]], known: Known, n_folds: int) -> list[Member]:
         """Fit the members on all rows, where the budget allows as much time as it will take.
 
         A fit that the budget has cut off short of the length that was found is thrown away: it has learnt less.
@@ -354,21 +295,16 @@ class Search:
         finals = []
         for number, (entry, fit) in enumerate(members, start=1):
             self._progress("learning again", number, len(members))
-            final = _Final(entry.candidate, fit.last, "fold", fit.parity)
+            final = Member(entry.candidate, fit.last, FOLD, fit.parity)
             length = entry.trial.params.get("length")
             if self._budget.allows(_again(entry.trial, n_folds)):
-                learning = learning or self._learning(known)
-                fitted = entry.candidate.fit(
-                    learning,
-                    entry.candidate.params,
-                    self._budget,
-                    length=None if length is None else max(1, round(length * _REFIT_FACTOR)),
-                    progress=self._reporter(entry.candidate.kind),
+                learning = learning or self._ground.learning(known)
+                longer = None if length is None else max(1, round(length * _REFIT_FACTOR))
+                refitted = fit_on_all(
+                    self._ground, learning, entry.candidate, longer, budget=self._budget, progress=self._progress
                 )
-                if length is None or not self._budget.spent or (fitted.length or 0) >= length:
-                    rows = np.arange(max(0, known.table.rows - _PARITY_ROWS), known.table.rows)
-                    parity = check_parity(fitted, Predictor(self._shell(fitted.pipeline)), known.table.take(rows))
-                    final = _Final(entry.candidate, fitted, "all", parity)
+                if length is None or not self._budget.spent or (refitted.fitted.length or 0) >= length:
+                    final = refitted
             finals.append(final)
         return finals
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +18,22 @@ from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError
-from trainyard_trainer.learning import champion, folds
+from trainyard_trainer.learning import champion, folds, refit
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import Calibration
+from trainyard_trainer.learning.environment import environment, one_thread
 from trainyard_trainer.learning.fitting import prior_of
+from trainyard_trainer.learning.golden import golden_rows
 from trainyard_trainer.learning.latency import one_row_us
 from trainyard_trainer.learning.learning_curve import Rows, learning_curve
 from trainyard_trainer.learning.progress import Progress
+from trainyard_trainer.learning.refit import Ground, Known
 from trainyard_trainer.learning.reporting import version_report
 from trainyard_trainer.learning.screen import Rules, screen
-from trainyard_trainer.learning.search import Known, Search
+from trainyard_trainer.learning.search import Search
 from trainyard_trainer.learning.table import Table, model_schema, table_of
 from trainyard_trainer.learning.target import define
+from trainyard_trainer.learning.verdicts import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,21 +46,24 @@ if TYPE_CHECKING:
     from trainyard.model.dto import FloatArray
     from trainyard.schema import Schema
     from trainyard.snapshot import Snapshot
+    from trainyard_trainer.learning.refit import Outcome
     from trainyard_trainer.learning.search import Found
     from trainyard_trainer.learning.target import Target
-    from trainyard_trainer.learning.verdicts import Screening
 
 #: Labelled rows below which there is nothing to learn from, and to choose with.
 MIN_FIT_ROWS = 30
 MIN_VALIDATION_ROWS = 5
-_GOLDEN_ROWS = 8
-_CHECK_ROWS = 256
+#: Test rows whose answers the parent process asks for again.
+MOST_CHECKED = 256
+#: What computes the fits.
+_LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy")
 #: The learning curve may take so much of what is left of the budget, and so much of it all when none is left.
 _CURVE_SHARE, _LEAST_CURVE_SHARE = 0.2, 0.05
 #: The search for leaks takes at most one part of so many of the budget.
 _SCREEN_SHARE = 8
 
 
+@one_thread()
 def train(
     directory: Path,
     clock: Clock,
@@ -86,8 +92,8 @@ def train(
     champion_file = directory / workdir.CHAMPION
     model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None, clock)
     (directory / workdir.ARTIFACT).write_bytes(encode(model))
-    np.save(directory / workdir.CHECK_ROWS, tested.rows[:_CHECK_ROWS], allow_pickle=False)
-    np.save(directory / workdir.CHECK, tested.answers[:_CHECK_ROWS], allow_pickle=False)
+    np.save(directory / workdir.CHECK_ROWS, tested.rows[:MOST_CHECKED], allow_pickle=False)
+    np.save(directory / workdir.CHECK, tested.answers[:MOST_CHECKED], allow_pickle=False)
     report = {
         "task": training.target.task,
         "trials": [asdict(trial) for trial in found.trials],
@@ -104,6 +110,7 @@ def train(
             **training.evaluation(model, tested, begun, clock, progress),
             "learning_curve": training.learning_curve(found, tested, begun, clock, progress),
         },
+        "environment": environment(),
     }
     workdir.write_json(directory, workdir.REPORT, report)
 
@@ -130,10 +137,23 @@ class Tested:
     answers: FloatArray
 
 
-class Training:
-    """One job: what it is about, and the steps on it."""
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """The test rows: their indexes, features and labels, and a model's answers to them."""
 
-    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot, screening: Budget) -> None:
+    rows: npt.NDArray[np.int64]
+    table: Table
+    labels: npt.NDArray[Any]
+    answers: FloatArray
+
+
+class Training:
+    """One job: what it is about, and the steps on it.
+
+    ``screening``: what columns are screened with, or the verdicts where they are known.
+    """
+
+    def __init__(self, job: Mapping[str, Any], snapshot: Snapshot, screening: Budget | Screening) -> None:
         self._job = job
         self._policy = Policy.from_dict(job["settings"])
         self._snapshot = snapshot
@@ -143,7 +163,7 @@ class Training:
         self._unit = snapshot.unit if snapshot.schema.event_time is None else None
         label = snapshot.schema.column(job["label"])
         self.target: Target = define(label, snapshot.columns[label.name], self.split.train, job["task"])
-        self.screening = self._screened(snapshot, screening)
+        self.screening = screening if isinstance(screening, Screening) else self._screened(snapshot, screening)
         self._schema = self.screening.schema(self._table.schema)
 
     def _screened(self, snapshot: Snapshot, budget: Budget) -> Screening:
@@ -159,12 +179,9 @@ class Training:
     ) -> Found:
         """Find the best model on the fit part."""
         search = Search(
-            lambda pipeline: self._model(pipeline, {}, Calibration()),
-            task=self.target.task,
-            n_classes=len(self.target.classes),
+            self._ground(),
             kinds=self._policy.kinds,
             metric=self._policy.metric,
-            seed=self._policy.seed,
             drifting=self._unit is None,
             most_trials=self._policy.budget_trials,
             budget=budget,
@@ -175,11 +192,33 @@ class Training:
         )
         self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
         self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
+        rows, known = self._known()
+        outputs = self.target.n_outputs
+        count = folds.how_many(len(rows), len(known.table.columns), outputs, self._policy.budget_seconds)
+        return search.run(known, self._cuts(rows, known, count))
+
+    def again(self, choice: Mapping[str, Any], budget: Budget, progress: Progress) -> Outcome:
+        """Fit what a lineage says was chosen."""
+        rows, known = self._known()
+        cuts = self._cuts(rows, known, choice["folds"])
+        return refit.again(self._ground(), choice, known, cuts, budget=budget, progress=progress)
+
+    def _ground(self) -> Ground:
+        return Ground(
+            lambda pipeline: self._model(pipeline, {}, Calibration()),
+            self.target.task,
+            len(self.target.classes),
+            self._policy.seed,
+        )
+
+    def _known(self) -> tuple[npt.NDArray[np.int64], Known]:
+        """Return the indexes of the fit part's rows, and the rows."""
         rows = self._enough(self.split.fit, "to learn from", MIN_FIT_ROWS)
-        known = Known(self._learnt(self._table.take(rows)), self.target.values[rows])
+        return rows, Known(self._learnt(self._table.take(rows)), self.target.values[rows])
+
+    def _cuts(self, rows: npt.NDArray[np.int64], known: Known, count: int) -> list[folds.Fold]:
         classes = len(self.target.classes)
-        count = folds.how_many(len(rows), len(known.table.columns), self.target.n_outputs, self._policy.budget_seconds)
-        cuts = folds.cut(
+        return folds.cut(
             self.split.validation[rows],
             known.labels if classes else None,
             n_classes=classes,
@@ -187,34 +226,40 @@ class Training:
             seed=self._policy.seed,
             count=count,
         )
-        return search.run(known, cuts)
 
-    def test(self, found: Found, champion_file: bytes | None, clock: Clock) -> tuple[Model, Tested]:
-        """Judge the model on the test rows; return it complete with metrics and golden rows, and the verdict."""
-        model = self._model(found.pipeline, found.choice, found.calibration)
+    def complete(self, outcome: Outcome) -> tuple[Model, Answered]:
+        """Return the model with its metrics on the test rows and golden rows: as it is published."""
+        model = self._model(outcome.pipeline, outcome.choice, outcome.calibration)
         rows = np.flatnonzero(self.split.test & self.target.present)
         table, labels = self._table.take(rows), self.target.values[rows]
         answers = Predictor(model).predict_columns(table.columns)
-        fitted = self.target.values[self.split.fit & self.target.learnable]
-        theirs, note = self._champion(champion_file, table)
         figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
-        model = replace(model, metrics={**figures, "parity": found.parity})
-        model = with_golden(model, _golden_rows(self._learnt(self._table), np.flatnonzero(self.split.fit)))
+        model = replace(model, metrics={**figures, "parity": outcome.parity})
+        golden = golden_rows(self._learnt(self._table), np.flatnonzero(self.split.fit))
+        return with_golden(model, golden), Answered(rows, table, labels, answers)
+
+    def test(self, found: Found, champion_file: bytes | None, clock: Clock) -> tuple[Model, Tested]:
+        """Judge the model on the test rows; return it complete, and the verdict."""
+        model, answered = self.complete(found)
+        fitted = self.target.values[self.split.fit & self.target.learnable]
+        theirs, note = self._champion(champion_file, answered.table)
         report = judge(
             self.target.task,
-            labels,
-            challenger=Answers.of(model.task, answers, model.threshold),
+            answered.labels,
+            challenger=Answers.of(model.task, answered.answers, model.threshold),
             champion=theirs,
-            prior=Answers.of(model.task, prior_of(model.task, len(self.target.classes), fitted, len(rows))),
+            prior=Answers.of(model.task, prior_of(model.task, len(self.target.classes), fitted, len(answered.rows))),
             settings=self._policy.gate,
             metric=self._policy.metric,
             seed=self._policy.seed,
-            cuts=cuts_of({column.name: column.type for column in table.schema.features}, table.columns),
-            cost=Cost(one_row_us(model, table, clock), len(encode(model))),
+            cuts=cuts_of(
+                {column.name: column.type for column in answered.table.schema.features}, answered.table.columns
+            ),
+            cost=Cost(one_row_us(model, answered.table, clock), len(encode(model))),
             champion_version=self._job["champion_version"],
             champion_note=note,
         )
-        return model, Tested(report, rows, answers)
+        return model, Tested(report, answered.rows, answered.answers)
 
     def waits(self, report: GateReport) -> bool:
         """Tell whether a person decides on the version, by the policy."""
@@ -315,7 +360,7 @@ class Training:
             },
             code_version=installed("trainyard"),
             seed=policy.seed,
-            libraries={name: installed(name) for name in ("lightgbm", "numpy", "scikit-learn")},
+            libraries={name: installed(name) for name in _LIBRARIES},
         )
 
 
@@ -328,24 +373,3 @@ def _schema_of(schema: Schema, label: str) -> Schema:
     if not seen.features:
         raise DataError("the dataset has no feature column")
     return seen
-
-
-def _golden_rows(table: Table, fit: Any) -> list[dict[str, Any]]:
-    """Return rows spread over the fit part, as Python values."""
-    chosen = fit[np.unique(np.linspace(0, len(fit) - 1, _GOLDEN_ROWS).astype(np.int64))]
-    kinds = {column.name: column.type for column in table.schema.features}
-    return [{name: _plain(kinds[name], table.columns[name][row]) for name in kinds} for row in chosen.tolist()]
-
-
-def _plain(kind: str, value: Any) -> Any:
-    """Return one cell as the Python value that a caller of the model would give."""
-    if kind in ("category", "text"):
-        return value
-    if kind in ("date", "timestamp"):
-        if np.isnat(value):
-            return None
-        moment: datetime = value.astype("datetime64[us]").item()
-        return moment.date() if kind == "date" else moment.replace(tzinfo=UTC)
-    if np.isnan(value):
-        return None
-    return {"bool": bool, "int": int, "float": float}[kind](value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.adapters.postgres import journal
 from trainyard.adapters.postgres.sql import run
 from trainyard.contracts.registry import CHAMPION
-from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease
+from trainyard.contracts.runs import MAX_ATTEMPTS, UNSUITED_SECONDS, Champion, Claim, Job, Lease, Original
 from trainyard.messages import TrainingRequest
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _TAKE = f"""
     WITH taken AS MATERIALIZED (
         SELECT r.* FROM core.training_request r WHERE {_CLAIMABLE} AND {SUITED} %s FOR NO KEY UPDATE SKIP LOCKED)
     SELECT CAST(r.id AS text) AS id, r.attempt, r.upto_seq, core.with_kinds(r.settings) AS settings, r.trace_id,
-           r.cancel_requested, r.error,
+           r.cancel_requested, r.error, r.reproduces,
            m.id AS model_id, m.name AS model, m.label, m.task, m.deleted_at IS NOT NULL AS model_deleted,
            d.id AS dataset_id, d.name AS dataset
     FROM taken r JOIN core.model m ON m.id = r.model_id JOIN core.dataset d ON d.id = m.dataset_id"""  # noqa: S608
@@ -178,6 +178,7 @@ def _take(connection: sa.Connection, row: Any, place: dict[str, str | None], *, 
         "worker": place["worker"],
     }
     journal.announce(connection, "run.started", f"model/{row.model}", payload)
+    original, upto_seq = _original(connection, row)
     return Job(
         lease=lease,
         attempt=taken.attempt,
@@ -187,13 +188,29 @@ def _take(connection: sa.Connection, row: Any, place: dict[str, str | None], *, 
         dataset=row.dataset,
         label=row.label,
         task=row.task,
-        upto_seq=row.upto_seq,
+        upto_seq=upto_seq,
         settings=row.settings,
         champion=champion(connection, row.model_id),
         known_seq=known_seq,
         known_version=0 if known is None else known.version,
         trace_id=row.trace_id,
+        reproduces=original,
     )
+
+
+def _original(connection: sa.Connection, row: Any) -> tuple[Original | None, int]:
+    """Return the version that a request fits again, None for a training, and up to where its rows go."""
+    if row.reproduces is None:
+        return None, row.upto_seq
+    found = run(
+        connection,
+        "SELECT v.version, v.artifact_key, v.sha256, v.not_reproducible, u.environment, v.upto_seq FROM core.version v"
+        " JOIN core.run u ON u.id = v.run_id WHERE v.model_id = :model_id AND v.version = :version",
+        model_id=row.model_id,
+        version=row.reproduces,
+    ).one()
+    original = Original(found.version, found.artifact_key, found.sha256, found.not_reproducible, found.environment)
+    return original, found.upto_seq
 
 
 def champion(connection: sa.Connection, model_id: int) -> Champion | None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _TIMES = """
     SELECT r.instance_types, r.spot, CAST(avg(u.seconds) AS float8) AS mean_seconds, count(*) AS runs
     FROM (SELECT request_id, least(greatest(extract(epoch FROM ended_at - started_at), :least), :most) AS seconds
-          FROM core.run WHERE state = 'done' AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT :runs) u
+          FROM core.run WHERE state = 'done' AND ended_at IS NOT NULL AND reproduction IS NULL
+          ORDER BY ended_at DESC LIMIT :runs) u
     JOIN core.training_request r ON r.id = u.request_id
     GROUP BY r.instance_types, r.spot ORDER BY r.instance_types, r.spot"""
 _SETTLE = """

@@ -105,9 +105,9 @@ class PostgresRequests(Requests):
         added = run(
             self._connection,
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
-            " trace_id, priority, instance_types, spot, label_seq) VALUES (CAST(:id AS uuid), :model_id, :reason,"
-            " :upto_seq, :new_rows, CAST(:settings AS jsonb), :requested_by, :trace_id, :priority, :instance_types,"
-            " :spot, (SELECT coalesce(max(seq), 0) FROM core.feedback))"
+            " trace_id, priority, instance_types, spot, reproduces, label_seq) VALUES (CAST(:id AS uuid), :model_id,"
+            " :reason, :upto_seq, :new_rows, CAST(:settings AS jsonb), :requested_by, :trace_id, :priority,"
+            " :instance_types, :spot, :reproduces, (SELECT coalesce(max(seq), 0) FROM core.feedback))"
             " ON CONFLICT (model_id, upto_seq) WHERE state IN ('queued', 'running') DO NOTHING",
             id=ident,
             model_id=request.model_id,
@@ -120,6 +120,7 @@ class PostgresRequests(Requests):
             priority=request.priority,
             instance_types=list(request.instance_types),
             spot=request.spot,
+            reproduces=request.reproduces,
         )
         return self.get(ident) if added.rowcount else None
 
@@ -129,20 +130,28 @@ class PostgresRequests(Requests):
         return self._one(f"{sql.REQUEST} WHERE r.id = CAST(:id AS uuid){held}", id=request_id)
 
     def open_for(self, model_id: int, upto_seq: int | None = None) -> RequestRecord | None:
-        """Return the newest open request, or that of a snapshot."""
+        """Return the newest open training, or that of a snapshot."""
         return self._one(
-            sql.REQUEST + " WHERE r.model_id = :model_id AND r.state IN ('queued', 'running')"
+            sql.REQUEST + " WHERE r.model_id = :model_id AND r.state IN ('queued', 'running') AND r.reproduces IS NULL"
             " AND (CAST(:upto_seq AS bigint) IS NULL OR r.upto_seq = :upto_seq)"
             " ORDER BY r.created_at DESC, r.id DESC LIMIT 1",
             model_id=model_id,
             upto_seq=upto_seq,
         )
 
+    def reproducing(self, model_id: int) -> RequestRecord | None:
+        """Return the open reproduction; the index of open requests allows one."""
+        return self._one(
+            sql.REQUEST + " WHERE r.model_id = :model_id AND r.state IN ('queued', 'running')"
+            " AND r.reproduces IS NOT NULL",
+            model_id=model_id,
+        )
+
     def newest(self, model_id: int, states: Sequence[str]) -> RequestRecord | None:
         """Return the request with the highest snapshot."""
         return self._one(
             sql.REQUEST + " WHERE r.model_id = :model_id AND r.state = ANY(:states)"
-            " ORDER BY r.upto_seq DESC, r.created_at DESC LIMIT 1",
+            " AND r.reproduces IS NULL ORDER BY r.upto_seq DESC, r.created_at DESC LIMIT 1",
             model_id=model_id,
             states=list(states),
         )

@@ -12,14 +12,18 @@ REQUEST = """
            core.with_kinds(r.settings) AS settings,
            r.priority, r.instance_types, r.spot, r.attempt,
            r.cancel_requested, r.error_class, r.error,
-           CASE WHEN r.state = 'done' THEN 'version ' || v.version || ' came of it' ELSE r.error END AS outcome,
-           v.version, r.created_at, r.started_at, r.finished_at
+           CASE WHEN r.state <> 'done' THEN r.error
+                WHEN r.reproduces IS NULL THEN 'version ' || v.version || ' came of it'
+                ELSE (SELECT u.reproduction ->> 'words' FROM core.run u WHERE u.request_id = r.id AND u.fence = r.fence)
+                END AS outcome,
+           v.version, r.created_at, r.started_at, r.finished_at, r.reproduces
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id
     LEFT JOIN core.version v ON v.request_id = r.id"""
 RUN = """
     SELECT u.id::text, u.request_id::text, m.name AS model, u.attempt, u.state, u.worker, u.instance_id, u.progress,
            u.started_at, u.ended_at, u.error_class, u.error, v.version, u.instance_type, u.cost_usd,
-           coalesce(r.settings ->> 'metric', 'auto') AS metric, coalesce(v.holdout -> 'left_out', '[]') AS left_out
+           coalesce(r.settings ->> 'metric', 'auto') AS metric, coalesce(v.holdout -> 'left_out', '[]') AS left_out,
+           u.environment, u.reproduction
     FROM core.run u JOIN core.training_request r ON r.id = u.request_id JOIN core.model m ON m.id = r.model_id
     LEFT JOIN core.version v ON v.run_id = u.id"""
 
@@ -38,6 +42,7 @@ STANDING = """
            coalesce((SELECT d.last_seq FROM core.dataset d WHERE d.id = m.dataset_id AND d.deleted_at IS NULL), 0)
                AS last_seq,
            coalesce((SELECT r.upto_seq FROM core.training_request r WHERE r.model_id = m.id AND r.state = ANY(:counted)
+                     AND r.reproduces IS NULL
                      ORDER BY r.upto_seq DESC LIMIT 1), 0) AS used_seq,
            (SELECT v.snapshot_rows FROM core.version v WHERE v.model_id = m.id AND v.request_id IS NOT NULL
             ORDER BY v.upto_seq DESC, v.version DESC LIMIT 1) AS trained_rows,
@@ -46,24 +51,24 @@ STANDING = """
                AS asked_at,
            -- OFFSET 0: gather the few open ones of the model first, then look for the newest; never walk all by age.
            (SELECT o.id::text FROM (SELECT r.id, r.created_at FROM core.training_request r
-             WHERE r.model_id = m.id AND r.state IN ('queued', 'running') OFFSET 0) o
+             WHERE r.model_id = m.id AND r.state IN ('queued', 'running') AND r.reproduces IS NULL OFFSET 0) o
             ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS open_request,
            f.state AS refused_state, f.upto_seq AS refused_seq, f.finished_at AS refused_at,
            (SELECT count(*) FROM core.training_request r WHERE r.model_id = m.id AND r.state IN ('failed', 'cancelled')
-            AND r.created_at > coalesce(c.created_at, '-infinity')) AS in_a_row
+            AND r.reproduces IS NULL AND r.created_at > coalesce(c.created_at, '-infinity')) AS in_a_row
     FROM core.model m
     LEFT JOIN LATERAL (SELECT r.created_at FROM core.training_request r
-                       WHERE r.model_id = m.id AND r.state IN ('done', 'blocked_by_data')
+                       WHERE r.model_id = m.id AND r.state IN ('done', 'blocked_by_data') AND r.reproduces IS NULL
                        ORDER BY r.created_at DESC, r.id DESC LIMIT 1) c ON true
     LEFT JOIN LATERAL (SELECT r.state, r.upto_seq, r.finished_at FROM core.training_request r
-                       WHERE r.model_id = m.id AND r.state IN ('failed', 'cancelled')
+                       WHERE r.model_id = m.id AND r.state IN ('failed', 'cancelled') AND r.reproduces IS NULL
                        ORDER BY r.upto_seq DESC, r.created_at DESC LIMIT 1) f ON true
     WHERE m.id = :model_id"""
 NEW_LABELS = """
     SELECT count(DISTINCT f.prediction_id) FROM core.feedback f JOIN core.prediction p ON p.id = f.prediction_id
     WHERE p.model = (SELECT name FROM core.model WHERE id = :model_id)
       AND f.seq > coalesce((SELECT r.label_seq FROM core.training_request r
-                            WHERE r.model_id = :model_id AND r.state = ANY(:counted)
+                            WHERE r.model_id = :model_id AND r.state = ANY(:counted) AND r.reproduces IS NULL
                             ORDER BY r.created_at DESC, r.id DESC LIMIT 1), 0)"""
 #: "Waiting" is whom nobody holds. The mean is over the model's last 20 trainings, or over the last 20 of all models.
 POSITION = """
@@ -82,10 +87,12 @@ POSITION = """
            CAST(coalesce((SELECT avg(t.seconds) FROM (
                     SELECT extract(epoch FROM u.ended_at - u.started_at) AS seconds
                     FROM core.run u JOIN core.training_request r ON r.id = u.request_id
-                    WHERE r.model_id = one.model_id AND u.state = 'done' ORDER BY u.started_at DESC LIMIT 20) t),
+                    WHERE r.model_id = one.model_id AND u.state = 'done' AND r.reproduces IS NULL
+                    ORDER BY u.started_at DESC LIMIT 20) t),
                 (SELECT avg(t.seconds) FROM (
                     SELECT extract(epoch FROM u.ended_at - u.started_at) AS seconds FROM core.run u
-                    WHERE u.state = 'done' ORDER BY u.started_at DESC LIMIT 20) t)) AS float8) AS mean_seconds
+                    WHERE u.state = 'done' AND u.reproduction IS NULL
+                    ORDER BY u.started_at DESC LIMIT 20) t)) AS float8) AS mean_seconds
     FROM one"""
 
 _BEHIND = """

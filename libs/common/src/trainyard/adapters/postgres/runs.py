@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from trainyard.contracts.runs import Champion, Lease, NewVersion, Trial
+    from trainyard.contracts.runs import Champion, Lease, NewVersion, Reproduction, Trial
 
 _BEAT = f"""
     WITH held AS (
@@ -214,14 +214,30 @@ class PostgresRuns(Runs):
             crashpoint("K27")
         return Published(number, lease.run_id, promoted, words)
 
+    def reproduced(self, lease: Lease, outcome: Reproduction, *, environment: Mapping[str, Any]) -> None:
+        """Request and run, all or nothing."""
+        with transaction(self._engine) as connection:
+            self._leave(connection, lease, "done", None, None)
+            self._end_run(connection, lease, "done", None, None)
+            run(
+                connection,
+                "UPDATE core.run SET environment = CAST(:environment AS jsonb), progress = CAST(:progress AS jsonb),"
+                " reproduction = CAST(:outcome AS jsonb) WHERE id = CAST(:run AS uuid)",
+                run=lease.run_id,
+                environment=as_json(environment),
+                progress=json.dumps({"stage": "reproduced"}),
+                outcome=as_json(outcome.as_dict()),
+            )
+
     def _write_study(self, connection: sa.Connection, lease: Lease, version: NewVersion) -> None:
         """Give the publishing run the whole study, trials of earlier runs included."""
         self._write_trials(connection, lease, version.trials, state="done")
         run(
             connection,
-            "UPDATE core.run SET snapshot_rows = :rows, progress = CAST(:progress AS jsonb)"
-            " WHERE id = CAST(:run AS uuid)",
+            "UPDATE core.run SET snapshot_rows = :rows, progress = CAST(:progress AS jsonb),"
+            " environment = CAST(:environment AS jsonb) WHERE id = CAST(:run AS uuid)",
             run=lease.run_id,
+            environment=None if version.environment is None else as_json(version.environment),
             rows=version.snapshot_rows,
             progress=json.dumps({"stage": "published"}),
         )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from trainyard.contracts.runs import MAX_ATTEMPTS, Champion, Job, LeaseLostError, NewVersion, Trial
+from trainyard.contracts.runs import (
+    MAX_ATTEMPTS,
+    Champion,
+    Job,
+    LeaseLostError,
+    NewVersion,
+    Original,
+    Reproduction,
+    Trial,
+)
 
 if TYPE_CHECKING:
     from trainyard.contracts.runs import Claim, Runs
@@ -31,6 +40,18 @@ class RunsDesk(Protocol):
         spot: bool | None = None,
     ) -> str:
         """Queue a request; return its id."""
+        ...
+
+    def reproduction(self, model: str, version: int) -> str:
+        """Queue a request to fit the version again; return its id."""
+        ...
+
+    def rows_went(self, model: str, version: int, why: str) -> None:
+        """Note that rows which the version was trained on were removed."""
+        ...
+
+    def run_row(self, request_id: str) -> tuple[Any, Any]:
+        """Return environment and reproduction (as JSON) of the newest run of the request."""
         ...
 
     def launched(self, instance_id: str, market: str) -> None:
@@ -500,6 +521,26 @@ class RunsContract:
         assert sorted(p.version for p in done) == [1, 2]
         assert sorted(p.promoted for p in done) == [False, True]
         assert desk.versions("flights") == [1, 2]
+
+    def test_reproduction(self, desk: RunsDesk) -> None:
+        """A version is fitted again from its own rows; request and run end with the outcome, and no version comes."""
+        place = {"python": "3.11.7", "cpu": "x86_64", "packages": "a" * 64}
+        made = claimed(desk, desk.request(upto_seq=70))
+        desk.runs.publish(made.lease, replace(new_version(), environment=place), compared_with=None)
+        desk.request(upto_seq=90)
+        request_id = desk.reproduction("flights", 1)
+        desk.rows_went("flights", 1, "erased")
+        job = claimed(desk, request_id)
+        assert job.upto_seq == 70
+        assert job.reproduces == Original(1, f"models/flights/{'a' * 64}.msgpack", "a" * 64, "erased", place)
+        outcome = Reproduction(1, "b" * 64, "a" * 64, ("numpy: 2 here, 1 there",))
+        desk.runs.reproduced(job.lease, outcome, environment=place)
+        assert (desk.row(request_id)["state"], desk.run_states(request_id)) == ("done", ["done"])
+        assert desk.run_row(request_id) == (place, outcome.as_dict())
+        assert desk.run_row(made.lease.request_id) == (place, None)
+        assert (desk.versions("flights"), desk.runs.published(request_id)) == ([1], None)
+        with pytest.raises(LeaseLostError):
+            desk.runs.reproduced(job.lease, outcome, environment=place)
 
     def test_published_twice(self, desk: RunsDesk) -> None:
         """A second publication under the same lease is refused: the first one ended it."""

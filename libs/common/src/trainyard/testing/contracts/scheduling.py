@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -121,6 +121,33 @@ class SchedulingContract:
             assert records.models.get("late") is None
             assert add_model(records) != number
             assert records.models.dataset("nosuch") is None
+
+    def test_a_reproduction_is_no_training(self, world: World) -> None:
+        """It stands beside the requests for training, one of a model at a time, and no policy counts it."""
+        with world.store.begin() as records:
+            model = add_model(records)
+            before = records.requests.standing(model, labels=True)
+            again = replace(new_request(model, 0), reproduces=3)
+            request = records.requests.add(again)
+            assert request is not None
+            assert (request.reproduces, request.upto_seq) == (3, 0)
+            assert records.requests.add(replace(again, reproduces=4)) is None
+            assert records.requests.reproducing(model) == request
+            assert (records.requests.open_for(model), records.requests.newest(model, COUNTED_STATES)) == (None, None)
+            assert add_request(records, model).reproduces is None
+            assert records.requests.reproducing(model) == request
+            found = records.requests.page_texts(5, None, model_id=model)
+            assert {json.loads(text)["reproduces"] for _, text in found} == {None, 3}
+        world.end(request.id, "failed")
+        with world.store.begin() as records:
+            open_one = records.requests.open_for(model)
+            assert open_one is not None
+            records.requests.cancel(open_one.id, at_once=True, why="enough")
+            standing = records.requests.standing(model, labels=True)
+            assert records.requests.reproducing(model) is None
+            assert (standing.used_seq, standing.counted_at) == (before.used_seq, before.counted_at)
+            assert standing.refused is not None
+            assert (standing.refused.state, standing.refused.in_a_row) == ("cancelled", 1)
 
     def test_requests_coalesce(self, world: World) -> None:
         """There is one open request for a model and a snapshot; an ended one makes room."""

@@ -15,6 +15,7 @@ from trainyard.contracts.runs import (
     Job,
     Lease,
     LeaseLostError,
+    Original,
     Published,
     Runs,
     promotion,
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trainyard.clock import Clock
-    from trainyard.contracts.runs import NewVersion, Trial
+    from trainyard.contracts.runs import NewVersion, Reproduction, Trial
 
 
 @dataclass
 class MemoryModel:
     """A model; ``aliases`` hold (version, seq), ``versions`` the published ones by number.
 
-    ``pending`` are the versions that wait for a person, with the champion's seq that they were judged against.
+    ``not_reproducible`` says of which versions rows went, and why; ``pending`` are the versions that wait for a person,
+    with the champion's seq that they were judged against.
     """
 
     id: int
@@ -45,6 +47,7 @@ class MemoryModel:
     pending: dict[int, int] = field(default_factory=dict)
     known_seq: int = 0
     known_version: int = 0
+    not_reproducible: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +64,8 @@ class MemoryRun:
     error: str | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
     trials: dict[int, Trial] = field(default_factory=dict)
+    environment: Mapping[str, Any] | None = None
+    reproduction: Reproduction | None = None
 
 
 @dataclass
@@ -74,6 +79,7 @@ class MemoryRequest:
     priority: int = 0
     instance_types: tuple[str, ...] = ()
     spot: bool | None = None
+    reproduces: int | None = None
     state: str = "queued"
     attempt: int = 0
     fence: int = 0
@@ -112,6 +118,7 @@ class MemoryRuns(Runs):
         priority: int = 0,
         instance_types: tuple[str, ...] = (),
         spot: bool | None = None,
+        reproduces: int | None = None,
         **more: Any,
     ) -> str:
         """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
@@ -122,7 +129,7 @@ class MemoryRuns(Runs):
                 found = self.models[model] = MemoryModel(number, model, **more)
             request_id = str(uuid.uuid4())
             given = Policy().settings() | dict(settings or {})
-            place = (priority, instance_types, spot)
+            place = (priority, instance_types, spot, reproduces)
             self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given, *place)
             return request_id
 
@@ -251,12 +258,20 @@ class MemoryRuns(Runs):
                 if "champion" in model.aliases:
                     self.point(model, "previous", model.aliases["champion"][0])
                 self.point(model, "champion", number)
+            run.environment = version.environment
             request.state = run.state = "done"
             request.published = Published(number, run.id, promoted, words)
             if self.lose_answer is not None:
                 error, self.lose_answer = self.lose_answer, None
                 raise error
             return request.published
+
+    def reproduced(self, lease: Lease, outcome: Reproduction, *, environment: Mapping[str, Any]) -> None:
+        """Note the outcome."""
+        with self._lock:
+            request, run = self._held(lease)
+            run.reproduction, run.environment = outcome, environment
+            request.state = run.state = "done"
 
     def published(self, request_id: str) -> Published | None:
         """Return what came of the request."""
@@ -302,13 +317,32 @@ class MemoryRuns(Runs):
             dataset="rows",
             label=model.label,
             task=model.task,
-            upto_seq=request.upto_seq,
+            upto_seq=self._upto_seq(request),
             settings=request.settings,
             champion=_champion(model),
             known_seq=model.known_seq,
             known_version=model.known_version,
             trace_id=None,
+            reproduces=self._original(request),
         )
+
+    def _original(self, request: MemoryRequest) -> Original | None:
+        if request.reproduces is None:
+            return None
+        version, made = request.model.versions[request.reproduces], self._made(request.model, request.reproduces)
+        why = request.model.not_reproducible.get(request.reproduces)
+        return Original(request.reproduces, version.artifact_key, version.sha256, why, made.runs[-1].environment)
+
+    def _upto_seq(self, request: MemoryRequest) -> int:
+        """Return up to where the rows go: of a reproduction those of the request that made the version."""
+        if request.reproduces is None:
+            return request.upto_seq
+        return self._made(request.model, request.reproduces).upto_seq
+
+    def _made(self, model: MemoryModel, version: int) -> MemoryRequest:
+        """Return the request that the version came of."""
+        of_model = (r for r in self.requests.values() if r.model is model)
+        return next(r for r in of_model if r.published is not None and r.published.version == version)
 
 
 def _champion(model: MemoryModel) -> Champion | None:

@@ -39,7 +39,7 @@ class MemoryRequests(Requests):
 
     def standing(self, model_id: int, *, labels: bool) -> Standing:
         """Look at everything a policy may ask about."""
-        model, mine = self._state.model(model_id), self._of(model_id)
+        model, mine = self._state.model(model_id), self._trainings(model_id)
         counted = [record for record in mine if record.state in {"done", "blocked_by_data"}]
         counted_at = counted[-1].created_at if counted else None
         by_policy = [r for r in self._state.requests.values() if r.requested_by == POLICY_ACTOR]
@@ -68,7 +68,11 @@ class MemoryRequests(Requests):
         )
 
     def _new_labels(self, model_id: int) -> int:
-        mine = [request for request in self._state.requests.values() if request.model_id == model_id]
+        mine = [
+            request
+            for request in self._state.requests.values()
+            if request.model_id == model_id and request.record.reproduces is None
+        ]
         since = next((r.label_seq for r in mine[::-1] if r.record.state in COUNTED_STATES), 0)
         name = self._state.model(model_id).name
         return len({ident for seq, model, ident in self._state.labels if model == name and seq > since})
@@ -104,7 +108,7 @@ class MemoryRequests(Requests):
 
     def add(self, request: NewRequest) -> RequestRecord | None:
         """Insert a request unless an open one has the same snapshot."""
-        if self.open_for(request.model_id, request.upto_seq) is not None:
+        if any(r.open and r.upto_seq == request.upto_seq for r in self._of(request.model_id)):
             return None
         record = RequestRecord(
             id=str(uuid.uuid4()),
@@ -126,6 +130,7 @@ class MemoryRequests(Requests):
             created_at=self._state.clock.now(),
             started_at=None,
             finished_at=None,
+            reproduces=request.reproduces,
         )
         label_seq = max((seq for seq, _, _ in self._state.labels), default=0)
         self._state.requests[record.id] = Request(
@@ -139,13 +144,17 @@ class MemoryRequests(Requests):
         return None if found is None else found.record
 
     def open_for(self, model_id: int, upto_seq: int | None = None) -> RequestRecord | None:
-        """Return the newest open request, or that of a snapshot."""
-        found = [r for r in self._of(model_id) if r.open and (upto_seq is None or r.upto_seq == upto_seq)]
+        """Return the newest open training, or that of a snapshot."""
+        found = [r for r in self._trainings(model_id) if r.open and (upto_seq is None or r.upto_seq == upto_seq)]
         return found[-1] if found else None
+
+    def reproducing(self, model_id: int) -> RequestRecord | None:
+        """Return the open reproduction."""
+        return next((r for r in self._of(model_id) if r.open and r.reproduces is not None), None)
 
     def newest(self, model_id: int, states: Sequence[str]) -> RequestRecord | None:
         """Return the request with the highest snapshot."""
-        found = [record for record in self._of(model_id) if record.state in states]
+        found = [record for record in self._trainings(model_id) if record.state in states]
         return max(found, key=lambda record: record.upto_seq, default=None)
 
     def page(
@@ -187,7 +196,7 @@ class MemoryRequests(Requests):
         )
 
     def _mean_seconds(self, model: str) -> float | None:
-        done = [run for run in self._state.runs if run.state == "done"]
+        done = [run for run in self._state.runs if run.state == "done" and run.reproduction is None]
         took = [self._attempt(run).seconds for run in [r for r in done if r.model == model][-20:] or done[-20:]]
         return sum(took) / len(took) if took else None
 
@@ -268,6 +277,9 @@ class MemoryRequests(Requests):
     def run(self, run_id: str) -> RunRecord | None:
         """Return one run."""
         return next((run for run in self._state.runs if run.id == run_id), None)
+
+    def _trainings(self, model_id: int) -> list[RequestRecord]:
+        return [record for record in self._of(model_id) if record.reproduces is None]
 
     def _of(self, model_id: int) -> list[RequestRecord]:
         return [request.record for request in self._state.requests.values() if request.model_id == model_id]

@@ -40,7 +40,8 @@ MISCOUNTED = """
     UNION ALL
     SELECT 'request ' || r.id || ' of model ' || m.name || ' is done and has no version'
     FROM core.training_request r JOIN core.model m ON m.id = r.model_id
-    WHERE r.state = 'done' AND NOT EXISTS (SELECT FROM core.version v WHERE v.request_id = r.id)"""
+    WHERE r.state = 'done' AND r.reproduces IS NULL
+          AND NOT EXISTS (SELECT FROM core.version v WHERE v.request_id = r.id)"""
 
 REQUESTS_OPEN = """
     SELECT id::text AS id, state IN ('queued', 'running') AS open
