@@ -31,7 +31,7 @@ def reproduce(records: Records, run_id: str, by: By) -> tuple[bool, RequestRecor
     run = run_of(records, run_id)
     model = model_called(records, run.model, lock=True)
     version = None if run.version is None else records.versions.version(model.id, run.version)
-    if version is None or version.run_id != run.id or version.request_id is None:
+    if version is None or version.run_id != run.id:
         raise ServiceError(
             "conflict",
             f"no version came of the run (it is {run.state}), so there is nothing to reproduce; runs with a version:"
@@ -45,7 +45,7 @@ def reproduce(records: Records, run_id: str, by: By) -> tuple[bool, RequestRecor
     waiting = records.requests.reproducing(model.id)
     if waiting is not None and waiting.reproduces == version.version:
         return False, waiting
-    made_by = request_of(records, version.request_id)
+    made_by = request_of(records, run.request_id)
     budget = {"budget_seconds": made_by.settings["budget_seconds"]}
     request = records.requests.add(
         NewRequest(
