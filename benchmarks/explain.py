@@ -59,7 +59,7 @@ def run() -> dict[str, Any]:
 
 
 def _built(booster: lightgbm.Booster) -> tuple[TreeContributions, float]:
-    ensemble = export(booster, TREES, "regression", 1)
+    ensemble = export(booster, TREES, "regression", np.zeros(1))
     began = time.process_time()
     nodes = Nodes.of(ensemble)
     cover = nodes.cover

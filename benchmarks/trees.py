@@ -45,7 +45,7 @@ def run() -> dict[str, Any]:
         x = _data(folder)
         with _Peers(folder) as peers:
             booster = lightgbm.Booster(model_file=folder / "model.txt")
-            kernel = TreeKernel(export(booster, TREES, "regression", 1))
+            kernel = TreeKernel(export(booster, TREES, "regression", np.zeros(1)))
             matrix = np.ascontiguousarray(x.T)  # as the predictor makes it
             _compare(kernel.scores(matrix)[0], peers, folder)
             found = _rounds(kernel, matrix, peers)

@@ -9,6 +9,7 @@ from trainyard.clock import SystemClock
 from trainyard.model.explaining.trees import TreeContributions
 from trainyard.model.tree_nodes import Nodes
 from trainyard_trainer.learning.budget import Budget
+from trainyard_trainer.learning.encoders import Encoded
 from trainyard_trainer.learning.trees import boost, export, parameters
 
 
@@ -22,8 +23,9 @@ def test_boosted_trees_contribute_as_lightgbm_says(task: str) -> None:
     labels = y if task == "regression" else np.searchsorted([0.0] if task == "binary" else [-0.5, 0.5], y)
     n_outputs = 3 if task == "multiclass" else 1
     params = parameters(task, n_outputs, len(x), 0, {"num_leaves": 7})
-    booster, rounds = boost(params, x, labels, Budget(SystemClock(), 60.0), rounds=10, progress=lambda *_: None)
-    nodes = Nodes.of(export(booster, rounds, task, n_outputs))
+    budget = Budget(SystemClock(), 60.0)
+    booster, rounds = boost(params, Encoded((), x), labels, budget, rounds=10, progress=lambda *_: None)
+    nodes = Nodes.of(export(booster, rounds, task, np.zeros(n_outputs)))
     cover = nodes.cover
     assert cover is not None
     assert set(cover[nodes.root].tolist()) == {400.0}
