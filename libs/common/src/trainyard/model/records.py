@@ -165,7 +165,7 @@ class Json:
         if type(raw) is int:
             return INT.unpack(raw, where)
         if type(raw) is float:
-            return FLOAT.unpack(raw, where)
+            return raw if math.isfinite(raw) else FLOAT.unpack(raw, where)
         if type(raw) is list:
             return list(ListOf(self).unpack(raw, where))
         if type(raw) is dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from trainyard.errors import Problem, ServiceError
 from trainyard.schema.values import check_value, shown
 
 TYPES = ("bool", "int", "float", "text", "category", "date", "timestamp")
+_AT_MOST_ONE = ("label", "event_time", "group")
 ROLES = ("feature", "label", "key", "event_time", "group", "ignore")
 #: Postgres allows 1,600 columns in a table, which has one for each of these and two of its own.
 MAX_COLUMNS = 1_500
 MAX_NAME_BYTES = 63  # where Postgres would cut an identifier
 MAX_CATEGORIES = 10_000
 MAX_PROBLEMS = 10_000
-_COLUMN_FIELDS = ("name", "type", "role", "nullable", "categories")
+_COLUMN_FIELDS = frozenset({"name", "type", "role", "nullable", "categories"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -181,16 +184,13 @@ def _column_from(raw: object, problems: list[Problem]) -> Column | None:
         problems.append(Problem(None, None, 'a column {"name": ..., "type": ...}', shown(raw)))
         return None
     name, before = shown(raw["name"]), len(problems)
-    problems.extend(
-        Problem(None, name, f"only the fields {', '.join(_COLUMN_FIELDS)}", shown(field))
-        for field in raw
-        if field not in _COLUMN_FIELDS
-    )
-    problems.extend(
-        Problem(None, name, f"{field} as a string", shown(raw.get(field)))
-        for field, default in (("type", None), ("role", "feature"))
-        if not isinstance(raw.get(field, default), str)
-    )
+    if not raw.keys() <= _COLUMN_FIELDS:
+        known = "name, type, role, nullable, categories"
+        unknown = [field for field in raw if field not in _COLUMN_FIELDS]
+        problems.extend(Problem(None, name, f"only the fields {known}", shown(field)) for field in unknown)
+    for field, given in (("type", raw.get("type")), ("role", raw.get("role", "feature"))):
+        if not isinstance(given, str):
+            problems.append(Problem(None, name, f"{field} as a string", shown(raw.get(field))))
     if not isinstance(raw.get("nullable", True), bool):
         problems.append(Problem(None, name, "nullable as true or false", shown(raw["nullable"])))
     levels = raw.get("categories")
@@ -214,14 +214,15 @@ def _schema_problems(columns: tuple[Column, ...]) -> list[Problem]:
         problems.append(Problem(None, None, f"1 to {MAX_COLUMNS} columns", str(len(columns))))
     for column in columns[: MAX_COLUMNS + 1]:
         problems.extend(_column_problems(column))
-    folded = Counter(c.name.casefold() for c in columns)
-    problems.extend(
-        Problem(None, shown(c.name), "a name that no other column has (upper and lower case count as equal)", c.name)
-        for c in columns
-        if folded[c.name.casefold()] > 1
-    )
-    for role in ("label", "event_time", "group"):
-        names = [c.name for c in columns if c.role == role]
+    folded = [c.name.casefold() for c in columns]
+    if len(set(folded)) != len(folded):
+        times = Counter(folded)
+        expected = "a name that no other column has (upper and lower case count as equal)"
+        same = [c.name for c, name in zip(columns, folded, strict=True) if times[name] > 1]
+        problems.extend(Problem(None, shown(name), expected, name) for name in same)
+    roles = [(c.role, c.name) for c in columns if c.role in _AT_MOST_ONE]
+    for role in _AT_MOST_ONE:
+        names = [name for own, name in roles if own == role]
         if len(names) > 1:
             problems.append(Problem(None, shown(names[1]), f"at most one column of role {role}", shown(str(names))))
     return problems
@@ -266,4 +267,4 @@ def _is_good_name(name: str) -> bool:
         size = len(name.encode("utf-8"))
     except UnicodeEncodeError:
         return False
-    return 1 <= size <= MAX_NAME_BYTES and not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name)
+    return 1 <= size <= MAX_NAME_BYTES and _CONTROL.search(name) is None

@@ -129,6 +129,8 @@ def _none_if_empty(cell: str, nullable: bool) -> Any:
 def shown(value: object) -> str:
     """Return ``value`` as an error shows it: at most 80 printable characters."""
     text = value if isinstance(value, str) else _json_word(value)
+    if len(text) <= _MAX_SHOWN_CHARS and text.isprintable():
+        return text
     clean = "".join(c if c.isprintable() else "�" for c in text[: _MAX_SHOWN_CHARS + 1])
     return clean if len(clean) <= _MAX_SHOWN_CHARS else clean[: _MAX_SHOWN_CHARS - 1] + "…"
 
