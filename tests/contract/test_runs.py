@@ -212,7 +212,7 @@ class PostgresDesk:
 
     def trials(self, request_id: str) -> list[list[Trial]]:
         runs = self._rows("SELECT id FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id)
-        columns = "number, kind, params, metrics, seconds, chosen, pruned"
+        columns = "number, core.kind_of(family) AS kind, params, metrics, seconds, chosen, pruned"
         statement = f"SELECT {columns} FROM core.trial WHERE run_id = :id ORDER BY number"
         return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
 
@@ -305,7 +305,7 @@ class TestPostgresRuns(RunsContract):
         assert version["gate"]["promoted"] is True
         assert version["metrics"] == {"log_loss": 0.5}
         assert version["profile"] == {"v": 1}
-        (trial, _) = desk._rows("SELECT * FROM core.trial")
+        (trial, _) = desk._rows("SELECT *, core.kind_of(family) AS kind FROM core.trial")
         assert (trial["kind"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
 
     def test_what_people_see_of_a_run(self, desk: PostgresDesk, engine: sa.Engine) -> None:

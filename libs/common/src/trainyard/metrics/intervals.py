@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard.metrics import HIGHER_IS_BETTER, figures
-from trainyard.metrics.answers import Answers
 from trainyard.metrics.bootstrap import resampled
 from trainyard.metrics.statistics import statistic
 

@@ -46,7 +46,7 @@ def reproduce(records: Records, run_id: str, by: By) -> tuple[bool, RequestRecor
     if waiting is not None and waiting.reproduces == version.version:
         return False, waiting
     made_by = request_of(records, run.request_id)
-    budget = {"budget_seconds": made_by.settings["budget_seconds"]}
+    budget = {name: made_by.settings[name] for name in ("budget_seconds", "budget_trials") if name in made_by.settings}
     request = records.requests.add(
         NewRequest(
             model_id=model.id,

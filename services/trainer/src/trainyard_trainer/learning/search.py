@@ -42,9 +42,11 @@ if TYPE_CHECKING:
 _REFIT_FACTOR = 1.1
 #: What fitting a trial again may take, as a multiple of what it took; it stops at the known length long before.
 _AGAIN_FACTOR = 10.0
-#: What is left of the budget for candidates: a candidate may take so much of it, and is not begun with less than this
-#: share of what the quickest of its method has taken, or of the whole budget.
+#: What is left of the budget for candidates: a candidate may take so much of it (less where the fit on all rows will
+#: take longer than the trial did, which must fit into the rest), and is not begun with less than this share of what the
+#: quickest of its method has taken, or of the whole budget.
 _CANDIDATE_SHARE = 0.5
+_SLACK = 0.15
 _WORTH_BEGINNING = 0.7
 _LEAST_SHARE = 0.03
 #: Learning again may keep back no more than this share of the whole budget.
@@ -72,11 +74,12 @@ class _Part:
 class _Fit:
     """A candidate fitted on every fold: the fit on the last, and the answers to all folds' validation rows in turn.
 
+    A length is None where a fit has none, on one fold perhaps and not on another: there was nothing to learn there.
     ``pruned``: it was given up after the first fold, so there is that one alone.
     """
 
     last: Fitted
-    lengths: tuple[int, ...]
+    lengths: tuple[int | None, ...]
     answers: tuple[FloatArray, ...]
     parity: float
     pruned: bool = False
@@ -217,7 +220,8 @@ class Search:
             reserved = sum(_again(trial, n_folds) for trial in tried if trial.number in finalists)
             best = _again(min(tried, key=lambda trial: rank(trial.metrics, self._metric)), n_folds)
         left = self._budget.left
-        most = (left - max(best, min(reserved, _MOST_RESERVED * self._whole))) * _CANDIDATE_SHARE
+        share = min(_CANDIDATE_SHARE, 1.0 / (1.0 + _SLACK + _again_factor(n_folds)))
+        most = (left - max(best, min(reserved, _MOST_RESERVED * self._whole))) * share
         if len(tried) >= 2:
             alike = [e.trial.seconds for e in entries if e.candidate.method == candidate.method and e.trial in tried]
             least = max(_WORTH_BEGINNING * min(alike, default=0.0), _LEAST_SHARE * self._whole)
@@ -252,13 +256,11 @@ class Search:
             )
             answers.append(Predictor(self._ground.shell(fitted.pipeline)).predict_columns(rows.table.columns))
             if index == 0 and len(parts) > 1 and self._first_cut(parts, answers) > bar:
-                found = () if fitted.length is None else (fitted.length,)
-                return _Fit(fitted, found, tuple(answers), parity, pruned=True)
+                return _Fit(fitted, (fitted.length,), tuple(answers), parity, pruned=True)
             if index == len(parts) - 1:
                 parity = self._ground.parity(fitted, rows.table, newest=False)
             fits.append(fitted)
-        lengths = tuple(fitted.length for fitted in fits if fitted.length is not None)
-        return _Fit(fits[-1], lengths, tuple(answers), parity)
+        return _Fit(fits[-1], tuple(fitted.length for fitted in fits), tuple(answers), parity)
 
     def _figures(self, fit: _Fit, parts: Sequence[_Part]) -> dict[str, float]:
         """Return the means of the folds' figures; of those that have one, for a metric that has not always a value.
@@ -314,12 +316,18 @@ class Search:
 
 def _params(candidate: Candidate, fit: _Fit) -> dict[str, Any]:
     """Return all that it takes to fit the trial again: what was given, and the lengths that were found."""
-    if not fit.lengths:
+    known = [length for length in fit.lengths if length is not None]
+    if not known:
         return dict(candidate.params)
-    found = {"length": round(median(fit.lengths))}
+    found = {"length": round(median(known))}
     return {**candidate.params, **found, **({"lengths": list(fit.lengths)} if len(fit.lengths) > 1 else {})}
 
 
 def _again(trial: Trial, n_folds: int) -> float:
     """Return about how many seconds the fit on all rows takes: there are more of them, and no round is in vain."""
-    return trial.seconds / n_folds * _REFIT_FACTOR * (n_folds / (n_folds - 1) if n_folds > 1 else 1.2)
+    return trial.seconds * _again_factor(n_folds)
+
+
+def _again_factor(n_folds: int) -> float:
+    """Return that as a multiple of what the trial took on all folds."""
+    return _REFIT_FACTOR * (1.0 / (n_folds - 1) if n_folds > 1 else 1.2)

@@ -194,7 +194,9 @@ class Training:
         self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
         rows, known = self._known()
         outputs = self.target.n_outputs
-        count = folds.how_many(len(rows), len(known.table.columns), outputs, self._policy.budget_seconds)
+        # what is to be the same again must not depend on the budget of time
+        timed = self._policy if self._policy.budget_trials is None else Policy()
+        count = folds.how_many(len(rows), len(known.table.columns), outputs, timed.budget_seconds)
         return search.run(known, self._cuts(rows, known, count))
 
     def again(self, choice: Mapping[str, Any], budget: Budget, progress: Progress) -> Outcome:

@@ -102,7 +102,7 @@ class PostgresModels(Models):
             run(
                 self._connection,
                 "INSERT INTO core.model (name, dataset_id, label, task, policy)"
-                " VALUES (:name, :dataset_id, :label, :task, CAST(:policy AS jsonb))"
+                " VALUES (:name, :dataset_id, :label, :task, core.with_families(CAST(:policy AS jsonb)))"
                 " ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING",
                 name=name,
                 dataset_id=dataset_id,
@@ -116,7 +116,7 @@ class PostgresModels(Models):
         """Replace the policy."""
         run(
             self._connection,
-            "UPDATE core.model SET policy = CAST(:policy AS jsonb) WHERE id = :model_id",
+            "UPDATE core.model SET policy = core.with_families(CAST(:policy AS jsonb)) WHERE id = :model_id",
             policy=as_json(policy.to_dict()),
             model_id=model_id,
         )

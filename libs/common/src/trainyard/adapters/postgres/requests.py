@@ -106,8 +106,8 @@ class PostgresRequests(Requests):
             self._connection,
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
             " trace_id, priority, instance_types, spot, reproduces, label_seq) VALUES (CAST(:id AS uuid), :model_id,"
-            " :reason, :upto_seq, :new_rows, CAST(:settings AS jsonb), :requested_by, :trace_id, :priority,"
-            " :instance_types, :spot, :reproduces, (SELECT coalesce(max(seq), 0) FROM core.feedback))"
+            " :reason, :upto_seq, :new_rows, core.with_families(CAST(:settings AS jsonb)), :requested_by, :trace_id,"
+            " :priority, :instance_types, :spot, :reproduces, (SELECT coalesce(max(seq), 0) FROM core.feedback))"
             " ON CONFLICT (model_id, upto_seq) WHERE state IN ('queued', 'running') DO NOTHING",
             id=ident,
             model_id=request.model_id,
@@ -280,7 +280,7 @@ class PostgresRequests(Requests):
             return None
         trials = run(
             self._connection,
-            "SELECT number, kind, params, metrics, seconds, chosen, pruned FROM core.trial"
+            "SELECT number, core.kind_of(family) AS kind, params, metrics, seconds, chosen, pruned FROM core.trial"
             " WHERE run_id = CAST(:id AS uuid) ORDER BY number",
             id=run_id,
         )

@@ -1,6 +1,6 @@
 -- Estimators are named by their kind, as in the model format: 'families' are 'kinds', 'trees' is 'tree_ensemble' and
--- 'neural' 'neural_network'. What was stored under the old names stays, and the release before may go on writing it:
--- policies and settings are translated where they are read, the kind of a trial in a column of its own.
+-- 'neural' 'neural_network'. What is stored keeps the old names, which the release before writes and must be able to
+-- read: they are translated on the way in and out. A budget of trials that nobody has asked for is not stored either.
 CREATE FUNCTION core.with_kinds(given jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $function$
     SELECT CASE WHEN given ? 'families' THEN (given - 'families') || jsonb_build_object('kinds', (
@@ -9,8 +9,18 @@ LANGUAGE sql IMMUTABLE AS $function$
         FROM jsonb_array_elements_text(given -> 'families') WITH ORDINALITY AS named (name, place)))
     ELSE given END
 $function$;
-ALTER TABLE core.trial ADD COLUMN kind text GENERATED ALWAYS AS (
-    CASE family WHEN 'trees' THEN 'tree_ensemble' WHEN 'neural' THEN 'neural_network' ELSE family END) STORED;
+CREATE FUNCTION core.with_families(given jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $function$
+    SELECT CASE WHEN given ? 'kinds' THEN (given - 'kinds') || jsonb_build_object('families', (
+        SELECT jsonb_agg(CASE name WHEN 'tree_ensemble' THEN 'trees' WHEN 'neural_network' THEN 'neural' ELSE name END
+                         ORDER BY place)
+        FROM jsonb_array_elements_text(given -> 'kinds') WITH ORDINALITY AS named (name, place)))
+    ELSE given END - CASE WHEN given -> 'budget_trials' = 'null' THEN 'budget_trials' ELSE '' END
+$function$;
+CREATE FUNCTION core.kind_of(family text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $function$
+    SELECT CASE family WHEN 'trees' THEN 'tree_ensemble' WHEN 'neural' THEN 'neural_network' ELSE family END
+$function$;
 ALTER TABLE core.trial ADD COLUMN pruned boolean NOT NULL DEFAULT false;   -- given up after the first cut
 
 -- The tables of Optuna's relational storage, as it makes them itself (schema 12, its revision v3.2.0.a), but that what

@@ -19,5 +19,5 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION core.end_study()")
     op.execute("DROP SCHEMA optuna CASCADE")
     op.execute("CREATE SCHEMA optuna")
-    op.execute("ALTER TABLE core.trial DROP COLUMN kind, DROP COLUMN pruned")
-    op.execute("DROP FUNCTION core.with_kinds(jsonb)")
+    op.execute("ALTER TABLE core.trial DROP COLUMN pruned")
+    op.execute("DROP FUNCTION core.kind_of(text), core.with_families(jsonb), core.with_kinds(jsonb)")
