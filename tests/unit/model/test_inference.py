@@ -218,6 +218,19 @@ def test_an_answer_that_is_not_finite_is_an_error_of_the_row() -> None:
     assert [p.row for p in caught.value.details] == [2]
 
 
+def test_a_score_that_is_not_a_number_is_no_uniform_answer() -> None:
+    """Scores that are probabilities already: inf - inf is an error of the row, 0 everywhere is uniform."""
+    model = sample_model("linear", "multiclass")
+    steps = (Number("distance", impute=0.0), Number("seats", impute=0.0))
+    linear = Linear(np.full((2, 3), 1e308), np.zeros(3), "identity")
+    predictor = Predictor(replace(model, pipeline=Pipeline(steps, linear), calibration=None, golden=None))
+    row = sample_rows(1)[0]
+    (even,) = predictor.predict([row | {"distance": 0.0, "seats": 0}])
+    assert list((even.probabilities or {}).values()) == [1 / 3] * 3
+    with pytest.raises(ServiceError):
+        predictor.predict([row | {"distance": 10.0, "seats": -10}])
+
+
 def test_columns_of_different_lengths_are_refused() -> None:
     """A programming error is named, not broadcast."""
     columns = columns_of(sample_rows(3))

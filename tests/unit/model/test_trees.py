@@ -24,7 +24,21 @@ WIDTH = 4
 #: Codes of categories; NUMBERS are near some of them.
 CODES = (-3, -2, -1, 0, 1, 2, 7, 2**31 - 1, -(2**31))
 #: Thresholds and values alike: ties, both zeros, the smallest and the largest doubles.
-NUMBERS = (-1.7976931348623157e308, -2.5, -1.0, -5e-324, -0.0, 0.0, 5e-324, 0.1, 0.5, 1.0, 1e10, 1.7976931348623157e308)
+NUMBERS = (
+    -1.7976931348623157e308,
+    -(2.0**31),
+    -2.5,
+    -1.0,
+    -5e-324,
+    -0.0,
+    0.0,
+    5e-324,
+    0.1,
+    0.5,
+    1.0,
+    1e10,
+    1.7976931348623157e308,
+)
 
 
 def ensemble(
@@ -211,6 +225,30 @@ def test_large_trees_and_large_tables_are_walked(monkeypatch: pytest.MonkeyPatch
     kernel = TreeKernel(trees)
     assert kernel.scores(x).T.tolist() == expected(trees, x)
     assert isinstance(kernel._settled, Nodes)
+
+
+def test_splits_by_many_categories_are_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that share one large set make no tables: these would grow with nodes times codes."""
+    trees = TreeEnsemble(
+        aggregation="sum",
+        output="identity",
+        node=[4, 1, 1] * 60,
+        feature=[0] * 60,
+        threshold=[0.0] * 60,
+        category_start=[0],
+        category=np.arange(0, 20_000, 2),
+        value=np.tile([[1.0], [0.0]], (60, 1)),
+        tree_output=[0] * 60,
+        base=[0.0],
+    )
+    kernel = TreeKernel(trees)
+    x = np.array([[0.0, 1.0, 19_998.0, 20_000.0, math.nan]] * WIDTH)
+    assert kernel.scores(np.tile(x, 40))[0, :5].tolist() == [60.0, 0.0, 60.0, 0.0, 0.0]
+    assert isinstance(kernel._settled, Nodes)
+    monkeypatch.setattr("trainyard.model.tree_tables._MOST_CATEGORIES", 10_000_000)
+    assert isinstance(BitTables.build(Nodes.of(trees)), BitTables)
+    monkeypatch.setattr("trainyard.model.tree_tables._MOST_LOOKED_AT", 100)
+    assert BitTables.build(Nodes.of(trees)) is None
 
 
 def test_threads_share_a_kernel() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainyard.alias_object import artifact_key
 from trainyard.clock import ManualClock
 from trainyard.errors import ServiceError
 from trainyard.model import Golden, Model, encode
@@ -67,6 +68,41 @@ def test_a_model_file_becomes_a_version_once(journal: Any) -> None:
     assert audit == [("operator", "version.import", "model/flights", details)]
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {},
+        {"library": 7},
+        {"library": "x" * 501},
+        {"library": "a\0b"},
+        {"library": "x", "notes": ["n"] * 50},
+        {"library": "x", "notes": [{"deep": "er"}]},
+        {"library": "x", **{f"fact {i}": "" for i in range(20)}},
+    ],
+    ids=repr,
+)
+def test_what_it_says_of_its_origin_is_short(origin: dict[str, Any]) -> None:
+    """It goes into lists, events and audits: nothing long, nothing nested, no control character."""
+    lineage = replace(sample_model().lineage, configuration={"imported": origin})
+    assert (
+        "does not say in a few words where it comes from"
+        in _refused(Scene(), encode(imported(lineage=lineage))).message
+    )
+
+
+def test_the_same_file_again_is_young_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweeper takes old objects without a version: a second try must not find one that is about to go."""
+    scene = Scene()
+    data = encode(imported())
+    sha256 = hashlib.sha256(data).hexdigest()
+    imports.store(scene.blobs, "flights", data, sha256)
+    written: list[str] = []
+    put = scene.blobs.put
+    monkeypatch.setattr(scene.blobs, "put", lambda key, *a, **k: (put(key, *a, **k), written.append(key))[0])
+    imports.store(scene.blobs, "flights", data, sha256)
+    assert written == [artifact_key("flights", sha256)]
+
+
 def test_it_serves_when_somebody_says_so() -> None:
     scene = Scene()
     _, version = scene.take(encode(imported()))
@@ -96,7 +132,7 @@ def test_what_is_no_servable_model_file_is_refused() -> None:
 
 
 def test_a_trained_model_is_not_imported() -> None:
-    assert "does not say where it was imported from" in _refused(Scene(), encode(sample_model())).message
+    assert "does not say in a few words where it comes from" in _refused(Scene(), encode(sample_model())).message
 
 
 @pytest.mark.parametrize(

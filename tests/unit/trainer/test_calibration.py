@@ -91,6 +91,17 @@ def test_the_threshold_is_the_best_there_is(metric: str) -> None:
     assert measure("binary", labels, told, threshold=threshold)[metric] == value == pytest.approx(max(every))
 
 
+@pytest.mark.parametrize("metric", OF_DECISIONS)
+def test_a_threshold_does_what_it_promises(metric: str) -> None:
+    """Also where a probability is exactly 1, or two are neighbours: no cut lies above the one or between the others."""
+    for p in ([0.2, 1.0, 1.0], [0.3, 0.5, np.nextafter(0.5, 1.0)], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]):
+        for labels in ([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]):
+            given, truth = np.array(p), np.array(labels)
+            threshold, value = best(metric, truth == 1, given)
+            told = np.column_stack([1 - given, given])
+            assert measure("binary", truth, told, threshold=threshold).get(metric, 0.0) == value
+
+
 def test_rare_positives_are_found_by_f1() -> None:
     """Of 5 % positives whose probability never reaches one half none is answered; tuned to F1 many are."""
     rng = np.random.default_rng(0)

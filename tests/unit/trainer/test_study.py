@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from trainyard.clock import SystemClock
 from trainyard.contracts.studies import study_name
 from trainyard.messages import TrainingRequest
+from trainyard.model import Lineage, Model
 from trainyard.policy import KINDS
+from trainyard.schema import Column, Schema
 from trainyard.testing.fakes import MemoryStudies
 from trainyard.testing.fakes.studies import MemoryRecord, MemoryStudy
 from trainyard_trainer import workdir
 from trainyard_trainer.child import PipedStudy
 from trainyard_trainer.learning import candidates, choosing, folds
+from trainyard_trainer.learning.budget import Budget
+from trainyard_trainer.learning.progress import Progress
+from trainyard_trainer.learning.refit import Ground, Known
+from trainyard_trainer.learning.search import Search
+from trainyard_trainer.learning.table import Table
 from trainyard_trainer.learning.train import train
 
 if TYPE_CHECKING:
@@ -100,6 +108,46 @@ def test_a_search_that_was_cut_short_ends_like_one_that_was_not(
         assert numbers == [trial.number for trial in expected] == [1, 2, 3, 4, 5], cut_after
         assert essence(workdir.read_json(second, workdir.REPORT)["trials"]) == essence(wanted["trials"]), cut_after
         assert (whole / workdir.ARTIFACT).read_bytes() == (second / workdir.ARTIFACT).read_bytes(), cut_after
+
+
+def test_a_fold_without_rounds_is_fitted_again_as_it_was() -> None:
+    """Sales begin late: on the first cut in time there is nothing to learn for a log link, on the others there is."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=400) for name in ("a", "b")}
+    labels = np.where(np.arange(400) < 300, 0.0, rng.gamma(2, size=400))
+    known = Known(Table(Schema([Column("a", "float"), Column("b", "float")]), columns), labels)
+
+    def searched(studies: MemoryStudies, earlier: tuple[Trial, ...], cut_after: int | None) -> tuple[Any, list[Trial]]:
+        study, budget = Cut(studies, cut_after), Budget(SystemClock(), 600.0)
+        search = Search(
+            Ground(_sales, "regression", 0, 0),
+            kinds=("tree_ensemble",),
+            metric="auto",
+            drifting=True,
+            most_trials=6,
+            budget=budget,
+            clock=SystemClock(),
+            progress=Progress(lambda _: None, budget),
+            study=study,
+            earlier=earlier,
+        )
+        try:
+            return search.run(known, folds.by_time(400)), study.told
+        except CutShortError:
+            return None, study.told
+
+    whole, told = searched(MemoryStudies(), (), None)
+    assert any(None in trial.params.get("lengths", []) for trial in told)
+    studies = MemoryStudies()
+    _, first = searched(studies, (), 5)
+    resumed, _ = searched(studies, tuple(first), None)
+    assert resumed.choice == whole.choice
+    assert essence([asdict(t) for t in resumed.trials]) == essence([asdict(t) for t in whole.trials])
+
+
+def _sales(pipeline: Any) -> Model:
+    lineage = Lineage("d", 1, 400, "0" * 64, {}, "1", 0, {})
+    return Model("m", "regression", Schema([Column("a", "float"), Column("b", "float")]), pipeline, (), lineage)
 
 
 def test_only_the_best_are_fitted_once_more(job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,9 +76,9 @@ def _check_number(step: Number | Pair) -> None:
 
 
 def _check_quantile(step: Quantile) -> None:
-    at = step.at.tolist()
-    require(2 <= len(at) <= MAX_POINTS and len(at) == len(step.to), "shape_mismatch", "a scale has two points or more")
-    require(all(a < b for a, b in pairwise(at)), "bad_scale", "the points of a scale do not rise")
+    fits = 2 <= len(step.at) <= MAX_POINTS and len(step.at) == len(step.to)
+    require(fits, "shape_mismatch", f"a scale has 2 to {MAX_POINTS} points")
+    require(all(a < b for a, b in pairwise(step.at.tolist())), "bad_scale", "the points of a scale do not rise")
     require(step.impute is None or math.isfinite(step.impute), "not_finite", "a quantile step holds NaN or infinity")
 
 

@@ -52,8 +52,10 @@ def check_trees(trees: TreeEnsemble, width: int, n_outputs: int) -> None:
 
 
 def _check_categories(trees: TreeEnsemble) -> None:
-    starts, codes = trees.category_start.tolist(), trees.category.flat
+    codes = trees.category.flat
     require(len(codes) <= MAX_CATEGORIES, "limit_exceeded", f"an ensemble has at most {MAX_CATEGORIES} category codes")
+    require(len(trees.category_start) <= len(codes), "bad_tree", "there are more sets of categories than codes")
+    starts = trees.category_start.tolist()
     if not starts:
         unused = not codes and not trees.node.data.translate(_IS_CATEGORICAL).count(1)
         require(unused, "bad_tree", "there are no sets of categories, and a node or code wants one")

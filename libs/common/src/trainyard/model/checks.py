@@ -91,8 +91,10 @@ def _check_calibration(model: Model) -> None:
         bounded = 0.001 <= calibration.slope <= 1000.0 and abs(calibration.intercept) <= 1000.0
         require(bounded, "bad_calibration", "the slope is not within 0.001 and 1000, or the intercept not within ±1000")
     if isinstance(calibration, Isotonic):
+        points = len(calibration.at)
+        fits = 2 <= points <= MAX_POINTS and points == len(calibration.to)
+        require(fits, "bad_calibration", f"a curve has 2 to {MAX_POINTS} points")
         at, to = calibration.at.tolist(), calibration.to.tolist()
-        require(2 <= len(at) <= MAX_POINTS and len(at) == len(to), "bad_calibration", "a curve has two points or more")
         within = all(0.0 <= p <= 1.0 for p in (at[0], at[-1], to[0], to[-1]))
         rising = all(a < b for a, b in pairwise(at)) and all(a <= b for a, b in pairwise(to))
         require(within and rising, "bad_calibration", "the points do not rise within 0 and 1")

@@ -12,7 +12,7 @@ CODES: dict[str, str] = {
     "not_msgpack": "A byte starts no value that the format allows: 0xc1, or a 32-bit float.",
     "ext_type": "An extension type appears.",
     "too_deep": "More than 32 levels of lists and maps.",
-    "too_many_items": "A list of more than 10,000, a map of more than 1,000, or a body of more than 500,000 values.",
+    "too_many_items": "A list of more than 10,000, a map of more than 2,000, or a body of more than 350,000 values.",
     "string_too_long": "A string of more than 65,536 bytes.",
     "bad_string": "A string is not UTF-8.",
     "bad_key": "A map has a key that is not a string.",

@@ -94,7 +94,7 @@ def normalised(p: FloatArray) -> FloatArray:
     """Return non-negative scores (K, rows) scaled to sum 1 over the first axis; uniform where all are 0."""
     p = np.clip(p, 0.0, 1.0)
     total = _total(p)
-    return np.where(total > 0, p / np.where(total > 0, total, 1.0), 1.0 / len(p))
+    return np.where(total == 0, 1.0 / len(p), p / np.where(total == 0, 1.0, total))
 
 
 def calibrated(p: FloatArray, calibration: Calibration | None) -> FloatArray:

@@ -121,7 +121,7 @@ def _softmax(z: list[float]) -> list[float]:
 
 def _normalised(p: list[float]) -> list[float]:
     total = _sum(p)
-    return [value / total if total > 0 else 1.0 / len(p) for value in p]
+    return [1.0 / len(p) if total == 0 else value / total for value in p]
 
 
 def _sum(values: list[float]) -> float:

@@ -54,10 +54,16 @@ class Categories:
     def hold(self, at: Indexes, value: FloatArray) -> npt.NDArray[np.bool_]:
         """Return whether the sets of nodes ``at`` hold the values, rounded up; NaN is in none."""
         whole = np.ceil(np.nan_to_num(value, nan=np.inf))
-        known = np.abs(whole) < 1 << (_CODE_BITS - 1)
+        known = (whole >= -(1 << (_CODE_BITS - 1))) & (whole < 1 << (_CODE_BITS - 1))
         wanted = _key(self.sets.take(at), np.where(known, whole, 0.0).astype(np.int64))
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.asarray((self.keys.take(place) == wanted) & known)
+
+    @property
+    def asked(self) -> int:
+        """How many codes the nodes' sets have, counted for each node."""
+        sizes = np.bincount(self.keys >> _CODE_BITS)
+        return int(sizes[self.sets[self.at]].sum())
 
     def codes(self, index: int) -> npt.NDArray[np.int64]:
         """Return the codes of the set of node ``index``."""

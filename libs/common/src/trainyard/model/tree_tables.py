@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Masks = npt.NDArray[Any]  # of uint32 or uint64
 
 MAX_BYTES = 64 * 1024 * 1024
+#: Codes in the sets of all categorical nodes, counted for each node, and cuts that these nodes are held against.
+_MOST_CATEGORIES = 500_000
+_MOST_LOOKED_AT = 20_000_000
 _LINE = 64  # bytes of a cache line: arrays whose rows start at one are read and written faster
 _BLOCK_CELLS = 49_152  # rows x trees at once: what stays in the second-level cache
 _BINNED_ROWS = 4_096  # rows whose intervals are looked up at once
@@ -117,14 +120,21 @@ class BitTables:
 
     @classmethod
     def build(cls, nodes: Nodes) -> BitTables | None:
-        """Return the tables, or None where a tree has more than 64 leaves or they would take more than 64 MiB."""
+        """Return the tables, or None where they are not worth it.
+
+        A tree has more than 64 leaves, they would take more than 64 MiB, or splits ask for too many categories.
+        """
         size = np.diff(np.append(np.sort(nodes.root), len(nodes.inner)))
         most = int(size.max() + 1) // 2
         if most > 64:
             return None
         dtype = np.dtype(np.uint32 if most <= 32 else np.uint64)
         width = -(-len(nodes.root) * dtype.itemsize // _LINE) * _LINE // dtype.itemsize
+        if nodes.categories is not None and nodes.categories.asked > _MOST_CATEGORIES:
+            return None
         layout = _Layout.of(nodes)
+        if _looked_at(nodes, layout) > _MOST_LOOKED_AT:
+            return None
         n_bytes = width * (layout.starts[-1] * dtype.itemsize + dtype.itemsize * 8 * nodes.n_values * 8)
         if n_bytes > MAX_BYTES:
             return None
@@ -200,6 +210,14 @@ class BitTables:
         np.multiply(possible, self._de_bruijn, out=possible)
         np.right_shift(possible, self._shift, out=possible)
         np.add(possible, self._first_slot, out=possible)
+
+
+def _looked_at(nodes: Nodes, layout: _Layout) -> int:
+    """Return how many cuts the categorical nodes have to be held against in all."""
+    if nodes.categories is None:
+        return 0
+    cuts = dict(zip(layout.columns, map(len, layout.cuts), strict=True))
+    return sum(cuts[feature] for feature in nodes.feature[nodes.categories.at].tolist())
 
 
 def _places(nodes: Nodes) -> tuple[Indexes, Indexes]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from trainyard_scheduler.use_cases.answers import By
 
 MAX_BYTES = 64 * 1024 * 1024
+#: Of what a model says about where it was imported from: facts, words in all, characters of each.
+_MOST_FACTS, _MOST_WORDS, _MOST_CHARS = 20, 50, 500
 _CLASS_TYPES = {"bool": bool, "int": int, "text": str, "category": str}
 
 
@@ -52,11 +54,23 @@ def read(data: bytes) -> Upload:
         self_test(model)
     except ArtifactError as e:
         raise ServiceError("invalid_artifact", f"the body is not a model file that can be served: {e}") from e
-    if not isinstance(model.lineage.configuration.get("imported"), dict):
+    if not _is_origin(model.lineage.configuration.get("imported")):
         raise ServiceError(
-            "invalid_artifact", "the model does not say where it was imported from; make it with trainyard model import"
+            "invalid_artifact",
+            "the model does not say in a few words where it comes from; make it with trainyard model import",
         )
     return Upload(model, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def _is_origin(told: Any) -> bool:
+    """Tell whether this is where a model comes from as the converters say it: it goes into lists, events and audits."""
+    if not isinstance(told, dict) or not isinstance(told.get("library"), str) or len(told) > _MOST_FACTS:
+        return False
+    words = [word for value in told.values() for word in (value if isinstance(value, list) else [value])]
+    return len(words) <= _MOST_WORDS and all(
+        word is None or (isinstance(word, str) and len(word) <= _MOST_CHARS and word.isprintable())
+        for word in (*told, *words)
+    )
 
 
 def check(records: Records, name: str, upload: Upload) -> None:
@@ -76,7 +90,7 @@ def check(records: Records, name: str, upload: Upload) -> None:
 
 
 def store(blobs: BlobStore, name: str, data: bytes, sha256: str) -> None:
-    """Put the artifact under its hash; the same bytes may be there.
+    """Put the artifact under its hash; the same bytes may be there, and become young again for the sweeper.
 
     Raises:
         ServiceError: ``conflict``: other bytes stand there, which nobody of us has written.
@@ -87,6 +101,7 @@ def store(blobs: BlobStore, name: str, data: bytes, sha256: str) -> None:
     except BlobExistsError:
         if hashlib.sha256(blobs.get(key).data).hexdigest() != sha256:
             raise ServiceError("conflict", f"another object stands under the key {key}") from None
+        blobs.put(key, data)
 
 
 def register(records: Records, name: str, upload: Upload, by: By) -> tuple[bool, VersionRecord]:

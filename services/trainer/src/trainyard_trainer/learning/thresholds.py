@@ -53,6 +53,9 @@ def best(metric: str, positive: npt.NDArray[np.bool_], probabilities: FloatArray
     values = np.nan_to_num(values)
     bounds = np.concatenate([[0.0], distinct, [1.0]])
     cuts = (bounds[:-1] + bounds[1:]) / 2
+    # between neighbouring floats, and above 1, there is no place: the middle would be answered as one of the two
+    is_between = (cuts > np.append(-np.inf, distinct)) & (cuts <= np.append(distinct, np.inf))
+    values[~is_between] = -1.0
     equals = np.flatnonzero(values == values.max())
     chosen = equals[np.argmin(np.abs(cuts[equals] - EVEN))]
     return (float(cuts[chosen]) if values[chosen] > 0 else EVEN), float(values[chosen])
