@@ -15,7 +15,7 @@ import numpy as np
 from trainyard.model import Pipeline
 from trainyard_convert.columns import LEVELS, Binding, matrix_of, names_of
 from trainyard_convert.converted import Converted, Native, both, counted, labels_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs, inputs_of
 from trainyard_convert.trees import Trees
@@ -211,7 +211,7 @@ def pipeline_of(text: Text, inputs: Inputs, binding: Binding) -> Pipeline:
     Raises:
         ConversionError: a split treats missing values in a way that the format does not have.
     """
-    trees = Trees(_NAME)
+    trees = Trees(_NAME, len(inputs.columns))
     for index, tree in enumerate(text.trees):
         _add(trees, tree, index % text.outputs, inputs)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
@@ -245,13 +245,18 @@ def _add(trees: Trees, tree: Mapping[str, str], output: int, inputs: Inputs) -> 
     # Where training saw no missing value LightGBM takes one for 0; in a category it always goes right.
     default = np.where(missing == _NAN, (decision & _DEFAULT_LEFT) > 0, threshold >= 0.0) & ~category
     child = {side: numbers(f"{side}_child", int, inner) for side in ("left", "right")}
-    leaf = np.full(leaves, -1)
+    for side, nodes in child.items():
+        if (nodes >= inner).any():  # beyond them stand our leaves
+            raise damaged(_NAME)
+        child[side] = np.where(nodes < 0, inner + ~nodes, nodes)
+    nothing = np.full(leaves, -1)
     zeros = np.zeros(leaves)
     trees.add(
-        feature=np.concatenate([feature, leaf]),
+        leaf=np.arange(inner + leaves) >= inner,
+        feature=np.concatenate([feature, nothing]),
         threshold=np.concatenate([np.where(category, 0.0, threshold), zeros]),
-        left=np.concatenate([np.where(child["left"] < 0, inner + ~child["left"], child["left"]), leaf]),
-        right=np.concatenate([np.where(child["right"] < 0, inner + ~child["right"], child["right"]), leaf]),
+        left=np.concatenate([child["left"], nothing]),
+        right=np.concatenate([child["right"], nothing]),
         default_left=np.concatenate([default, zeros]),
         value=np.concatenate([np.zeros(inner), value]),
         cover=np.concatenate([np.zeros(inner), weight]),
@@ -266,5 +271,10 @@ def _add(trees: Trees, tree: Mapping[str, str], output: int, inputs: Inputs) -> 
 def _codes(tree: Mapping[str, str], index: int) -> list[int]:
     """Return the codes in the ``index``-th set of a tree, which is kept as 32-bit words."""
     bounds = [int(w) for w in tree["cat_boundaries"].split()]
-    words = [int(w) for w in tree["cat_threshold"].split()][bounds[index] : bounds[index + 1]]
-    return [32 * i + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1]
+    words = [int(w) for w in tree["cat_threshold"].split()]
+    count = int(tree["num_cat"])
+    rising = bounds == sorted(bounds) and bounds[0] == 0 and bounds[-1] == len(words)
+    if len(bounds) != count + 1 or not rising or not 0 <= index < count:
+        raise damaged(_NAME)
+    own = words[bounds[index] : bounds[index + 1]]
+    return [32 * i + bit for i, word in enumerate(own) for bit in range(32) if word >> bit & 1]

@@ -20,7 +20,7 @@ from trainyard.model.float32 import below_in_double
 from trainyard_convert import ubjson
 from trainyard_convert.columns import Binding, matrix_of, names_of
 from trainyard_convert.converted import Converted, Native, both, counted, labels_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs, inputs_of
 from trainyard_convert.trees import Trees
@@ -44,6 +44,7 @@ _OBJECTIVES: dict[str, tuple[str, str]] = {
     "reg:gamma": ("regression", "exp"),
     "reg:tweedie": ("regression", "exp"),
 }
+_CODES = 1 << 24  # XGBoost's own limit of a category's code
 
 
 def from_xgboost(
@@ -224,7 +225,7 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
     Raises:
         ConversionError: a leaf holds several values.
     """
-    trees = Trees(_NAME)
+    trees = Trees(_NAME, len(inputs.columns))
     for tree, weight, output in zip(document.trees, document.weights, document.tree_output, strict=True):
         _add(trees, tree, weight, output, inputs)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
@@ -238,14 +239,17 @@ def _add(trees: Trees, tree: Mapping[str, Any], weight: float, output: int, inpu
             "XGBoost multi_output_tree", "a leaf holds a value for each label", "train it with one_output_per_tree"
         )
     left, right = (np.asarray(tree[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
-    leaf = left < 0
+    leaf = left == -1
     condition = np.asarray(tree["split_conditions"], dtype=np.float32)
     missing_left = np.asarray(tree["default_left"], dtype=np.int64) != 0
     sets = _sets(tree)
+    if not all(0 <= node < len(leaf) and not leaf[node] for node in sets):
+        raise damaged(_NAME)
     swapped = np.zeros(len(leaf), dtype=bool)
     swapped[list(sets)] = True
-    feature = np.where(leaf, -1, np.asarray(tree["split_indices"], dtype=np.int64))
+    feature = np.asarray(tree["split_indices"], dtype=np.int64)
     trees.add(
+        leaf=leaf,
         feature=feature,
         threshold=below_in_double(condition),
         left=np.where(swapped, right, left),
@@ -260,7 +264,7 @@ def _add(trees: Trees, tree: Mapping[str, Any], weight: float, output: int, inpu
 
 def leaf_values(tree: Mapping[str, Any], weight: float) -> Any:
     """Return what each node adds, float64, 0 where it is no leaf."""
-    leaf = np.asarray(tree["left_children"]) < 0
+    leaf = np.asarray(tree["left_children"]) == -1
     return np.where(leaf, np.asarray(tree["split_conditions"], dtype=np.float32).astype(np.float64) * weight, 0.0)
 
 
@@ -270,7 +274,11 @@ def _sets(tree: Mapping[str, Any]) -> dict[int, list[int]]:
         tree.get("categories_nodes", ()), tree.get("categories_segments", ()), tree.get("categories_sizes", ()),
         strict=True,
     )  # fmt: skip
-    return {int(node): codes[int(at) : int(at) + int(size)] for node, at, size in parts}
+    sets = {int(node): codes[int(at) : int(at) + int(size)] for node, at, size in parts}
+    whole = [code for own in sets.values() for code in own] == codes  # one set after the other, each within the codes
+    if not whole or not all(0 <= code < _CODES for code in codes):
+        raise damaged(_NAME)
+    return sets
 
 
 # --- XGBoost's own answers ---------------------------------------------------------------------------------------
