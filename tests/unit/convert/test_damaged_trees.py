@@ -70,6 +70,29 @@ def test_lightgbm_children_that_share_a_subtree() -> None:
         from_lightgbm(text, SCHEMA)
 
 
+@pytest.mark.parametrize("line", ["num_leaves", "leaf_value", "left_child", "split_feature", "threshold", "leaf_count"])
+def test_lightgbm_lists_of_another_length(line: str) -> None:
+    data = _lightgbm(line, lambda words: ["3000000000"] if line == "num_leaves" else words[1:])
+    with pytest.raises(ConversionError, match=_DAMAGED):
+        from_file("m.txt", data, SCHEMA)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "3", "1000000000"])
+@pytest.mark.parametrize("name", ["num_tree_per_iteration", "num_class"])
+def test_lightgbm_scores_that_it_does_not_have(name: str, count: str) -> None:
+    data = _lightgbm("num_leaves", lambda words: words).replace(f"{name}=1\n".encode(), f"{name}={count}\n".encode())
+    with pytest.raises(ConversionError, match=r"LightGBM file: it claims -?\d+ scores"):
+        from_file("m.txt", data, SCHEMA)
+
+
+def test_lightgbm_trees_of_one_leaf() -> None:
+    y = np.where(np.arange(len(_TABLE)) < 1, 1.0, 0.0)
+    params = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 200}
+    text = lgb.train(params, lgb.Dataset(_TABLE, y), 1).model_to_string()
+    assert "num_leaves=1\n" in text
+    alike(from_file("m.txt", text.encode(), SCHEMA, columns=NUMBERS), frame(seed=1))
+
+
 def _xgboost(**changes: tuple[int, Any]) -> bytes:
     booster = xgb.train({"max_depth": 2, "nthread": 1}, xgb.DMatrix(_TABLE, _Y), 1)
     document = json.loads(bytes(booster.save_raw("json")))
@@ -108,6 +131,35 @@ def test_xgboost_sets_of_categories(node: int, at: int, size: int, code: int) ->
         from_xgboost(json.dumps(document).encode(), SCHEMA)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iteration_indptr": [], "gbtree_model_param": {"num_trees": str(10**10), "num_parallel_tree": "1"}},
+        {"gbtree_model_param": {"num_trees": "2", "num_parallel_tree": "1"}},
+        {"iteration_indptr": [0, 9]},
+        {"iteration_indptr": [0, -1, 1]},
+        {"tree_info": [7]},
+        {"tree_info": [-1]},
+    ],
+    ids=str,
+)
+def test_xgboost_trees_that_it_does_not_have(changes: dict[str, Any]) -> None:
+    document = json.loads(_xgboost())
+    document["learner"]["gradient_booster"]["model"].update(changes)
+    with pytest.raises(
+        ConversionError, match=r"XGBoost file: (it claims \d+ trees and has 1|its rounds|its trees belong)"
+    ):
+        from_file("m.json", json.dumps(document).encode(), SCHEMA)
+
+
+def test_xgboost_classes_that_it_does_not_have() -> None:
+    document = json.loads(_xgboost())
+    document["learner"]["objective"]["name"] = "multi:softprob"
+    document["learner"]["learner_model_param"]["num_class"] = str(10**9)
+    with pytest.raises(ConversionError, match="XGBoost file: it claims 1000000000 classes"):
+        from_file("m.json", json.dumps(document).encode(), SCHEMA)
+
+
 def test_xgboost_keeps_the_places_of_leaves_that_it_has_pruned() -> None:
     params = {"tree_method": "exact", "gamma": 20.0, "nthread": 1}
     booster = xgb.train(params, xgb.DMatrix(_TABLE, _Y), 3)
@@ -116,13 +168,26 @@ def test_xgboost_keeps_the_places_of_leaves_that_it_has_pruned() -> None:
     alike(from_xgboost(booster, SCHEMA), frame(seed=1))
 
 
+def _catboost(folder: Path) -> Any:
+    params = {"iterations": 1, "depth": 2, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    catboost.CatBoostRegressor(**params).fit(_TABLE, _Y).save_model(str(folder / "c.json"), format="json")
+    return json.loads((folder / "c.json").read_bytes())
+
+
 @pytest.mark.parametrize("name", ["float_feature_index", "split_index"])
 @pytest.mark.parametrize("value", [-1, 10_000])
 def test_catboost(name: str, value: int, tmp_path: Path) -> None:
-    params = {"iterations": 1, "depth": 2, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
-    catboost.CatBoostRegressor(**params).fit(_TABLE, _Y).save_model(str(tmp_path / "c.json"), format="json")
-    document = json.loads((tmp_path / "c.json").read_bytes())
+    document = _catboost(tmp_path)
     document["oblivious_trees"][0]["splits"][0][name] = value
+    with pytest.raises(ConversionError, match=f"CatBoost: {_DAMAGED}"):
+        from_file("m.json", json.dumps(document).encode(), SCHEMA)
+
+
+@pytest.mark.parametrize(("splits", "leaves"), [(40, 0), (64, 4), (17, 1 << 17), (2, 3), (2, 8)])
+def test_catboost_leaves_that_it_does_not_have(splits: int, leaves: int, tmp_path: Path) -> None:
+    document = _catboost(tmp_path)
+    tree = document["oblivious_trees"][0]
+    tree.update(splits=tree["splits"][:1] * splits, leaf_values=[1.0] * leaves, leaf_weights=[])
     with pytest.raises(ConversionError, match=f"CatBoost: {_DAMAGED}"):
         from_file("m.json", json.dumps(document).encode(), SCHEMA)
 

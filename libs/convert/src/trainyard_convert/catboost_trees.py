@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainyard_convert.columns import Binding
 
 _NAME = "CatBoost"
+_MOST_DEPTH = 16  # CatBoost's own limit
 #: A missing number is less than every border, or greater; where training saw none, no border is exceeded.
 _MISSING_LEFT = {"AsFalse": True, "AsIs": True, "AsTrue": False}
 
@@ -120,7 +121,7 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
     splits = sum(len(f.get("borders") or ()) for f in document.floats)
     splits += sum(len(f.get("values") or ()) for f in document.categories)
     for tree in document.trees:
-        grown = _oblivious(tree) if "leaf_values" in tree else _grown(tree)
+        grown = _oblivious(tree, len(document.bias)) if "leaf_values" in tree else _grown(tree)
         grown.add_to(trees, _Features(floats, categories, left, inputs.codes, splits))
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
     ensemble = trees.ensemble(
@@ -195,12 +196,16 @@ def _index(value: Any, count: int) -> int:
     return int(value)
 
 
-def _oblivious(tree: Mapping[str, Any]) -> _Tree:
+def _oblivious(tree: Mapping[str, Any], outputs: int) -> _Tree:
     splits = tree.get("splits") or []
     depth = len(splits)
+    if depth > _MOST_DEPTH or len(tree["leaf_values"]) != outputs << depth:
+        raise damaged(_NAME)
     leaves = 1 << depth
-    values = np.asarray(tree["leaf_values"], dtype=np.float64).reshape(leaves, -1)
+    values = np.asarray(tree["leaf_values"], dtype=np.float64).reshape(leaves, outputs)
     weights = tree.get("leaf_weights") or [1.0] * leaves
+    if len(weights) != leaves:
+        raise damaged(_NAME)
     level = np.repeat(np.arange(depth), 1 << np.arange(depth)) if depth else np.zeros(0, dtype=np.int64)
     place = np.arange(leaves - 1) - (1 << level) + 1  # which of the splits above were true
     below = (1 << (level + 1)) - 1 + place

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.model import Pipeline
+from trainyard.model.checks import MAX_CLASSES
 from trainyard.model.float32 import below_in_double
 from trainyard_convert import ubjson
 from trainyard_convert.columns import Binding, matrix_of, names_of
@@ -129,10 +130,15 @@ def parse(data: bytes) -> Document:
         model = (booster["gbtree"] if name == "dart" else booster)["model"]
         task, output = _OBJECTIVES[objective]
         outputs = max(1, int(parameters["num_class"]))
+        if not (outputs <= MAX_CLASSES if task == "multiclass" else outputs == 1):
+            raise damaged("XGBoost file", f"it claims {outputs} classes")
         ends = _rounds(model, outputs)
         best = learner.get("attributes", {}).get("best_iteration")
         rounds = len(ends) if best is None else min(len(ends), int(best) + 1)
         kept = ends[rounds - 1] if ends else 0
+        tree_output = [int(k) for k in model["tree_info"]]
+        if rounds < 0 or not all(0 <= k < outputs for k in tree_output):
+            raise damaged("XGBoost file", "its trees belong to rounds or classes that it does not have")
         count = int(parameters["num_feature"])
         return Document(
             version=".".join(str(part) for part in document.get("version", ["?"])),
@@ -146,7 +152,7 @@ def parse(data: bytes) -> Document:
             base=_base(parameters["base_score"], output, outputs),
             trees=model["trees"][:kept],
             weights=[float(w) for w in booster["weight_drop"][:kept]] if name == "dart" else [1.0] * kept,
-            tree_output=[int(k) for k in model["tree_info"][:kept]],
+            tree_output=tree_output[:kept],
             levels=_levels(learner.get("feature_types") or (), model.get("cats") or {}),
             rounds=rounds,
             all_rounds=len(ends),
@@ -179,12 +185,18 @@ def _refuse(booster: str, objective: str, parameters: Mapping[str, Any]) -> None
 
 def _rounds(model: Mapping[str, Any], outputs: int) -> list[int]:
     """Return how many trees there are after each round."""
+    parameters = model["gbtree_model_param"]
+    count = int(parameters["num_trees"])
+    if count != len(model["trees"]):
+        raise damaged("XGBoost file", f"it claims {count} trees and has {len(model['trees'])}")
     found = model.get("iteration_indptr")
     if found is not None and len(found):
-        return [int(end) for end in found[1:]]
-    parameters = model["gbtree_model_param"]
+        ends = [int(end) for end in found]
+        if ends != sorted(ends) or (ends[0], ends[-1]) != (0, count):
+            raise damaged("XGBoost file", "its rounds are not those of its trees")
+        return ends[1:]
     step = outputs * max(1, int(parameters.get("num_parallel_tree", "1")))
-    return list(range(step, int(parameters["num_trees"]) + 1, step))
+    return list(range(step, count + 1, step))
 
 
 def _base(text: str, output: str, outputs: int) -> Any:
