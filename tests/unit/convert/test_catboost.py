@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import catboost
 import numpy as np
 import pytest
 from tests.unit.convert.tables import CATEGORIES, NUMBERS, SCHEMA, alike, answers, frame, labels, score
 
-from trainyard_convert import ConversionError, from_catboost
+from trainyard_convert import ConversionError, from_catboost, from_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SMALL = {"iterations": 15, "depth": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1, "random_seed": 1}
 _TOWNS = {"town": ["Riga", "Oslo", "Bern", "Graz"]}
@@ -20,7 +23,7 @@ def _table(**options: Any) -> Any:
 
 
 def _model(y: Any, table: Any, **params: Any) -> Any:
-    levels = [c for c in CATEGORIES if c in table]
+    levels = [c for c in CATEGORIES if c in getattr(table, "columns", ())]
     return catboost.CatBoost({**_SMALL, "one_hot_max_size": 10, **params}).fit(table, y, cat_features=levels)
 
 
@@ -48,6 +51,17 @@ def test_every_loss_and_shape_of_tree(params: dict[str, Any]) -> None:
     y = labels(table) * 0.8 + 0.1 if loss == "CrossEntropy" else y
     converted = from_catboost(_model(y, table, **params), SCHEMA, levels=_TOWNS, missing_level="none")
     alike(converted, frame(seed=1, strangers=True))
+
+
+@pytest.mark.parametrize("depth", [2, 4])
+def test_models_fitted_on_an_array_have_inputs_without_names(depth: int, tmp_path: Path) -> None:
+    model = _model(score(frame()), frame()[NUMBERS].to_numpy(), depth=depth)
+    alike(from_catboost(model, SCHEMA, columns=NUMBERS), frame(seed=1))
+    model.save_model(str(tmp_path / "m.json"), format="json")
+    data = (tmp_path / "m.json").read_bytes()
+    alike(from_file("m.json", data, SCHEMA, columns=NUMBERS), frame(seed=1))
+    with pytest.raises(ConversionError, match=r"column '0': the dataset has no such column; .* with --columns a,b,c"):
+        from_file("m.json", data, SCHEMA)
 
 
 def test_values_at_the_borders_and_beside_them_in_float32_and_float64() -> None:

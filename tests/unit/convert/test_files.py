@@ -6,6 +6,8 @@ import hashlib
 import io
 import pickle
 import sys
+import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import catboost
@@ -145,3 +147,85 @@ def test_a_conversion_that_answers_otherwise_is_refused(tmp_path: Path) -> None:
         alike(mixed, frame(seed=1))
     with pytest.raises(ConversionError, match="rows to compare with: none has a value in every column"):
         alike(right, frame(0))
+
+
+def _packed(parts: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in parts.items():
+            packed.writestr(name, content)
+    return out.getvalue()
+
+
+def _parts() -> dict[str, bytes]:
+    fitted = LogisticRegression(max_iter=2000).fit(frame(missing=False)[NUMBERS], labels(frame(missing=False)))
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(fitted))) as whole:
+        return {name: whole.read(name) for name in whole.namelist()}
+
+
+def test_a_compressed_skops_file() -> None:
+    alike(from_file("m.skops", _packed(_parts()), SCHEMA, label="late"), frame(seed=2))
+
+
+def test_a_skops_file_that_unpacks_to_much_more_than_itself_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr(skops.io, "get_untrusted_types", lambda *, data: read.append(data))
+    with pytest.raises(ConversionError, match="it unpacks to 4 MiB; a model has at most 1024 MiB, 64 MiB of them"):
+        from_file("m.skops", _packed({**_parts(), "schema.json": b" " * (4 << 20)}), SCHEMA)
+    assert not read
+
+
+def test_a_part_of_a_skops_file_longer_than_its_entry_says_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr(skops.io, "get_untrusted_types", lambda *, data: read.append(data))
+    size = 4 << 20
+    data = _packed({"schema.json": b" " * size})
+    assert data.count(size.to_bytes(4, "little")) == 2  # where the part stands, and in the directory
+    crc = zlib.crc32(b" " * size).to_bytes(4, "little")
+    data = data.replace(size.to_bytes(4, "little"), (9).to_bytes(4, "little"))
+    data = data.replace(crc, zlib.crc32(b" " * 9).to_bytes(4, "little"))
+    with pytest.raises(ConversionError, match="skops cannot read it"):  # nothing is found in what was asked of it
+        from_file("m.skops", data, SCHEMA)
+    assert len(read[0]) < 1000
+    with zipfile.ZipFile(io.BytesIO(read[0])) as plain:
+        assert [(part.file_size, part.compress_type) for part in plain.infolist()] == [(9, zipfile.ZIP_STORED)]
+
+
+def test_a_skops_file_that_fails_when_it_is_made_is_refused() -> None:
+    parts = _parts()
+    array = next(name for name in parts if name.endswith(".npy"))
+    with pytest.raises(ConversionError, match=r"\.skops file: skops cannot read it"):
+        from_file("m.skops", _packed({**parts, array: b"no array"}), SCHEMA)
+
+
+@pytest.mark.parametrize("start", [b"{Z", b"{SU\x01a", b"{d\x3f\x80\x00\x00abc", b"{[]", b"{i\xffa", b"[#i\xff"])
+def test_a_name_or_list_of_no_length_is_no_ubjson(start: bytes) -> None:
+    with pytest.raises(ConversionError, match=r"XGBoost \.ubj file: it is not UBJSON from byte \d"):
+        from_file("m.ubj", start + bytes(8), SCHEMA)
+
+
+def test_ubjson_of_too_many_values_is_refused() -> None:
+    count = 1_000_001
+    with pytest.raises(ConversionError, match=f"it is not UBJSON from byte {count + 6} on"):
+        from_file("m.ubj", b"[#l" + count.to_bytes(4, "big") + b"Z" * count, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("m.txt", b"threshold=", b"threshold=zz "),
+        ("m.txt", b"leaf_value=", b"other="),
+        ("m.txt", b"num_tree_per_iteration=1", b"num_tree_per_iteration=x"),
+        ("x.json", b'"split_indices"', b'"other"'),
+        ("x.json", b'"attributes":{}', b'"attributes":[1]'),
+        ("x.json", b'"attributes":{}', b'"attributes":{"best_iteration":1e999}'),
+        ("c.json", b'"splits"', b'"other"'),
+        ("c.json", b'"split_index"', b'"other"'),
+        ("c.json", b'"features_info":', b'"features_info":[],"other":'),
+    ],
+)
+def test_a_damaged_file_is_refused_and_no_crash(name: str, old: bytes, new: bytes, tmp_path: Path) -> None:
+    data = _native_files(tmp_path)[name]
+    assert old in data
+    with pytest.raises(ConversionError, match="damaged"):
+        from_file(name, data.replace(old, new), SCHEMA)

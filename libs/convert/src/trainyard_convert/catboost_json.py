@@ -150,7 +150,7 @@ def parse(text: str) -> Document:
             output=output,
             classes=own if len(own) == labels else list(range(labels)),
             labels=labels,
-            names=tuple(str(inputs[i].get("feature_name", inputs[i]["feature_id"])) for i in range(len(inputs))),
+            names=_names([str(inputs[i].get("feature_name", inputs[i]["feature_id"])) for i in range(len(inputs))]),
             floats=floats,
             categories=categories,
             trees=trees,
@@ -159,6 +159,11 @@ def parse(text: str) -> Document:
         )
     except (KeyError, TypeError, ValueError) as e:
         raise ConversionError("CatBoost file", f"its document lacks {e}", "save it with a current CatBoost") from e
+
+
+def _names(own: Sequence[str]) -> tuple[str, ...]:
+    """Return what CatBoost calls the features: by its number one that has no name, or that of one before it."""
+    return tuple(name if name and name not in own[:i] else str(i) for i, name in enumerate(own))
 
 
 def _object(value: Any) -> Any:

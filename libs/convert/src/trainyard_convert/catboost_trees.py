@@ -15,7 +15,7 @@ from trainyard.model import Pipeline
 from trainyard.model.float32 import at_most_in_double
 from trainyard_convert.cityhash import level_hash
 from trainyard_convert.columns import LevelsColumn, MatrixColumn, TableColumn, matrix_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.trees import Trees
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainyard_convert.columns import Binding
 
 _NAME = "CatBoost"
+_MOST_DEPTH = 16  # CatBoost's own limit
 #: A missing number is less than every border, or greater; where training saw none, no border is exceeded.
 _MISSING_LEFT = {"AsFalse": True, "AsIs": True, "AsTrue": False}
 
@@ -113,13 +114,15 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
     Raises:
         ConversionError: a split needs statistics that the format does not have.
     """
-    trees = Trees(_NAME)
+    trees = Trees(_NAME, len(inputs.columns))
     floats = [int(f["flat_feature_index"]) for f in document.floats]
     categories = [int(f["flat_feature_index"]) for f in document.categories]
     left = [_MISSING_LEFT[f.get("nan_value_treatment", "AsIs")] for f in document.floats]
+    splits = sum(len(f.get("borders") or ()) for f in document.floats)
+    splits += sum(len(f.get("values") or ()) for f in document.categories)
     for tree in document.trees:
-        grown = _oblivious(tree) if "leaf_values" in tree else _grown(tree)
-        grown.add_to(trees, _Features(floats, categories, left, inputs.codes))
+        grown = _oblivious(tree, len(document.bias)) if "leaf_values" in tree else _grown(tree)
+        grown.add_to(trees, _Features(floats, categories, left, inputs.codes, splits))
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
     ensemble = trees.ensemble(
         matrix, base=document.bias, aggregation="sum", output=document.output, gain=document.scale
@@ -129,10 +132,13 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
 
 @dataclass(frozen=True, eq=False)
 class _Features:
+    """Inputs of each feature of a kind, and how many ``splits`` there are of all: by their numbers CatBoost reads."""
+
     floats: Sequence[int]
     categories: Sequence[int]
     missing_left: Sequence[bool]
     codes: Mapping[int, Mapping[int, int]]
+    splits: int
 
 
 @dataclass(eq=False)
@@ -156,11 +162,13 @@ class _Tree:
                 continue
             kind = split.get("split_type", "FloatFeature")
             if kind == "FloatFeature":
-                index = int(split["float_feature_index"])
+                _index(split["split_index"], features.splits)
+                index = _index(split["float_feature_index"], len(features.floats))
                 feature[node], default[node] = features.floats[index], features.missing_left[index]
                 border[node] = np.float32(split["border"])  # written with digits enough for a float32
             elif kind == "OneHotFeature":
-                index = int(split["cat_feature_index"])
+                _index(split["split_index"], features.splits)
+                index = _index(split["cat_feature_index"], len(features.categories))
                 feature[node] = features.categories[index]
                 left[node], right[node] = self.true[node], self.false[node]
                 categories[node] = [features.codes[index][int(split["value"])]]
@@ -170,6 +178,7 @@ class _Tree:
                     "train with one_hot_max_size above the largest number of levels",
                 )  # fmt: skip
         trees.add(
+            leaf=np.array([split is None for split in self.splits]),
             feature=feature,
             threshold=at_most_in_double(border),
             left=left,
@@ -181,12 +190,22 @@ class _Tree:
         )
 
 
-def _oblivious(tree: Mapping[str, Any]) -> _Tree:
+def _index(value: Any, count: int) -> int:
+    if not 0 <= int(value) < count:
+        raise damaged(_NAME)
+    return int(value)
+
+
+def _oblivious(tree: Mapping[str, Any], outputs: int) -> _Tree:
     splits = tree.get("splits") or []
     depth = len(splits)
+    if depth > _MOST_DEPTH or len(tree["leaf_values"]) != outputs << depth:
+        raise damaged(_NAME)
     leaves = 1 << depth
-    values = np.asarray(tree["leaf_values"], dtype=np.float64).reshape(leaves, -1)
+    values = np.asarray(tree["leaf_values"], dtype=np.float64).reshape(leaves, outputs)
     weights = tree.get("leaf_weights") or [1.0] * leaves
+    if len(weights) != leaves:
+        raise damaged(_NAME)
     level = np.repeat(np.arange(depth), 1 << np.arange(depth)) if depth else np.zeros(0, dtype=np.int64)
     place = np.arange(leaves - 1) - (1 << level) + 1  # which of the splits above were true
     below = (1 << (level + 1)) - 1 + place

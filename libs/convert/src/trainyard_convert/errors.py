@@ -21,6 +21,11 @@ class ConversionError(TrainyardError):
         self.step = step
 
 
+def damaged(name: str, what: str = "a damaged tree") -> ConversionError:
+    """Return the refusal of numbers that ``name``'s own library cannot have written."""
+    return ConversionError(name, what, "get the file again from where it was made")
+
+
 class MissingLibraryError(TrainyardError):
     """A library that must answer for its own model is not installed; ``extra`` of trainyard-convert brings it."""
 

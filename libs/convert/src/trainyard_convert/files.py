@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import tempfile
+import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard_convert.catboost_json import from_catboost
-from trainyard_convert.errors import ConversionError, MissingLibraryError
+from trainyard_convert.errors import ConversionError, MissingLibraryError, damaged
 from trainyard_convert.lightgbm_text import from_lightgbm
 from trainyard_convert.sklearn_models import from_sklearn
 from trainyard_convert.xgboost_json import from_xgboost
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
     from trainyard_convert.converted import Converted
 
 MAX_BYTES = 1 << 30
+#: Of a skops file, unpacked: its types and numbers as JSON, and how many times as large as the file all of it may be.
+_MOST_SCHEMA, _MOST_RATIO = 64 << 20, 200
+#: What reading numbers out of their place in a damaged file, or too many of them, ends with.
+_CRASHES = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 _NEXT = "save it as .txt (LightGBM), .json or .ubj (XGBoost), .json (CatBoost) or .skops (scikit-learn)"
 #: what cannot be read -> why, and what to do instead
 _REFUSED = {
@@ -63,21 +72,34 @@ def from_file(
     if len(data) > MAX_BYTES:
         raise ConversionError(f"{ending} file", f"it is larger than {MAX_BYTES >> 20} MiB")
     given: dict[str, Any] = {"columns": columns, "label": label, "classes": classes}
+    try:
+        return _converted(ending, data, schema, given, {"levels": levels, "missing_level": missing_level})
+    except _CRASHES as e:
+        raise damaged(f"{ending or 'nameless'} file", f"a damaged file ({type(e).__name__}: {e})") from e
+
+
+def _converted(
+    ending: str, data: bytes, schema: Schema, given: Mapping[str, Any], levels: Mapping[str, Any]
+) -> Converted:
     if ending == ".skops":
         return from_sklearn(_skops_model(data), schema, **given)
     if ending == ".txt":
         text = _text(data, "LightGBM")
         from_lightgbm(text, schema, **given)  # what cannot be converted is refused by us, by name
-        return from_lightgbm(_library("lightgbm", "lightgbm").Booster(model_str=text), schema, **given)
+        lightgbm = _library("lightgbm", "lightgbm")
+        try:
+            booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as e:
+            raise damaged("LightGBM file", f"LightGBM cannot read it: {e}") from e
+        return from_lightgbm(booster, schema, **given)
     if ending == ".ubj" or (ending == ".json" and b'"learner"' in data):
         from_xgboost(data, schema, **given)
         booster = _library("xgboost", "xgboost").Booster()
         booster.load_model(bytearray(data))
         return from_xgboost(booster, schema, **given)
     if ending == ".json":
-        more: dict[str, Any] = {**given, "levels": levels, "missing_level": missing_level}
-        from_catboost(_text(data, "CatBoost"), schema, **more)
-        return from_catboost(_catboost_model(data), schema, **more)
+        from_catboost(_text(data, "CatBoost"), schema, **given, **levels)
+        return from_catboost(_catboost_model(data), schema, **given, **levels)
     raise ConversionError(f"{ending or 'nameless'} file", "its ending names no library", _NEXT)
 
 
@@ -114,22 +136,29 @@ def _library(name: str, extra: str) -> Any:
 
 
 def _catboost_model(data: bytes) -> Any:
-    model = _library("catboost", "catboost").CatBoost()
+    catboost = _library("catboost", "catboost")
     with tempfile.TemporaryDirectory() as folder:  # it reads JSON from files only
         path = Path(folder) / "model.json"
         path.write_bytes(data)
-        return model.load_model(str(path), format="json")
+        try:
+            return catboost.CatBoost().load_model(str(path), format="json")
+        except catboost.CatBoostError as e:
+            raise damaged("CatBoost file", f"CatBoost cannot read it: {e}") from e
 
 
 def _skops_model(data: bytes) -> Any:
     """Return the model in a skops file, which names the types that it is made of before any is made.
 
     Raises:
-        ConversionError: a type is none that skops or we trust.
+        ConversionError: a type is none that skops or we trust, or it is much larger than the file.
     """
     reader = _library("skops.io", "scikit-learn")
     try:
+        data = _unpacked(data)
         strangers = set(reader.get_untrusted_types(data=data)) - _TRUSTED
+        model = None if strangers else reader.loads(data, trusted=sorted(_TRUSTED))
+    except ConversionError:
+        raise
     except Exception as e:
         raise ConversionError(".skops file", f"skops cannot read it: {e}", "save it with skops.io.dump") from e
     if strangers:
@@ -137,4 +166,25 @@ def _skops_model(data: bytes) -> Any:
             ".skops file", f"it holds types that are not trusted: {', '.join(sorted(strangers))}",
             "fit the model without them",
         )  # fmt: skip
-    return reader.loads(data, trusted=sorted(_TRUSTED))
+    return model
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Return the same parts uncompressed, each as long as its entry says at most: Python unpacks what lies there."""
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        parts = packed.infolist()
+        whole = sum(part.file_size for part in parts)
+        schema = sum(part.file_size for part in parts if part.filename == "schema.json")
+        if whole > MAX_BYTES or whole > _MOST_RATIO * len(data) or schema > _MOST_SCHEMA:
+            raise ConversionError(
+                ".skops file", f"it unpacks to {whole >> 20} MiB", f"a model has at most {MAX_BYTES >> 20} MiB,"
+                f" {_MOST_SCHEMA >> 20} MiB of them schema.json, and {_MOST_RATIO} times the size of its file",
+            )  # fmt: skip
+        if all(part.compress_type == zipfile.ZIP_STORED for part in parts):
+            return data
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as plain:
+            for part in parts:
+                with packed.open(part) as source, plain.open(part.filename, "w") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+        return out.getvalue()

@@ -34,17 +34,17 @@ def frame_of(
         import pandas as pd  # noqa: PLC0415 - only where a library is asked
     except ModuleNotFoundError as e:
         raise MissingLibraryError("pandas", "scikit-learn") from e
-    data: dict[str, Any] = {}
-    for name, call in zip(names, called, strict=True):
+    data: dict[int, Any] = {}  # by place: two columns may be called alike
+    for place, name in enumerate(names):
         values = columns[name]
         if levels and name in levels:
-            data[call] = pd.Categorical(_of_type(values, levels[name]), categories=list(levels[name]))
+            data[place] = pd.Categorical(_of_type(values, levels[name]), categories=list(levels[name]))
         elif schema.column(name).type in NUMBERS:
-            data[call] = numbers(values)
+            data[place] = numbers(values)
         else:
             gap = np.nan if missing_level is None else missing_level
-            data[call] = np.array([gap if v is None else v for v in values], dtype=object)
-    return pd.DataFrame(data)
+            data[place] = np.array([gap if v is None else v for v in values], dtype=object)
+    return pd.DataFrame(data).set_axis(list(called), axis="columns")
 
 
 def _of_type(values: Sequence[Any], levels: Sequence[Any]) -> list[Any]:

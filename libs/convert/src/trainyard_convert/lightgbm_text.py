@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.model import Pipeline
+from trainyard.model.checks import MAX_CLASSES
 from trainyard_convert.columns import LEVELS, Binding, matrix_of, names_of
 from trainyard_convert.converted import Converted, Native, both, counted, labels_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs, inputs_of
 from trainyard_convert.trees import Trees
@@ -149,6 +150,7 @@ def parse(text: str) -> Text:
     if header.get("linear_tree") == "1" or parameters.get("linear_tree") == "1":
         raise ConversionError("LightGBM linear_tree", "its leaves are linear models", "train it with linear_tree=false")
     names = tuple(header["feature_names"].split(" "))
+    outputs = _outputs(header, task)
     return Text(
         version=header.get("version", "?"),
         names=names,
@@ -156,12 +158,22 @@ def parse(text: str) -> Text:
         task=task,
         output=output,
         gain=gain,
-        outputs=int(header.get("num_tree_per_iteration", "1")),
+        outputs=outputs,
         mean="average_output" in head.split("\n"),
         trees=tuple(_pairs("index=" + part.partition("end of trees")[0]) for part in rest),
         categorical=_categorical(parameters.get("categorical_feature", ""), names),
         pandas=_pandas(tail),
     )
+
+
+def _outputs(header: Mapping[str, str], task: str) -> int:
+    """Return how many scores there are: as many as classes, which stand there three times; LightGBM believes each."""
+    outputs = int(header.get("num_tree_per_iteration", "1"))
+    options = dict(word.split(":", 1) for word in header["objective"].split(" ") if ":" in word)
+    claimed = {int(header.get("num_class", "1")), int(options.get("num_class", "1")), outputs}
+    if len(claimed) > 1 or not (2 <= outputs <= MAX_CLASSES if task == "multiclass" else outputs == 1):
+        raise damaged("LightGBM file", f"it claims {outputs} scores")
+    return outputs
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -211,7 +223,7 @@ def pipeline_of(text: Text, inputs: Inputs, binding: Binding) -> Pipeline:
     Raises:
         ConversionError: a split treats missing values in a way that the format does not have.
     """
-    trees = Trees(_NAME)
+    trees = Trees(_NAME, len(inputs.columns))
     for index, tree in enumerate(text.trees):
         _add(trees, tree, index % text.outputs, inputs)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
@@ -226,15 +238,21 @@ def pipeline_of(text: Text, inputs: Inputs, binding: Binding) -> Pipeline:
 
 
 def _add(trees: Trees, tree: Mapping[str, str], output: int, inputs: Inputs) -> None:
-    leaves = int(tree["num_leaves"])
+    leaves = len(tree["leaf_value"].split())
     inner = leaves - 1
+    if leaves != int(tree["num_leaves"]):
+        raise damaged(_NAME)
 
-    def numbers(name: str, kind: Any, count: int, default: float = 0.0) -> Any:
+    def numbers(name: str, kind: Any, count: int, default: float | None = None) -> Any:
         words = tree.get(name, "").split()
-        return np.array([kind(w) for w in words]) if len(words) == count else np.full(count, default, dtype=kind)
+        if default is not None and not words:
+            return np.full(count, default, dtype=kind)
+        if len(words) != count:
+            raise damaged(_NAME)
+        return np.array([kind(w) for w in words], dtype=kind)
 
     feature, threshold = numbers("split_feature", int, inner), numbers("threshold", float, inner)
-    decision = numbers("decision_type", int, inner)
+    decision = numbers("decision_type", int, inner, 0)
     value, weight = numbers("leaf_value", float, leaves), numbers("leaf_count", float, leaves, np.nan)
     category = (decision & _CATEGORICAL) > 0
     missing = decision >> 2 & 3
@@ -245,13 +263,18 @@ def _add(trees: Trees, tree: Mapping[str, str], output: int, inputs: Inputs) -> 
     # Where training saw no missing value LightGBM takes one for 0; in a category it always goes right.
     default = np.where(missing == _NAN, (decision & _DEFAULT_LEFT) > 0, threshold >= 0.0) & ~category
     child = {side: numbers(f"{side}_child", int, inner) for side in ("left", "right")}
-    leaf = np.full(leaves, -1)
+    for side, nodes in child.items():
+        if (nodes >= inner).any():  # beyond them stand our leaves
+            raise damaged(_NAME)
+        child[side] = np.where(nodes < 0, inner + ~nodes, nodes)
+    nothing = np.full(leaves, -1)
     zeros = np.zeros(leaves)
     trees.add(
-        feature=np.concatenate([feature, leaf]),
+        leaf=np.arange(inner + leaves) >= inner,
+        feature=np.concatenate([feature, nothing]),
         threshold=np.concatenate([np.where(category, 0.0, threshold), zeros]),
-        left=np.concatenate([np.where(child["left"] < 0, inner + ~child["left"], child["left"]), leaf]),
-        right=np.concatenate([np.where(child["right"] < 0, inner + ~child["right"], child["right"]), leaf]),
+        left=np.concatenate([child["left"], nothing]),
+        right=np.concatenate([child["right"], nothing]),
         default_left=np.concatenate([default, zeros]),
         value=np.concatenate([np.zeros(inner), value]),
         cover=np.concatenate([np.zeros(inner), weight]),
@@ -266,5 +289,10 @@ def _add(trees: Trees, tree: Mapping[str, str], output: int, inputs: Inputs) -> 
 def _codes(tree: Mapping[str, str], index: int) -> list[int]:
     """Return the codes in the ``index``-th set of a tree, which is kept as 32-bit words."""
     bounds = [int(w) for w in tree["cat_boundaries"].split()]
-    words = [int(w) for w in tree["cat_threshold"].split()][bounds[index] : bounds[index + 1]]
-    return [32 * i + bit for i, word in enumerate(words) for bit in range(32) if word >> bit & 1]
+    words = [int(w) for w in tree["cat_threshold"].split()]
+    count = int(tree["num_cat"])
+    rising = bounds == sorted(bounds) and bounds[0] == 0 and bounds[-1] == len(words)
+    if len(bounds) != count + 1 or not rising or not 0 <= index < count:
+        raise damaged(_NAME)
+    own = words[bounds[index] : bounds[index + 1]]
+    return [32 * i + bit for i, word in enumerate(own) for bit in range(32) if word >> bit & 1]

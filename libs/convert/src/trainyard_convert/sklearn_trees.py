@@ -13,7 +13,7 @@ import numpy as np
 from trainyard.model import Pipeline
 from trainyard.model.float32 import at_most_in_double
 from trainyard_convert.columns import LevelsColumn, NumberColumn, matrix_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.parts import OUTPUTS, Part, task_of
 from trainyard_convert.sklearn_columns import bound
 from trainyard_convert.sklearn_encoders import called, encoded
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     from trainyard_convert.sklearn_columns import Columns
 
 _MEANS = {"poisson": "exp", "gamma": "exp"}
+_WORDS = 8  # of a set of categories, of which there are at most 256
 
 
 def forest(model: Any, columns: Columns, binding: Binding) -> Part:
     """Convert a decision tree, a random forest or extra trees."""
+    from sklearn.tree import BaseDecisionTree  # noqa: PLC0415 - the model is scikit-learn's: it is installed
+
     name = called(model)
     if model.n_outputs_ != 1:
         raise ConversionError(f"{name} with {model.n_outputs_} labels", "a model answers for one", "fit one for each")
     classes = list(model.classes_) if hasattr(model, "classes_") else None
     task = task_of(classes)
     matrix = _matrix(model, columns, binding)
-    trees = Trees(name)
-    for tree in getattr(model, "estimators_", None) or [model]:
+    trees = Trees(name, len(matrix.center))
+    for tree in [model] if isinstance(model, BaseDecisionTree) else model.estimators_:
         value = tree.tree_.value[:, 0, :]
         if classes is not None:
             value = value / value.sum(axis=1, keepdims=True)
@@ -51,7 +54,10 @@ def boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     classes = list(model.classes_) if hasattr(model, "classes_") else None
     task = task_of(classes)
     matrix = _matrix(model, columns, binding)
-    trees = Trees(name)
+    trees = Trees(name, len(matrix.center))
+    width = len(classes) if classes is not None and task == "multiclass" else 1
+    if model.estimators_.shape[1:] != (width,) or model.n_trees_per_iteration_ != width:
+        raise damaged(name)  # the library writes a score for each without looking
     for stage in model.estimators_:
         for output, tree in enumerate(stage):
             _add(trees, tree.tree_, tree.tree_.value[:, 0, 0] * model.learning_rate, output)
@@ -87,9 +93,9 @@ def _matrix(model: Any, columns: Columns, binding: Binding) -> Matrix:
 
 
 def _add(trees: Trees, tree: Any, value: Any, output: int) -> None:
-    leaf = tree.children_left < 0
     trees.add(
-        feature=np.where(leaf, -1, tree.feature),
+        leaf=tree.children_left == -1,
+        feature=tree.feature,
         threshold=at_most_in_double(tree.threshold),
         left=tree.children_left,
         right=tree.children_right,
@@ -111,9 +117,10 @@ def histogram_boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     output = OUTPUTS[task] if task != "regression" else _MEANS.get(model.loss, "identity")
     made = _encoded(model, columns, binding)
     matrix = matrix_of(made, binding, missing_allowed=True, name=name)
-    trees = Trees(name)
+    trees = Trees(name, len(made))
     for stage in model._predictors:  # noqa: SLF001 - see above
         for k, predictor in enumerate(stage):
+            _check_sets(model, predictor, name)
             _add_predictor(trees, predictor, k)
     base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001
     ensemble = trees.ensemble(matrix, base=base, aggregation="sum", output=output)
@@ -141,12 +148,25 @@ def _encoded(model: Any, columns: Columns, binding: Binding) -> Columns:
     return [*encoded(encoder, coded, [1] * len(coded)), *rest]
 
 
+def _check_sets(model: Any, predictor: Any, name: str) -> None:
+    """Look whether the nodes that tell categories apart do so of inputs that are some, by sets that are there."""
+    mapper, nodes, sets = model._bin_mapper, predictor.nodes, predictor.raw_left_cat_bitsets  # noqa: SLF001
+    known = np.asarray(mapper.is_categorical_).astype(bool)
+    chosen = nodes[(nodes["is_categorical"] != 0) & (nodes["is_leaf"] == 0)]
+    features, indexes = chosen["feature_idx"], chosen["bitset_idx"]
+    if sets.ndim != 2 or sets.shape[1] != _WORDS or (indexes >= len(sets)).any():
+        raise damaged(name)
+    if ((features < 0) | (features >= len(known))).any() or not known[features].all():
+        raise damaged(name)
+
+
 def _add_predictor(trees: Trees, predictor: Any, output: int) -> None:
     nodes, sets = predictor.nodes, predictor.raw_left_cat_bitsets
     leaf = nodes["is_leaf"].astype(bool)
     categorical = nodes["is_categorical"].astype(bool) & ~leaf
     trees.add(
-        feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)),
+        leaf=leaf,
+        feature=nodes["feature_idx"].astype(np.int64),
         threshold=np.where(categorical, 0.0, nodes["num_threshold"]),
         left=nodes["left"].astype(np.int64),
         right=nodes["right"].astype(np.int64),

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard.model import TreeEnsemble
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trainyard.model.dto import FloatArray
     from trainyard_convert.columns import Matrix
+
+    Indexes = npt.NDArray[np.int64]
 
 _HIGHEST = float(np.finfo(np.float64).max)
 #: The format's limits.
@@ -23,10 +25,14 @@ MAX_NODES = 10_000_000
 
 
 class Trees:
-    """Node arrays that grow by whole trees; inside a tree children are indexes into its own arrays, -1 at a leaf."""
+    """Node arrays that grow by whole trees; inside a tree children are indexes into its own arrays, its root is 0.
 
-    def __init__(self, library: str) -> None:
+    A tree is checked before it is added: the library walks along the same numbers without looking.
+    """
+
+    def __init__(self, library: str, inputs: int) -> None:
         self._library = library
+        self._inputs = inputs
         self._parts: dict[str, list[npt.NDArray[Any]]] = {
             name: [] for name in ("feature", "threshold", "left", "right", "default_left", "value", "cover")
         }
@@ -38,6 +44,7 @@ class Trees:
     def add(
         self,
         *,
+        leaf: npt.NDArray[np.bool_],
         feature: npt.ArrayLike,
         threshold: npt.ArrayLike,
         left: npt.ArrayLike,
@@ -50,19 +57,22 @@ class Trees:
     ) -> None:
         """Add one tree.
 
-        Shapes: all (N,), ``value`` (N,) or (N, V). ``feature`` -1 is a leaf. ``cover``: the training weight of each
-        node, None where the library does not keep it. ``categories``: of each node that tells levels apart, the codes
-        that go left.
+        Shapes: all (N,), ``value`` (N,) or (N, V). ``leaf``: what the library takes for one; only there is ``value``
+        read, and only elsewhere the rest. ``cover``: the training weight of each node, None where the library does not
+        keep it. ``categories``: of each node that tells levels apart, the codes that go left.
+
+        Raises:
+            ConversionError: it is no tree, reads an input that there is not, or is one too many.
         """
-        feature = np.asarray(feature, dtype=np.int64)
-        leaf = feature < 0
+        feature, left, right = (np.asarray(a, dtype=np.int64) for a in (feature, left, right))
+        self._check(leaf, feature, left, right)
         value = np.asarray(value, dtype=np.float64)
         value = value[:, None] if value.ndim == 1 else value
         arrays = {
             "feature": np.where(leaf, -1, feature),
             "threshold": np.where(leaf, 0.0, np.clip(np.asarray(threshold, np.float64), -_HIGHEST, _HIGHEST)),
-            "left": np.where(leaf, -1, np.asarray(left, dtype=np.int64) + self._size),
-            "right": np.where(leaf, -1, np.asarray(right, dtype=np.int64) + self._size),
+            "left": np.where(leaf, -1, left + self._size),
+            "right": np.where(leaf, -1, right + self._size),
             "default_left": np.where(leaf, 0, np.asarray(default_left, dtype=np.int64)),
             "value": np.where(leaf[:, None], value, 0.0),
             "cover": np.full(len(feature), np.nan) if cover is None else np.asarray(cover, dtype=np.float64),
@@ -80,6 +90,25 @@ class Trees:
         for count, most, what in ((len(self._starts), MAX_TREES, "trees"), (self._size, MAX_NODES, "nodes")):
             if count > most:
                 raise ConversionError(self._library, f"it has more than {most} {what}", "train a smaller one")
+
+    def _check(self, leaf: npt.NDArray[np.bool_], feature: Indexes, left: Indexes, right: Indexes) -> None:
+        n, inner = len(leaf), np.flatnonzero(~leaf)
+        if n == 0 or not len(feature) == len(left) == len(right) == n:
+            raise damaged(self._library)
+        children = np.concatenate([left[inner], right[inner]])
+        if not (_within(feature[inner], 0, self._inputs) and _within(children, 1, n)):
+            raise damaged(self._library)
+        parents = np.bincount(children, minlength=n)
+        pruned = leaf & (parents == 0)  # XGBoost keeps the places of leaves that it has taken away
+        pruned[0] = False
+        if parents.max() > 1 or (parents[1:] + pruned[1:] == 0).any():
+            raise damaged(self._library)
+        above = np.zeros(n, dtype=np.int64)
+        above[children] = np.tile(inner, 2)
+        for _ in range(n.bit_length()):  # each time twice as far up: from a cycle nothing gets to the root
+            above = above[above]
+        if above.any():
+            raise damaged(self._library)
 
     def ensemble(
         self, matrix: Matrix, *, base: npt.ArrayLike, aggregation: str, output: str, gain: float = 1.0
@@ -104,6 +133,10 @@ class Trees:
             cover=cover,
             categories=self._categories or None,
         )
+
+
+def _within(indexes: Indexes, low: int, end: int) -> bool:
+    return bool(((indexes >= low) & (indexes < end)).all())
 
 
 def _in_matrix(feature: npt.NDArray[np.int64], threshold: FloatArray, matrix: Matrix) -> FloatArray:

@@ -10,8 +10,11 @@ import numpy as np
 from trainyard_convert.errors import ConversionError
 
 _NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
+_LENGTHS = frozenset((b"i", b"U", b"I", b"l", b"L"))
 _WORDS = {b"Z": None, b"T": True, b"F": False}
 _MOST_DEPTH = 64
+#: Values that stand alone, not in a typed array: a model of 5,000 trees has some 100,000.
+_MOST_VALUES = 1_000_000
 
 
 def read(data: bytes) -> Any:
@@ -31,6 +34,7 @@ def read(data: bytes) -> Any:
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._values = 0
         self.at = 0
 
     def take(self, count: int) -> bytes:
@@ -44,12 +48,15 @@ class _Reader:
     def value(self, marker: bytes, depth: int) -> Any:
         if depth > _MOST_DEPTH:
             raise ValueError("it is too deep")
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise ValueError("it has too many values")
         if marker in _NUMBERS:
             return self._numbers(marker, 1)[0].item()
         if marker in _WORDS:
             return _WORDS[marker]
         if marker == b"S":
-            return self._text()
+            return self._text(self._length())
         if marker == b"[":
             return self._array(depth)
         if marker == b"{":
@@ -61,13 +68,18 @@ class _Reader:
         return np.frombuffer(self.take(dtype.itemsize * count), dtype=dtype)
 
     def _length(self) -> int:
-        length = self.value(self.take(1), _MOST_DEPTH)
-        if not isinstance(length, int) or length < 0:
+        return self._length_of(self.take(1))
+
+    def _length_of(self, marker: bytes) -> int:
+        if marker not in _LENGTHS:
+            raise ValueError("a length is none")
+        length = int(self._numbers(marker, 1)[0])
+        if length < 0:
             raise ValueError("a length is none")
         return length
 
-    def _text(self) -> str:
-        return self.take(self._length()).decode("utf-8")
+    def _text(self, length: int) -> str:
+        return self.take(length).decode("utf-8")
 
     def _array(self, depth: int) -> Any:
         marker = self.take(1)
@@ -87,7 +99,6 @@ class _Reader:
     def _object(self, depth: int) -> dict[str, Any]:
         found = {}
         while (marker := self.take(1)) != b"}":
-            length = self.value(marker, _MOST_DEPTH)
-            name = self.take(length).decode("utf-8")
+            name = self._text(self._length_of(marker))
             found[name] = self.value(self.take(1), depth + 1)
         return found

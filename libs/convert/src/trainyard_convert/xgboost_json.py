@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.model import Pipeline
+from trainyard.model.checks import MAX_CLASSES
 from trainyard.model.float32 import below_in_double
 from trainyard_convert import ubjson
 from trainyard_convert.columns import Binding, matrix_of, names_of
 from trainyard_convert.converted import Converted, Native, both, counted, labels_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs, inputs_of
 from trainyard_convert.trees import Trees
@@ -44,6 +45,7 @@ _OBJECTIVES: dict[str, tuple[str, str]] = {
     "reg:gamma": ("regression", "exp"),
     "reg:tweedie": ("regression", "exp"),
 }
+_CODES = 1 << 24  # XGBoost's own limit of a category's code
 
 
 def from_xgboost(
@@ -128,10 +130,15 @@ def parse(data: bytes) -> Document:
         model = (booster["gbtree"] if name == "dart" else booster)["model"]
         task, output = _OBJECTIVES[objective]
         outputs = max(1, int(parameters["num_class"]))
+        if not (outputs <= MAX_CLASSES if task == "multiclass" else outputs == 1):
+            raise damaged("XGBoost file", f"it claims {outputs} classes")
         ends = _rounds(model, outputs)
         best = learner.get("attributes", {}).get("best_iteration")
         rounds = len(ends) if best is None else min(len(ends), int(best) + 1)
         kept = ends[rounds - 1] if ends else 0
+        tree_output = [int(k) for k in model["tree_info"]]
+        if rounds < 0 or not all(0 <= k < outputs for k in tree_output):
+            raise damaged("XGBoost file", "its trees belong to rounds or classes that it does not have")
         count = int(parameters["num_feature"])
         return Document(
             version=".".join(str(part) for part in document.get("version", ["?"])),
@@ -145,7 +152,7 @@ def parse(data: bytes) -> Document:
             base=_base(parameters["base_score"], output, outputs),
             trees=model["trees"][:kept],
             weights=[float(w) for w in booster["weight_drop"][:kept]] if name == "dart" else [1.0] * kept,
-            tree_output=[int(k) for k in model["tree_info"][:kept]],
+            tree_output=tree_output[:kept],
             levels=_levels(learner.get("feature_types") or (), model.get("cats") or {}),
             rounds=rounds,
             all_rounds=len(ends),
@@ -178,12 +185,18 @@ def _refuse(booster: str, objective: str, parameters: Mapping[str, Any]) -> None
 
 def _rounds(model: Mapping[str, Any], outputs: int) -> list[int]:
     """Return how many trees there are after each round."""
+    parameters = model["gbtree_model_param"]
+    count = int(parameters["num_trees"])
+    if count != len(model["trees"]):
+        raise damaged("XGBoost file", f"it claims {count} trees and has {len(model['trees'])}")
     found = model.get("iteration_indptr")
     if found is not None and len(found):
-        return [int(end) for end in found[1:]]
-    parameters = model["gbtree_model_param"]
+        ends = [int(end) for end in found]
+        if ends != sorted(ends) or (ends[0], ends[-1]) != (0, count):
+            raise damaged("XGBoost file", "its rounds are not those of its trees")
+        return ends[1:]
     step = outputs * max(1, int(parameters.get("num_parallel_tree", "1")))
-    return list(range(step, int(parameters["num_trees"]) + 1, step))
+    return list(range(step, count + 1, step))
 
 
 def _base(text: str, output: str, outputs: int) -> Any:
@@ -224,7 +237,7 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
     Raises:
         ConversionError: a leaf holds several values.
     """
-    trees = Trees(_NAME)
+    trees = Trees(_NAME, len(inputs.columns))
     for tree, weight, output in zip(document.trees, document.weights, document.tree_output, strict=True):
         _add(trees, tree, weight, output, inputs)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
@@ -238,14 +251,17 @@ def _add(trees: Trees, tree: Mapping[str, Any], weight: float, output: int, inpu
             "XGBoost multi_output_tree", "a leaf holds a value for each label", "train it with one_output_per_tree"
         )
     left, right = (np.asarray(tree[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
-    leaf = left < 0
+    leaf = left == -1
     condition = np.asarray(tree["split_conditions"], dtype=np.float32)
     missing_left = np.asarray(tree["default_left"], dtype=np.int64) != 0
     sets = _sets(tree)
+    if not all(0 <= node < len(leaf) and not leaf[node] for node in sets):
+        raise damaged(_NAME)
     swapped = np.zeros(len(leaf), dtype=bool)
     swapped[list(sets)] = True
-    feature = np.where(leaf, -1, np.asarray(tree["split_indices"], dtype=np.int64))
+    feature = np.asarray(tree["split_indices"], dtype=np.int64)
     trees.add(
+        leaf=leaf,
         feature=feature,
         threshold=below_in_double(condition),
         left=np.where(swapped, right, left),
@@ -260,7 +276,7 @@ def _add(trees: Trees, tree: Mapping[str, Any], weight: float, output: int, inpu
 
 def leaf_values(tree: Mapping[str, Any], weight: float) -> Any:
     """Return what each node adds, float64, 0 where it is no leaf."""
-    leaf = np.asarray(tree["left_children"]) < 0
+    leaf = np.asarray(tree["left_children"]) == -1
     return np.where(leaf, np.asarray(tree["split_conditions"], dtype=np.float32).astype(np.float64) * weight, 0.0)
 
 
@@ -270,7 +286,11 @@ def _sets(tree: Mapping[str, Any]) -> dict[int, list[int]]:
         tree.get("categories_nodes", ()), tree.get("categories_segments", ()), tree.get("categories_sizes", ()),
         strict=True,
     )  # fmt: skip
-    return {int(node): codes[int(at) : int(at) + int(size)] for node, at, size in parts}
+    sets = {int(node): codes[int(at) : int(at) + int(size)] for node, at, size in parts}
+    whole = [code for own in sets.values() for code in own] == codes  # one set after the other, each within the codes
+    if not whole or not all(0 <= code < _CODES for code in codes):
+        raise damaged(_NAME)
+    return sets
 
 
 # --- XGBoost's own answers ---------------------------------------------------------------------------------------

@@ -118,7 +118,11 @@ class TreeEnsemble:
 
 
 def preorder(start: Any, feature: Any, left: Any, right: Any) -> Any:
-    """Return the N node indexes, tree after tree, each in preorder; arrays as in :meth:`TreeEnsemble.from_nodes`."""
+    """Return the N node indexes, tree after tree, each in preorder; arrays as in :meth:`TreeEnsemble.from_nodes`.
+
+    Raises:
+        ValueError: children lead to more nodes than there are: some have two parents, or lead to themselves.
+    """
     import numpy as np  # noqa: PLC0415 - who builds models has it, who reads them may not
 
     lefts, rights, is_leaf = left.tolist(), right.tolist(), (feature < 0).tolist()
@@ -129,6 +133,8 @@ def preorder(start: Any, feature: Any, left: Any, right: Any) -> Any:
         while waiting:
             at = waiting.pop()
             order.append(at)
+            if len(order) > len(is_leaf):
+                raise ValueError("the nodes are no trees: one is reached twice")
             if not is_leaf[at]:
                 waiting.append(rights[at])
                 waiting.append(lefts[at])
