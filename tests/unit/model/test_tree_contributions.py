@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainyard.errors import ServiceError
 from trainyard.model import TreeEnsemble
 from trainyard.model.explaining.trees import TreeContributions
 from trainyard.model.tree_nodes import Nodes
@@ -230,3 +232,52 @@ def _converted(booster: Any, n_outputs: int) -> Any:
         aggregation="sum",
         output="identity",
     )
+
+
+def complete(depth: int) -> TreeEnsemble:
+    """Return one tree whose paths meet ``depth`` features each."""
+    preorder = b"\1"
+    for _ in range(depth):
+        preorder = b"\0" + preorder + preorder
+    node = np.frombuffer(preorder, np.uint8)
+    n_leaves = 1 << depth
+    level = np.zeros(1, dtype=np.intp)
+    for _ in range(depth):
+        level = np.concatenate([[0], level + 1, level + 1])
+    return TreeEnsemble(
+        node=node,
+        feature=level[node == 0],
+        threshold=np.zeros(n_leaves - 1),
+        category_start=[],
+        category=[],
+        value=np.arange(n_leaves, dtype=np.float64)[:, None] / n_leaves,
+        tree_output=[0],
+        base=[0.0],
+        aggregation="sum",
+        output="identity",
+        cover=np.ones(n_leaves),
+    )
+
+
+def test_a_row_of_a_large_tree_takes_little_memory():
+    """262,143 nodes with paths of 17 features: at most 64 MiB, and still the exact sum."""
+    nodes = Nodes.of(complete(17))
+    explained = TreeContributions(nodes, nodes.cover)
+    x = np.where(np.arange(17) % 2, 1.0, -1.0)[:, None]
+    tracemalloc.start()
+    try:
+        found = explained.of(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    leaf = int("".join(str(way) for way in np.arange(17) % 2), 2)
+    np.testing.assert_allclose(explained.base + found.sum(axis=1)[:, 0], [leaf / (1 << 17)], atol=1e-12)
+    assert peak < 64 << 20
+
+
+def test_a_tree_that_is_too_large_is_refused():
+    """The error names the limit."""
+    nodes = Nodes.of(complete(19))
+    with pytest.raises(ServiceError, match="1,048,575 nodes, 524,288 can be explained") as refused:
+        TreeContributions(nodes, nodes.cover)
+    assert refused.value.code == "cannot_explain"

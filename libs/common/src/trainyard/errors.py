@@ -51,7 +51,8 @@ CODES: dict[str, tuple[int, str]] = {
     ),
     "cannot_explain": (
         409,
-        "The version was made before trees kept what contributions need; train the model again, or leave explain out.",
+        "The version's trees lack what contributions need, or its size or numbers are beyond what can be explained; "
+        "the message says which. Train the model again, or leave explain out.",
     ),
     "conflict": (
         409,

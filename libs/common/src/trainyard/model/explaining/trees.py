@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from trainyard.errors import ServiceError
 from trainyard.model.explaining.quadrature import quadrature
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _GROUP_CELLS = 8_192  # nodes x points of the quadrature that are worked on at once
 _BLOCK_CELLS = 131_072  # these x rows: what stays in the second-level cache
+#: Of one tree. A row takes some 110 bytes for each node of the largest: 56 MiB.
+MOST_NODES = 1 << 19
 
 
 class TreeContributions:
@@ -44,7 +47,11 @@ class TreeContributions:
     """
 
     def __init__(self, nodes: Nodes, cover: FloatArray) -> None:
-        """Take the nodes and, for each (N,), the training weight that reached it."""
+        """Take the nodes and, for each (N,), the training weight that reached it.
+
+        Raises:
+            ServiceError: ``cannot_explain``, a tree has more than MOST_NODES.
+        """
         self._nodes = nodes
         self._groups: list[tuple[int, _Group]] = []  # each with its first output
         n_outputs = len(nodes.base)
@@ -65,13 +72,16 @@ class TreeContributions:
         for k, group in self._groups:
             if not len(group.split):  # leaves that need no feature
                 continue
-            tables = group.tables()
-            block = max(1, _BLOCK_CELLS // (len(group.node) * group.n_points))
-            for begin in range(0, x.shape[1], block):
-                rows = slice(begin, begin + block)
-                values = x[:, rows][self._nodes.feature[group.split]]
-                states = group.states(self._nodes.go_right(group.split[:, None], values, some_missing))
-                group.add(states, tables, out[k : k + self._nodes.n_values, :, rows])
+            # the integral is a sum over points: a large tree, whose rows come one by one, takes some of them at once
+            at_once = min(group.n_points, max(1, _BLOCK_CELLS // len(group.node)))
+            block = max(1, _BLOCK_CELLS // (len(group.node) * at_once))
+            for first in range(0, group.n_points, at_once):
+                tables = group.tables(slice(first, first + at_once))
+                for begin in range(0, x.shape[1], block):
+                    rows = slice(begin, begin + block)
+                    values = x[:, rows][self._nodes.feature[group.split]]
+                    states = group.states(self._nodes.go_right(group.split[:, None], values, some_missing))
+                    group.add(states, tables, out[k : k + self._nodes.n_values, :, rows])
         out *= self._factors[:, None, None]
         return out
 
@@ -103,22 +113,22 @@ class _Group:
     starts: Indexes
     n_points: int
 
-    def tables(self) -> tuple[FloatArray, FloatArray]:
-        """Return F_c / F_a and w (H_c - H_a) for the three states of each node, both (3 n, points)."""
-        t, w = quadrature(self.n_points)
+    def tables(self, points: slice) -> tuple[FloatArray, FloatArray]:
+        """Return F_c / F_a and w (H_c - H_a) for the three states of each node, both (3 n, points), at some points."""
+        t, w = (array[points] for array in quadrature(self.n_points))
         mine, above = self.left_out[:, None], self.left_out[self.same][:, None]
         inside, inside_above = t + (1.0 - t) * mine, t + (1.0 - t) * above
         outside = (1.0 - t) * mine
         h_outside = np.where(mine > 0, -1.0 / (1.0 - t), 0.0)  # (0 - z) / ((1 - t) z)
         h_above = (1.0 - above) / inside_above
-        factors, differences = np.zeros((2, len(self.node), 3, self.n_points))
+        factors, differences = np.zeros((2, len(self.node), 3, len(t)))
         factors[:, 0] = mine / np.where(above > 0, above, 1.0)
         factors[:, 1] = outside / inside_above
         factors[:, 2] = inside / inside_above
         # in state 0 both are outside: nothing is left of the difference
         differences[:, 1] = w * (h_outside - h_above)
         differences[:, 2] = w * ((1.0 - mine) / inside - h_above)
-        return factors.reshape(-1, self.n_points), differences.reshape(-1, self.n_points)
+        return factors.reshape(-1, len(t)), differences.reshape(-1, len(t))
 
     def states(self, goes_right: npt.NDArray[np.bool_]) -> Indexes:
         """Return for each node and row (n, rows) the row of the tables, from where inner nodes send rows (I, rows)."""
@@ -131,10 +141,10 @@ class _Group:
     def add(self, states: Indexes, tables: tuple[FloatArray, FloatArray], out: FloatArray) -> None:
         """Add the contributions of these trees to ``out`` (V, D, rows)."""
         factors, differences = tables
-        n_rows = states.shape[1]
+        n_rows, n_points = states.shape[1], factors.shape[1]
         product = factors.take(states, axis=0)  # (n, rows, points)
         for begin, end in pairwise(self.levels[1:]):
-            pairs = product[begin:end].reshape(-1, 2, n_rows, self.n_points)
+            pairs = product[begin:end].reshape(-1, 2, n_rows, n_points)
             pairs *= product[self.parent[begin:end:2], None]
         difference = differences.take(states[self.by_feature], axis=0)
         for value, out_of_value in zip(self.value, out, strict=True):
@@ -144,7 +154,7 @@ class _Group:
             each = below[self.by_feature]
             each *= difference
             summed = np.add.reduceat(each.reshape(len(each), -1), self.starts, axis=0)
-            out_of_value[self.features] += summed.reshape(-1, n_rows, self.n_points).sum(axis=2)
+            out_of_value[self.features] += summed.reshape(-1, n_rows, n_points).sum(axis=2)
 
 
 def _groups(nodes: Nodes, cover: FloatArray, roots: Indexes) -> list[_Group]:
@@ -153,6 +163,11 @@ def _groups(nodes: Nodes, cover: FloatArray, roots: Indexes) -> list[_Group]:
         return []
     whole = _Levels.of(nodes, roots)
     size = np.bincount(whole.tree)
+    if size.max() > MOST_NODES:
+        raise ServiceError(
+            "cannot_explain",
+            f"a tree of this version has {size.max():,} nodes, {MOST_NODES:,} can be explained; train with fewer leaves",
+        )
     most = np.zeros(len(roots), dtype=np.intp)
     np.maximum.at(most, whole.tree, whole.unique)
     points = np.maximum(1, (most + 1) // 2)
