@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -143,6 +144,20 @@ def test_several_scores_through_an_output_follow_its_slopes(output):
             expected += (f(at + way) - f(at - way))[:, None] / 2e-6 * of / 500
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), after - f(base[:, None]), atol=1e-12)
+
+
+def test_many_scores_through_an_output_take_little_memory():
+    """A thousand classes: no matrix of classes by classes for each row."""
+    rng = np.random.default_rng(3)
+    base, contributions = rng.normal(size=1000), rng.normal(size=(1000, 2, 20))
+    for output in ("softmax", "identity"):
+        tracemalloc.start()
+        try:
+            through_output(output, "multiclass", base, base[:, None] + contributions.sum(axis=1), contributions)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 8 << 20
 
 
 def test_a_blend_weighs_its_members_probabilities():

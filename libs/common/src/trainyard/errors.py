@@ -51,8 +51,7 @@ CODES: dict[str, tuple[int, str]] = {
     ),
     "cannot_explain": (
         409,
-        "The version's trees lack what contributions need, or its size or numbers are beyond what can be explained; "
-        "the message says which. Train the model again, or leave explain out.",
+        "The version lacks what contributions need or is too large for them; train it again or leave explain out.",
     ),
     "conflict": (
         409,

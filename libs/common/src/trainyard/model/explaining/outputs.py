@@ -34,7 +34,7 @@ def through_output(
     if len(base) == 1:
         moved = contributions * _slope(output, base[0], score[0], change[0])
     else:
-        moved = np.einsum("rkl,lfr->kfr", _mean_jacobian(output, task, base, score), contributions)
+        moved = _along(output, task, base, score, contributions)
     return after, settled(moved, change)
 
 
@@ -51,19 +51,23 @@ def _slope(output: str, base: float, score: FloatArray, change: FloatArray) -> F
     return np.where(far, change / np.where(far, distance, 1.0), limit)
 
 
-def _mean_jacobian(output: str, task: str, base: FloatArray, score: FloatArray) -> FloatArray:
-    """Return the mean derivative of output k by score l on the way from the base, (rows, K, K)."""
-    n_outputs, n_rows = score.shape
-    total = np.zeros((n_rows, n_outputs, n_outputs))
-    own = np.eye(n_outputs)
+def _along(output: str, task: str, base: FloatArray, score: FloatArray, contributions: FloatArray) -> FloatArray:
+    """Return the mean derivative of the output on the way from the base, times contributions (K, F, rows).
+
+    The matrix of derivatives is never made: with p the probabilities and c a column's contributions, softmax gives
+    p_k (c_k - sum_l p_l c_l), shares of the whole t give (c_k - p_k sum_l c_l) / t, where l is not clipped.
+    """
+    total = np.zeros_like(contributions)
     for point, weight in zip(*quadrature(_POINTS), strict=True):
         at = base[:, None] + point * (score - base[:, None])
-        value = to_output(output, task, at).T
-        if output == "softmax":  # p_k (1[k = l] - p_l)
-            total += weight * value[:, :, None] * (own - value[:, None, :])
-        else:  # shares: (1[k = l] - p_k) / total, where l is not clipped
-            kept = np.clip(at, 0.0, 1.0).T
-            whole = kept.sum(axis=1)[:, None, None]
-            inside = ((at.T > 0.0) & (at.T < 1.0))[:, None, :]
-            total += weight * inside * (own - value[:, :, None]) / np.where(whole > 0, whole, np.inf)
+        value = to_output(output, task, at)
+        if output == "softmax":
+            mean = np.einsum("lr,lfr->fr", value, contributions)
+            total += (weight * value)[:, None] * (contributions - mean)
+        else:
+            inside = (at > 0.0) & (at < 1.0)
+            whole = np.clip(at, 0.0, 1.0).sum(axis=0)
+            scale = weight / np.where(whole > 0, whole, np.inf)
+            own = np.where(inside[:, None], contributions, 0.0)
+            total += scale * (own - value[:, None] * own.sum(axis=0))
     return total

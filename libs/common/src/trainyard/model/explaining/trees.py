@@ -166,7 +166,7 @@ def _groups(nodes: Nodes, cover: FloatArray, roots: Indexes) -> list[_Group]:
     if size.max() > MOST_NODES:
         raise ServiceError(
             "cannot_explain",
-            f"a tree of this version has {size.max():,} nodes, {MOST_NODES:,} can be explained; train with fewer leaves",
+            f"a tree of the version has {size.max():,} nodes, {MOST_NODES:,} can be explained; train with fewer leaves",
         )
     most = np.zeros(len(roots), dtype=np.intp)
     np.maximum.at(most, whole.tree, whole.unique)
