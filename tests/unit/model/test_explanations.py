@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,11 +20,16 @@ from trainyard.model import (
     Pair,
     Pipeline,
     Predictor,
+    TreeEnsemble,
     decode,
     encode,
 )
 from trainyard.model.explaining.outputs import through_output
+from trainyard.schema import Column, Schema
 from trainyard.testing.models import ESTIMATORS, TASKS, sample_model, sample_rows, without_covers
+
+if TYPE_CHECKING:
+    from trainyard.model.dto import Estimator, Model
 
 UNITS = {"binary": "log-odds", "multiclass": "logit", "regression": "value"}
 
@@ -174,6 +179,87 @@ def test_a_blend_weighs_its_members_probabilities():
         contributions += (weight * (high - low) / (part.score - part.base))[:, :, None] * part.contributions
     np.testing.assert_allclose(whole.base, base, atol=1e-12)
     np.testing.assert_allclose(whole.contributions, contributions, atol=1e-9)
+
+
+def over(model: Model, estimator: Estimator, names: tuple[str, ...] = ("distance", "delay")) -> Model:
+    """Return the model with another estimator of some numbers as they are."""
+    schema = Schema(tuple(Column(name, "float") for name in names))
+    return replace(
+        model, schema=schema, pipeline=Pipeline(tuple(Number(name, impute=0.0) for name in names), estimator)
+    )
+
+
+def contributions_of(model: Model, **values: float) -> tuple[Any, dict[str, list[float]]]:
+    """Return what is explained of one row of numbers, and the contributions that are not 0 for every output."""
+    row = dict.fromkeys(column.name for column in model.schema.features) | values
+    found = Predictor(model).explain([row])
+    by_column = zip(found.columns, found.contributions[0].T.tolist(), strict=True)
+    return found, {name: each for name, each in by_column if any(each)}
+
+
+def test_a_step_between_the_points_of_the_integral_is_shared_by_the_distances():
+    """The derivative is 0 at all of them, the score's change is 2."""
+    step = (Dense([[1e9], [1e9]], [-0.5e9], "tanh"), Dense([[1.0]], [0.0], "identity"))
+    model = over(sample_model("linear", "regression"), NeuralNetwork(step, "identity", [0.0, 0.0]))
+    found, each = contributions_of(model, distance=3.0, delay=-1.0)
+    assert (found.base.tolist(), found.score.tolist()) == ([-1.0], [[1.0]])
+    assert each == {"distance": [1.5], "delay": [0.5]}
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_probabilities_that_jump_between_the_points_are_shared_by_the_rescale_rule(output):
+    """Each by its own score, so that base and contributions still are the score."""
+    linear = Linear([[-3e5, 0.0, 3e5], [1e5, 0.0, -1e5]], [1e5, 0.0, -1e5], output)
+    model = over(sample_model("linear", "multiclass"), linear)
+    model = replace(model, pipeline=Blend((model.pipeline, model.pipeline), [0.5, 0.5]))
+    found, each = contributions_of(model, distance=1.0, delay=1.0)
+    np.testing.assert_allclose(found.base + found.contributions[0].sum(axis=1), found.score[0], atol=1e-12)
+    assert found.base.tolist() != found.score[0].tolist()
+    np.testing.assert_allclose(each["distance"], [-1.5, 0.0, 1.5], atol=1e-12)
+    np.testing.assert_allclose(each["delay"], [0.5, 0.0, -0.5], atol=1e-12)
+
+
+def test_rounding_of_trees_that_read_nothing_is_finite():
+    """Ten times 0.1 in two orders, and nothing known of the row."""
+    trees = TreeEnsemble.from_nodes(
+        tree_start=np.arange(10),
+        feature=np.full(10, -1),
+        threshold=np.zeros(10),
+        left=np.full(10, -1),
+        right=np.full(10, -1),
+        default_left=np.zeros(10, dtype=bool),
+        value=np.full((10, 1), 0.1),
+        tree_output=np.zeros(10, dtype=int),
+        base=[0.3],
+        aggregation="sum",
+        output="identity",
+        cover=np.ones(10),
+    )
+    steps = (Number("distance"), Number("delay"))
+    model = replace(over(sample_model("linear", "regression"), trees), pipeline=Pipeline(steps, trees))
+    found, _ = contributions_of(model)
+    np.testing.assert_allclose(found.base + found.contributions[0].sum(axis=1), found.score[0], rtol=1e-15)
+
+
+def test_the_base_is_added_up_as_the_score_is():
+    """Of sums that cancel the order decides; the base is the model's own answer to the baseline."""
+    names = tuple(f"c{number}" for number in range(64))
+    linear = Linear([[1e308], [-1e308]] * 32, [0.0], "identity", [1.0] * 64)
+    found, each = contributions_of(over(sample_model("linear", "regression"), linear, names), **dict.fromkeys(names, 1))
+    assert (found.base.tolist(), found.score.tolist(), each) == ([0.0], [[0.0]], {})
+
+
+@pytest.mark.parametrize("blended", [False, True])
+def test_a_base_that_is_not_finite_cannot_be_explained(blended):
+    """Rows that are away from it are answered all the same."""
+    model = over(sample_model("linear", "binary"), Linear([[1e308], [1e308]], [0.0], "sigmoid", [1.0, 1.0]))
+    if blended:
+        model = replace(model, pipeline=Blend((model.pipeline, model.pipeline), [0.5, 0.5]))
+    row = dict.fromkeys(column.name for column in model.schema.features) | {"distance": 1.0, "delay": -1.0}
+    assert Predictor(model).predict([row])[0].probabilities == {"false": 0.5, "true": 0.5}
+    with pytest.raises(ServiceError, match="not a finite number") as refused:
+        Predictor(model).explain([row])
+    assert refused.value.code == "cannot_explain"
 
 
 @pytest.mark.parametrize("estimator", ["tree_ensemble", "blend"])

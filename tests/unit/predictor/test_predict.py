@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trainyard.model import Predictor
+from trainyard.model import Linear, Number, Pipeline, Predictor, with_golden
 from trainyard.testing.models import sample_model, sample_rows, without_covers
 from trainyard.testing.publishing import point_alias, publish_key, publish_model, publish_version
 from trainyard_predictor.handler import MAX_BODY_BYTES, Request
@@ -74,6 +74,19 @@ def test_a_version_that_cannot_be_explained_says_so(world: World) -> None:
     assert (response.status, error_of(response)) == (409, "cannot_explain")
     assert world.logged() == []
     assert world.ask("flights@2", {"rows": [ROW]}).status == 200
+
+
+def test_a_version_without_a_finite_base_says_so(world: World) -> None:
+    """Before anything is logged, as for trees without covers; without explain it answers."""
+    linear = Linear([[1e308], [1e308]], [0.0], "sigmoid", [1.0, 1.0])
+    pipeline = Pipeline((Number("distance", impute=0.0), Number("seats", impute=0.0)), linear)
+    model = with_golden(replace(sample_model("linear", seed=2), pipeline=pipeline), [{"distance": 1.0, "seats": -1}])
+    point_alias(world.blobs, publish_version(world.blobs, model, 2), seq=2)
+    world.pass_seconds(5)
+    response = world.ask("flights@2", {"rows": [{"distance": 1.0, "seats": -1}], "explain": True})
+    assert (response.status, error_of(response)) == (409, "cannot_explain")
+    assert world.logged() == []
+    assert world.ask("flights@2", {"rows": [{}]}).status == 200
 
 
 def test_alias_and_version_can_be_named(world: World) -> None:

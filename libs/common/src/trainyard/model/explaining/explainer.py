@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from trainyard.errors import ServiceError
 from trainyard.model.dto import Blend, Linear, NeuralNetwork
-from trainyard.model.estimators import to_output
+from trainyard.model.ensembles import TreeEnsemble
+from trainyard.model.estimators import linear_scores, to_output
 from trainyard.model.explaining.networks import NetworkContributions
 from trainyard.model.explaining.outputs import through_output
 from trainyard.model.explaining.quadrature import settled
@@ -72,7 +73,8 @@ class Explainer:
         """Take the model and the scorer of each member.
 
         Raises:
-            ServiceError: ``cannot_explain``, the model has trees without covers.
+            ServiceError: ``cannot_explain``, the model has trees without covers, too large a tree, or a base that is
+                not a finite number.
         """
         columns = tuple(column.name for column in model.schema.features)
         plain = "value" if model.task == "regression" else "probability"
@@ -84,8 +86,14 @@ class Explainer:
             after = None
         self._columns = columns
         self._classes = model.classes[1:] if model.task == "binary" else model.classes
-        self._members = [_Member(p, s, columns, after) for p, s in zip(model.members, scorers, strict=True)]
-        self._base = _blended(self._weights, [member.base for member in self._members])
+        with np.errstate(all="ignore"):
+            self._members = [_Member(p, s, columns, after) for p, s in zip(model.members, scorers, strict=True)]
+            self._base = _blended(self._weights, [member.base for member in self._members])
+        if not all(member.is_finite for member in self._members):
+            raise ServiceError(
+                "cannot_explain",
+                "the score that the version's contributions start from is not a finite number; train the model again",
+            )
         self._chunk = max(1, _CHUNK_CELLS // (model.n_outputs * max(p.width for p in model.members)))
 
     def explain(self, columns: Mapping[str, Column], n_rows: int) -> Explanation:
@@ -116,6 +124,7 @@ class _Member:
 
     Attributes:
         base: (K,).
+        is_finite: whether the score that contributions start from is.
     """
 
     def __init__(self, pipeline: Pipeline, scorer: Scorer, columns: Sequence[str], task: str | None) -> None:
@@ -126,7 +135,10 @@ class _Member:
         self._n_columns = len(columns)
         place = {name: number for number, name in enumerate(columns)}
         self._places = [[place[name] for name in step.columns] for step in pipeline.steps]
-        self._before, self._contributions = _contributions(pipeline.estimator, pipeline.width)
+        self._is_trees = isinstance(pipeline.estimator, TreeEnsemble)
+        self._baseline = _baseline(pipeline.estimator, pipeline.width)
+        self._before, self._contributions = _contributions(pipeline.estimator, self._baseline)
+        self.is_finite = bool(np.isfinite(self._before).all())
         self.base = self._before
         if task is not None:
             self.base = to_output(pipeline.estimator.output, task, self._before[:, None])[:, 0]
@@ -135,7 +147,9 @@ class _Member:
         """Return score (K, rows) and contributions (K, F, rows)."""
         x = matrix(self._pipeline.steps, columns, n_rows)
         score = self._scorer(x)
-        contributions = self._by_column(settled(self._contributions(x), score - self._before[:, None]))
+        # trees start nowhere, and their sums are exact but for rounding
+        distance = np.zeros_like(x) if self._is_trees else x - self._baseline[:, None]
+        contributions = self._by_column(settled(self._contributions(x), score - self._before[:, None], distance))
         if self._task is None:
             return score, contributions
         return through_output(self._pipeline.estimator.output, self._task, self._before, score, contributions)
@@ -152,14 +166,14 @@ class _Member:
         return summed
 
 
-def _contributions(estimator: Estimator, width: int) -> tuple[FloatArray, Scorer]:
+def _contributions(estimator: Estimator, baseline: FloatArray) -> tuple[FloatArray, Scorer]:
     """Return the base (K,) and the function from a matrix (D, rows) to contributions (K, D, rows)."""
     if isinstance(estimator, Linear):
-        weights, baseline = np.asarray(estimator.weights), _baseline(estimator, width)
-        base = np.asarray(estimator.bias) + baseline @ weights
+        weights = estimator.weights.numpy
+        base = linear_scores(estimator, baseline[:, None])[:, 0]  # added up in the order of the score itself
         return base, lambda x: weights.T[:, :, None] * (x - baseline[:, None])
     if isinstance(estimator, NeuralNetwork):
-        network = NetworkContributions(estimator, _baseline(estimator, width))
+        network = NetworkContributions(estimator, baseline)
         return network.base, network.of
     nodes = Nodes.of(estimator)
     cover = nodes.cover
@@ -172,5 +186,8 @@ def _contributions(estimator: Estimator, width: int) -> tuple[FloatArray, Scorer
     return trees.base, trees.of
 
 
-def _baseline(estimator: Linear | NeuralNetwork, width: int) -> FloatArray:
-    return np.zeros(width) if estimator.baseline is None else np.asarray(estimator.baseline)
+def _baseline(estimator: Estimator, width: int) -> FloatArray:
+    """Return where the columns of the matrix start, (D,)."""
+    if isinstance(estimator, TreeEnsemble) or estimator.baseline is None:
+        return np.zeros(width)
+    return estimator.baseline.numpy

@@ -35,20 +35,28 @@ def through_output(
         moved = contributions * _slope(output, base[0], score[0], change[0])
     else:
         moved = _along(output, task, base, score, contributions)
-    return after, settled(moved, change)
+        # scores so far apart that the points miss where the output changes: the rescale rule by each one's own score
+        missed = ~moved.any(axis=1, keepdims=True)
+        moved = np.where(missed, contributions * _quotient(change, score - base[:, None])[:, None], moved)
+    return after, settled(moved, change, np.abs(contributions).max(axis=0))
+
+
+def _quotient(change: FloatArray, distance: FloatArray, limit: FloatArray | float = 0.0) -> FloatArray:
+    """Return change / distance, the limit where the distance is too small."""
+    far = np.abs(distance) > _CLOSE
+    return np.where(far, change / np.where(far, distance, 1.0), limit)
 
 
 def _slope(output: str, base: float, score: FloatArray, change: FloatArray) -> FloatArray:
     """Return (f(s) - f(b)) / (s - b) for each row (rows,), its limit where s is b."""
     distance = score - base
-    far = np.abs(distance) > _CLOSE
     middle = base + distance / 2.0
     if output == "identity":  # clipped to 0 .. 1
         limit = ((middle > 0.0) & (middle < 1.0)).astype(np.float64)
     else:
         value = to_output(output, "binary", middle[None, :])[0]
         limit = value if output == "exp" else value * (1.0 - value)
-    return np.where(far, change / np.where(far, distance, 1.0), limit)
+    return _quotient(change, distance, limit)
 
 
 def _along(output: str, task: str, base: FloatArray, score: FloatArray, contributions: FloatArray) -> FloatArray:

@@ -21,9 +21,25 @@ def quadrature(n_points: int) -> tuple[FloatArray, FloatArray]:
     return found
 
 
-def settled(contributions: FloatArray, difference: FloatArray) -> FloatArray:
-    """Return contributions (K, F, rows) that sum to ``difference`` (K, rows): the gap is shared out by their sizes."""
-    size = np.abs(contributions).sum(axis=1)
+def settled(contributions: FloatArray, difference: FloatArray, distance: FloatArray) -> FloatArray:
+    """Return contributions (K, F, rows) that sum to ``difference`` (K, rows): the gap is shared out by their sizes.
+
+    Where all are 0, as between two points of the rule that both miss a step of the score, it is shared out by
+    ``distance`` (F, rows), how far each column is from where it started, and equally where that is 0 too.
+    """
     gap = difference - contributions.sum(axis=1)
-    share = np.where(size > 0, gap / np.where(size > 0, size, 1.0), 0.0)
-    return np.asarray(contributions + np.abs(contributions) * share[:, None])
+    share = _shares(np.abs(contributions))
+    empty = (gap != 0) & ~share.any(axis=1)
+    if empty.any():
+        far = _shares(np.abs(distance))
+        far = np.where(far.any(axis=0), far, 1.0 / max(1, len(far)))
+        share = np.where(empty[:, None], far, share)
+    return np.asarray(contributions + share * gap[:, None])
+
+
+def _shares(sizes: FloatArray) -> FloatArray:
+    """Return sizes (…, F, rows) as shares of their sum over F; zeros where all are 0."""
+    largest = sizes.max(axis=-2, keepdims=True, initial=0.0)  # whose multiples neither overflow nor vanish
+    relative = sizes / np.where(largest > 0, largest, 1.0)
+    total = relative.sum(axis=-2, keepdims=True)
+    return np.asarray(relative / np.where(total > 0, total, 1.0))
