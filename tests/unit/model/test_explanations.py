@@ -90,6 +90,26 @@ def test_a_row_is_told_of_the_predicted_class():
     assert "class" not in Predictor(sample_model("linear", "regression")).explain(rows).row(0, 1.0)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("task", TASKS)
+def test_the_predicted_class_alone_is_told_as_among_all(estimator, task):
+    """Nothing else is made then: one output for each row."""
+    predictor, rows = Predictor(sample_model(estimator, task, seed=1)), sample_rows(30, seed=4)
+    clean, _ = predictor.model.schema.check_rows(rows, columns=predictor.model.schema.features)
+    columns = {c.name: [row[c.name] for row in clean] for c in predictor.model.schema.features}
+    predicted = [answer.prediction for answer in predictor.predict_clean(columns, 30)]
+    whole, alone = predictor.explain_columns(columns), predictor.explain_columns(columns, predicted)
+    assert alone.contributions.shape == (30, 1, len(columns))
+    for index, one in enumerate(predicted):
+        expected, told = whole.row(index, one), alone.row(index, one)
+        assert told["contributions"] == pytest.approx(expected["contributions"], abs=1e-12)
+        assert told | {"contributions": 0} == expected | {"contributions": 0}
+    if task == "multiclass":
+        other = next(label for label in alone.classes if label != predicted[0])
+        with pytest.raises(ValueError, match="row 0 is explained for output"):
+            alone.row(0, other)
+
+
 def test_linear_contributions_are_weights_times_distances_from_the_baseline():
     """All matrix columns of a step belong to its column; a pair belongs to both of its columns, half each."""
     steps = (

@@ -131,8 +131,9 @@ def _columns(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
 def _explanations(
     served: Served, columns: dict[str, list[Any]], predictions: Sequence[Prediction]
 ) -> list[dict[str, Any]]:
-    found = served.predictor.explain_columns(columns)
-    return [found.row(index, prediction.prediction) for index, prediction in enumerate(predictions)]
+    predicted = [prediction.prediction for prediction in predictions]
+    found = served.predictor.explain_columns(columns, predicted)
+    return [found.row(index, one) for index, one in enumerate(predicted)]
 
 
 def _checked(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:

@@ -92,8 +92,12 @@ class Predictor:
         """Explain JSON rows, bound by name; raises as :meth:`predict` and :meth:`explain_columns` do."""
         return self.explain_columns(self._clean(rows))
 
-    def explain_columns(self, columns: Mapping[str, Column]) -> Explanation:
+    def explain_columns(
+        self, columns: Mapping[str, Column], predicted: Sequence[ClassLabel | float] | None = None
+    ) -> Explanation:
         """Return what each column contributes to the scores of clean columns, given as to :meth:`predict_columns`.
+
+        Where it is told what was predicted of each row, it explains of several classes that one only.
 
         Raises:
             KeyError: a feature that the model reads is not there.
@@ -106,7 +110,7 @@ class Predictor:
 
         if self._explainer is None:
             self._explainer = Explainer(self.model, self._vectorised.scorers)
-        found = self._explainer.explain(columns, _length(columns))
+        found = self._explainer.explain(columns, _length(columns), predicted)
         _require_finite(np.flatnonzero(~found.finite).tolist())
         return found
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trainyard.model.features import Column
 
     Scorer = Callable[[FloatArray], FloatArray]  # from a matrix (D, rows) to scores (K, rows)
+    # from a matrix (D, rows) to contributions (K, D, rows) to all outputs, or to those that are named
+    Contributions = Callable[[FloatArray, Sequence[int] | None], FloatArray]
 
 _CHUNK_CELLS = 1 << 21  # scores x matrix columns x rows at once: bounds the memory beside the answer's own
 #: What the score of a single estimator is, by its output; the members of a blend give what the model answers.
@@ -39,6 +41,8 @@ class Explanation:
     Shapes: base (K,), the score without the features; contributions (rows, K, columns); score (rows, K). ``classes``
     has the class that each output speaks for: all of a multiclass model, the positive one of a binary model, none in
     regression (K is 1). ``unit`` is log-odds, logit, log-value, probability or value (docs/explanations.md).
+    ``output`` (rows,) says which one was asked for, where only one of each row was: contributions are then
+    (rows, 1, columns), score (rows, 1).
     """
 
     columns: tuple[str, ...]
@@ -47,6 +51,7 @@ class Explanation:
     base: FloatArray
     contributions: FloatArray
     score: FloatArray
+    output: npt.NDArray[np.intp] | None = None
 
     @property
     def finite(self) -> npt.NDArray[np.bool_]:
@@ -56,13 +61,16 @@ class Explanation:
     def row(self, index: int, predicted: object) -> dict[str, Any]:
         """Return one row as JSON: of several classes the one that was predicted, else of the only output."""
         k = self.classes.index(predicted) if len(self.classes) > 1 else 0
+        if self.output is not None and self.output[index] != k:
+            raise ValueError(f"row {index} is explained for output {self.output[index]}, not for {k}")
+        at = k if self.output is None else 0
         found: dict[str, Any] = {"class": self.classes[k]} if self.classes else {}
-        values = self.contributions[index, k].tolist()
+        values = self.contributions[index, at].tolist()
         return found | {
             "unit": self.unit,
             "base": float(self.base[k]),
             "contributions": dict(zip(self.columns, values, strict=True)),
-            "score": float(self.score[index, k]),
+            "score": float(self.score[index, at]),
         }
 
 
@@ -96,18 +104,31 @@ class Explainer:
             )
         self._chunk = max(1, _CHUNK_CELLS // (model.n_outputs * max(p.width for p in model.members)))
 
-    def explain(self, columns: Mapping[str, Column], n_rows: int) -> Explanation:
-        """Explain clean columns; a row has numbers that are not finite where a value is too large for the model."""
-        contributions = np.empty((n_rows, len(self._base), len(self._columns)))
-        score = np.empty((n_rows, len(self._base)))
+    def explain(
+        self, columns: Mapping[str, Column], n_rows: int, predicted: Sequence[object] | None = None
+    ) -> Explanation:
+        """Explain clean columns; a row has numbers that are not finite where a value is too large for the model.
+
+        Args:
+            columns: the rows.
+            n_rows: how many there are.
+            predicted: the class of each row; of several outputs only its own is explained, which takes less.
+        """
+        output = None
+        if predicted is not None and len(self._base) > 1:
+            output = np.array([self._classes.index(one) for one in predicted], dtype=np.intp)
+        n_outputs = len(self._base) if output is None else 1
+        contributions = np.empty((n_rows, n_outputs, len(self._columns)))
+        score = np.empty((n_rows, n_outputs))
         with np.errstate(all="ignore"):
             for begin in range(0, n_rows, self._chunk):
                 rows = slice(begin, min(n_rows, begin + self._chunk))
                 part = {name: values[rows] for name, values in columns.items()}
-                found = [member.explained(part, rows.stop - begin) for member in self._members]
+                own = None if output is None else output[rows]
+                found = [member.explained(part, rows.stop - begin, own) for member in self._members]
                 score[rows] = _blended(self._weights, [of for of, _ in found]).T
                 contributions[rows] = _blended(self._weights, [of for _, of in found]).transpose(2, 0, 1)
-        return Explanation(self._columns, self._classes, self._unit, self._base, contributions, score)
+        return Explanation(self._columns, self._classes, self._unit, self._base, contributions, score, output)
 
 
 def _blended(weights: Sequence[float], of_members: Sequence[FloatArray]) -> FloatArray:
@@ -143,16 +164,31 @@ class _Member:
         if task is not None:
             self.base = to_output(pipeline.estimator.output, task, self._before[:, None])[:, 0]
 
-    def explained(self, columns: Mapping[str, Column], n_rows: int) -> tuple[FloatArray, FloatArray]:
-        """Return score (K, rows) and contributions (K, F, rows)."""
+    def explained(
+        self, columns: Mapping[str, Column], n_rows: int, output: npt.NDArray[np.intp] | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return score (K, rows) and contributions (K, F, rows); K is 1 where each row has its ``output`` (rows,)."""
         x = matrix(self._pipeline.steps, columns, n_rows)
         score = self._scorer(x)
         # trees start nowhere, and their sums are exact but for rounding
         distance = np.zeros_like(x) if self._is_trees else x - self._baseline[:, None]
-        contributions = self._by_column(settled(self._contributions(x), score - self._before[:, None], distance))
-        if self._task is None:
-            return score, contributions
-        return through_output(self._pipeline.estimator.output, self._task, self._before, score, contributions)
+        change = score - self._before[:, None]
+        each = np.arange(n_rows)
+        if self._task is not None:  # what one probability makes of a column depends on all scores
+            contributions = self._by_column(settled(self._contributions(x, None), change, distance))
+            estimator = self._pipeline.estimator
+            score, contributions = through_output(estimator.output, self._task, self._before, score, contributions)
+            if output is None:
+                return score, contributions
+            return score[output, each][None], contributions[output, :, each].T[None]
+        if output is None:
+            return score, self._by_column(settled(self._contributions(x, None), change, distance))
+        contributions = np.empty((1, self._n_columns, n_rows))
+        for k in np.unique(output).tolist():
+            rows = np.flatnonzero(output == k)
+            found = settled(self._contributions(x[:, rows], [k]), change[k : k + 1, rows], distance[:, rows])
+            contributions[:, :, rows] = self._by_column(found)
+        return score[output, each][None], contributions
 
     def _by_column(self, found: FloatArray) -> FloatArray:
         """Return contributions (K, D, rows) of matrix columns as (K, F, rows); a step's two columns share equally."""
@@ -166,12 +202,12 @@ class _Member:
         return summed
 
 
-def _contributions(estimator: Estimator, baseline: FloatArray) -> tuple[FloatArray, Scorer]:
-    """Return the base (K,) and the function from a matrix (D, rows) to contributions (K, D, rows)."""
+def _contributions(estimator: Estimator, baseline: FloatArray) -> tuple[FloatArray, Contributions]:
+    """Return the base (K,) and the function that makes contributions."""
     if isinstance(estimator, Linear):
-        weights = estimator.weights.numpy
+        weights = estimator.weights.numpy.T
         base = linear_scores(estimator, baseline[:, None])[:, 0]  # added up in the order of the score itself
-        return base, lambda x: weights.T[:, :, None] * (x - baseline[:, None])
+        return base, lambda x, ks: (weights if ks is None else weights[list(ks)])[:, :, None] * (x - baseline[:, None])
     if isinstance(estimator, NeuralNetwork):
         network = NetworkContributions(estimator, baseline)
         return network.base, network.of

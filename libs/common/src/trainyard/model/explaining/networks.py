@@ -21,6 +21,8 @@ from trainyard.model.estimators import GELU, GELU_CUBIC, activated, network_scor
 from trainyard.model.explaining.quadrature import quadrature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainyard.model.dto import FloatArray, NeuralNetwork
 
 TOLERANCE = 1e-6
@@ -47,15 +49,16 @@ class NetworkContributions:
         self._points = quadrature(1 if kinds <= {"relu", "identity"} else _POINTS)
         self.base: FloatArray = network_scores(network, baseline[:, None])[:, 0]
 
-    def of(self, x: FloatArray) -> FloatArray:
-        """Return the contributions (K, D, rows) of a matrix (D, rows)."""
-        change = network_scores(self._network, x) - self.base[:, None]
+    def of(self, x: FloatArray, outputs: Sequence[int] | None = None) -> FloatArray:
+        """Return the contributions (K, D, rows) of a matrix (D, rows), or those to some outputs only."""
+        outputs = range(len(self.base)) if outputs is None else outputs
+        change = (network_scores(self._network, x) - self.base[:, None])[list(outputs)]
         allowed = TOLERANCE * np.maximum(1.0, np.abs(change))
         way = x - self._baseline[:, None]
-        out = np.empty((len(self.base), *x.shape))
+        out = np.empty((len(outputs), *x.shape))
         rows, parts = np.arange(x.shape[1]), 1
         while len(rows):
-            out[:, :, rows] = self._integrated(way[:, rows], parts)
+            out[:, :, rows] = self._integrated(way[:, rows], parts, outputs)
             gap = np.abs(out[:, :, rows].sum(axis=1) - change[:, rows])
             rows = rows[(gap > allowed[:, rows]).any(axis=0)]
             parts *= 2
@@ -63,32 +66,35 @@ class NetworkContributions:
                 break
         return out
 
-    def _integrated(self, way: FloatArray, parts: int) -> FloatArray:
+    def _integrated(self, way: FloatArray, parts: int, outputs: Sequence[int]) -> FloatArray:
         """Return contributions (K, D, rows) of the way (D, rows) from the baseline, cut into so many parts at least."""
         first, bias, _ = self._layers[0]
         start = self._baseline @ first + bias
         step = way.T @ first  # of the first layer's sums, (rows, units)
-        out = np.empty((len(self.base), *way.shape))
+        out = np.empty((len(outputs), *way.shape))
         widest = max(w.shape[1] for w, _, _ in self._layers)
         block = max(1, _CELLS // (widest * 128))
         for begin in range(0, len(step), block):
-            slope = self._mean_slope(start, step[begin : begin + block], parts, max(1, _CELLS // (widest * block)))
+            bounds = self._bounds(start, step[begin : begin + block], parts)
+            columns = max(1, _CELLS // (widest * block))
+            slope = self._mean_slope(start, step[begin : begin + block], bounds, columns, outputs)
             out[:, :, begin : begin + block] = (slope @ first.T).transpose(0, 2, 1) * way[:, begin : begin + block]
         return out
 
-    def _mean_slope(self, start: FloatArray, step: FloatArray, parts: int, columns: int) -> FloatArray:
+    def _mean_slope(
+        self, start: FloatArray, step: FloatArray, bounds: FloatArray, columns: int, outputs: Sequence[int]
+    ) -> FloatArray:
         """Return the mean derivative of each score by the first layer's sums, (K, rows, units)."""
-        bounds = self._bounds(start, step, parts)
         points, weights = self._points
         width = np.diff(bounds, axis=1)
         at = (bounds[:, :-1, None] + width[:, :, None] * points).reshape(len(step), -1)
         weight = (width[:, :, None] * weights).reshape(len(step), -1)
-        total = np.zeros((len(self.base), *step.shape))
+        total = np.zeros((len(outputs), *step.shape))
         for begin in range(0, at.shape[1], columns):
             here = slice(begin, begin + columns)
             sums = self._sums(start + at[:, here, None] * step[:, None, :])
-            for k in range(len(total)):
-                total[k] += np.einsum("rp,rpu->ru", weight[:, here], self._slopes(sums, k))
+            for place, k in enumerate(outputs):
+                total[place] += np.einsum("rp,rpu->ru", weight[:, here], self._slopes(sums, k))
         return total
 
     def _sums(self, first: FloatArray, upto: int | None = None) -> list[FloatArray]:

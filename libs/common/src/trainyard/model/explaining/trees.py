@@ -30,6 +30,8 @@ from trainyard.errors import ServiceError
 from trainyard.model.explaining.quadrature import quadrature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trainyard.model.dto import FloatArray
     from trainyard.model.tree_nodes import Indexes, Nodes
 
@@ -65,12 +67,15 @@ class TreeContributions:
             self._factors[:] = 1.0
         self.base: FloatArray = nodes.base + total * self._factors
 
-    def of(self, x: FloatArray) -> FloatArray:
-        """Return the contributions (K, D, rows) of a matrix (D, rows)."""
-        out = np.zeros((len(self.base), *x.shape))
+    def of(self, x: FloatArray, outputs: Sequence[int] | None = None) -> FloatArray:
+        """Return the contributions (K, D, rows) of a matrix (D, rows), or those to some outputs only."""
+        outputs = range(len(self.base)) if outputs is None else outputs
+        out = np.zeros((len(outputs), *x.shape))
         some_missing = bool(np.isnan(x).any())
         for k, group in self._groups:
-            if not len(group.split):  # leaves that need no feature
+            # of the values of a group's leaves, which add to which of the outputs
+            values = [(output - k, at) for at, output in enumerate(outputs) if 0 <= output - k < self._nodes.n_values]
+            if not values or not len(group.split):  # leaves that need no feature
                 continue
             # the integral is a sum over points: a large tree, whose rows come one by one, takes some of them at once
             at_once = min(group.n_points, max(1, _BLOCK_CELLS // len(group.node)))
@@ -79,10 +84,10 @@ class TreeContributions:
                 tables = group.tables(slice(first, first + at_once))
                 for begin in range(0, x.shape[1], block):
                     rows = slice(begin, begin + block)
-                    values = x[:, rows][self._nodes.feature[group.split]]
-                    states = group.states(self._nodes.go_right(group.split[:, None], values, some_missing))
-                    group.add(states, tables, out[k : k + self._nodes.n_values, :, rows])
-        out *= self._factors[:, None, None]
+                    asked = x[:, rows][self._nodes.feature[group.split]]
+                    states = group.states(self._nodes.go_right(group.split[:, None], asked, some_missing))
+                    group.add(states, tables, [(group.value[value], out[at, :, rows]) for value, at in values])
+        out *= self._factors[list(outputs), None, None]
         return out
 
 
@@ -138,8 +143,10 @@ class _Group:
             inside[begin:end] &= inside[self.same[begin:end]]
         return np.asarray(3 * np.arange(len(self.node))[:, None] + inside + inside[self.same])
 
-    def add(self, states: Indexes, tables: tuple[FloatArray, FloatArray], out: FloatArray) -> None:
-        """Add the contributions of these trees to ``out`` (V, D, rows)."""
+    def add(
+        self, states: Indexes, tables: tuple[FloatArray, FloatArray], outputs: Sequence[tuple[FloatArray, FloatArray]]
+    ) -> None:
+        """Add for each output, given as the values of the nodes (n,), the contributions of these trees (D, rows)."""
         factors, differences = tables
         n_rows, n_points = states.shape[1], factors.shape[1]
         product = factors.take(states, axis=0)  # (n, rows, points)
@@ -147,7 +154,7 @@ class _Group:
             pairs = product[begin:end].reshape(-1, 2, n_rows, n_points)
             pairs *= product[self.parent[begin:end:2], None]
         difference = differences.take(states[self.by_feature], axis=0)
-        for value, out_of_value in zip(self.value, out, strict=True):
+        for value, out_of_value in outputs:
             below = product * value[:, None, None]
             for begin, end in reversed(list(pairwise(self.levels[1:]))):
                 below[self.parent[begin:end:2]] = below[begin:end:2] + below[begin + 1 : end : 2]
