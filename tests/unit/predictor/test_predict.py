@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
-from trainyard.model import Linear, Number, Pipeline, Predictor, with_golden
+from trainyard.errors import ServiceError
+from trainyard.model import Dense, Linear, NeuralNetwork, Number, Pipeline, Predictor, with_golden
 from trainyard.testing.models import sample_model, sample_rows, without_covers
 from trainyard.testing.publishing import point_alias, publish_key, publish_model, publish_version
+from trainyard_predictor import domain
 from trainyard_predictor.handler import MAX_BODY_BYTES, Request
 
 if TYPE_CHECKING:
@@ -87,6 +92,38 @@ def test_a_version_without_a_finite_base_says_so(world: World) -> None:
     assert (response.status, error_of(response)) == (409, "cannot_explain")
     assert world.logged() == []
     assert world.ask("flights@2", {"rows": [{}]}).status == 200
+
+
+def test_a_slow_version_is_explained_in_fewer_rows(world: World) -> None:
+    """The error says how many; so many are answered, and more without explain."""
+    rng = np.random.default_rng(0)
+    sizes = (2, 900, 900, 900, 1)
+    layers = tuple(
+        Dense(rng.normal(size=shape) / 30, np.zeros(shape[1]), "relu" if shape[1] > 1 else "identity")
+        for shape in pairwise(sizes)
+    )
+    pipeline = Pipeline((Number("distance", impute=0.0), Number("seats", impute=0.0)), NeuralNetwork(layers, "sigmoid"))
+    model = with_golden(replace(sample_model("linear", seed=2), pipeline=pipeline), [{}])
+    point_alias(world.blobs, publish_version(world.blobs, model, 2), seq=2)
+    world.pass_seconds(5)
+    refused = world.ask("flights@2", {"rows": [ROW] * 40, "explain": True})
+    assert (refused.status, error_of(refused)) == (413, "too_large")
+    said = re.search(r"send at most (\d+) in one request", json.loads(refused.body)["error"]["message"])
+    assert said
+    assert 1 < int(said[1]) < 40
+    assert world.ask("flights@2", {"rows": [ROW] * (int(said[1]) + 1), "explain": True}).status == 413
+    assert world.logged() == []
+    assert world.ask("flights@2", {"rows": [ROW], "explain": True}).status == 200
+    assert world.ask("flights@2", {"rows": [ROW] * 40}).status == 200
+
+
+def test_one_row_that_takes_too_long_cannot_be_explained() -> None:
+    """Fewer rows than one cannot be sent, so it is the version that is refused."""
+    domain.check_explained(100, 0.05)
+    for rows, seconds, code in ((1, 5.1, "cannot_explain"), (2, 4.9, "too_large"), (101, 1e-6, "too_large")):
+        with pytest.raises(ServiceError) as refused:
+            domain.check_explained(rows, seconds)
+        assert refused.value.code == code
 
 
 def test_alias_and_version_can_be_named(world: World) -> None:

@@ -21,6 +21,8 @@ CHAMPION = "champion"
 MAX_ROWS = 1_000
 #: Contributions take some hundred times as long as the predictions themselves.
 MAX_EXPLAINED_ROWS = 100
+#: What the contributions of one request may take by the model's own estimate, in seconds of one thread.
+MAX_EXPLAINING_SECONDS = 5.0
 #: Longest record of one prediction, packed: with its message's frame it must fit one queue message as base64.
 MAX_RECORD_BYTES = 128 * 1024
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
@@ -96,6 +98,23 @@ def parse_body(body: Any) -> tuple[list[Any], bool]:
             f"{len(rows):,} rows are too many to explain; send at most {MAX_EXPLAINED_ROWS} in one request",
         )
     return rows, explain
+
+
+def check_explained(n_rows: int, seconds: float) -> None:
+    """Check that so many rows can be explained, each of which takes about so many seconds.
+
+    Raises:
+        ServiceError: ``too_large`` with the number of rows that can be, ``cannot_explain`` when there is none.
+    """
+    most = min(MAX_EXPLAINED_ROWS, int(MAX_EXPLAINING_SECONDS / seconds))
+    if most == 0:
+        raise ServiceError(
+            "cannot_explain",
+            f"a row of this version takes more than {MAX_EXPLAINING_SECONDS:g} seconds to explain; train a smaller one",
+        )
+    if n_rows > most:
+        said = f"{n_rows} rows of this version are too many to explain; send at most {most} in one request"
+        raise ServiceError("too_large", said)
 
 
 def check_idempotency_key(text: str | None) -> str | None:

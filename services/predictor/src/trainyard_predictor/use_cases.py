@@ -83,11 +83,13 @@ class Predict:
 
         Raises:
             ServiceError: no such model, alias or version, rows that do not fit it, or a version that is to be explained
-                and cannot; nothing was logged.
+                and cannot, or not in so many rows; nothing was logged.
         """
         began = self._clock.monotonic()
         served = self._models.get(query.target)
         columns = _columns(served.features, query.rows)
+        if query.explain:
+            domain.check_explained(len(query.rows), served.predictor.explaining_seconds)
         predictions = served.predictor.predict_clean(columns, len(query.rows))
         ids = self._ids(query)
         latency_us = round((self._clock.monotonic() - began) * 1e6)

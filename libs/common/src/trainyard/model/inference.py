@@ -106,13 +106,14 @@ class Predictor:
         """
         import numpy as np  # noqa: PLC0415 - see arrays.py
 
-        from trainyard.model.explaining import Explainer  # noqa: PLC0415 - few processes are asked for it
-
-        if self._explainer is None:
-            self._explainer = Explainer(self.model, self._vectorised.scorers)
-        found = self._explainer.explain(columns, _length(columns), predicted)
+        found = self._ready_explainer.explain(columns, _length(columns), predicted)
         _require_finite(np.flatnonzero(~found.finite).tolist())
         return found
+
+    @property
+    def explaining_seconds(self) -> float:
+        """About how long it takes at most to explain one output of a row; raises ``cannot_explain``."""
+        return self._ready_explainer.seconds
 
     def self_test(self) -> None:
         """Run the golden rows.
@@ -164,6 +165,14 @@ class Predictor:
             return single.outputs(columns, n_rows)
         outputs: list[list[float]] = self._vectorised.outputs(columns, n_rows).tolist()
         return outputs
+
+    @property
+    def _ready_explainer(self) -> Explainer:
+        if self._explainer is None:
+            from trainyard.model.explaining import Explainer  # noqa: PLC0415 - few processes are asked for it
+
+            self._explainer = Explainer(self.model, self._vectorised.scorers)
+        return self._explainer
 
     @property
     def _vectorised(self) -> Batches:

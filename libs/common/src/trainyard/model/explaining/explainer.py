@@ -13,7 +13,7 @@ from trainyard.model.dto import Blend, Linear, NeuralNetwork
 from trainyard.model.ensembles import TreeEnsemble
 from trainyard.model.estimators import linear_scores, to_output
 from trainyard.model.explaining.networks import NetworkContributions
-from trainyard.model.explaining.outputs import through_output
+from trainyard.model.explaining.outputs import seconds, through_output
 from trainyard.model.explaining.quadrature import settled
 from trainyard.model.explaining.trees import TreeContributions
 from trainyard.model.features import matrix
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     # from a matrix (D, rows) to contributions (K, D, rows) to all outputs, or to those that are named
     Contributions = Callable[[FloatArray, Sequence[int] | None], FloatArray]
 
+# measured on one core, rounded up: a contribution of a matrix column, and what a row takes besides
+_CELL_SECONDS, _ROW_SECONDS = 30e-9, 20e-6
 _CHUNK_CELLS = 1 << 21  # scores x matrix columns x rows at once: bounds the memory beside the answer's own
 #: What the score of a single estimator is, by its output; the members of a blend give what the model answers.
 _UNITS = {"sigmoid": "log-odds", "softmax": "logit", "exp": "log-value"}
@@ -75,7 +77,11 @@ class Explanation:
 
 
 class Explainer:
-    """A model made ready to be explained. Building it costs once; threads may share it."""
+    """A model made ready to be explained. Building it costs once; threads may share it.
+
+    Attributes:
+        seconds: about how long one output of a row takes at most on one core.
+    """
 
     def __init__(self, model: Model, scorers: Sequence[Scorer]) -> None:
         """Take the model and the scorer of each member.
@@ -102,6 +108,7 @@ class Explainer:
                 "cannot_explain",
                 "the score that the version's contributions start from is not a finite number; train the model again",
             )
+        self.seconds = _ROW_SECONDS + sum(member.seconds for member in self._members)
         self._chunk = max(1, _CHUNK_CELLS // (model.n_outputs * max(p.width for p in model.members)))
 
     def explain(
@@ -146,6 +153,7 @@ class _Member:
     Attributes:
         base: (K,).
         is_finite: whether the score that contributions start from is.
+        seconds: about how long one output of a row takes.
     """
 
     def __init__(self, pipeline: Pipeline, scorer: Scorer, columns: Sequence[str], task: str | None) -> None:
@@ -158,10 +166,13 @@ class _Member:
         self._places = [[place[name] for name in step.columns] for step in pipeline.steps]
         self._is_trees = isinstance(pipeline.estimator, TreeEnsemble)
         self._baseline = _baseline(pipeline.estimator, pipeline.width)
-        self._before, self._contributions = _contributions(pipeline.estimator, self._baseline)
+        self._before, self._contributions, spent = _contributions(pipeline.estimator, self._baseline)
         self.is_finite = bool(np.isfinite(self._before).all())
         self.base = self._before
+        n_outputs = 1 if task is None else len(self._before)
+        self.seconds = spent(n_outputs) + n_outputs * pipeline.width * _CELL_SECONDS
         if task is not None:
+            self.seconds += seconds(n_outputs, len(columns))
             self.base = to_output(pipeline.estimator.output, task, self._before[:, None])[:, 0]
 
     def explained(
@@ -202,15 +213,21 @@ class _Member:
         return summed
 
 
-def _contributions(estimator: Estimator, baseline: FloatArray) -> tuple[FloatArray, Contributions]:
-    """Return the base (K,) and the function that makes contributions."""
+def _contributions(
+    estimator: Estimator, baseline: FloatArray
+) -> tuple[FloatArray, Contributions, Callable[[int], float]]:
+    """Return the base (K,), the function that makes contributions, and that of the seconds they take."""
     if isinstance(estimator, Linear):
         weights = estimator.weights.numpy.T
         base = linear_scores(estimator, baseline[:, None])[:, 0]  # added up in the order of the score itself
-        return base, lambda x, ks: (weights if ks is None else weights[list(ks)])[:, :, None] * (x - baseline[:, None])
+
+        def contributions(x: FloatArray, outputs: Sequence[int] | None) -> FloatArray:
+            return (weights if outputs is None else weights[list(outputs)])[:, :, None] * (x - baseline[:, None])
+
+        return base, contributions, lambda _: weights.size * _CELL_SECONDS  # the score's own
     if isinstance(estimator, NeuralNetwork):
         network = NetworkContributions(estimator, baseline)
-        return network.base, network.of
+        return network.base, network.of, network.seconds
     nodes = Nodes.of(estimator)
     cover = nodes.cover
     if cover is None:
@@ -219,7 +236,7 @@ def _contributions(estimator: Estimator, baseline: FloatArray) -> tuple[FloatArr
             "the trees of this version do not say how many rows reached their leaves; train the model again",
         )
     trees = TreeContributions(nodes, cover)
-    return trees.base, trees.of
+    return trees.base, trees.of, trees.seconds
 
 
 def _baseline(estimator: Estimator, width: int) -> FloatArray:

@@ -30,6 +30,8 @@ _MOST_PARTS = 32
 _POINTS = 8
 _MOST_CUTS = 1_024  # bounds the memory: networks of so many ReLUs that turn on one line are cut in equal parts besides
 _CELLS = 1 << 20  # numbers of one layer at once
+# measured on one core, rounded up: a product on the way up or down, and a unit
+_PRODUCT_SECONDS, _UNIT_SECONDS = 75e-12, 15e-9
 
 
 class NetworkContributions:
@@ -48,6 +50,17 @@ class NetworkContributions:
         self._cuts_at = [activation == "relu" for _, _, activation in self._layers]
         self._points = quadrature(1 if kinds <= {"relu", "identity"} else _POINTS)
         self.base: FloatArray = network_scores(network, baseline[:, None])[:, 0]
+
+    def seconds(self, n_outputs: int) -> float:
+        """Return about how long a row takes at most, the contributions to so many outputs."""
+        points = len(self._points[0])
+        cuts = sum(min(_MOST_CUTS, len(bias)) for _, bias, activation in self._layers if activation == "relu")
+        tries = [1] if points == 1 else [1 << power for power in range(_MOST_PARTS.bit_length())]
+        places = points * sum(cuts + parts for parts in tries)
+        products = sum(weights.size for weights, _, _ in self._layers[1:]) * (1 + n_outputs)
+        units = sum(len(bias) for _, bias, _ in self._layers) * (1 + n_outputs) / 2
+        inputs = self._layers[0][0].size * n_outputs
+        return places * (products * _PRODUCT_SECONDS + units * _UNIT_SECONDS) + inputs * _PRODUCT_SECONDS
 
     def of(self, x: FloatArray, outputs: Sequence[int] | None = None) -> FloatArray:
         """Return the contributions (K, D, rows) of a matrix (D, rows), or those to some outputs only."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _GROUP_CELLS = 8_192  # nodes x points of the quadrature that are worked on at once
 _BLOCK_CELLS = 131_072  # these x rows: what stays in the second-level cache
+# measured on one core, rounded up: a node at a point, and a node whatever the points at once
+_CELL_SECONDS, _NODE_SECONDS = 20e-9, 50e-9
 #: Of one tree. A row takes some 110 bytes for each node of the largest: 56 MiB.
 MOST_NODES = 1 << 19
 
@@ -67,6 +69,13 @@ class TreeContributions:
             self._factors[:] = 1.0
         self.base: FloatArray = nodes.base + total * self._factors
 
+    def seconds(self, n_outputs: int) -> float:
+        """Return about how long a row takes, the contributions to so many outputs."""
+        taken = [0.0] * len(self.base)
+        for k, group in self._groups:
+            taken[k] += group.seconds * min(n_outputs, self._nodes.n_values)
+        return sum(sorted(taken)[-n_outputs:])
+
     def of(self, x: FloatArray, outputs: Sequence[int] | None = None) -> FloatArray:
         """Return the contributions (K, D, rows) of a matrix (D, rows), or those to some outputs only."""
         outputs = range(len(self.base)) if outputs is None else outputs
@@ -77,8 +86,7 @@ class TreeContributions:
             values = [(output - k, at) for at, output in enumerate(outputs) if 0 <= output - k < self._nodes.n_values]
             if not values or not len(group.split):  # leaves that need no feature
                 continue
-            # the integral is a sum over points: a large tree, whose rows come one by one, takes some of them at once
-            at_once = min(group.n_points, max(1, _BLOCK_CELLS // len(group.node)))
+            at_once = group.at_once
             block = max(1, _BLOCK_CELLS // (len(group.node) * at_once))
             for first in range(0, group.n_points, at_once):
                 tables = group.tables(slice(first, first + at_once))
@@ -117,6 +125,17 @@ class _Group:
     features: Indexes
     starts: Indexes
     n_points: int
+
+    @property
+    def at_once(self) -> int:
+        """How many points are worked on at once: the integral is their sum, and those of a large tree are many."""
+        return min(self.n_points, max(1, _BLOCK_CELLS // len(self.node)))
+
+    @property
+    def seconds(self) -> float:
+        """About how long a row takes, of one output."""
+        times = -(-self.n_points // self.at_once)
+        return len(self.node) * (self.n_points * _CELL_SECONDS + times * _NODE_SECONDS)
 
     def tables(self, points: slice) -> tuple[FloatArray, FloatArray]:
         """Return F_c / F_a and w (H_c - H_a) for the three states of each node, both (3 n, points), at some points."""
