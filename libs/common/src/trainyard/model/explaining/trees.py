@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 _GROUP_CELLS = 8_192  # nodes x points of the quadrature that are worked on at once
 _BLOCK_CELLS = 131_072  # these x rows: what stays in the second-level cache
-# measured on one core, rounded up: a node at a point, and a node whatever the points at once
-_CELL_SECONDS, _NODE_SECONDS = 20e-9, 50e-9
+# measured on one core, rounded up: a node at a point; a node, and a level, whatever the points at once
+_CELL_SECONDS, _NODE_SECONDS, _LEVEL_SECONDS = 20e-9, 50e-9, 30e-6
 #: Of one tree. A row takes some 110 bytes for each node of the largest: 56 MiB.
 MOST_NODES = 1 << 19
 
@@ -86,8 +86,7 @@ class TreeContributions:
             values = [(output - k, at) for at, output in enumerate(outputs) if 0 <= output - k < self._nodes.n_values]
             if not values or not len(group.split):  # leaves that need no feature
                 continue
-            at_once = group.at_once
-            block = max(1, _BLOCK_CELLS // (len(group.node) * at_once))
+            at_once, block = group.at_once, group.rows_at_once
             for first in range(0, group.n_points, at_once):
                 tables = group.tables(slice(first, first + at_once))
                 for begin in range(0, x.shape[1], block):
@@ -132,10 +131,16 @@ class _Group:
         return min(self.n_points, max(1, _BLOCK_CELLS // len(self.node)))
 
     @property
+    def rows_at_once(self) -> int:
+        """How many rows are worked on at once."""
+        return max(1, _BLOCK_CELLS // (len(self.node) * self.at_once))
+
+    @property
     def seconds(self) -> float:
-        """About how long a row takes, of one output."""
+        """About how long a row takes among many, of one output."""
         times = -(-self.n_points // self.at_once)
-        return len(self.node) * (self.n_points * _CELL_SECONDS + times * _NODE_SECONDS)
+        once = len(self.node) * _NODE_SECONDS + len(self.levels) * _LEVEL_SECONDS / self.rows_at_once
+        return len(self.node) * self.n_points * _CELL_SECONDS + times * once
 
     def tables(self, points: slice) -> tuple[FloatArray, FloatArray]:
         """Return F_c / F_a and w (H_c - H_a) for the three states of each node, both (3 n, points), at some points."""
