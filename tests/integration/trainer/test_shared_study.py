@@ -17,7 +17,8 @@ def tried(yard: Yard, request: str) -> list[tuple[Any, ...]]:
     """Return the trials of the run that has published, without what they took."""
     found = yard.rows(
         "SELECT number, core.kind_of(family) AS kind, params, metrics FROM core.trial t"
-        " JOIN core.run u ON u.id = t.run_id WHERE u.request_id = CAST(:id AS uuid) AND u.state = 'done' ORDER BY number",
+        " JOIN core.run u ON u.id = t.run_id WHERE u.request_id = CAST(:id AS uuid) AND u.state = 'done'"
+        " ORDER BY number",
         id=request,
     )
     return [tuple(row.values()) for row in found]
