@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard import metrics
-from trainyard.gate import FLOOR
+from trainyard.metrics.measures import FLOOR
 
 FloatArray = npt.NDArray[np.float64]
 

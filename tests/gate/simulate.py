@@ -30,7 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trainyard import metrics
-from trainyard.gate import Answers, cuts_of, judge
+from trainyard.gate import judge
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.slicing import cuts_of
 from trainyard.policy import GatePolicy
 from trainyard_trainer.learning.thresholds import threshold_for
 

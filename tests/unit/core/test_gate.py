@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainyard import gate
-from trainyard.gate import FLOOR, Answers, GateReport, row_losses
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.measures import FLOOR, row_losses
 from trainyard.policy import GatePolicy
+
+if TYPE_CHECKING:
+    from trainyard.gate import GateReport
 
 POLICY = GatePolicy(min_rows=50)
 BEATS_CHAMPION = 2

@@ -7,17 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from trainyard.gate import (
-    Answers,
-    Check,
-    Cost,
-    Cut,
-    GateReport,
-    calibration_error,
-    compare_slices,
-    judge,
-    row_losses,
-)
+from trainyard.gate import Check, Cost, GateReport, calibration_error, compare_slices, judge
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.measures import row_losses
+from trainyard.metrics.slicing import Cut
 from trainyard.policy import GatePolicy
 
 ROWS = 4_000

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trainyard.contracts.monitoring import Reference
-from trainyard.gate import measure
+from trainyard.metrics.measures import measure
 from trainyard.policy import MonitoringPolicy
 from trainyard_scheduler.domain.monitoring import allowed_drop, judge_quality
 from trainyard_scheduler.domain.scoring import scores_of

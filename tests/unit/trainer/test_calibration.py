@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainyard.gate import measure, row_losses
 from trainyard.metrics import OF_DECISIONS
+from trainyard.metrics.measures import measure, row_losses
 from trainyard_trainer.learning.calibration import (
     TEMPERATURE_ROWS,
     THRESHOLD_ROWS,

@@ -251,16 +251,13 @@ def test_a_wrong_export_is_caught() -> None:
 
 
 def test_export_refuses_what_it_does_not_know() -> None:
-    """A split of another kind, or another way with missing values, is never guessed at."""
-    text = (
-        "tree\nversion=v4\n\nTree=0\nnum_leaves=2\nsplit_feature=0\nthreshold=1\ndecision_type={}\n"
-        "left_child=-1\nright_child=-2\nleaf_value=1 2\n\n\nend of trees\n"
-    )
-    nodes = trees.read_nodes(text.format(10))  # missing is NaN, and goes left
-    assert nodes.default_left.tolist() == [1, 0, 0]
-    assert nodes.value.tolist() == [0.0, 1.0, 2.0]
-    with pytest.raises(ParityError, match="zeros"):
-        trees.read_nodes(text.format(6))
+    """Zeros that count as missing are never guessed at."""
+    known = learning("regression", rows("regression"))
+    params = trees.parameters("regression", 1, 300, 0, {"num_leaves": 7, "zero_as_missing": True})
+    budget = Budget(SystemClock(), 60)
+    booster, _ = trees.boost(params, known.for_trees(), known.labels, budget, rounds=3, progress=lambda *_: None)
+    with pytest.raises(ParityError, match="zero_as_missing"):
+        trees.export(booster, 3, "regression", np.zeros(1))
 
 
 def test_splits_by_sets_of_levels_are_exported() -> None:

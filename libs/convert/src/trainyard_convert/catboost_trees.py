@@ -125,7 +125,7 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
         grown.add_to(trees, _Features(floats, categories, left, inputs.codes, splits))
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
     ensemble = trees.ensemble(
-        matrix, base=document.bias, aggregation="sum", output=document.output, gain=document.scale
+        matrix=matrix, base=document.bias, aggregation="sum", output=document.output, gain=document.scale
     )
     return Pipeline(matrix.steps, ensemble)
 

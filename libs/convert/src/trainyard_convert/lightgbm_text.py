@@ -1,7 +1,6 @@
 """LightGBM: its text format, which is what a booster writes of itself, to trees.
 
-Format and decisions are those of `src/io/tree.cpp` (`Tree::Tree(const char*, ...)`) and `include/LightGBM/tree.h`
-(`NumericalDecision`, `CategoricalDecision`) of LightGBM 4.
+What stands around the trees is read here, the trees by :mod:`trainyard_convert.lightgbm_trees`.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from trainyard_convert.converted import Converted, Native, both, counted, labels
 from trainyard_convert.errors import ConversionError, damaged
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs, inputs_of
+from trainyard_convert.lightgbm_trees import add_tree, pairs_of, trees_of
 from trainyard_convert.trees import Trees
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ _OBJECTIVES = {
     "gamma": ("regression", "exp"),
     "tweedie": ("regression", "exp"),
 }
-_CATEGORICAL, _DEFAULT_LEFT = 1, 2  # bits of a decision type; the type of missing values stands above them
-_NONE, _ZERO, _NAN = 0, 1, 2
 
 
 def from_lightgbm(
@@ -141,7 +139,7 @@ def parse(text: str) -> Text:
         ConversionError: it is none, or holds something that the format cannot say.
     """
     head, *rest = text.split("\nTree=")
-    header = _pairs(head)
+    header = pairs_of(head)
     if not head.startswith("tree\n") or "feature_names" not in header:
         raise ConversionError("LightGBM file", "it is not a text model of LightGBM", "save it with booster.save_model")
     tail = rest[-1].partition("end of trees")[2] if rest else head
@@ -160,7 +158,7 @@ def parse(text: str) -> Text:
         gain=gain,
         outputs=outputs,
         mean="average_output" in head.split("\n"),
-        trees=tuple(_pairs("index=" + part.partition("end of trees")[0]) for part in rest),
+        trees=tuple(trees_of(text)),
         categorical=_categorical(parameters.get("categorical_feature", ""), names),
         pandas=_pandas(tail),
     )
@@ -174,10 +172,6 @@ def _outputs(header: Mapping[str, str], task: str) -> int:
     if len(claimed) > 1 or not (2 <= outputs <= MAX_CLASSES if task == "multiclass" else outputs == 1):
         raise damaged("LightGBM file", f"it claims {outputs} scores")
     return outputs
-
-
-def _pairs(text: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in text.split("\n") if "=" in line)
 
 
 def _parameters(tail: str) -> list[tuple[str, str]]:
@@ -225,74 +219,13 @@ def pipeline_of(text: Text, inputs: Inputs, binding: Binding) -> Pipeline:
     """
     trees = Trees(_NAME, len(inputs.columns))
     for index, tree in enumerate(text.trees):
-        _add(trees, tree, index % text.outputs, inputs)
+        add_tree(trees, tree, index % text.outputs, inputs.codes)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
     ensemble = trees.ensemble(
-        matrix,
+        matrix=matrix,
         base=np.zeros(text.outputs),
         aggregation="mean" if text.mean else "sum",
         output=text.output,
         gain=text.gain,
     )
     return Pipeline(matrix.steps, ensemble)
-
-
-def _add(trees: Trees, tree: Mapping[str, str], output: int, inputs: Inputs) -> None:
-    leaves = len(tree["leaf_value"].split())
-    inner = leaves - 1
-    if leaves != int(tree["num_leaves"]):
-        raise damaged(_NAME)
-
-    def numbers(name: str, kind: Any, count: int, default: float | None = None) -> Any:
-        words = tree.get(name, "").split()
-        if default is not None and not words:
-            return np.full(count, default, dtype=kind)
-        if len(words) != count:
-            raise damaged(_NAME)
-        return np.array([kind(w) for w in words], dtype=kind)
-
-    feature, threshold = numbers("split_feature", int, inner), numbers("threshold", float, inner)
-    decision = numbers("decision_type", int, inner, 0)
-    value, weight = numbers("leaf_value", float, leaves), numbers("leaf_count", float, leaves, np.nan)
-    category = (decision & _CATEGORICAL) > 0
-    missing = decision >> 2 & 3
-    if ((missing == _ZERO) & ~category).any():
-        raise ConversionError(
-            "LightGBM zero_as_missing", "a split takes 0 for a missing value", "train it with zero_as_missing=false"
-        )
-    # Where training saw no missing value LightGBM takes one for 0; in a category it always goes right.
-    default = np.where(missing == _NAN, (decision & _DEFAULT_LEFT) > 0, threshold >= 0.0) & ~category
-    child = {side: numbers(f"{side}_child", int, inner) for side in ("left", "right")}
-    for side, nodes in child.items():
-        if (nodes >= inner).any():  # beyond them stand our leaves
-            raise damaged(_NAME)
-        child[side] = np.where(nodes < 0, inner + ~nodes, nodes)
-    nothing = np.full(leaves, -1)
-    zeros = np.zeros(leaves)
-    trees.add(
-        leaf=np.arange(inner + leaves) >= inner,
-        feature=np.concatenate([feature, nothing]),
-        threshold=np.concatenate([np.where(category, 0.0, threshold), zeros]),
-        left=np.concatenate([child["left"], nothing]),
-        right=np.concatenate([child["right"], nothing]),
-        default_left=np.concatenate([default, zeros]),
-        value=np.concatenate([np.zeros(inner), value]),
-        cover=np.concatenate([np.zeros(inner), weight]),
-        output=output,
-        categories={
-            int(node): inputs.codes(int(feature[node]), _codes(tree, int(threshold[node])))
-            for node in np.flatnonzero(category)
-        },
-    )
-
-
-def _codes(tree: Mapping[str, str], index: int) -> list[int]:
-    """Return the codes in the ``index``-th set of a tree, which is kept as 32-bit words."""
-    bounds = [int(w) for w in tree["cat_boundaries"].split()]
-    words = [int(w) for w in tree["cat_threshold"].split()]
-    count = int(tree["num_cat"])
-    rising = bounds == sorted(bounds) and bounds[0] == 0 and bounds[-1] == len(words)
-    if len(bounds) != count + 1 or not rising or not 0 <= index < count:
-        raise damaged(_NAME)
-    own = words[bounds[index] : bounds[index + 1]]
-    return [32 * i + bit for i, word in enumerate(own) for bit in range(32) if word >> bit & 1]

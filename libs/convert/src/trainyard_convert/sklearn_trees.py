@@ -44,7 +44,7 @@ def forest(model: Any, columns: Columns, binding: Binding) -> Part:
             value = value / value.sum(axis=1, keepdims=True)
         _add(trees, tree.tree_, value[:, 1:] if task == "binary" else value, 0)
     width = len(classes) if classes is not None and task == "multiclass" else 1
-    ensemble = trees.ensemble(matrix, base=np.zeros(width), aggregation="mean", output="identity")
+    ensemble = trees.ensemble(matrix=matrix, base=np.zeros(width), aggregation="mean", output="identity")
     return Part(task, classes or (), [Pipeline(matrix.steps, ensemble)])
 
 
@@ -64,7 +64,7 @@ def boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     base = _first_score(model, task, name)
     # The exponential loss has half of the log-odds as its score.
     gain = 2.0 if model.loss == "exponential" else 1.0
-    ensemble = trees.ensemble(matrix, base=base * gain, aggregation="sum", output=OUTPUTS[task], gain=gain)
+    ensemble = trees.ensemble(matrix=matrix, base=base * gain, aggregation="sum", output=OUTPUTS[task], gain=gain)
     return Part(task, classes or (), [Pipeline(matrix.steps, ensemble)], scored=gain == 1.0)
 
 
@@ -123,7 +123,7 @@ def histogram_boosting(model: Any, columns: Columns, binding: Binding) -> Part:
             _check_sets(model, predictor, name)
             _add_predictor(trees, predictor, k)
     base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001
-    ensemble = trees.ensemble(matrix, base=base, aggregation="sum", output=output)
+    ensemble = trees.ensemble(matrix=matrix, base=base, aggregation="sum", output=output)
     return Part(task, classes or (), [Pipeline(matrix.steps, ensemble)], scored=True)
 
 

@@ -111,9 +111,18 @@ class Trees:
             raise damaged(self._library)
 
     def ensemble(
-        self, matrix: Matrix, *, base: npt.ArrayLike, aggregation: str, output: str, gain: float = 1.0
+        self,
+        *,
+        base: npt.ArrayLike,
+        aggregation: str,
+        output: str,
+        gain: float = 1.0,
+        matrix: Matrix | None = None,
     ) -> TreeEnsemble:
-        """Return the ensemble with every leaf times ``gain``; ``matrix`` is what its features are columns of."""
+        """Return the ensemble with every leaf times ``gain``.
+
+        ``matrix`` is what its features are columns of; without one they see it as the library did.
+        """
         if not self._starts:
             raise ConversionError(self._library, "it has no trees", "fit it again: it answers with a constant")
         joined = {name: np.concatenate(parts) for name, parts in self._parts.items()}
@@ -139,12 +148,12 @@ def _within(indexes: Indexes, low: int, end: int) -> bool:
     return bool(((indexes >= low) & (indexes < end)).all())
 
 
-def _in_matrix(feature: npt.NDArray[np.int64], threshold: FloatArray, matrix: Matrix) -> FloatArray:
+def _in_matrix(feature: npt.NDArray[np.int64], threshold: FloatArray, matrix: Matrix | None) -> FloatArray:
     """Return the thresholds for the matrix as its steps make it, where flags are 0 and 1 without the library's scale.
 
     A flag goes the way that its scaled value goes in the library, whatever the rounding.
     """
-    if matrix.exact:
+    if matrix is None or matrix.exact:
         return threshold
     out = threshold.copy()
     for node in np.flatnonzero(feature >= 0):

@@ -241,7 +241,7 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
     for tree, weight, output in zip(document.trees, document.weights, document.tree_output, strict=True):
         _add(trees, tree, weight, output, inputs)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
-    ensemble = trees.ensemble(matrix, base=document.base, aggregation="sum", output=document.output)
+    ensemble = trees.ensemble(matrix=matrix, base=document.base, aggregation="sum", output=document.output)
     return Pipeline(matrix.steps, ensemble)
 
 

@@ -14,24 +14,13 @@ from trainyard.gate.calibration import calibration_error
 from trainyard.gate.report import NOT_MEASURED, Check, Cost, GateReport
 from trainyard.gate.slices import compare_slices
 from trainyard.gate.verdict import judge
-from trainyard.metrics.answers import Answers, FloatArray
-from trainyard.metrics.measures import FLOOR, LOSS_NAMES, measure, row_losses
-from trainyard.metrics.slicing import Cut, cuts_of
 
 __all__ = [
-    "FLOOR",
-    "LOSS_NAMES",
     "NOT_MEASURED",
-    "Answers",
     "Check",
     "Cost",
-    "Cut",
-    "FloatArray",
     "GateReport",
     "calibration_error",
     "compare_slices",
-    "cuts_of",
     "judge",
-    "measure",
-    "row_losses",
 ]

@@ -14,10 +14,7 @@ from trainyard.model.checks import check
 from trainyard.model.dto import (
     FORMAT_VERSION,
     Blend,
-    Dense,
-    Golden,
     Isotonic,
-    Lineage,
     Linear,
     Model,
     NeuralNetwork,
@@ -26,65 +23,29 @@ from trainyard.model.dto import (
     Temperature,
 )
 from trainyard.model.ensembles import TreeEnsemble
-from trainyard.model.records import (
-    BOOL,
-    FLOAT,
-    INT,
-    STR,
-    ArrayOf,
-    Converter,
-    Json,
-    Label,
-    ListOf,
-    MapOf,
-    OneOf,
-    Optional,
-    Record,
-    SchemaForm,
-)
-from trainyard.model.steps import DateParts, IsMissing, Number, OneHot, Pair, Quantile, TableEncoding
-
-_F1, _F2 = ArrayOf("float64", 1), ArrayOf("float64", 2)
-_AFTERWARDS: dict[str, Converter] = {
-    "impute": Optional(FLOAT),
-    "center": FLOAT,
-    "scale": FLOAT,
-    "clip": Optional(FLOAT),
-}
-_LEVELS: dict[str, Converter] = {"column": STR, "levels": ListOf(STR)}
+from trainyard.model.forms import DATE_PARTS, DENSE, F1, F2, IS_MISSING, LEVELS, ONE_HOT, SETTLED, model_fields
+from trainyard.model.records import FLOAT, STR, ArrayOf, ListOf, OneOf, Optional, Record
+from trainyard.model.steps import Number, Pair, Quantile, TableEncoding
 
 _STEP = OneOf(
     (
-        Record(Number, {"column": STR, "transform": STR, **_AFTERWARDS}, "number"),
-        Record(Quantile, {"column": STR, "at": _F1, "to": _F1, "impute": Optional(FLOAT)}, "quantile"),
-        Record(Pair, {"left": STR, "right": STR, "operation": STR, **_AFTERWARDS}, "pair"),
-        Record(IsMissing, {"column": STR}, "is_missing"),
-        Record(OneHot, {**_LEVELS, "other": BOOL, "missing": BOOL}, "one_hot"),
+        Record(Number, {"column": STR, "transform": STR, **SETTLED}, "number"),
+        Record(Quantile, {"column": STR, "at": F1, "to": F1, "impute": Optional(FLOAT)}, "quantile"),
+        Record(Pair, {"left": STR, "right": STR, "operation": STR, **SETTLED}, "pair"),
+        IS_MISSING,
+        ONE_HOT,
         Record(
-            TableEncoding,
-            {**_LEVELS, "table": _F2, "unknown": Optional(_F1), "missing": Optional(_F1)},
-            "table_encoding",
+            TableEncoding, {**LEVELS, "table": F2, "unknown": Optional(F1), "missing": Optional(F1)}, "table_encoding"
         ),
-        Record(
-            DateParts,
-            {
-                "column": STR,
-                "parts": ListOf(STR),
-                "impute": Optional(_F1),
-                "center": Optional(_F1),
-                "scale": Optional(_F1),
-            },
-            "date_parts",
-        ),
+        DATE_PARTS,
     )
 )
-_DENSE = Record(Dense, {"weights": _F2, "bias": _F1, "activation": STR})
 _ESTIMATOR = OneOf(
     (
-        Record(Linear, {"weights": _F2, "bias": _F1, "baseline": Optional(_F1), "output": STR}, "linear"),
+        Record(Linear, {"weights": F2, "bias": F1, "baseline": Optional(F1), "output": STR}, "linear"),
         Record(
             NeuralNetwork,
-            {"layers": ListOf(_DENSE), "baseline": Optional(_F1), "output": STR},
+            {"layers": ListOf(DENSE), "baseline": Optional(F1), "output": STR},
             "neural_network",
         ),
         Record(
@@ -92,13 +53,13 @@ _ESTIMATOR = OneOf(
             {
                 "node": ArrayOf("uint8", 1),
                 "feature": ArrayOf("uint16", 1),
-                "threshold": _F1,
+                "threshold": F1,
                 "category_start": ArrayOf("int32", 1),
                 "category": ArrayOf("int32", 1),
-                "value": _F2,
+                "value": F2,
                 "cover": Optional(ArrayOf("float32", 1)),
                 "tree_output": ArrayOf("uint16", 1),
-                "base": _F1,
+                "base": F1,
                 "aggregation": STR,
                 "output": STR,
             },
@@ -107,47 +68,17 @@ _ESTIMATOR = OneOf(
     )
 )
 _PIPELINE = Record(Pipeline, {"steps": ListOf(_STEP), "estimator": _ESTIMATOR}, "pipeline")
-_BLEND = Record(Blend, {"members": ListOf(_PIPELINE), "weights": _F1}, "blend")
+_BLEND = Record(Blend, {"members": ListOf(_PIPELINE), "weights": F1}, "blend")
 _CALIBRATION = OneOf(
     (
         Record(Temperature, {"temperature": FLOAT}, "temperature"),
         Record(Platt, {"slope": FLOAT, "intercept": FLOAT}, "platt"),
-        Record(Isotonic, {"at": _F1, "to": _F1}, "isotonic"),
+        Record(Isotonic, {"at": F1, "to": F1}, "isotonic"),
     )
 )
-_LINEAGE = Record(
-    Lineage,
-    {
-        "dataset": STR,
-        "snapshot_upto_seq": INT,
-        "snapshot_rows": INT,
-        "snapshot_sha256": STR,
-        "configuration": MapOf(Json()),
-        "code_version": STR,
-        "seed": INT,
-        "libraries": MapOf(STR),
-    },
-)
-_GOLDEN = Record(Golden, {"rows": ListOf(MapOf(Json())), "expected": _F2})
-BODY = Record(
-    Model,
-    {
-        "name": STR,
-        "task": STR,
-        "schema": SchemaForm(),
-        "pipeline": OneOf((_PIPELINE, _BLEND)),
-        "classes": ListOf(Label()),
-        "calibration": Optional(_CALIBRATION),
-        "threshold": FLOAT,
-        "metrics": MapOf(FLOAT),
-        "lineage": _LINEAGE,
-        "golden": _GOLDEN,
-    },
-)
-
-
+BODY = Record(Model, model_fields(OneOf((_PIPELINE, _BLEND)), {"calibration": Optional(_CALIBRATION)}))
 #: version of the format -> the form of its body
-_FORMS = {1: version1.form(_LINEAGE, _GOLDEN), FORMAT_VERSION: BODY}
+_FORMS = {1: version1.form(), FORMAT_VERSION: BODY}
 
 
 def encode(model: Model) -> bytes:

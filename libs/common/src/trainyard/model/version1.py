@@ -9,24 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.model.arrays import Array
-from trainyard.model.dto import Blend, Dense, Linear, Model, NeuralNetwork, Pipeline, Temperature
+from trainyard.model.dto import Blend, Linear, Model, NeuralNetwork, Pipeline, Temperature
 from trainyard.model.ensembles import LEAF, MISSING_LEFT, TreeEnsemble
-from trainyard.model.records import (
-    BOOL,
-    FLOAT,
-    STR,
-    ArrayOf,
-    Converter,
-    Label,
-    ListOf,
-    MapOf,
-    OneOf,
-    Optional,
-    Record,
-    SchemaForm,
-)
+from trainyard.model.forms import DATE_PARTS, DENSE, F1, F2, IS_MISSING, LEVELS, ONE_HOT, SETTLED, model_fields
+from trainyard.model.records import FLOAT, STR, ArrayOf, Converter, ListOf, OneOf, Optional, Record
 from trainyard.model.rules import require
-from trainyard.model.steps import DateParts, IsMissing, Number, OneHot, TableEncoding
+from trainyard.model.steps import Number, TableEncoding
 from trainyard.model.tree_shape import shape_of
 
 if TYPE_CHECKING:
@@ -34,79 +22,44 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_F1, _F2, _I1 = ArrayOf("float64", 1), ArrayOf("float64", 2), ArrayOf("int32", 1)
+_I1 = ArrayOf("int32", 1)
 _TREES: dict[str, ArrayOf] = {
     "tree_start": _I1,
     "feature": _I1,
-    "threshold": _F1,
+    "threshold": F1,
     "left": _I1,
     "right": _I1,
     "default_left": ArrayOf("uint8", 1),
-    "value": _F2,
+    "value": F2,
     "tree_output": _I1,
 }
 _MAX = 65_535  # of features and outputs
 
 
-def form(lineage: Record, golden: Record) -> Record:
-    """Return the form of a body of version 1; lineage and golden rows have not changed since."""
+def form() -> Record:
+    """Return the form of a body of version 1."""
     step = OneOf(
         (
-            Record(
-                Number,
-                {"column": STR, "impute": Optional(FLOAT), "center": FLOAT, "scale": FLOAT, "clip": Optional(FLOAT)},
-                "number",
-                take=_without("transform", "identity"),
-            ),
-            Record(IsMissing, {"column": STR}, "is_missing"),
-            Record(OneHot, {"column": STR, "levels": ListOf(STR), "other": BOOL, "missing": BOOL}, "one_hot"),
-            Record(
-                TableEncoding,
-                {"column": STR, "levels": ListOf(STR), "table": _F2, "unknown": _F1, "missing": _F1},
-                "table_encoding",
-            ),
-            Record(
-                DateParts,
-                {
-                    "column": STR,
-                    "parts": ListOf(STR),
-                    "impute": Optional(_F1),
-                    "center": Optional(_F1),
-                    "scale": Optional(_F1),
-                },
-                "date_parts",
-            ),
+            Record(Number, {"column": STR, **SETTLED}, "number", take=_without("transform", "identity")),
+            IS_MISSING,
+            ONE_HOT,
+            Record(TableEncoding, {**LEVELS, "table": F2, "unknown": F1, "missing": F1}, "table_encoding"),
+            DATE_PARTS,
         )
     )
-    dense = Record(Dense, {"weights": _F2, "bias": _F1, "activation": STR})
     no_baseline = _without("baseline", None)
-    trees: dict[str, Converter] = {**_TREES, "base": _F1, "aggregation": STR, "output": STR}
+    trees: dict[str, Converter] = {**_TREES, "base": F1, "aggregation": STR, "output": STR}
     estimator = OneOf(
         (
-            Record(Linear, {"weights": _F2, "bias": _F1, "output": STR}, "linear", take=no_baseline),
-            Record(NeuralNetwork, {"layers": ListOf(dense), "output": STR}, "neural_network", take=no_baseline),
+            Record(Linear, {"weights": F2, "bias": F1, "output": STR}, "linear", take=no_baseline),
+            Record(NeuralNetwork, {"layers": ListOf(DENSE), "output": STR}, "neural_network", take=no_baseline),
             Record(TreeEnsemble, trees, "tree_ensemble", make=_trees, take=_fields_of_trees),
         )
     )
     pipeline = Record(Pipeline, {"steps": ListOf(step), "estimator": estimator}, "pipeline")
-    blend = Record(Blend, {"members": ListOf(pipeline), "weights": _F1}, "blend")
-    return Record(
-        Model,
-        {
-            "name": STR,
-            "task": STR,
-            "schema": SchemaForm(),
-            "pipeline": OneOf((pipeline, blend)),
-            "classes": ListOf(Label()),
-            "temperature": Optional(FLOAT),
-            "threshold": FLOAT,
-            "metrics": MapOf(FLOAT),
-            "lineage": lineage,
-            "golden": golden,
-        },
-        make=_model,
-        take=_fields_of_model,
-    )
+    blend = Record(Blend, {"members": ListOf(pipeline), "weights": F1}, "blend")
+    fields = model_fields(OneOf((pipeline, blend)), {"temperature": Optional(FLOAT)})
+    return Record(Model, fields, make=_model, take=_fields_of_model)
 
 
 def _without(name: str, value: Any) -> Callable[[Any], Mapping[str, Any]]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.gate import Answers, row_losses
+from trainyard.metrics.answers import Answers
 from trainyard.metrics.bootstrap import resampled
+from trainyard.metrics.measures import row_losses
 from trainyard.metrics.statistics import gain
 from trainyard.model import Temperature
 from trainyard.model.estimators import calibrated

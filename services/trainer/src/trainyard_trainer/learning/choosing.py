@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard import metrics
-from trainyard.gate import measure, row_losses
 from trainyard.leaderboard import rank
+from trainyard.metrics.measures import measure, row_losses
 from trainyard_trainer.learning.thresholds import threshold_for
 
 if TYPE_CHECKING:

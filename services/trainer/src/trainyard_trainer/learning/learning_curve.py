@@ -7,18 +7,15 @@ before it, and a row of every class. A line that still falls at its end says tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainyard.errors import ServiceError
-from trainyard.gate import LOSS_NAMES, row_losses
+from trainyard.metrics.measures import LOSS_NAMES, row_losses
 from trainyard.metrics.plain import number
 from trainyard.model import Predictor
-from trainyard_trainer.learning.candidates import Candidate
-from trainyard_trainer.learning.encoders import Encoder
-from trainyard_trainer.learning.fitting import Learning
+from trainyard_trainer.learning.refit import ALL, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainyard.model import Blend, Model, Pipeline
     from trainyard_trainer.learning.budget import Budget
-    from trainyard_trainer.learning.table import Table
+    from trainyard_trainer.learning.refit import Ground, Known
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 #: Rows below which a part says nothing, and how many of those learnt from are asked about.
@@ -36,25 +33,13 @@ _LEAST_ROWS, _MOST_ASKED = 30, 2_000
 _LONGER = 2.5
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Labelled rows: features and class indexes (or values)."""
-
-    table: Table
-    labels: npt.NDArray[Any]
-
-    def take(self, rows: npt.NDArray[Any]) -> Rows:
-        """Return these rows."""
-        return Rows(self.table.take(rows), self.labels[rows])
-
-
 def learning_curve(
     pipeline: Pipeline | Blend,
     members: Sequence[Mapping[str, Any]],
-    fit: Rows,
-    test: Rows,
+    ground: Ground,
+    fit: Known,
+    test: Known,
     *,
-    model_of: Callable[[Pipeline | Blend], Model],
     budget: Budget,
     progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
@@ -65,13 +50,13 @@ def learning_curve(
 
     Args:
         pipeline, members: what was chosen, and the lineage's description of it.
+        ground: what every fit of the run shares.
         fit, test: all rows that are learnt from, and those that the model is measured on.
-        model_of: puts a pipeline into a model, to be asked.
         budget: for all fits together. A fit that it cuts off is no point.
         progress: told of every point.
     """
     main = int(np.argmax([member["weight"] for member in members]))
-    published = model_of(model_of(pipeline).members[main])
+    published = ground.shell(ground.shell(pipeline).members[main])
     found: dict[str, Any] = {"kind": members[main]["kind"], "loss": LOSS_NAMES[published.task], "points": []}
     if not test.table.rows:
         return found | {"cut": "there are no test rows"}
@@ -84,14 +69,14 @@ def learning_curve(
             break
         progress("learning curve", done, len(sizes))
         part, left = fit.take(np.sort(order[:size])), budget.left
-        fitted = _fitted(members[main], part, published, budget)
+        fitted = described(members[main]).fit(ground.learning(part), budget, lambda _done, _total: None)
         if budget.spent:
             break
         expected = _LONGER * (left - budget.left)
-        found["points"].append(_point(model_of(fitted), part, test))
+        found["points"].append(_point(ground.shell(fitted.pipeline), part, test))
     done = len(found["points"])
     found["cut"] = f"the time was up after {done} of {len(sizes)} fits on fewer rows" if done < len(sizes) else None
-    if members[main]["rows"] == "all":
+    if members[main]["rows"] == ALL:
         found["points"].append(_point(published, fit, test))
     return found
 
@@ -107,24 +92,14 @@ def _order(labels: npt.NDArray[Any], model: Model) -> npt.NDArray[np.int64]:
     return np.concatenate([order[firsts], order[rest]])
 
 
-def _fitted(member: Mapping[str, Any], rows: Rows, like: Model, budget: Budget) -> Pipeline:
-    """Return the member's configuration, fitted on these rows."""
-    params = {name: value for name, value in member["params"].items() if name != "length"}
-    candidate, classes, seed = Candidate(member["kind"], params), len(like.classes), like.lineage.seed
-    encoder = Encoder(rows.table, rows.labels, classes, seed)
-    learning = Learning(like.task, classes, rows.table, rows.labels, encoder, seed)
-    length = member["params"].get("length")
-    return candidate.fit(learning, params, budget, length=length, progress=lambda _done, _total: None).pipeline
-
-
-def _point(model: Model, learnt: Rows, test: Rows) -> dict[str, Any]:
+def _point(model: Model, learnt: Known, test: Known) -> dict[str, Any]:
     """Return the losses of a model on the test rows and on some that it has learnt from."""
     count = learnt.table.rows
     asked = learnt.take(np.linspace(0, count - 1, min(count, _MOST_ASKED)).astype(np.int64))
     return {"rows": count, "loss": _loss(model, test), "learnt": _loss(model, asked)}
 
 
-def _loss(model: Model, rows: Rows) -> float | None:
+def _loss(model: Model, rows: Known) -> float | None:
     try:
         answers = Predictor(model).predict_columns(rows.table.columns)
     except ServiceError:  # values that the few rows did not show: the answer is not a finite number

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from trainyard.gate import row_losses
+from trainyard.metrics.measures import row_losses
 from trainyard.model import Dense, NeuralNetwork, Pipeline
 from trainyard.model.features import matrix
 from trainyard_trainer.learning.fitting import OUTPUT, Fitted

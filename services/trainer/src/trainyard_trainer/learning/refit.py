@@ -140,7 +140,7 @@ def again(
         DataError: this release does not understand the description.
     """
     try:
-        asked = [_asked(member) for member in choice["members"]]
+        asked = [described(member) for member in choice["members"]]
         calibration = Calibration(choice["temperature"], choice["threshold"])
     except (KeyError, TypeError, AttributeError) as e:
         raise DataError(f"this release cannot read how the version was configured: {type(e).__name__}: {e}") from e
@@ -161,7 +161,7 @@ def again(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Described:
     """A member as a lineage describes it."""
 
     candidate: Candidate
@@ -169,11 +169,21 @@ class _Asked:
     rows: str
     weight: float
 
+    def fit(self, learning: Learning, budget: Budget, progress: Callable[[int, int], None]) -> Fitted:
+        """Fit it on these rows, to the length that it has, or as far as the budget lets it come."""
+        params = self.candidate.params
+        return self.candidate.fit(learning, params, budget, length=self.length, progress=progress)
 
-def _asked(member: Mapping[str, Any]) -> _Asked:
+
+def described(member: Mapping[str, Any]) -> Described:
+    """Return the member of a lineage's ``choice``.
+
+    Raises:
+        KeyError, TypeError, AttributeError: it is described otherwise than this release does.
+    """
     params = {name: value for name, value in member["params"].items() if name != "length"}
     candidate = Candidate(member["kind"], params)
-    return _Asked(candidate, member["params"].get("length"), member["rows"], member["weight"])
+    return Described(candidate, member["params"].get("length"), member["rows"], member["weight"])
 
 
 def _fit(candidate: Candidate, learning: Learning, length: int | None, budget: Budget, progress: Progress) -> Fitted:

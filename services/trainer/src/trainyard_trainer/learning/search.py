@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.contracts.runs import Trial
-from trainyard.gate import measure
 from trainyard.leaderboard import rank, score
+from trainyard.metrics.measures import measure
 from trainyard.model import Predictor
 from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.budget import Budget

@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from trainyard.contracts.runs import Trial
 from trainyard.drift import profile_of
-from trainyard.gate import Answers, Cost, cuts_of, judge, measure
+from trainyard.gate import Cost, judge
 from trainyard.holdout import Split, split_by_hash, split_by_time
+from trainyard.metrics.answers import Answers
+from trainyard.metrics.measures import measure
+from trainyard.metrics.slicing import cuts_of
 from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
@@ -25,7 +28,7 @@ from trainyard_trainer.learning.environment import environment, one_thread
 from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.golden import golden_rows
 from trainyard_trainer.learning.latency import one_row_us
-from trainyard_trainer.learning.learning_curve import Rows, learning_curve
+from trainyard_trainer.learning.learning_curve import learning_curve
 from trainyard_trainer.learning.progress import Progress
 from trainyard_trainer.learning.refit import Ground, Known
 from trainyard_trainer.learning.reporting import version_report
@@ -302,8 +305,8 @@ class Training:
         return learning_curve(
             found.pipeline,
             found.choice["members"],
-            *(Rows(self._learnt(self._table.take(rows)), self.target.values[rows]) for rows in (fit, tested.rows)),
-            model_of=lambda pipeline: self._model(pipeline, {}, Calibration()),
+            self._ground(),
+            *(Known(self._learnt(self._table.take(rows)), self.target.values[rows]) for rows in (fit, tested.rows)),
             budget=Budget(clock, seconds),
             progress=progress,
         )
