@@ -81,7 +81,16 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
         if classes.min() < 0 or classes.max() >= given.shape[1]:
             raise ValueError("a label is not one of the classes")
         of_truth = given[np.arange(len(classes)), classes]
-    return float(-np.log(np.clip(of_truth, _CLIP, 1.0 - _CLIP)).mean())
+    return float(surprise(of_truth).mean())
+
+
+def surprise(of_truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's logarithmic loss.
+
+    Args:
+        of_truth: shape (n,), the probability that each row's true class was given.
+    """
+    return np.asarray(-np.log(np.clip(of_truth, _CLIP, 1.0 - _CLIP)))
 
 
 def accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:

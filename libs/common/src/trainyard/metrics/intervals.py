@@ -34,7 +34,6 @@ FloatArray = npt.NDArray[np.float64]
 LEAST_OF_CLASS = 10
 #: Metrics that need them.
 OF_CLASSES = frozenset({"roc_auc", "f1", "balanced_accuracy"})
-_CLIP = 1e-15
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _accuracy(labels: npt.NDArray[Any], answers: Answers, z: float) -> Interval:
 def _log_loss(labels: npt.NDArray[Any], answers: Answers, z: float) -> Interval:
     known = labels >= 0
     of_truth = answers.outputs[known, labels[known]]
-    return _of_mean(-np.log(np.clip(of_truth, _CLIP, 1.0 - _CLIP)), z)
+    return _of_mean(figures.surprise(of_truth), z)
 
 
 def _mae(labels: npt.NDArray[Any], answers: Answers, z: float) -> Interval:

@@ -30,7 +30,6 @@ REPORTED = {
     "multiclass": ("loss", "log_loss", "accuracy", "f1", "balanced_accuracy"),
     "regression": ("loss", "rmse", "mae", "r2"),
 }
-_CLIP = 1e-15
 
 
 def statistic(metric: str, task: str, labels: Labels, answers: Answers) -> Statistic:
@@ -125,7 +124,7 @@ def _apart(labels: Labels, answers: Answers) -> FloatArray:
 def _log_loss(labels: Labels, answers: Answers) -> Sums:
     known = labels >= 0
     of_truth = answers.outputs[np.arange(len(labels)), np.where(known, labels, 0)]
-    return mean_of(-np.log(np.clip(of_truth, _CLIP, 1.0 - _CLIP)), known)
+    return mean_of(figures.surprise(of_truth), known)
 
 
 def _counts(metric: str, labels: Labels, *models: Answers) -> Counts:
