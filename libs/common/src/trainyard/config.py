@@ -284,6 +284,27 @@ SETTINGS: tuple[Setting, ...] = (
         "How often the predictor looks for a moved alias, in seconds.",
     ),
     Setting(
+        "default_model",
+        "TRAINYARD_DEFAULT_MODEL",
+        _optional,
+        "",
+        "Model that /invocations means where a request names none, as model or model@alias; empty: the only one.",
+    ),
+    Setting(
+        "sagemaker",
+        "TRAINYARD_SAGEMAKER",
+        _flag,
+        "0",
+        "Whether the predictor is a SageMaker container, as the command `serve` says (docs/protocols.md).",
+    ),
+    Setting(
+        "invocations_keyless",
+        "TRAINYARD_INVOCATIONS_KEYLESS",
+        _flag,
+        "0",
+        "Whether /invocations takes requests without an API key: where SageMaker has asked IAM and passes no key on.",
+    ),
+    Setting(
         "landing_sweep_seconds",
         "TRAINYARD_LANDING_SWEEP_SECONDS",
         _seconds,
@@ -633,6 +654,9 @@ class Config:
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float
+    default_model: str | None
+    sagemaker: bool
+    invocations_keyless: bool
     landing_sweep_seconds: float
     pull_hosts: tuple[str, ...]
     pull_http: bool

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.edges.background import Background
+from trainyard_predictor.edges.catalogue import Catalogue
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool
 from trainyard_predictor.handler import Handler
+from trainyard_predictor.protocols import open_inference, own, scoring
+from trainyard_predictor.protocols.ask import Ask
 from trainyard_predictor.use_cases import Predict
 
 if TYPE_CHECKING:
@@ -64,15 +67,31 @@ def build(
         clock,
         not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
     )
+    release = version("trainyard-predictor")
+    ask = Ask(predict, metrics)
+    catalogue = Catalogue(blobs, clock)
+    inference = open_inference.OpenInference(
+        ask, models, catalogue, ready=lambda: ring.ready and spool.writable, version=release
+    )
+    scorer = scoring.Scoring(
+        ask,
+        models,
+        catalogue,
+        version=release,
+        default=config.default_model,
+        sagemaker=config.sagemaker,
+        keyless=config.invocations_keyless,
+    )
     handler = Handler(
-        predict,
+        [*own.routes(ask), *inference.routes(), *scorer.routes()],
+        strangers={"/v2": open_inference.refuse},
         ring=ring,
         clock=clock,
         metrics=metrics,
         ready=lambda: {"prediction log": spool.writable},
         gauges=lambda: _gauges(models, spool),
         hosts=config.allowed_hosts,
-        version=version("trainyard-predictor"),
+        version=release,
     )
     background = Background(
         models=models,
