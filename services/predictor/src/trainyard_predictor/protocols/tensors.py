@@ -194,7 +194,8 @@ def _from_binary(data: bytes, datatype: str, count: int, whose: str) -> list[Any
 
 
 def _strings(data: bytes, count: int, whose: str) -> list[str]:
-    values, at = [], 0
+    values: list[str] = []
+    at = 0
     while at < len(data) and len(values) < count:
         (length,) = struct.unpack_from("<I", data, at) if at + 4 <= len(data) else (len(data),)
         at += 4 + length
