@@ -15,8 +15,9 @@ from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool
 from trainyard_predictor.handler import Handler
-from trainyard_predictor.protocols import open_inference, own, scoring
+from trainyard_predictor.protocols import own
 from trainyard_predictor.protocols.ask import Ask
+from trainyard_predictor.protocols.routes import Rest
 from trainyard_predictor.use_cases import Predict
 
 if TYPE_CHECKING:
@@ -69,22 +70,19 @@ def build(
     )
     release = version("trainyard-predictor")
     ask = Ask(predict, metrics)
-    catalogue = Catalogue(blobs, clock)
-    inference = open_inference.OpenInference(
-        ask, models, catalogue, ready=lambda: ring.ready and spool.writable, version=release
-    )
-    scorer = scoring.Scoring(
-        ask,
-        models,
-        catalogue,
-        version=release,
-        default=config.default_model,
-        sagemaker=config.sagemaker,
-        keyless=config.invocations_keyless,
-    )
+
+    def rest() -> Rest:
+        # a cold start that is asked in our own protocol does without the others
+        from trainyard_predictor.protocols import foreign  # noqa: PLC0415
+
+        catalogue = Catalogue(blobs, clock)
+        return foreign.rest(
+            ask, models, catalogue, config, ready=lambda: ring.ready and spool.writable, version=release
+        )
+
     handler = Handler(
-        [*own.routes(ask), *inference.routes(), *scorer.routes()],
-        strangers={"/v2": open_inference.refuse},
+        own.routes(ask),
+        rest=rest,
         ring=ring,
         clock=clock,
         metrics=metrics,

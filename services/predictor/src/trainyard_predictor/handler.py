@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.errors import ServiceError, TransientError
-from trainyard_predictor import openapi
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request, Response, json_response
-from trainyard_predictor.protocols.routes import Call, Route, Routes
+from trainyard_predictor.protocols.routes import Call, Rest, Route, Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +37,8 @@ class Handler:
     """Answers every request; nothing it is given makes it raise.
 
     Args:
-        routes: those of the protocols.
-        strangers: how errors look under a path where no route is, by that path.
+        routes: those of our own protocol.
+        rest: those of the others, asked for once one of them is needed.
         ring: the live API keys.
         ready: names what the service needs and whether it is there; /readyz is 503 while something is not.
         gauges: (family, labels, value) for /metrics, asked at each scrape.
@@ -51,7 +50,7 @@ class Handler:
         self,
         routes: Iterable[Route],
         *,
-        strangers: Mapping[str, Callable[[ServiceError], Response]],
+        rest: Callable[[], Rest],
         ring: KeyRing,
         clock: Clock,
         metrics: Metrics,
@@ -67,7 +66,7 @@ class Handler:
         self._gauges = gauges
         self._hosts = frozenset(hosts)
         self._version = version
-        self.routes = Routes([*routes, *self._operations()], strangers)
+        self.routes = Routes([*routes, *self._operations()], rest)
 
     def _operations(self) -> list[Route]:
         plain = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -81,7 +80,7 @@ class Handler:
                 lambda _: Response(200, plain.copy(), self._metrics.render(self._gauges())),
                 quiet=True,
             ),
-            Route("GET", "/openapi.json", None, lambda _: json_response(200, openapi.document(self._version))),
+            Route("GET", "/openapi.json", None, lambda _: self._document()),
         ]
 
     def handle(self, request: Request) -> Response:
@@ -147,6 +146,11 @@ class Handler:
         if error.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
+
+    def _document(self) -> Response:
+        from trainyard_predictor import openapi  # noqa: PLC0415 - no prediction needs it
+
+        return json_response(200, openapi.document(self._version))
 
     def _readiness(self) -> Response:
         parts = {"api keys": self._ring.ready, **self._ready()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainyard_predictor.exchange import refusal
@@ -48,39 +48,63 @@ class Route:
     quiet: bool = False
 
 
-class Routes:
-    """All routes.
+@dataclass(frozen=True)
+class Rest:
+    """The routes of protocols that most processes are never asked in.
 
-    Args:
-        routes: one for each path.
-        strangers: how errors look under a path where no route is, by that path.
+    ``strangers``: how errors look at and under a path where no route is, by that path.
     """
 
-    def __init__(
-        self, routes: Iterable[Route], strangers: Mapping[str, Callable[[ServiceError], Response]] | None = None
-    ) -> None:
-        self.all = tuple(routes)
-        self._strangers = strangers or {}
-        self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
-        for route in self.all:
-            segments = route.path.split("/")
-            self._by_length.setdefault(len(segments), []).append((segments, route))
+    routes: tuple[Route, ...] = ()
+    strangers: Mapping[str, Callable[[ServiceError], Response]] = field(default_factory=dict)
+
+
+class Routes:
+    """All routes. Those of the rest are made when a path is asked for that none of the ``first`` has."""
+
+    def __init__(self, first: Iterable[Route], rest: Callable[[], Rest] = Rest) -> None:
+        self._first = _Table(first)
+        self._make_rest = rest
+        self._rest: tuple[_Table, Rest] | None = None  # threads may make it twice, which does no harm
 
     def find(self, path: str) -> tuple[Route | None, dict[str, str]]:
         """Return the route of a path and what its braces stand for; a slash at the end says nothing."""
         segments = path.rstrip("/").split("/")
+        route, names = self._first.find(segments)
+        return (route, names) if route else self._ready_rest()[0].find(segments)
+
+    def refuse(self, path: str, error: ServiceError) -> Response:
+        """Return an error about a path that no route has."""
+        for prefix, form in self._ready_rest()[1].strangers.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return form(error)
+        return refusal(error)
+
+    def all(self) -> list[Route]:
+        """Return every route."""
+        return [*self._first.routes, *self._ready_rest()[0].routes]
+
+    def _ready_rest(self) -> tuple[_Table, Rest]:
+        if self._rest is None:
+            rest = self._make_rest()
+            self._rest = _Table(rest.routes), rest
+        return self._rest
+
+
+class _Table:
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
+        for route in self.routes:
+            segments = route.path.split("/")
+            self._by_length.setdefault(len(segments), []).append((segments, route))
+
+    def find(self, segments: list[str]) -> tuple[Route | None, dict[str, str]]:
         for pattern, route in self._by_length.get(len(segments), ()):
             names = _matched(pattern, segments)
             if names is not None:
                 return route, names
         return None, {}
-
-    def refuse(self, path: str, error: ServiceError) -> Response:
-        """Return an error about a path that no route has."""
-        for prefix, form in self._strangers.items():
-            if path == prefix or path.startswith(f"{prefix}/"):
-                return form(error)
-        return refusal(error)
 
 
 def _matched(pattern: Iterable[str], segments: list[str]) -> dict[str, str] | None:
