@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.edges.background import Background
-from trainyard_predictor.edges.catalogue import Catalogue
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.shipper import Shipper
@@ -17,7 +16,6 @@ from trainyard_predictor.edges.spool import Spool
 from trainyard_predictor.handler import Handler
 from trainyard_predictor.protocols import own
 from trainyard_predictor.protocols.ask import Ask
-from trainyard_predictor.protocols.routes import Rest
 from trainyard_predictor.use_cases import Predict
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.queue import Queue
+    from trainyard_predictor.protocols.routes import Rest
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ def build(
 
     def rest() -> Rest:
         # a cold start that is asked in our own protocol does without the others
+        from trainyard_predictor.edges.catalogue import Catalogue  # noqa: PLC0415
         from trainyard_predictor.protocols import foreign  # noqa: PLC0415
 
         catalogue = Catalogue(blobs, clock)
