@@ -1,0 +1,178 @@
+"""Clients that know nothing of us, against the predictor as `serve` starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+import tritonclient.http as triton
+
+from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.model import Predictor
+from trainyard.testing.models import sample_model, sample_rows
+from trainyard.testing.processes import answers, end, free_port, wait_until
+from trainyard.testing.protocols import FORMS
+from trainyard.testing.publishing import point_alias, publish_key, publish_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainyard.adapters.aws.clients import AwsClients
+    from trainyard.adapters.aws.ensure import AwsSetup
+    from trainyard.config import Config
+
+PAGE = Path(__file__).parents[3] / "docs" / "protocols.md"
+ROWS = sample_rows(40, seed=3)
+MODEL = sample_model("tree_ensemble", "multiclass", seed=1)
+EXPECTED = Predictor(MODEL).predict(ROWS)
+
+
+class Server:
+    """A running predictor and a key for it."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self.headers = {"Authorization": f"Bearer {key}"}
+        self.key = key
+
+
+@pytest.fixture
+def server(
+    aws_clients: AwsClients, aws_config: Config, aws_setup: AwsSetup, aws_environment: dict[str, str], tmp_path: Path
+) -> Iterator[Server]:
+    """`serve` with `flights` version 1 as champion and only model."""
+    blobs = S3Blobs(aws_clients.s3, aws_config.bucket)
+    point_alias(blobs, publish_version(blobs, MODEL, 1), seq=1)
+    port = free_port()
+    environment = {
+        **os.environ,
+        **aws_environment,
+        "TRAINYARD_SPOOL_DIR": str(tmp_path / "spool"),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "TRAINYARD_SAGEMAKER": "0",  # MLflow's clients are here too
+    }
+    made = Server(port, publish_key(blobs, "predict"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainyard_predictor.serve"], env=environment, start_new_session=True
+    )
+    try:
+        wait_until(lambda: answers(f"http://{made.address}/ping"), "the predictor")
+        yield made
+    finally:
+        end(process, seconds=30)
+    assert process.returncode == 0
+
+
+def frame() -> pd.DataFrame:
+    """Return the rows as pandas would have them, missing values included."""
+    return pd.DataFrame(ROWS).astype({"seats": "Int64", "holiday": "boolean"})
+
+
+def test_tritonclient_works_unchanged(server: Server) -> None:
+    """Health, metadata, index, and inference in JSON and binary, compressed or not, with chosen outputs."""
+    client = triton.InferenceServerClient(server.address)
+
+    def infer(inputs: list[triton.InferInput], **more: Any) -> triton.InferResult:
+        # it writes into the headers it is given
+        return client.infer("flights", inputs, headers=dict(server.headers), **more)
+
+    how: dict[str, Any] = {"headers": server.headers}
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("flights", **how)
+    assert not client.is_model_ready("trains", **how)
+    assert "binary_tensor_data" in client.get_server_metadata(**how)["extensions"]
+    assert client.get_model_repository_index(**how)[0]["state"] == "READY"
+    assert client.get_model_metadata("flights", "1", **how)["versions"] == ["1"]
+    for binary, compression in ((True, None), (True, "gzip"), (False, "deflate")):
+        inputs = triton_inputs(binary=binary)
+        result = infer(inputs, request_id="mine", request_compression_algorithm=compression)
+        assert result.get_response()["id"] == "mine"
+        assert result.as_numpy("prediction").tolist() == [one.prediction.encode() for one in EXPECTED]
+        check_probabilities(result)
+        assert len(set(result.as_numpy("prediction_id").tolist())) == len(ROWS)
+    wanted = [triton.InferRequestedOutput(f"probability.{name}", binary_data=name == "late") for name in MODEL.classes]
+    result = infer(triton_inputs(binary=True), model_version="champion", outputs=wanted)
+    check_probabilities(result)
+    assert result.as_numpy("prediction") is None
+    with pytest.raises(triton.InferenceServerException, match="no output 'y'"):
+        infer(triton_inputs(binary=True), outputs=[triton.InferRequestedOutput("y")])
+    client.close()
+
+
+def triton_inputs(*, binary: bool) -> list[triton.InferInput]:
+    """Return the rows' columns; where a text is missing the column is sent by hand, as it has no place in numpy."""
+    inputs = []
+    for column in MODEL.schema.features:
+        values = [row[column.name] for row in ROWS]
+        if column.type in ("bool", "int", "float") and None not in values:
+            array = np.array(values)
+        elif column.type in ("int", "float"):
+            array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        else:
+            array = np.array(values, dtype=object)
+        datatype = {"b": "BOOL", "i": "INT64", "f": "FP64"}.get(array.dtype.kind, "BYTES")
+        tensor = triton.InferInput(column.name, [len(values)], "BOOL" if column.type == "bool" else datatype)
+        if (None in values and array.dtype == object) or not binary:
+            tensor._data, tensor._raw_data = values, None
+        else:
+            tensor.set_data_from_numpy(array, binary_data=True)
+        inputs.append(tensor)
+    return inputs
+
+
+def check_probabilities(result: triton.InferResult) -> None:
+    """Compare with the library, to the last bit."""
+    for name in MODEL.classes:
+        got = result.as_numpy(f"probability.{name}").tolist()
+        assert got == [one.probabilities[name] for one in EXPECTED if one.probabilities]
+
+
+def test_a_scorer_of_mlflow_works_unchanged(server: Server) -> None:
+    """What pandas writes as JSON (split and records) and as CSV, posted as MLflow's clients do."""
+    address = f"http://{server.address}/invocations"
+    split = json.loads(frame().to_json(orient="split", index=False))
+    records = json.loads(frame().to_json(orient="records"))
+    for body in ({"dataframe_split": split}, {"dataframe_records": records}):
+        answer = requests.post(address, json=body, headers=server.headers, timeout=20)
+        assert answer.json() == {"predictions": [one.prediction for one in EXPECTED]}
+    rows = frame().replace({"": None})
+    text = rows.to_csv(index=False)
+    media = {**server.headers, "Content-Type": "text/csv"}
+    answer = requests.post(address, data=text.encode(), headers=media, timeout=20)
+    expected = Predictor(MODEL).predict([{n: v if v != "" else None for n, v in row.items()} for row in ROWS])
+    assert answer.json() == {"predictions": [one.prediction for one in expected]}
+
+
+def test_every_form_is_answered_over_http(server: Server) -> None:
+    """What the golden suite asks without HTTP goes through gunicorn and its headers too."""
+    for form in FORMS:
+        rows = [{n: None if v == "" and form.empty_is_missing else v for n, v in row.items()} for row in ROWS]
+        asked = form.ask("flights@1", MODEL.schema.features, rows)
+        address = f"http://{server.address}{asked.path}"
+        answer = requests.post(address, data=asked.body, headers={**server.headers, **asked.headers}, timeout=20)
+        assert answer.status_code == 200, (form.name, answer.text)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        got = form.read(headers, answer.content)
+        assert got.predictions == [one.prediction for one in Predictor(MODEL).predict(rows)], form.name
+
+
+def test_the_examples_of_the_page_run(server: Server) -> None:
+    """Every `sh` block of docs/protocols.md is what curl sends, and succeeds."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    commands = "\n".join(blocks)
+    assert commands.count("curl -sS --fail") == commands.count("curl") >= 9
+    environment = {**os.environ, "URL": f"http://{server.address}", "KEY": server.key}
+    shell = ["/bin/bash", "-euo", "pipefail", "-c", commands]
+    done = subprocess.run(shell, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count('"prediction') >= 5
