@@ -16,19 +16,21 @@ import pytest
 import requests
 import tritonclient.http as triton
 
+from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.config import load
 from trainyard.model import Predictor
 from trainyard.testing.models import sample_model, sample_rows
 from trainyard.testing.processes import answers, end, free_port, wait_until
 from trainyard.testing.protocols import FORMS
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
+from trainyard.testing.pytest_plugin import isolated_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trainyard.adapters.aws.clients import AwsClients
-    from trainyard.adapters.aws.ensure import AwsSetup
-    from trainyard.config import Config
+    from trainyard.testing.emulator import Emulator
 
 PAGE = Path(__file__).parents[3] / "docs" / "protocols.md"
 ROWS = sample_rows(40, seed=3)
@@ -45,18 +47,19 @@ class Server:
         self.key = key
 
 
-@pytest.fixture
-def server(
-    aws_clients: AwsClients, aws_config: Config, aws_setup: AwsSetup, aws_environment: dict[str, str], tmp_path: Path
-) -> Iterator[Server]:
-    """`serve` with `flights` version 1 as champion and only model."""
-    blobs = S3Blobs(aws_clients.s3, aws_config.bucket)
+@pytest.fixture(scope="module")
+def server(aws: Emulator, aws_clients: AwsClients, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`serve` with `flights` version 1 as champion and only model; one for all tests of this file."""
+    environment = isolated_environment(aws)
+    config = load(environment)
+    AwsSetup(aws_clients, config).ensure()
+    blobs = S3Blobs(aws_clients.s3, config.bucket)
     point_alias(blobs, publish_version(blobs, MODEL, 1), seq=1)
     port = free_port()
     environment = {
         **os.environ,
-        **aws_environment,
-        "TRAINYARD_SPOOL_DIR": str(tmp_path / "spool"),
+        **environment,
+        "TRAINYARD_SPOOL_DIR": str(tmp_path_factory.mktemp("spool")),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "TRAINYARD_SAGEMAKER": "0",  # MLflow's clients are here too
     }
