@@ -230,7 +230,7 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_ALLOWED_HOSTS",
         _words,
         "127.0.0.1 localhost [::1]",
-        "Host names the services answer to.",
+        "Host names the services answer to; * in the predictor: any.",
     ),
     Setting("router_port", "TRAINYARD_ROUTER_PORT", _port, "8080", "Port of the one address for everything."),
     Setting("ingest_port", "TRAINYARD_INGEST_PORT", _port, "8081", "Port of ingest."),

@@ -14,8 +14,7 @@ from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool
 from trainyard_predictor.handler import Handler
-from trainyard_predictor.protocols import own
-from trainyard_predictor.protocols.ask import Ask
+from trainyard_predictor.protocols import table
 from trainyard_predictor.use_cases import Predict
 
 if TYPE_CHECKING:
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.queue import Queue
-    from trainyard_predictor.protocols.routes import Rest
+
+#: Stands for every name in TRAINYARD_ALLOWED_HOSTS.
+ANY_HOST = "*"
 
 
 @dataclass(frozen=True)
@@ -68,27 +69,25 @@ def build(
         not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
     )
     release = version("trainyard-predictor")
-    ask = Ask(predict, metrics)
-
-    def rest() -> Rest:
-        # a cold start that is asked in our own protocol does without the others
-        from trainyard_predictor.edges.catalogue import Catalogue  # noqa: PLC0415
-        from trainyard_predictor.protocols import foreign  # noqa: PLC0415
-
-        catalogue = Catalogue(blobs, clock)
-        return foreign.rest(
-            ask, models, catalogue, config, ready=lambda: ring.ready and spool.writable, version=release
-        )
-
+    first, rest = table.routes(
+        predict,
+        models=models,
+        blobs=blobs,
+        clock=clock,
+        metrics=metrics,
+        config=config,
+        ready=lambda: ring.ready and spool.writable,
+        version=release,
+    )
     handler = Handler(
-        own.routes(ask),
+        first,
         rest=rest,
         ring=ring,
         clock=clock,
         metrics=metrics,
         ready=lambda: {"prediction log": spool.writable},
         gauges=lambda: _gauges(models, spool),
-        hosts=config.allowed_hosts,
+        hosts=None if ANY_HOST in config.allowed_hosts else config.allowed_hosts,
         version=release,
     )
     background = Background(

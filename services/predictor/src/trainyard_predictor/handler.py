@@ -28,8 +28,6 @@ _MAX_URI_CHARS = 4096
 _TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PORT = re.compile(r":\d+$")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-#: Stands for every name in TRAINYARD_ALLOWED_HOSTS.
-_ANY_HOST = "*"
 _log = logs.get(__name__)
 
 
@@ -42,7 +40,7 @@ class Handler:
         ring: the live API keys.
         ready: names what the service needs and whether it is there; /readyz is 503 while something is not.
         gauges: (family, labels, value) for /metrics, asked at each scrape.
-        hosts: lower-case names that the ``Host`` header may carry; ``*`` among them: any.
+        hosts: lower-case names that the ``Host`` header may carry; None: any.
         version: the release, for OpenAPI.
     """
 
@@ -56,7 +54,7 @@ class Handler:
         metrics: Metrics,
         ready: Callable[[], dict[str, bool]],
         gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]],
-        hosts: Sequence[str],
+        hosts: Sequence[str] | None,
         version: str,
     ) -> None:
         self._ring = ring
@@ -64,7 +62,7 @@ class Handler:
         self._metrics = metrics
         self._ready = ready
         self._gauges = gauges
-        self._hosts = frozenset(hosts)
+        self._hosts = None if hosts is None else frozenset(hosts)
         self._version = version
         self.routes = Routes([*routes, *self._operations()], rest)
 
@@ -121,7 +119,7 @@ class Handler:
     def _answer(self, request: Request, route: Route | None, names: Mapping[str, str], trace_id: str) -> Response:
         if len(request.path) + len(request.query) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
-        if _ANY_HOST not in self._hosts and _host(request) not in self._hosts:
+        if self._hosts is not None and _host(request) not in self._hosts:
             raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
         if route is None:
             raise ServiceError("not_found", "no such route")
