@@ -106,13 +106,13 @@ def _read_tensor(raw: object, binary: bytes, at: int) -> tuple[Tensor, int]:
         raise _refused('an input is {"name", "shape", "datatype", "data"}')
     name, whose = raw["name"], f"input {shown(raw['name'])!r}"
     datatype, shape = raw.get("datatype"), _shape(raw.get("shape"), whose)
-    if datatype not in _FORMATS and datatype != "BYTES":
+    if not isinstance(datatype, str) or (datatype not in _FORMATS and datatype != "BYTES"):
         raise _refused(f"{whose}: the datatype {shown(datatype)} is none of {', '.join([*_FORMATS, 'BYTES'])}")
     parameters = parameters_of(raw, whose)
     if any(key.startswith("shared_memory") for key in parameters):
         raise _refused(f"{whose}: shared memory is not offered here; send the data")
     meant = parameters.get("content_type")
-    if meant not in _AS_THEY_ARE and meant != _AS_JSON:
+    if not isinstance(meant, str | None) or meant not in {*_AS_THEY_ARE, _AS_JSON}:
         raise _refused(f"{whose}: the content type {shown(meant)} is not read here; leave it out")
     size = parameters.get("binary_data_size")
     count = math.prod(shape)
