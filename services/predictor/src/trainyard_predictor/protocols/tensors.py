@@ -125,7 +125,7 @@ def _read_tensor(raw: object, binary: bytes, at: int) -> tuple[Tensor, int]:
     else:
         values, at = _from_binary(binary[at : at + size], datatype, count, whose), at + size
     if meant == _AS_JSON:
-        values = [strict_json.loads(value.encode()) if isinstance(value, str) else value for value in values]
+        values = _from_texts(values, whose)
     return Tensor(name, datatype, shape, values, parameters), at
 
 
@@ -168,6 +168,21 @@ _ALLOWED: dict[str, set[type]] = {
     "BYTES": {str},
     **{name: {float, int} if name.startswith("FP") else {int} for name in _FORMATS if name != "BOOL"},
 }
+
+
+def _from_texts(values: list[Any], whose: str) -> list[Any]:
+    """Return what JSON texts say, each one string, number, bool or null; all are read at once.
+
+    No text can be half of a value: strings hold no line break, lists and objects are refused. So as many values as
+    texts means one of each.
+    """
+    texts = ["null" if value is None else value for value in values]
+    if not all(isinstance(text, str) for text in texts):
+        raise _refused(f"{whose}: of the content type {_AS_JSON} the elements must be JSON texts")
+    read = strict_json.loads(("[" + ",\n".join(texts) + "]").encode("utf-8", "surrogatepass"))
+    if len(read) != len(texts) or any(isinstance(value, list | dict) for value in read):
+        raise _refused(f"{whose}: an element is not the JSON of one value")
+    return list(read)
 
 
 def _check_range(values: list[Any], datatype: str, whose: str) -> None:
