@@ -47,6 +47,10 @@ emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws o
 	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison tests/cases \
 	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack --hypothesis-profile full
 
+.PHONY: clients
+clients: $(STATE)/dev $(STATE)/clients.made ## MLServer's own client against the predictor
+	$(BIN)/python -m pytest tests/clients
+
 .PHONY: cases
 cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can read, in front of the real services
 	$(BIN)/python -m pytest tests/cases tests/poison --numprocesses 2 --dist loadgroup
@@ -88,7 +92,7 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api cases sources emulators chaos ## What CI runs
+verify: lint types test golden fuzz properties machines api clients cases sources emulators chaos ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -117,7 +121,7 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers; do \
+	cd requirements && for set in bootstrap runtime dev peers clients; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
@@ -188,6 +192,12 @@ $(STATE)/golden.made: $(STATE)/uv requirements/golden-numpy1.txt requirements/go
 	  else \
 	    echo "trainyard: these tests need Python 3.13; install one and try again" >&2; exit 1; \
 	  fi; }
+	@touch $@
+
+$(STATE)/clients.made: $(STATE)/uv requirements/clients.txt
+	@echo "installing MLServer's client in $(STATE)/clients"
+	@$(PYTHON) -m venv --clear $(STATE)/clients
+	@$(BIN)/uv pip install --quiet --python $(STATE)/clients/bin/python --require-hashes -r requirements/clients.txt
 	@touch $@
 
 $(STATE)/peers.made: $(STATE)/uv requirements/peers.txt requirements/models-data.txt

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,17 @@ import pytest
 import requests
 import tritonclient.http as triton
 
-from trainyard.adapters.aws.ensure import AwsSetup
-from trainyard.adapters.aws.s3 import S3Blobs
-from trainyard.config import load
 from trainyard.model import Predictor
 from trainyard.testing.models import sample_model, sample_rows
-from trainyard.testing.processes import answers, end, free_port, wait_until
 from trainyard.testing.protocols import FORMS
-from trainyard.testing.publishing import point_alias, publish_key, publish_version
-from trainyard.testing.pytest_plugin import isolated_environment
+from trainyard.testing.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trainyard.adapters.aws.clients import AwsClients
     from trainyard.testing.emulator import Emulator
+    from trainyard.testing.serving import Server
 
 PAGE = Path(__file__).parents[3] / "docs" / "protocols.md"
 ROWS = sample_rows(40, seed=3)
@@ -38,41 +33,11 @@ MODEL = sample_model("tree_ensemble", "multiclass", seed=1)
 EXPECTED = Predictor(MODEL).predict(ROWS)
 
 
-class Server:
-    """A running predictor and a key for it."""
-
-    def __init__(self, port: int, key: str) -> None:
-        self.address = f"127.0.0.1:{port}"
-        self.headers = {"Authorization": f"Bearer {key}"}
-        self.key = key
-
-
 @pytest.fixture(scope="module")
 def server(aws: Emulator, aws_clients: AwsClients, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`serve` with `flights` version 1 as champion and only model; one for all tests of this file."""
-    environment = isolated_environment(aws)
-    config = load(environment)
-    AwsSetup(aws_clients, config).ensure()
-    blobs = S3Blobs(aws_clients.s3, config.bucket)
-    point_alias(blobs, publish_version(blobs, MODEL, 1), seq=1)
-    port = free_port()
-    environment = {
-        **os.environ,
-        **environment,
-        "TRAINYARD_SPOOL_DIR": str(tmp_path_factory.mktemp("spool")),
-        "SAGEMAKER_BIND_TO_PORT": str(port),
-        "TRAINYARD_SAGEMAKER": "0",  # MLflow's clients are here too
-    }
-    made = Server(port, publish_key(blobs, "predict"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainyard_predictor.serve"], env=environment, start_new_session=True
-    )
-    try:
-        wait_until(lambda: answers(f"http://{made.address}/ping"), "the predictor")
-        yield made
-    finally:
-        end(process, seconds=30)
-    assert process.returncode == 0
+    """One predictor for all tests of this file."""
+    with serving(MODEL, aws, aws_clients, tmp_path_factory.mktemp("spool")) as running:
+        yield running
 
 
 def frame() -> pd.DataFrame:
@@ -86,7 +51,7 @@ def test_tritonclient_works_unchanged(server: Server) -> None:
 
     def infer(inputs: list[triton.InferInput], **more: Any) -> triton.InferResult:
         # it writes into the headers it is given
-        return client.infer("flights", inputs, headers=dict(server.headers), **more)
+        return client.infer("flights", inputs, headers=server.headers, **more)
 
     how: dict[str, Any] = {"headers": server.headers}
     assert client.is_server_live()

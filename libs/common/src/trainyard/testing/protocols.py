@@ -106,7 +106,7 @@ def _columns_gzip(model: str, columns: Sequence[Column], rows: Rows) -> Asked:
 
 
 def _columns_pandas(model: str, columns: Sequence[Column], rows: Rows) -> Asked:
-    """As MLServer's pandas codec: shape [n, 1], strings some of which are missing as JSON texts."""
+    """As MLServer's pandas codec: shape [n, 1], columns of more than strings as JSON texts."""
     tensors = _tensors(columns, rows)
     for tensor in tensors:
         tensor["shape"] = [len(rows), 1]

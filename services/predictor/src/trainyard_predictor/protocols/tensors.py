@@ -35,7 +35,7 @@ _FORMATS = {
 _MAX_DIMENSIONS = 4
 _MAX_ELEMENTS = 4_000_000
 #: How a tensor's values may be meant: as they are, as times in ISO 8601, or each as a JSON text of its own (which is
-#: how MLServer's pandas codec sends strings some of which are missing).
+#: how MLServer's pandas codec sends columns of objects that are no strings).
 _AS_THEY_ARE = {None, "str", "np", "pd", "datetime"}
 _AS_JSON = "pd_json"
 
