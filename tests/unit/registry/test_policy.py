@@ -30,6 +30,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "metric": "auto",
         "seed": 0,
         "keep_extract": False,
+        "own_function": False,
         "leakage": "leave_out",
         "columns": {"exclude": [], "include": []},
         "promotion": "auto",

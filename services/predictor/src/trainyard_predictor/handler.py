@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from trainyard.auth import KeyRing
     from trainyard.clock import Clock
+    from trainyard_predictor.edges.health import HealthCheck
+    from trainyard_predictor.edges.limits import RateLimit
     from trainyard_predictor.edges.metrics import Metrics
 
 __all__ = ["MAX_BODY_BYTES", "Handler", "Request", "Response"]
@@ -42,6 +44,8 @@ class Handler:
         gauges: (family, labels, value) for /metrics, asked at each scrape.
         hosts: lower-case names that the ``Host`` header may carry; None: any.
         version: the release, for OpenAPI.
+        health: looks at the models in memory, for /readyz; None: nobody does.
+        limit: how often one key may ask; None: as often as it likes.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class Handler:
         gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]],
         hosts: Sequence[str] | None,
         version: str,
+        health: HealthCheck | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
         self._ring = ring
         self._clock = clock
@@ -64,13 +70,15 @@ class Handler:
         self._gauges = gauges
         self._hosts = None if hosts is None else frozenset(hosts)
         self._version = version
+        self._health = health
+        self._limit = limit
         self.routes = Routes([*routes, *self._operations()], rest)
 
     def _operations(self) -> list[Route]:
         plain = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         return [
             Route("GET", "/healthz", None, lambda _: json_response(200, {"alive": True}), quiet=True),
-            Route("GET", "/readyz", None, lambda _: self._readiness(), quiet=True),
+            Route("GET", "/readyz", None, lambda call: self._readiness(call.request), quiet=True),
             Route(
                 "GET",
                 "/metrics",
@@ -133,6 +141,8 @@ class Handler:
         who = self._ring.authenticate(request.headers.get("authorization"))
         if not who.may(scope):
             raise ServiceError("wrong_scope", f"this route needs the scope {scope!r}")
+        if self._limit is not None:
+            self._limit.take(who.key_id)
         return who.key_id
 
     def _refuse(self, request: Request, route: Route | None, error: ServiceError) -> Response:
@@ -150,9 +160,13 @@ class Handler:
 
         return json_response(200, openapi.document(self._version))
 
-    def _readiness(self) -> Response:
-        parts = {"api keys": self._ring.ready, **self._ready()}
-        return json_response(200 if all(parts.values()) else 503, {"ready": all(parts.values()), "needs": parts})
+    def _readiness(self, request: Request) -> Response:
+        needs, models = {"api keys": self._ring.ready, **self._ready()}, []
+        if self._health is not None:
+            health = self._health(deep="deep=1" in request.query.split("&"))
+            needs["golden rows"], models = health.golden, health.models
+        ready = all(needs.values())
+        return json_response(200 if ready else 503, {"ready": ready, "needs": needs, "models": models})
 
 
 def _host(request: Request) -> str:

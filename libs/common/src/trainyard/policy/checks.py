@@ -97,6 +97,7 @@ _KEYS: Mapping[str, Field] = {
     "metric": one_of(_ALL_METRICS),
     "seed": whole(0, 2**31 - 1),
     "keep_extract": flag(),
+    "own_function": flag(),
     "leakage": one_of(LEAKAGE),
     "promotion": one_of(PROMOTIONS),
     **dict.fromkeys(_NESTED, (_nested, "an object")),

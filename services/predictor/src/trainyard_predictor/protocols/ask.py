@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainyard.crashpoints import crashpoint
 from trainyard_predictor import domain
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Ask:
         """
         key = domain.check_idempotency_key(call.request.headers.get("idempotency-key", repeat))
         domain.check_count(len(rows), explain=explain)
-        answer = self._predict(domain.Query(target, rows, call.key_id, call.trace_id, key, explain))
+        sticky = domain.check_sticky(call.request.headers.get("x-trainyard-sticky"))
+        answer = self._predict(domain.Query(target, rows, call.key_id, call.trace_id, key, explain, sticky))
+        crashpoint("K40")
         self._metrics.count("trainyard_predictions_total", len(rows), model=answer.model, version=str(answer.version))
         return answer
