@@ -92,10 +92,9 @@ class SlimBlobs(BlobStore):
             page = ET.fromstring(answer.body)  # noqa: S314
             space = page.tag.partition("}")[0] + "}" if page.tag.startswith("{") else ""
             for item in page.iter(f"{space}Contents"):
-                key, size, tag, at = (
-                    item.findtext(space + name, "") for name in ("Key", "Size", "ETag", "LastModified")
-                )
-                yield BlobInfo(key, int(size), tag.strip('"'), datetime.fromisoformat(at))
+                found = {part.tag.removeprefix(space): part.text or "" for part in item}
+                modified_at = datetime.fromisoformat(found["LastModified"])
+                yield BlobInfo(found["Key"], int(found["Size"]), found["ETag"].strip('"'), modified_at)
             if page.findtext(f"{space}IsTruncated") != "true":
                 return
             token = [("continuation-token", page.findtext(f"{space}NextContinuationToken", ""))]

@@ -60,8 +60,8 @@ class Service:
         A request whose answer was lost is sent again: it must do no harm twice.
 
         Raises:
-            TransientError: in ``seconds``, or in ATTEMPTS of which each ends after ``silence_seconds`` without a byte, no
-                answer came but errors of the service.
+            TransientError: no answer came in ``seconds``, nor in ATTEMPTS of which each ends once nothing has come for
+                ``silence_seconds``; or none but errors of the service.
             ConfigError: there are no credentials, or the service sends us to another place.
         """
         deadline = self._clock.monotonic() + seconds
@@ -74,7 +74,15 @@ class Service:
                     break
                 self._clock.sleep(pause)
             try:
-                answer = self._attempt(method, path, encoded, headers or {}, body, deadline, silence_seconds)
+                answer = self._attempt(
+                    method,
+                    path,
+                    query=encoded,
+                    headers=headers or {},
+                    body=body,
+                    deadline=deadline,
+                    silence_seconds=silence_seconds,
+                )
             except OSError as e:
                 failure = str(e) or type(e).__name__
                 continue
@@ -99,6 +107,7 @@ class Service:
         self,
         method: str,
         path: str,
+        *,
         query: str,
         headers: Mapping[str, str],
         body: bytes,
