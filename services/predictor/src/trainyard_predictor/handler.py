@@ -37,13 +37,17 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit."""
+    """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
+
+    ``principal`` is who asks, where whoever carries the request knows it; else the API key in its headers says so.
+    """
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    principal: Principal | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Handler:
         ring: the live API keys.
         ready: names what the service needs and whether it is there; /readyz is 503 while something is not.
         gauges: (family, labels, value) for /metrics, asked at each scrape.
-        hosts: lower-case names that the ``Host`` header may carry.
+        hosts: lower-case names that the ``Host`` header may carry; None: any.
         version: the release, for OpenAPI.
     """
 
@@ -76,7 +80,7 @@ class Handler:
         metrics: Metrics,
         ready: Callable[[], dict[str, bool]],
         gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]],
-        hosts: Sequence[str],
+        hosts: Sequence[str] | None,
         version: str,
     ) -> None:
         self._predict = predict
@@ -85,7 +89,7 @@ class Handler:
         self._metrics = metrics
         self._ready = ready
         self._gauges = gauges
-        self._hosts = frozenset(hosts)
+        self._hosts = None if hosts is None else frozenset(hosts)
         self._version = version
         self._open_routes: dict[str, Callable[[], Response]] = {
             "/healthz": lambda: _json(200, {"alive": True}),
@@ -138,7 +142,8 @@ class Handler:
     def _answer(self, request: Request, route: str | None, trace_id: str) -> Response:
         if len(request.path) + len(request.query) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
-        if _PORT.sub("", request.headers.get("host", "")).lower() not in self._hosts:
+        host = _PORT.sub("", request.headers.get("host", "")).lower()
+        if self._hosts is not None and host not in self._hosts:
             raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
         if route is None:
             raise ServiceError("not_found", "no such route")
@@ -167,7 +172,7 @@ class Handler:
         return response
 
     def _authenticate(self, request: Request) -> Principal:
-        who = self._ring.authenticate(request.headers.get("authorization"))
+        who = request.principal or self._ring.authenticate(request.headers.get("authorization"))
         if not who.may("predict"):
             raise ServiceError("wrong_scope", "this route needs the scope 'predict'")
         return who
