@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What the zip may take unpacked: Lambda allows 250 MB for everything.
 MOST_BYTES = 90 * 1000 * 1000
 #: Parts of the packages that nothing imports while it serves, by pattern below the folder.
-_UNUSED = ("**/tests", "**/*.pyi", "numpy/**/include", "numpy/**/*.a", "numpy/f2py", "bin", "trainyard/testing", "**/RECORD")
+_UNUSED = ("**/tests", "**/*.pyi", "numpy/**/include", "numpy/**/*.a", "bin", "trainyard/testing", "**/RECORD")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 

@@ -284,6 +284,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How often the predictor looks for a moved alias, in seconds.",
     ),
     Setting(
+        "poll_queues",
+        "TRAINYARD_POLL_QUEUES",
+        _some_words,
+        "",
+        "Queues that `python -m trainyard_predictor.poll` reads in Lambda's stead; their messages ask for predictions.",
+    ),
+    Setting(
         "landing_sweep_seconds",
         "TRAINYARD_LANDING_SWEEP_SECONDS",
         _seconds,
@@ -633,6 +640,7 @@ class Config:
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float
+    poll_queues: tuple[str, ...]
     landing_sweep_seconds: float
     pull_hosts: tuple[str, ...]
     pull_http: bool
