@@ -12,7 +12,6 @@ import hmac
 import secrets
 import threading
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import msgpack
 
 from trainyard import logs
 from trainyard.errors import ServiceError, TrainyardError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs, strict_json
 from trainyard.errors import ServiceError, TransientError
+from trainyard.frozen import dataclass, field
 from trainyard_predictor import domain, openapi
 
 if TYPE_CHECKING:

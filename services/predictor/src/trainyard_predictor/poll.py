@@ -92,13 +92,13 @@ def poll(
             queue.delete(message.receipt)
 
 
-def _failed(answer: Any, received: list[Received]) -> set[str]:
+def _failed(answer: Any, received: list[Received]) -> set[Any]:
     """Return the ids of the messages that failed; raises ValueError when the answer does not say it as Lambda asks."""
     known = {message.message_id for message in received}
     items = answer.get("batchItemFailures") if isinstance(answer, dict) else None
-    if not isinstance(items, list):
-        raise ValueError(f"the function answered {str(answer)[:100]!r}")
-    failed = {item.get("itemIdentifier") if isinstance(item, dict) else None for item in items}
+    nobody = [None]  # what is wrong counts as an id that no message has
+    named = items if isinstance(items, list) else nobody
+    failed = {item.get("itemIdentifier") if isinstance(item, dict) else None for item in named}
     if not failed <= known:
         raise ValueError(f"the function answered {str(answer)[:100]!r}")
     return failed

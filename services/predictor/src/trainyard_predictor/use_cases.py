@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
 
 from trainyard import logs
 from trainyard.errors import Problem, ServiceError
+from trainyard.frozen import dataclass
 from trainyard_predictor import domain
 from trainyard_predictor.columns import clean_columns
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainyard import logs
@@ -18,6 +17,7 @@ from trainyard.alias_object import VERSION_ALIAS, alias_key, decode_alias, model
 from trainyard.auth import KEYS_OBJECT
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.errors import ArtifactError, ServiceError, TransientError
+from trainyard.frozen import dataclass
 from trainyard.model import Predictor, decode
 from trainyard.schema import Schema
 from trainyard_predictor.domain import CHAMPION, Target

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import select
 import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ConfigError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,7 +64,9 @@ class Connection:
     """One connection, for one request after the other; every method raises OSError when it breaks or takes too long."""
 
     def __init__(self, address: Address, *, timeout_seconds: float) -> None:
-        self._socket = socket.create_connection((address.host, address.port), timeout=timeout_seconds)
+        # as bytes it is not brought into IDNA's form, whose tables would have to be imported
+        host: Any = address.host.encode("ascii")
+        self._socket = socket.create_connection((host, address.port), timeout=timeout_seconds)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:

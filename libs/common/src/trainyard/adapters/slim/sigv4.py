@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
