@@ -97,7 +97,7 @@ def _model(folder: Path, row: dict[str, float]) -> Model:
     trees = export(booster, booster.num_trees(), "regression", np.zeros(1))
     pipeline = Pipeline(tuple(Number(column, impute=None) for column in COLUMNS), trees)
     schema = Schema([Column(name, "float") for name in COLUMNS])
-    bare = replace(sample_model("regression"), name="trees", schema=schema, pipeline=pipeline, golden=None)
+    bare = replace(sample_model(task="regression"), name="trees", schema=schema, pipeline=pipeline, golden=None)
     return with_golden(bare, [row])
 
 

@@ -17,7 +17,7 @@ from trainyard_predictor import lambda_bootstrap
 _AHEAD = {"snap-start", "provisioned-concurrency"}
 
 _environ = os.environ  # noqa: TID251 - an entry module
-_config = load(_environ)
+_config = load(_environ, only=lambda_bootstrap.SETTINGS)
 logs.configure("predictor", level=_config.log_level)
 _function = lambda_bootstrap.build(_config, _environ)
 if _environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in _AHEAD:

@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue
 
 
+#: What the function reads of the settings: reading the paths among the others would import ``pathlib``.
+SETTINGS = (
+    "log_level",
+    "aws_endpoint_url",
+    "aws_region",
+    "bucket",
+    "queue_predictions",
+    "alias_check_seconds",
+)
+
+
 def build(
     config: Config,
     environ: Mapping[str, str],
@@ -39,6 +50,7 @@ def build(
     """Put the function together; nothing is read and nothing connected before the first event.
 
     Args:
+        config: SETTINGS at least.
         environ: where AWS's credentials are looked for.
     """
     clock = clock or SystemClock()
