@@ -20,30 +20,37 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What the zip may take unpacked: Lambda allows 250 MB for everything.
 MOST_BYTES = 90 * 1000 * 1000
 #: Parts of the packages that nothing imports while it serves, by pattern below the folder.
-_UNUSED = ("**/tests", "**/*.pyi", "numpy/**/include", "numpy/**/*.a", "bin", "trainyard/testing", "**/RECORD")
+_UNUSED = ("**/tests", "**/*.pyi", "numpy/**/include", "numpy/**/*.a", "bin", "**/RECORD")
+#: Our packages, and what of them the predictor never imports.
+_OURS = (ROOT / "libs/common/src/trainyard", ROOT / "services/predictor/src/trainyard_predictor")
+_NOT_OURS = shutil.ignore_patterns("__pycache__", "testing", "postgres", "aws")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-def build(folder: Path) -> int:
-    """Fill ``folder``, which must not exist, and return its size in bytes.
-
-    Raises:
-        FileExistsError: it exists.
-        subprocess.CalledProcessError: a package could not be installed; the installer has said why.
-        ValueError: it takes more than MOST_BYTES.
-    """
-    folder.mkdir(parents=True)
+def install(folder: Path) -> None:
+    """Put the locked packages into ``folder``; subprocess.CalledProcessError when one could not be had."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    target = ["--target", str(folder)]
     locked = ["--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / "requirements" / "predictor.txt")]
-    subprocess.run([*pip, *target, *locked], check=True)
-    ours = [str(ROOT / "libs" / "common"), str(ROOT / "services" / "predictor")]
-    subprocess.run([*pip, *target, "--no-deps", "--no-build-isolation", *ours], check=True)
+    subprocess.run([*pip, "--target", str(folder), *locked], check=True)
     for pattern in _UNUSED:
         for path in sorted(folder.glob(pattern), reverse=True):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def finish(folder: Path) -> int:
+    """Add our own packages to ``folder``, compile everything in it, and return its size in bytes.
+
+    Raises:
+        ValueError: a module cannot be compiled, or it all takes more than MOST_BYTES.
+    """
+    for package in _OURS:
+        shutil.copytree(package, folder / package.name, ignore=_NOT_OURS)
+    version = (ROOT / "VERSION").read_text().strip()
+    about = folder / f"trainyard_predictor-{version}.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text(f"Metadata-Version: 2.1\nName: trainyard-predictor\nVersion: {version}\n")
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    if not compileall.compile_dir(folder, quiet=1, stripdir=folder, invalidation_mode=unchecked):
+    if not compileall.compile_dir(folder, force=True, quiet=1, stripdir=folder, invalidation_mode=unchecked):
         raise ValueError(f"a module of {folder} cannot be compiled")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > MOST_BYTES:
@@ -69,7 +76,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where everything goes; must not exist")
     parser.add_argument("--zip", type=Path, metavar="FILE", help="also pack it, for a function from a zip (SnapStart)")
     asked = parser.parse_args()
-    size = build(asked.folder)
+    asked.folder.mkdir(parents=True)
+    install(asked.folder)
+    size = finish(asked.folder)
     print(f"{asked.folder}: {size / 1e6:.1f} MB, for Python {sys.version_info.major}.{sys.version_info.minor}")
     if asked.zip:
         print(f"{asked.zip}: {pack(asked.folder, asked.zip) / 1e6:.1f} MB")
