@@ -38,6 +38,7 @@ TOO_DEAR = {
     "inspect",
     "numpy",
     "pathlib",
+    "random",
     "shutil",
     "ssl",
     "urllib.parse",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
@@ -111,7 +111,7 @@ class Predict:
     def _ids(self, query: domain.Query) -> list[str]:
         if query.idempotency_key is not None:
             return domain.repeatable_ids(query.key_id, query.idempotency_key, len(query.rows))
-        random = secrets.token_hex(16 * len(query.rows))
+        random = os.urandom(16 * len(query.rows)).hex()
         return [f"pr_{random[begin : begin + 32]}" for begin in range(0, len(random), 32)]
 
     def _append(self, packed: list[bytes]) -> bool:

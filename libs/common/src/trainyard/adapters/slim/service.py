@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ class Service:
         failure = ""
         for attempt in range(ATTEMPTS):
             if attempt:
-                pause = _PAUSE_SECONDS * 4 ** (attempt - 1) * (1 + secrets.randbelow(1000) / 1000)
+                pause = _PAUSE_SECONDS * 4 ** (attempt - 1) * (1 + os.urandom(1)[0] / 256)
                 if self._clock.monotonic() + pause >= deadline:
                     break
                 self._clock.sleep(pause)
