@@ -23,6 +23,7 @@ def test_the_hot_path_is_numpy_msgpack_and_the_standard_library() -> None:
     """A fresh interpreter that imports the handler, its edges and the use case has loaded no framework and no SDK."""
     code = (
         "import sys, trainyard_predictor.handler, trainyard_predictor.bootstrap, trainyard_predictor.wsgi;"
+        "import trainyard_predictor.aws_lambda, trainyard_predictor.poll;"
         "ours = {'trainyard', 'trainyard_predictor', 'numpy', 'msgpack', 'cython_runtime'};"
         "tops = {name.partition('.')[0] for name in sys.modules};"
         "others = {n for n in tops if n not in sys.stdlib_module_names and n not in ours and not n.startswith('_')};"

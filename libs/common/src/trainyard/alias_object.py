@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+
+from trainyard.frozen import dataclass
 
 VERSION = 1
 MAX_BYTES = 4096

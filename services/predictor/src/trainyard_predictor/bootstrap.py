@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.edges.background import Background
@@ -44,23 +45,22 @@ class Service:
 
 
 def build(
-    config: Config, *, blobs: BlobStore | None = None, queue: Queue | None = None, clock: Clock | None = None
+    config: Config,
+    environ: Mapping[str, str] | None = None,
+    *,
+    blobs: BlobStore | None = None,
+    queue: Queue | None = None,
+    clock: Clock | None = None,
 ) -> Service:
-    """Put a predictor together; without collaborators it works on S3 and SQS.
+    """Put a predictor together; without collaborators it works on S3 and SQS, with the credentials in ``environ``.
 
     The queue is not made here when AWS says that it is missing: the predictor may send and nothing else. Its spool
     waits until the scheduler or ingest has made the queue again.
     """
-    if blobs is None or queue is None:
-        # boto3 costs 0.3 s to import and is needed by no request
-        from trainyard.adapters.aws.clients import AwsClients  # noqa: PLC0415
-        from trainyard.adapters.aws.s3 import S3Blobs  # noqa: PLC0415
-        from trainyard.adapters.aws.sqs import SqsQueue  # noqa: PLC0415
-
-        clients = AwsClients(config)
-        blobs = blobs or S3Blobs(clients.s3, config.bucket)
-        queue = queue or SqsQueue(clients.sqs, config.queue_predictions)
     clock = clock or SystemClock()
+    clients = SlimClients(environ or {}, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
+    blobs = blobs or clients.blobs(config.bucket)
+    queue = queue or clients.queue(config.queue_predictions)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     spool = Spool(config.spool_dir)

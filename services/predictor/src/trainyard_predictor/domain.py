@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,14 +5,16 @@ Here is also what all protocols check alike before they read a body: its length 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard import strict_json
 from trainyard.errors import ServiceError
+from trainyard.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from trainyard.auth import Principal
 
 #: Largest body of any route, in bytes. Whoever carries requests need not read more than one byte beyond it.
 MAX_BODY_BYTES = 1024 * 1024
@@ -21,13 +23,17 @@ _UTF8 = {"utf-8", "utf8", "us-ascii"}
 
 @dataclass(frozen=True)
 class Request:
-    """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit."""
+    """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
+
+    ``principal`` is who asks, where whoever carries the request knows it; else the API key in its headers says so.
+    """
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    principal: Principal | None = None
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from trainyard.errors import ArtifactError, ServiceError
+from trainyard.frozen import dataclass, field
 from trainyard.model.arrays import DTYPES, Array
 from trainyard.schema import Schema
 

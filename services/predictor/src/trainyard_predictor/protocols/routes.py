@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from trainyard.frozen import dataclass, field
 from trainyard_predictor.exchange import refusal
 
 if TYPE_CHECKING:
