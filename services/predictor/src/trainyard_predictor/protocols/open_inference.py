@@ -191,7 +191,7 @@ def _rows_of_matrix(tensor: Tensor, features: Schema) -> list[dict[str, Any]]:
 
 
 def _route(method: str, path: str, answer: Callable[[Call], Response]) -> Route:
-    return Route(method, path, "predict", answer, refuse, quiet=path.endswith("/infer"))
+    return Route(method, path, "predict", answer, refuse, quiet=path.endswith(("/infer", "/ready")))
 
 
 def _target(call: Call) -> domain.Target:
