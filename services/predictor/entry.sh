@@ -2,7 +2,10 @@
 # What the image does, by its first argument; see the Dockerfile. Anything else names the handler of a Lambda function.
 set -e
 case "$1" in
-http | serve)
+serve)
+    exec python -m trainyard_predictor.serve
+    ;;
+http)
     shift
     # A heartbeat on a disk can stall a worker, and the read-only root has none: it goes to memory. The workers' number is
     # SageMaker's variable where it is set.
