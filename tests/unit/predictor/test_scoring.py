@@ -287,6 +287,8 @@ def test_serve_is_gunicorn_on_sagemakers_port() -> None:
     line = serve.command({"SAGEMAKER_BIND_TO_PORT": "9000"}, cpus=3)
     assert "0.0.0.0:9000" in line
     assert line[line.index("--workers") + 1] == "3"
+    line = serve.command({"SAGEMAKER_MODEL_SERVER_WORKERS": "5"}, cpus=3)
+    assert line[line.index("--workers") + 1] == "5"
     with pytest.raises(ValueError, match="many"):
         serve.command({"SAGEMAKER_BIND_TO_PORT": "many"}, cpus=1)
 
