@@ -23,7 +23,7 @@ _MEMORY = "/dev/shm"  # noqa: S108 - gunicorn makes files of its own there
 
 
 def command(environ: Mapping[str, str], cpus: int) -> list[str]:
-    """Return the command line of the server; ValueError when port or workers, as SageMaker names them, are no numbers."""
+    """Return the command line of the server; ValueError when SageMaker names no numbers."""
     port = int(environ.get("SAGEMAKER_BIND_TO_PORT") or 8080)
     workers = int(environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or cpus)
     return [
