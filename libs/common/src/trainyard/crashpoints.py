@@ -46,7 +46,7 @@ class CrashPoint:
     nth: int = 1
     once: Path | None = None
     _passes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pass_by(self) -> None:
         """Count the pass, and fire when it is the one that was asked for."""
