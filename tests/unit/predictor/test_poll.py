@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.contracts.queue import Outgoing
 from trainyard.testing.fakes.queue import MemoryQueue
-from trainyard_predictor.poll import poll
+from trainyard_predictor.poll import Poller
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def queue() -> MemoryQueue:
 
 def left(queue: MemoryQueue, handle: Any) -> list[str]:
     """Poll once; return the bodies that come again."""
-    poll(queue, "asked", handle, visibility_seconds=30, wait_seconds=0)
+    Poller(queue, "asked", handle, visibility_seconds=30, wait_seconds=0).step()
     queue._clock.sleep(31)
     return sorted(m.body for m in queue.receive(limit=10, wait_seconds=0, visibility_seconds=1))
 
@@ -71,6 +72,18 @@ def test_an_exception_settles_nothing_and_ends_nothing(queue: MemoryQueue) -> No
 
 def test_an_empty_queue_calls_nobody() -> None:
     """As Lambda does not."""
-    poll(
-        MemoryQueue(ManualClock()), "asked", lambda _event: pytest.fail("called"), visibility_seconds=1, wait_seconds=0
-    )
+    queue = MemoryQueue(ManualClock())
+    Poller(queue, "asked", lambda _event: pytest.fail("called"), visibility_seconds=1, wait_seconds=0).step()
+
+
+def test_after_the_end_no_message_is_taken_in_hand(queue: MemoryQueue) -> None:
+    """A thread that was waiting for messages when the stop came leaves them to somebody else."""
+    called: list[Any] = []
+    poller = Poller(queue, "asked", called.append, visibility_seconds=30, wait_seconds=0)
+    assert poller.finish(1)
+    thread = threading.Thread(target=poller.step, daemon=True)
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    assert called == []
+    assert queue.depth().in_flight == 3

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
@@ -22,7 +21,7 @@ from trainyard.loops import Loop, on_stop_signals, run_threads
 from trainyard_predictor import lambda_bootstrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from trainyard.contracts.queue import Queue, Received
 
@@ -47,49 +46,77 @@ def main() -> int:
         sys.stderr.write("trainyard-predictor: TRAINYARD_POLL_QUEUES names no queue\n")
         return EXIT_CONFIG
     on_stop_signals(lambda _name: stop.set())
-    loops = [
-        Loop(
-            name,
-            partial(poll, clients.queue(name), name, function.handle, visibility_seconds=config.message_seconds),
-            stop=stop,
-        )
+    pollers = [
+        Poller(clients.queue(name), name, function.handle, visibility_seconds=config.message_seconds)
         for name in config.poll_queues
     ]
     _log.info("poll.started", queues=", ".join(config.poll_queues))
-    # a thread that waits for messages has none in hand: the process may end
-    faults = run_threads({loop.name: loop.run for loop in loops}, stop, join_seconds=config.message_seconds)
+    faults = run_threads(
+        {poller.name: Loop(poller.name, poller.step, stop=stop).run for poller in pollers},
+        stop,
+        stopping=lambda: _finish(pollers, config.message_seconds),
+        join_seconds=0,
+    )
     clients.close()
     _log.info("poll.stopped", faults=", ".join(faults))
     return EXIT_FAULT if faults else EXIT_OK
 
 
-def poll(
-    queue: Queue,
-    name: str,
-    handle: Callable[[Any], Any],
-    *,
-    visibility_seconds: int,
-    wait_seconds: int = MAX_WAIT_SECONDS,
-) -> None:
-    """Take messages once, call the function, and settle those that it does not report as failed.
+class Poller:
+    """Takes messages from one queue and calls the function with them."""
 
-    What failed comes again when its visibility time ends. As with Lambda, an exception or an answer that names no
-    failures in the right form means that every message failed.
+    def __init__(
+        self,
+        queue: Queue,
+        name: str,
+        handle: Callable[[Any], Any],
+        *,
+        visibility_seconds: int,
+        wait_seconds: int = MAX_WAIT_SECONDS,
+    ) -> None:
+        self.name = name
+        self._queue = queue
+        self._handle = handle
+        self._visibility_seconds = visibility_seconds
+        self._wait_seconds = wait_seconds
+        self._hands = threading.Lock()
 
-    Raises:
-        TransientError: the queue does not answer; whatever was not settled comes again.
-    """
-    received = queue.receive(limit=MAX_BATCH, wait_seconds=wait_seconds, visibility_seconds=visibility_seconds)
-    if not received:
-        return
-    try:
-        failed = _failed(handle({"Records": [_record(message, name) for message in received]}), received)
-    except Exception as e:  # noqa: BLE001 - one batch must not end the others: as Lambda, report and go on
-        _log.error("poll.batch_failed", error=e, queue=name, messages=len(received))
-        return
-    for message in received:
-        if message.message_id not in failed:
-            queue.delete(message.receipt)
+    def step(self) -> None:
+        """Take messages once, call the function, and settle those that it does not report as failed.
+
+        What failed comes again when its visibility time ends. As with Lambda, an exception or an answer that names no
+        failures in the right form means that every message failed.
+
+        Raises:
+            TransientError: the queue does not answer; whatever was not settled comes again.
+        """
+        received = self._queue.receive(
+            limit=MAX_BATCH, wait_seconds=self._wait_seconds, visibility_seconds=self._visibility_seconds
+        )
+        if not received:
+            return
+        with self._hands:
+            try:
+                failed = _failed(self._handle({"Records": [_record(m, self.name) for m in received]}), received)
+            except Exception as e:  # noqa: BLE001 - one batch must not end the others: as Lambda, report and go on
+                _log.error("poll.batch_failed", error=e, queue=self.name, messages=len(received))
+                return
+            for message in received:
+                if message.message_id not in failed:
+                    self._queue.delete(message.receipt)
+
+    def finish(self, seconds: float) -> bool:
+        """Wait until no message is in hand, and take none in hand any more; a thread may still wait for messages.
+
+        What it then receives comes again. False: it took longer than ``seconds``.
+        """
+        return self._hands.acquire(timeout=seconds)
+
+
+def _finish(pollers: Iterable[Poller], seconds: float) -> None:
+    for poller in pollers:
+        if not poller.finish(seconds):
+            _log.warning("poll.left_in_hand", queue=poller.name)
 
 
 def _failed(answer: Any, received: list[Received]) -> set[Any]:
