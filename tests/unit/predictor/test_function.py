@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.errors import TransientError
-from trainyard.messages import PredictionLogged, decode
+from trainyard.messages import PredictionLogged, PredictionsStored, decode
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.models import sample_model
@@ -296,9 +297,28 @@ def test_an_answer_whose_record_the_queue_did_not_take_says_so(world: World) -> 
     assert json.loads(answer["body"])["rows"][0]["logged"] is False
 
 
-def test_records_of_many_rows_go_out_in_several_messages(world: World) -> None:
-    """A thousand rows are more than one message holds."""
-    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [ROW] * 1000}})
+@pytest.mark.parametrize(("rows", "stored"), [(300, False), (1000, True)])
+def test_records_of_many_rows(world: World, rows: int, stored: bool) -> None:
+    """Up to 200 KiB they are messages; beyond it one message says where on S3 the messages are."""
+    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [ROW] * rows}})
     ids = [row["prediction_id"] for row in json.loads(answer["body"])["rows"]]
-    assert world.queue.depth().total > 1
-    assert sorted(record["id"] for record in world.logged()) == sorted(ids)
+    if stored:
+        (message,) = world.queue.receive(limit=10, wait_seconds=0, visibility_seconds=60)
+        pointer = decode(message.type, message.body)
+        assert isinstance(pointer, PredictionsStored)
+        data = world.blobs.get(pointer.key).data
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (pointer.sha256, pointer.size)
+        read = [decode("PredictionLogged", body) for body in data.decode().split("\n")]
+        logged = [record for part in read if isinstance(part, PredictionLogged) for record in part.records]
+    else:
+        logged = world.logged()
+    assert sorted(record["id"] for record in logged) == sorted(ids)
+
+
+def test_a_store_that_does_not_take_many_records_is_said(world: World) -> None:
+    """As when the queue is away."""
+    assert world.version() == 1
+    world.blobs.outage = TransientError("away")
+    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [ROW] * 1000}})
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["rows"][999]["logged"] is False

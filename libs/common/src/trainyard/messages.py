@@ -75,6 +75,16 @@ class PredictionLogged(Message):
 
 
 @dataclass(frozen=True)
+class PredictionsStored(Message):
+    """So many predictions of one answer that they lie on S3 under ``key``: a ``PredictionLogged`` body in each line."""
+
+    type: ClassVar[str] = "PredictionsStored"
+    key: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
 class ShadowScored(Message):
     """What a shadow version would have answered to predictions: each record as in docs/prediction-log.md."""
 
@@ -91,7 +101,8 @@ class FeedbackGiven(Message):
 
 
 _TYPES: dict[str, type[Message]] = {
-    cls.type: cls for cls in (DataArrived, TrainingRequest, PredictionLogged, ShadowScored, FeedbackGiven)
+    cls.type: cls
+    for cls in (DataArrived, TrainingRequest, PredictionLogged, PredictionsStored, ShadowScored, FeedbackGiven)
 }
 
 

@@ -65,7 +65,7 @@ def build(
     metrics = Metrics()
     predict = Predict(
         models,
-        DirectLog(queue or clients.queue(config.queue_predictions)),
+        DirectLog(queue or clients.queue(config.queue_predictions), blobs),
         clock,
         not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
     )
