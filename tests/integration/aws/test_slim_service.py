@@ -195,10 +195,40 @@ def test_credentials_of_an_endpoint_are_kept_until_shortly_before_their_end(scri
         source.get()
 
 
-def test_without_credentials_the_error_says_what_to_set() -> None:
+def test_credentials_of_an_instance(script: Script) -> None:
+    """By version 2 of the metadata service: a session, the role's name, its credentials."""
+    answers = [b"word", b"role one", b'{"AccessKeyId":"a","SecretAccessKey":"s","Token":"t"}']
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+    script.answers = [head % (len(body), body) for body in answers]
+    source = CredentialSource({"AWS_EC2_METADATA_SERVICE_ENDPOINT": script.url + "/"}, ManualClock())
+    assert (source.get().access_key, source.get().token) == ("a", "t")
+    session, role, credentials = script.requests
+    assert session.startswith(b"PUT /latest/api/token HTTP/1.1\r\n")
+    assert b"x-aws-ec2-metadata-token-ttl-seconds: 300\r\n" in session
+    assert role.startswith(b"GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\n")
+    assert credentials.startswith(b"GET /latest/meta-data/iam/security-credentials/role%20one HTTP/1.1\r\n")
+    assert all(b"x-aws-ec2-metadata-token: word\r\n" in request for request in (role, credentials))
+
+
+def test_what_is_no_document_of_credentials_is_refused_without_repeating_it(script: Script) -> None:
+    """It may hold a secret."""
+    body = b'{"AccessKeyId":"a","SecretAccessKey'
+    script.answers = [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)]
+    source = CredentialSource({"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{script.url}/v2"}, ManualClock())
+    with pytest.raises(TransientError, match="something else") as raised:
+        source.get()
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"AWS_EC2_METADATA_DISABLED": "true"}, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1"}],
+    ids=["disabled", "no instance"],
+)
+def test_without_credentials_the_error_says_what_to_set(environ: dict[str, str]) -> None:
     """Profiles in files are not looked for."""
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID"):
-        CredentialSource({}, ManualClock()).get()
+        CredentialSource(environ, ManualClock()).get()
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://user@x", "http://x/path", "http://x:port", "x"])
