@@ -55,7 +55,7 @@ def _decorated(cls: Any, *, frozen: bool, with_repr: bool, with_eq: bool) -> Any
     for base in reversed(cls.__mro__[1:]):
         fields.update(base.__dict__.get("__plain_fields__", {}))
     for name, annotation in _own_annotations(cls).items():
-        if annotation.startswith("ClassVar"):
+        if str(annotation).startswith(("ClassVar", "typing.ClassVar")):
             continue
         default = getattr(cls, name, _REQUIRED)
         fields[name] = default
@@ -88,8 +88,12 @@ def _init(cls: Any, fields: dict[str, Any], taken: tuple[str, ...]) -> Any:
     missing = {name: default for name, default in fields.items() if name in taken and default is not _REQUIRED}
     known = frozenset(taken)
     after = hasattr(cls, "__post_init__")
+    quick, count = not described and not after, len(taken)
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807 - it becomes the method
+        if quick and not named and len(args) == count:
+            self.__dict__.update(zip(taken, args))  # noqa: B905 - counted above, and this is the hot path
+            return
         values = dict(zip(taken, args, strict=False))
         if len(args) > len(taken) or not named.keys() <= known or not named.keys().isdisjoint(values):
             raise TypeError(f"{type(self).__name__}() takes {', '.join(taken)}, each once")
