@@ -127,8 +127,8 @@ class OptunaStudy(Study):
         seed: int,
         metric: str,
         *,
-        exists: Callable[[], bool],
-        alone: Callable[[], AbstractContextManager[None]],
+        exists: Callable[[], bool] = lambda: True,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
         seated: Callable[[], Collection[str]] | None = None,
         seat: str | None = None,
     ) -> None:

@@ -13,6 +13,8 @@ from trainyard.contracts.searches import Invitation
 from trainyard.testing.contracts.runs import claim, claimed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainyard.contracts.runs import Lease
     from trainyard.contracts.searches import Searches, Seat
     from trainyard.testing.contracts.runs import RunsDesk
@@ -138,7 +140,7 @@ class SearchesContract:
 
     def test_a_seat_ends_with_the_run(self, desk: SearchesDesk) -> None:
         """However that ends."""
-        ends = {
+        ends: dict[str, Callable[[Lease], None]] = {
             "a": lambda lease: desk.runs.runs.fail(lease, error_class="data", error="no"),
             "b": lambda lease: desk.runs.runs.release(lease, reason="spot notice"),
             "c": lambda lease: desk.runs.ask_to_cancel(lease.request_id),
