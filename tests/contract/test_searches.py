@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,12 +10,14 @@ import sqlalchemy as sa
 from tests.contract.test_runs import MemoryDesk as MemoryRequests
 from tests.contract.test_runs import PostgresDesk as PostgresRequests
 
+from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.searches import PostgresSearches
 from trainyard.testing.contracts import SearchesContract
-from trainyard.testing.contracts.searches import led, seated
+from trainyard.testing.contracts.searches import INVITATION, join, led, seated
 from trainyard.testing.fakes import MemorySearches
 
 if TYPE_CHECKING:
+    from trainyard.contracts.requests import OpenRequest
     from trainyard.testing.contracts.searches import SearchesDesk
 
 
@@ -81,3 +84,23 @@ class TestPostgresSearches(SearchesContract):
         desk.runs.runs.fail(lease, error_class="data", error="no")
         with engine.connect() as connection:
             assert connection.scalar(count) == 0
+
+    def test_what_the_fleet_sees(self, desk: SearchesDesk, engine: sa.Engine) -> None:
+        """Seats that are offered, and the instances of those who have taken one, until the search is over."""
+        lease = led(desk, replace(INVITATION, workers=2))
+        seat = join(desk, instance_id="i-2")
+        assert seat is not None
+        seated(desk, "h:3")
+        (seen,) = _open(engine)
+        assert (seen.invites, set(seen.helpers)) == (2, {"i-2", None})
+        assert 0 < seen.search_left <= INVITATION.seconds
+        desk.searches.leave(seat.id)
+        assert _open(engine)[0].helpers == [None]
+        desk.searches.over(lease)
+        (seen,) = _open(engine)
+        assert (seen.invites, seen.search_left, seen.helpers) == (0, 0.0, [])
+
+
+def _open(engine: sa.Engine) -> list[OpenRequest]:
+    with PostgresStore(engine).begin() as records:
+        return records.requests.open_requests()
