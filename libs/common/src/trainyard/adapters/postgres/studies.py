@@ -55,7 +55,9 @@ class PostgresStudies(Studies):
 
     def __init__(self, database_url: str, *, service: str) -> None:
         self._url = database_url
-        session = {"search_path": "optuna", "synchronous_commit": "off"}
+        # Who asks while others wait for their turn, and is stopped in the middle, holds them up for so long at most.
+        patience = {"idle_in_transaction_session_timeout": "10s"}
+        session = {"search_path": "optuna", "synchronous_commit": "off", **patience}
         self._settings: dict[str, Any] = engine_settings(service=service, pool_size=3, **session)
         # A trial takes some sixty statements: a connection is not tried before each, one that is dead shows.
         self._settings["pool_pre_ping"] = False

@@ -42,7 +42,3 @@ END
 $function$;
 CREATE TRIGGER study_of_open_request BEFORE INSERT ON optuna.studies
     FOR EACH ROW EXECUTE FUNCTION core.study_of_open_request();
--- Those that were left behind.
-DELETE FROM optuna.studies s WHERE NOT EXISTS (
-    SELECT FROM core.training_request r
-    WHERE r.state IN ('queued', 'running') AND s.study_name LIKE r.id::text || '/%');
