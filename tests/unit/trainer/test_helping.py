@@ -106,6 +106,36 @@ def test_a_child_that_fails_is_not_sent_again(world: World, said: Said) -> None:
     assert led.study.ask().number == 2
 
 
+def test_a_fault_of_ours_costs_the_seat(world: World, said: Said) -> None:
+    """The worker lives on, for requests and for other searches."""
+    led = Led(world)
+
+    def broken(_: Path) -> int:
+        raise KeyError("nobody foresaw this")
+
+    world.children.script = broken
+    assert world.trainer.step() is True
+    assert len(said("seat.crashed")) == 1
+    assert led.seated() == set()
+    assert world.trainer.step() is False
+
+
+def test_an_outage_costs_the_seat_for_a_while(world: World) -> None:
+    """What does not answer may do so again: then the worker comes back."""
+    led = Led(world)
+
+    def away(_: Path) -> int:
+        raise TransientError("away")
+
+    world.children.script = away
+    with pytest.raises(TransientError):
+        world.trainer.step()
+    assert world.presence.said[-1] == "idle"
+    world.children.script = None
+    world.trainer.step()
+    assert [trial.number for trial in led.told()] == [2]
+
+
 @pytest.mark.parametrize("end", ["over", "cancelled", "taken over", "a request waits", "stopped"])
 def test_a_helper_leaves_at_once(world: World, said: Said, end: str) -> None:
     """With the search, for a request, or because it has to stop: its child dies, and its trial is the leader's."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.contracts.studies import study_name
-from trainyard.errors import ServiceError
+from trainyard.errors import ServiceError, TransientError
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.asking import Asking
@@ -62,6 +62,10 @@ class Helping:
         except _LeftError as e:
             log.info("seat.left", reason=str(e), trials=self._told)
             return e.again
+        except TransientError:
+            raise
+        except Exception as e:  # noqa: BLE001 - another's search must never end the loop for all requests
+            log.error("seat.crashed", error=e)  # noqa: TRY400 - the logger takes the exception as a field
         return False
 
     def _check(self) -> None:

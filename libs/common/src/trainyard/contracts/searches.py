@@ -98,7 +98,8 @@ class Searches(Protocol):
         """Take a seat, for so many seconds, in the most urgent search that has one for this worker; None: none has.
 
         It suits as a request does (:meth:`trainyard.contracts.runs.Runs.claim`), and is led by another worker of the
-        same release. ``but``: runs that this worker wants no part of. No search gets more workers than it has room for,
+        same release. There is none while a request waits that calls those who help away (:meth:`stay`). ``but``: runs
+        that this worker wants no part of. No search gets more workers than it has room for,
         however many come at once.
         """
         ...

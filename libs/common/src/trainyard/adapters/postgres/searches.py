@@ -23,12 +23,15 @@ _OPEN = """u.state = 'running' AND u.invites > 0 AND u.search_until > clock_time
     AND r.state = 'running' AND r.fence = u.fence AND r.lease_until > clock_timestamp() AND NOT r.cancel_requested"""
 _FREE = """u.invites > (SELECT count(*) FROM core.search_seat s
                         WHERE s.run_id = u.id AND s.seated_until > clock_timestamp())"""
+#: Whether a request that suits has found nobody for a while.
+_WANTED = f"""EXISTS (SELECT FROM core.training_request r WHERE r.state = 'queued' AND {SUITED}
+    AND r.created_at < clock_timestamp() - make_interval(secs => :waited))"""
 # The run that is locked is the run that is joined: a rival that comes at once skips it and comes again. Who is seated
 # is counted once more behind the lock.
 _CHOOSE = f"""
     SELECT u.id::text FROM core.run u JOIN core.training_request r ON r.id = u.request_id
-    WHERE {_OPEN} AND {_FREE} AND {SUITED} AND u.worker <> :worker AND u.invitation ->> 'release' = :release
-      AND u.id <> ALL(CAST(:but AS uuid[]))
+    WHERE {_OPEN} AND {_FREE} AND {SUITED} AND NOT {_WANTED}
+      AND u.worker <> :worker AND u.invitation ->> 'release' = :release AND u.id <> ALL(CAST(:but AS uuid[]))
     ORDER BY r.priority DESC, r.created_at, r.id LIMIT 1 FOR NO KEY UPDATE OF u SKIP LOCKED"""  # noqa: S608 - of constants
 _SIT = f"""
     INSERT INTO core.search_seat (id, run_id, worker, instance_id, seated_until)
@@ -47,9 +50,6 @@ _STAY = f"""
     FROM core.run u JOIN core.training_request r ON r.id = u.request_id
     WHERE s.id = CAST(:id AS uuid) AND s.seated_until > clock_timestamp() AND u.id = s.run_id AND {_OPEN}
     RETURNING {UNHURRIED}"""  # noqa: S608 - of constants
-_WANTED = f"""
-    SELECT EXISTS (SELECT FROM core.training_request r WHERE r.state = 'queued' AND {SUITED}
-                   AND r.created_at < clock_timestamp() - make_interval(secs => :waited))"""  # noqa: S608 - of constants
 
 
 class PostgresSearches(Searches):
@@ -109,9 +109,8 @@ class PostgresSearches(Searches):
         """Lock the run that has a seat, and sit down."""
         place = {"type": instance_type, "instance": instance_id}
         with transaction(self._engine) as connection:
-            chosen = run(
-                connection, _CHOOSE, worker=worker, release=release, but=list(but), **place
-            ).scalar_one_or_none()
+            whose = {"worker": worker, "release": release, "but": list(but), "waited": WAITED_SECONDS}
+            chosen = run(connection, _CHOOSE, **whose, **place).scalar_one_or_none()
             if chosen is None:
                 return None
             seat_id = str(uuid.uuid4())
@@ -128,7 +127,7 @@ class PostgresSearches(Searches):
             if not run(connection, _STAY, id=seat_id, seconds=seconds).rowcount:
                 return "the search is over, or went on without us"
             place = {"type": instance_type, "instance": instance_id, "waited": WAITED_SECONDS}
-            return "a request waits" if run(connection, _WANTED, **place).scalar_one() else ""
+            return "a request waits" if run(connection, f"SELECT {_WANTED}", **place).scalar_one() else ""
 
     def leave(self, seat_id: str) -> None:
         """Delete it."""

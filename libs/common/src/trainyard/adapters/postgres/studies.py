@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -24,8 +24,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from trainyard.adapters.postgres.engine import engine_settings, is_transient, transaction
 from trainyard.adapters.postgres.sql import run
+from trainyard.adapters.postgres.study_space import distribution_of, suggest, value_of
 from trainyard.contracts.runs import Trial
-from trainyard.contracts.studies import Proposal, Range, Studies, Study, StudyGoneError
+from trainyard.contracts.studies import Proposal, Studies, Study, StudyGoneError
 from trainyard.errors import TransientError
 from trainyard.leaderboard import rank
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from optuna.distributions import BaseDistribution
 
-    from trainyard.contracts.studies import Choice, Planned, Space
+    from trainyard.contracts.studies import Planned, Space
 
 #: Attributes of a trial: what was planned, what it came to, and the seat of who is at it, if that is not the leader.
 _PLANNED, _TOLD, _SEAT = "planned", "told", "seat"
@@ -43,8 +44,6 @@ _NOT_OPEN = "TY001"
 _METHOD = "method"
 #: Trials told below which proposals are drawn at random.
 _RANDOM_UNTIL = 5
-#: Digits of a number that is proposed: more say nothing, and people read them.
-_DIGITS = 3
 
 
 class PostgresStudies(Studies):
@@ -220,13 +219,13 @@ class OptunaStudy(Study):
             trial.suggest_categorical(_METHOD, sorted(self._space))
             for name, how in self._space[at[_METHOD]].params.items():
                 if (key := f"{at[_METHOD]}.{name}") in at:
-                    _suggest(trial, key, _distribution(how))
+                    suggest(trial, key, distribution_of(how))
 
     def _propose(self, trial: optuna.Trial) -> Proposal:
         """Sample a method, then its parameters."""
         method = self._sample(trial, _METHOD, CategoricalDistribution(sorted(self._space)))
         params = {
-            name: _value(how, self._sample(trial, f"{method}.{name}", _distribution(how)))
+            name: value_of(how, self._sample(trial, f"{method}.{name}", distribution_of(how)))
             for name, how in self._space[method].params.items()
         }
         return Proposal(trial.number + 1, self._space[method].kind, params)
@@ -239,7 +238,7 @@ class OptunaStudy(Study):
             multivariate=False,
             constant_liar=self._shared,  # what others are trying just now is not proposed again
         )
-        return _suggest(trial, name, distribution)
+        return suggest(trial, name, distribution)
 
 
 def _finished(study: optuna.Study) -> list[Trial]:
@@ -265,31 +264,6 @@ def _inside(space: Space, planned: Planned) -> dict[str, Any]:
         if name in params and value in params[name]
     }
     return {_METHOD: planned.method, **at}
-
-
-def _distribution(how: Range | Choice) -> BaseDistribution:
-    if not isinstance(how, Range):
-        return CategoricalDistribution([json.dumps(one) if isinstance(one, list) else one for one in how.options])
-    if how.whole:
-        return IntDistribution(int(how.low), int(how.high), log=how.log)
-    return FloatDistribution(how.low, how.high, log=how.log)
-
-
-def _value(how: Range | Choice, sampled: Any) -> Any:
-    """Return a sampled value as it is handed out: lists as lists, and no more digits than say something."""
-    if isinstance(how, Range):
-        return sampled if how.whole else float(f"{sampled:.{_DIGITS}g}")
-    return next(one for one in how.options if sampled in (one, json.dumps(one)))
-
-
-def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
-    if isinstance(distribution, FloatDistribution):
-        return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-    raise TypeError(distribution)
 
 
 @contextmanager

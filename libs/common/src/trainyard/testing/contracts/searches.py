@@ -171,12 +171,14 @@ class SearchesContract:
         assert stay(desk, old) != ""
 
     def test_a_request_that_waits_calls_away(self, desk: SearchesDesk) -> None:
-        """Not at once: who is idle has it in a moment."""
+        """Not at once: who is idle has it in a moment. And nobody sits down while it waits."""
         led(desk)
         seat = seated(desk)
         waiting = desk.runs.request("other")
         assert stay(desk, seat) == ""
         desk.age(waiting)
         assert stay(desk, seat) == "a request waits"
+        desk.searches.leave(seat.id)
+        assert join(desk) is None
         assert claim(desk.runs, waiting).outcome == "claimed"
-        assert stay(desk, seat) == ""
+        assert stay(desk, seated(desk)) == ""

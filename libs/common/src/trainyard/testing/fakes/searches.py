@@ -65,6 +65,8 @@ class MemorySearches(Searches):
         """Sit down in the first that has a seat."""
         with self._runs.lock:
             self._runs.answer()
+            if self._wanted(instance_type, instance_id):
+                return None
             for request in sorted(self._runs.requests.values(), key=lambda r: -r.priority):
                 invitation = self._open(request)
                 suits = self._runs.suits(request, instance_type, instance_id)
@@ -87,10 +89,13 @@ class MemorySearches(Searches):
             if seat is None or seat.until <= now or seat.run_id not in {request.runs[-1].id for request in led}:
                 return "the search is over, or went on without us"
             seat.until = now + seconds
-            waiting = (
-                r for r in self._runs.requests.values() if r.state == "queued" and r.created < now - WAITED_SECONDS
-            )
-            return "a request waits" if any(self._runs.suits(r, instance_type, instance_id) for r in waiting) else ""
+            return "a request waits" if self._wanted(instance_type, instance_id) else ""
+
+    def _wanted(self, instance_type: str | None, instance_id: str | None) -> bool:
+        """Tell whether a request that suits has waited for a while."""
+        long_ago = self._clock.monotonic() - WAITED_SECONDS
+        waiting = (r for r in self._runs.requests.values() if r.state == "queued" and r.created < long_ago)
+        return any(self._runs.suits(request, instance_type, instance_id) for request in waiting)
 
     def leave(self, seat_id: str) -> None:
         """Forget it."""
