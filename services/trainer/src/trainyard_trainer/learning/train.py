@@ -76,7 +76,7 @@ def train(
     """Do the job in ``directory`` and leave artifact, report and check rows there.
 
     The search goes on from the trials that earlier runs of the request have finished (``job.json``), with what they
-    have left of the budget; a budget of trials has no time. ``say`` is told how far it is.
+    have left of the budget; a budget of trials has no time. ``say`` is told how far it is, and when the search is over.
 
     Raises:
         DataError: the rows allow no model.
@@ -84,13 +84,14 @@ def train(
     """
     job = workdir.read_json(directory, workdir.JOB)
     earlier = tuple(Trial(**trial) for trial in job["trials"])
-    spent = sum(trial.seconds for trial in earlier)
+    spent = sum(trial.seconds for trial in earlier if not trial.helped)
     begun = clock.monotonic() - spent
     policy = Policy.from_dict(job["settings"])
     budget = Budget(clock, math.inf if policy.budget_trials is not None else policy.budget_seconds - spent)
     progress = Progress(say, budget)
     training = Training(job, workdir.read_snapshot(directory, job["snapshot"]), budget.share(_SCREEN_SHARE))
-    found = training.search(budget, clock, progress, study, earlier)
+    workdir.write_json(directory, workdir.SCREENING, {"left_out": training.screening.record()})
+    found = training.search(budget, clock, progress, study, earlier, searched=lambda: say({"searched": 1}))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
     model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None, clock)
@@ -178,9 +179,37 @@ class Training:
         return screen(self._table, self.target, rows, moments, rules=rules, budget=budget)
 
     def search(
-        self, budget: Budget, clock: Clock, progress: Progress, study: Study, earlier: tuple[Trial, ...]
+        self,
+        budget: Budget,
+        clock: Clock,
+        progress: Progress,
+        study: Study,
+        earlier: tuple[Trial, ...],
+        *,
+        searched: Callable[[], None],
     ) -> Found:
-        """Find the best model on the fit part."""
+        """Find the best model on the fit part; ``searched`` is called when no more candidates are tried."""
+        search, known, cuts = self._search(budget, clock, progress, study, earlier)
+        explored = search.explore(known, cuts)
+        searched()
+        return search.choose(known, explored)
+
+    def help(self, budget: Budget, clock: Clock, progress: Progress, study: Study) -> None:
+        """Try candidates of another worker's search; what comes of them is in its study."""
+        search, known, cuts = self._search(budget, clock, progress, study, ())
+        search.explore(known, cuts)
+
+    def _search(
+        self, budget: Budget, clock: Clock, progress: Progress, study: Study, earlier: tuple[Trial, ...]
+    ) -> tuple[Search, Known, list[folds.Fold]]:
+        """Return the search, the rows that it has, and how they are cut."""
+        self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
+        self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
+        rows, known = self._known()
+        outputs = self.target.n_outputs
+        # what is to be the same again must not depend on the budget of time
+        timed = self._policy if self._policy.budget_trials is None else Policy()
+        count = folds.how_many(len(rows), len(known.table.columns), outputs, timed.budget_seconds)
         search = Search(
             self._ground(),
             kinds=self._policy.kinds,
@@ -193,14 +222,7 @@ class Training:
             study=study,
             earlier=earlier,
         )
-        self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
-        self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
-        rows, known = self._known()
-        outputs = self.target.n_outputs
-        # what is to be the same again must not depend on the budget of time
-        timed = self._policy if self._policy.budget_trials is None else Policy()
-        count = folds.how_many(len(rows), len(known.table.columns), outputs, timed.budget_seconds)
-        return search.run(known, self._cuts(rows, known, count))
+        return search, known, self._cuts(rows, known, count)
 
     def again(self, choice: Mapping[str, Any], budget: Budget, progress: Progress) -> Outcome:
         """Fit what a lineage says was chosen."""
