@@ -27,6 +27,9 @@ _BLEND_STEPS = 25
 #: Planned trials below which no proposal is pruned by them.
 _LEAST_FOR_BAR = 3
 _BLEND_GAIN = 1e-3  # share of the loss that a blend must save to be worth its members
+#: Standard errors of the mean gain by which the choice must beat the prior. It is the best of many, so by chance alone
+#: it gains a little (about 1.3 of them on noise), and would then be worse than the prior on other rows.
+DOUBT = 2.0
 
 
 def loss(task: str, metric: str, labels: npt.NDArray[Any], answers: FloatArray) -> float:
@@ -95,3 +98,17 @@ def weights(task: str, metric: str, labels: npt.NDArray[Any], answers: Sequence[
         total += answers[pick]
     blended = loss(task, metric, labels, total / _BLEND_STEPS)
     return counts / _BLEND_STEPS if blended < losses[best] - _BLEND_GAIN * abs(losses[best]) else alone
+
+
+def advantage(task: str, labels: npt.NDArray[Any], prior: FloatArray, answers: FloatArray) -> float:
+    """Return how much better than the prior's the answers are in the gate's loss, in standard errors of the mean gain.
+
+    Args:
+        task: binary, multiclass or regression.
+        labels: shape (rows,).
+        prior: the prior's answers to these rows.
+        answers: likewise, of what has not learnt from them.
+    """
+    gains = row_losses(task, labels, prior) - row_losses(task, labels, answers)
+    error = float(gains.std()) / math.sqrt(len(gains))
+    return float(gains.mean()) / error if error else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0
