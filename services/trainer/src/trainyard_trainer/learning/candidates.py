@@ -15,6 +15,7 @@ from trainyard_trainer.learning.fitting import fit_prior
 from trainyard_trainer.learning.forest import fit_forest
 from trainyard_trainer.learning.linear import fit_linear
 from trainyard_trainer.learning.neural import fit_neural
+from trainyard_trainer.learning.trees import BAGGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -71,8 +72,10 @@ _PORTFOLIO = (
     Candidate("linear", {"link": "log", "strength": 1.0}),
     Candidate("tree_ensemble", {"num_leaves": 31, "objective": "poisson", "learning_rate": 0.1}),
     Candidate("neural_network", {"hidden": [64, 32]}),
-    Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0}),
-    Candidate("tree_ensemble", {"num_leaves": 15, "categories": "sets", "feature_fraction": 0.7}),
+    Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0, "bagging_fraction": 0.6}),
+    Candidate(
+        "tree_ensemble", {"num_leaves": 15, "categories": "sets", "feature_fraction": 0.7, "bagging_fraction": 1.0}
+    ),
     Candidate("tree_ensemble", {"num_leaves": 15, "objective": "gamma"}),
     Candidate("linear", {"penalty": "l2", "strength": 30.0}),
     Candidate("tree_ensemble", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
@@ -81,10 +84,24 @@ _PORTFOLIO = (
     Candidate("linear", {"penalty": "elastic", "strength": 10.0}),
     Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
     Candidate(
-        "tree_ensemble", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}
+        "tree_ensemble",
+        {
+            "num_leaves": 15,
+            "learning_rate": 0.03,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.6,
+            "min_data_in_leaf": 10,
+        },
     ),
     Candidate(
-        "tree_ensemble", {"num_leaves": 127, "learning_rate": 0.1, "feature_fraction": 0.5, "min_data_in_leaf": 80}
+        "tree_ensemble",
+        {
+            "num_leaves": 127,
+            "learning_rate": 0.1,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 1.0,
+            "min_data_in_leaf": 80,
+        },
     ),
     Candidate("neural_network", {"hidden": [128, 64], "alpha": 1e-2, "learning_rate": 5e-4}),
     Candidate("linear", {"penalty": "l2", "strength": 0.05}),
@@ -101,6 +118,7 @@ _SPACE: Space = {
             "learning_rate": Range(0.02, 0.2, log=True),
             "min_data_in_leaf": Range(2, 200, log=True, whole=True),
             "feature_fraction": Range(0.3, 1.0),
+            "bagging_fraction": Range(0.4, 1.0),
             "lambda_l2": Range(0.01, 30.0, log=True),
             "extra_trees": Choice((False, True)),
         },
@@ -122,6 +140,7 @@ _UNSAID: Mapping[str, Mapping[str, Any]] = {
     "tree_ensemble": {
         "learning_rate": 0.05,
         "feature_fraction": 1.0,
+        "bagging_fraction": BAGGING,
         "lambda_l2": 1.0,
         "extra_trees": False,
         "objective": "regression",

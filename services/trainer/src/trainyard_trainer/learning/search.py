@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,14 +22,18 @@ from trainyard_trainer.learning import choosing
 from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import calibrate
 from trainyard_trainer.learning.candidates import Candidate, Portfolio
+from trainyard_trainer.learning.doubt import doubtful
 from trainyard_trainer.learning.refit import FOLD, Known, Member, Outcome, fit_on_all, joined
 from trainyard_trainer.learning.trying import Entry, Part, Trying, found_params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from trainyard.clock import Clock
     from trainyard.contracts.studies import Study
+    from trainyard.model.dto import FloatArray
     from trainyard_trainer.learning.fitting import Learning
     from trainyard_trainer.learning.folds import Fold
     from trainyard_trainer.learning.progress import Progress
@@ -118,7 +122,7 @@ class Search:
         finalists = self._finalists(entries, explored.trying)
         labels = np.concatenate([part.validation.labels for part in parts])
         answers = [fit.joined for _, fit in finalists]
-        weights = choosing.weights(self._task, self._metric, labels, answers)
+        weights = self._weights(finalists, labels, explored.trying)
         blended = np.asarray(sum(weight * given for weight, given in zip(weights, answers, strict=True)))
         calibration = calibrate(self._task, labels, blended, self._metric, drifting=self._drifting)
         members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
@@ -128,6 +132,18 @@ class Search:
         chosen = {entry.trial.number for entry, *_ in members}
         trials = tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries)
         return Found(outcome.pipeline, outcome.calibration, outcome.choice, outcome.parity, trials)
+
+    def _weights(self, finalists: Sequence[tuple[Entry, Fit]], labels: npt.NDArray[Any], trying: Trying) -> FloatArray:
+        """Return a weight for each finalist: all on the prior where nothing is better beyond doubt."""
+        answers = [fit.joined for _, fit in finalists]
+        weights = choosing.weights(self._task, self._metric, labels, answers)
+        prior = next((i for i, (entry, _) in enumerate(finalists) if entry.trial.kind == "prior"), None)
+        if prior is None:
+            return weights
+        members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
+        if doubtful(self._task, labels, answers[prior], members, lambda entry: self._surely_again(entry, trying)):
+            return np.asarray(np.arange(len(finalists)) == prior, dtype=np.float64)
+        return weights
 
     def _try_all(self, trying: Trying, known: Known) -> list[Entry]:
         """Return an entry for every candidate that was tried, here or elsewhere, in the order of their numbers."""
@@ -232,15 +248,22 @@ class Search:
 
     def _fit_again(self, entry: Entry, trying: Trying, *, must: bool) -> Fit | None:
         """Fit a finished trial as it was; None where the budget does not allow it, unless it must be."""
-        if self._most_trials is not None:
-            return trying.fit(entry.candidate, self._budget, trial=entry.trial)
-        most = _AGAIN_FACTOR * entry.trial.seconds + len(trying.parts)
-        if must:
-            return trying.fit(entry.candidate, Budget(self._clock, most), trial=entry.trial)
+        if must or self._most_trials is not None:
+            return self._surely_again(entry, trying)
         if not self._budget.allows(entry.trial.seconds):
             return None
-        fit = trying.fit(entry.candidate, self._budget.within(most), trial=entry.trial)
+        fit = trying.fit(
+            entry.candidate,
+            self._budget.within(_AGAIN_FACTOR * entry.trial.seconds + len(trying.parts)),
+            trial=entry.trial,
+        )
         return fit if list(fit.lengths) == trying.lengths(entry.trial) else None
+
+    def _surely_again(self, entry: Entry, trying: Trying) -> Fit:
+        """Fit a finished trial at the lengths that it says, whatever is left of the budget."""
+        most = _AGAIN_FACTOR * entry.trial.seconds + len(trying.parts)
+        budget = Budget(self._clock, most) if self._most_trials is None else self._budget
+        return trying.fit(entry.candidate, budget, trial=entry.trial)
 
     def _learn_again(self, members: Sequence[tuple[Entry, Fit]], known: Known, n_folds: int) -> list[Member]:
         """Fit the members on all rows, where the budget allows as much time as it will take.
