@@ -115,12 +115,7 @@ def joined(members: Sequence[Member], weights: Sequence[float], calibration: Cal
     return Outcome(
         pipelines[0] if len(members) == 1 else Blend(pipelines, np.array(weights)),
         calibration,
-        {
-            "members": described,
-            "folds": n_folds,
-            "temperature": calibration.temperature,
-            "threshold": calibration.threshold,
-        },
+        {"members": described, "folds": n_folds, **calibration.described()},
         max(member.parity for member in members),
     )
 
@@ -141,7 +136,7 @@ def again(
     """
     try:
         asked = [described(member) for member in choice["members"]]
-        calibration = Calibration(choice["temperature"], choice["threshold"])
+        calibration = Calibration.of(choice)
     except (KeyError, TypeError, AttributeError) as e:
         raise DataError(f"this release cannot read how the version was configured: {type(e).__name__}: {e}") from e
     learnt: dict[str, Learning] = {}
