@@ -196,7 +196,8 @@ def test_differences_of_models_without_notes(world: World) -> None:
 
 
 def _shell(pipeline: Any) -> Model:
-    schema = Schema([Column("a", "float"), Column("b", "category"), Column("y", "category", role="label")])
+    numbers = [Column("a", "float"), Column("c", "float")]
+    schema = Schema([*numbers, Column("b", "category"), Column("y", "category", role="label")])
     lineage = Lineage("d", 1, 400, "0" * 64, {}, "1", 0, {})
     return Model("m", "multiclass", schema, pipeline, ("p", "q", "r"), lineage)
 
@@ -208,13 +209,17 @@ def _shell(pipeline: Any) -> Model:
         ("tree_ensemble", {"num_leaves": 7, "extra_trees": True, "feature_fraction": 0.5}),
         ("tree_ensemble", {"max_features": 0.5}),
         ("neural_network", {"hidden": [8]}),
+        ("linear", {"penalty": "l2", "strength": 1.0, "scaling": "quantile", "pairs": True}),
+        ("tree_ensemble", {"num_leaves": 7, "pairs": True}),
+        ("neural_network", {"hidden": [8], "scaling": "quantile", "pairs": True}),
     ],
 )
 def test_a_member_that_stopped_early(kind: str, params: dict[str, Any]) -> None:
     """What was fitted on the last cut with early stopping is fitted again without it, at the length that it found."""
     rng = np.random.default_rng(1)
-    columns = {"a": rng.normal(size=400), "b": np.array(["u", "v", None, "w"] * 100, dtype=object)}
-    labels = np.where(columns["a"] > 0.5, 2, (rng.random(400) < 0.5).astype(np.int64))
+    columns = {name: rng.normal(size=400) for name in ("a", "c")}
+    columns["b"] = np.array(["u", "v", None, "w"] * 100, dtype=object)
+    labels = np.where(columns["a"] * columns["c"] > 0.2, 2, (rng.random(400) < 0.5).astype(np.int64))
     known = Known(Table(_shell(None).schema, columns), labels)
     fold = Fold(np.arange(300), np.arange(300, 400))
     ground, budget = Ground(_shell, "multiclass", 3, 0), Budget(SystemClock(), 600.0)
@@ -231,8 +236,10 @@ def test_a_member_that_stopped_early(kind: str, params: dict[str, Any]) -> None:
     made = joined([member], [1.0], Calibration(), 1)
     repeated = again_from(ground, made.choice, known, [fold], budget=budget, progress=Progress(lambda _: None, budget))
     assert repeated.choice == made.choice
+    pairs = made.choice["members"][0]["params"].get("pairs", [])
+    assert (["a", "product", "c"] in pairs or ["c", "product", "a"] in pairs) == ("pairs" in params)
     assert repeated.parity == made.parity
-    row = [{"a": 0.25, "b": "u"}]
+    row = [{"a": 0.25, "c": -1.5, "b": "u"}]
     assert encode(with_golden(_shell(repeated.pipeline), row)) == encode(with_golden(_shell(made.pipeline), row))
 
 

@@ -82,9 +82,13 @@ class Member:
     parity: float
 
     def described(self) -> dict[str, Any]:
-        """Return what it takes to fit it again, the length it has really got included."""
-        length = {} if self.fitted.length is None else {"length": self.fitted.length}
-        return {"kind": self.candidate.kind, "params": {**self.candidate.params, **length}, "rows": self.rows}
+        """Return what it takes to fit it again, the length it has really got and the pairs found included."""
+        params = dict(self.candidate.params)
+        if params.get("pairs"):
+            params["pairs"] = [list(pair) for pair in self.fitted.pairs]
+        if self.fitted.length is not None:
+            params["length"] = self.fitted.length
+        return {"kind": self.candidate.kind, "params": params, "rows": self.rows}
 
 
 @dataclass(frozen=True, eq=False)
