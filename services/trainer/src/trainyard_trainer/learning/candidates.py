@@ -76,10 +76,10 @@ _PORTFOLIO = (
     Candidate("tree_ensemble", {"num_leaves": 15, "categories": "sets", "feature_fraction": 0.7}),
     Candidate("tree_ensemble", {"num_leaves": 15, "objective": "gamma"}),
     Candidate("linear", {"penalty": "l2", "strength": 30.0, "pairs": True}),
-    Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2, "scaling": "quantile"}),
     Candidate("tree_ensemble", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
     Candidate("tree_ensemble", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
     Candidate("tree_ensemble", {"max_features": 0.5}),
+    Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2, "scaling": "quantile"}),
     Candidate("linear", {"penalty": "elastic", "strength": 10.0}),
     Candidate(
         "tree_ensemble", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}
