@@ -37,6 +37,8 @@ TREES, LINEAR = "trees", "linear"
 MOST_PAIRS = 8
 #: Columns that pairs are made of: those that small trees have gained most by.
 _MOST_COLUMNS = 8
+#: Columns that the model without pairs sees, which is to be quick on a wide table too.
+_MOST_SEEN = 30
 #: Pairs that are looked at again after the best one was taken: what tells little alone tells little beside it.
 _MOST_AGAIN = 24
 _LEAST_ROWS = 60  # below so few nothing is searched
@@ -70,11 +72,11 @@ def find(learning: Learning, view: str, budget: Budget) -> tuple[Derived, ...]:
     if len(names) < 2 or learning.table.rows < _LEAST_ROWS:
         return ()
     sample = Sample(learning)
-    gains = sample.gains(budget)
-    if budget.spent:
+    telling = sample.ranked(budget)[:_MOST_SEEN]
+    ranked = [name for name in telling if name in names][:_MOST_COLUMNS]
+    if budget.spent or len(ranked) < 2:
         return ()
-    ranked = sorted((name for name in names if gains[name] > 0.0), key=lambda name: -gains[name])[:_MOST_COLUMNS]
-    residuals = sample.after_linear() if view == LINEAR else sample.after_curves(budget)
+    residuals = sample.after_linear(telling) if view == LINEAR else sample.after_curves(telling, budget)
     own = {} if view == LINEAR else {name: _Bins(_numbers(sample, name), sample.half) for name in ranked}
     able: dict[Derived, _Effect] = {}
     for pair in _pairs_of(ranked):

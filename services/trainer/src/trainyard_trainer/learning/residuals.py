@@ -13,11 +13,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from trainyard.schema import Schema
 from trainyard_trainer.learning import trees
 from trainyard_trainer.learning.encoders import Encoded, Encoder
+from trainyard_trainer.learning.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import lightgbm as lgb
     import numpy.typing as npt
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 #: Rows looked at: fewer of a wide table.
 _MOST_ROWS, _MOST_CELLS, _FEWEST_ROWS = 10_000, 1_000_000, 1_000
 _MOST_CLASSES = 6  # whose residuals are looked at: the commonest
-_TREES, _STUMPS = {"num_leaves": 15, "learning_rate": 0.1}, {"num_leaves": 2, "learning_rate": 0.1}
-_MOST_LEAVES, _FEWEST_ROUNDS = 300, 5  # in all trees of an output
+_QUICK = {"learning_rate": 0.1, "max_bin": 63}
+_TREES, _STUMPS = {"num_leaves": 15, **_QUICK}, {"num_leaves": 2, **_QUICK}
+_MOST_LEAVES, _FEWEST_ROUNDS = 300, 3  # in all trees
 _SOLVER_STEPS = 50
 _OUTER_SHARE = 0.005  # of the labels of a regression, on each side: they count as the first of the others
 
@@ -51,24 +54,23 @@ class Sample:
         self._labels = labels
         self.table = learning.table.take(rows)
         self.half = np.arange(len(rows)) % 2
-        self._encoder = Encoder(self.table, labels, learning.n_classes, learning.seed)
-        self._encoded = self._encoder.for_trees()
 
-    def gains(self, budget: Budget) -> dict[str, float]:
-        """Return what small boosted trees of all rows have gained by the columns that they see as one number."""
-        encoded = self._encoded
-        booster = self._boosted(_TREES, encoded, self._labels, budget)
-        gained = booster.feature_importance("gain")
-        begins = np.cumsum([0, *(step.width for step in encoded.steps)]).tolist()
-        singles = [(step.columns[0], at) for step, at in zip(encoded.steps, begins, strict=False) if step.width == 1]
-        return {name: float(gained[at]) for name, at in singles}
+    def ranked(self, budget: Budget) -> list[str]:
+        """Return the columns that small boosted trees of all rows gain anything by, the most first."""
+        encoded = Encoder(self.table, self._labels, self._learning.n_classes, self._learning.seed).for_trees()
+        gained = self._boosted(_TREES, encoded, self._labels, budget).feature_importance("gain")
+        begins = np.cumsum([0, *(step.width for step in encoded.steps)])[:-1]
+        gains = np.add.reduceat(gained, begins)
+        names = [step.columns[0] for step in encoded.steps]
+        return [names[at] for at in np.argsort(-gains, kind="stable").tolist() if gains[at] > 0.0]
 
-    def after_curves(self, budget: Budget) -> FloatArray:
+    def after_curves(self, columns: Sequence[str], budget: Budget) -> FloatArray:
         """Return the residuals (rows, K) of a sum of curves, one of each column: boosted trees of two leaves."""
+        encoded = self._encoder(columns).for_trees()
 
         def answer(fit: npt.NDArray[Any], asked: npt.NDArray[Any]) -> FloatArray:
-            part = Encoded(self._encoded.steps, self._encoded.x[fit])
-            return np.asarray(self._boosted(_STUMPS, part, self._labels[fit], budget).predict(self._encoded.x[asked]))
+            part = Encoded(encoded.steps, encoded.x[fit])
+            return np.asarray(self._boosted(_STUMPS, part, self._labels[fit], budget).predict(encoded.x[asked]))
 
         return self._left_over(answer)
 
@@ -80,9 +82,9 @@ class Sample:
         rounds = max(_FEWEST_ROUNDS, _MOST_LEAVES // shape["num_leaves"] // outputs)
         return trees.boost(settings, encoded, labels, budget, rounds=rounds, progress=lambda _done, _total: None)[0]
 
-    def after_linear(self) -> FloatArray:
-        """Return the residuals (rows, K) of a ridge or logistic regression."""
-        x = self._encoder.for_linear().x
+    def after_linear(self, columns: Sequence[str]) -> FloatArray:
+        """Return the residuals (rows, K) of a ridge or logistic regression on these columns."""
+        x = self._encoder(columns).for_linear().x
 
         def answer(fit: npt.NDArray[Any], asked: npt.NDArray[Any]) -> FloatArray:
             labels = self._labels[fit]
@@ -100,6 +102,11 @@ class Sample:
             return out
 
         return self._left_over(answer)
+
+    def _encoder(self, columns: Sequence[str]) -> Encoder:
+        schema = Schema(column for column in self.table.schema.columns if column.name in columns)
+        table = Table(schema, {name: self.table.columns[name] for name in columns})
+        return Encoder(table, self._labels, self._learning.n_classes, self._learning.seed)
 
     def _left_over(self, answer: Answer) -> FloatArray:
         """Return the labels less what models of the other half answer, for each class that is looked at."""
