@@ -132,6 +132,18 @@ def test_a_ratio_is_found_and_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("whole_portfolio")
+def test_who_takes_a_search_over_finds_the_same(tmp_path: Path) -> None:
+    """Nothing but trials is left of a search that was cut short: their pairs are found again, for the same bytes."""
+    columns, given = drawn(1_000), {"kinds": ["tree_ensemble"], "budget_trials": 3}
+    made, report = trained(prepared(tmp_path / "whole", columns, by_ratio(columns), **given))
+    assert pairs_of(made)
+    later = prepared(tmp_path / "later", columns, by_ratio(columns), **given)
+    job = workdir.read_json(later, workdir.JOB)
+    workdir.write_json(later, workdir.JOB, job | {"trials": [{**t, "chosen": False} for t in report["trials"]]})
+    assert trained(later)[0] == made
+
+
+@pytest.mark.usefixtures("whole_portfolio")
 def test_a_linear_model_sees_a_product_too(tmp_path: Path) -> None:
     """What no straight line says it says of a product; the same bytes come of the lineage."""
     columns = drawn(1_000)
