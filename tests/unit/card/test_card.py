@@ -163,6 +163,25 @@ def test_the_card_tells_what_matters() -> None:
         assert words in text
 
 
+@pytest.mark.parametrize(
+    ("calibration", "words"),
+    [
+        ({"kind": "temperature", "temperature": 1.25}, "temperature (temperature 1.25)"),
+        ({"kind": "platt", "slope": 0.9, "intercept": -0.5}, "platt (slope 0.9, intercept -0.5)"),
+        ({"kind": "isotonic", "at": [0.1, 0.2, 0.9], "to": [0.0, 0.3, 0.8]}, "isotonic, 3 points"),
+    ],
+)
+def test_what_was_derived_and_calibrated_is_said(calibration: dict[str, Any], words: str) -> None:
+    """Columns that were made of two by their formula, probabilities by what stands behind them."""
+    found = answer()
+    pairs = [["debt", "ratio", "income"], ["age", "product", "size"]]
+    members = [{"kind": "linear", "params": {"pairs": pairs, "strength": 1.0}, "weight": 1.0}]
+    found["report"]["lineage"]["configuration"] = {"choice": {"members": members, "calibration": calibration}}
+    text = card.as_markdown(card.card_of(found))
+    assert "linear (pairs debt / income and age x size, strength 1), weight 1" in text.replace("\\", "")
+    assert f"| calibrated | {words} |" in text.replace("\\", "")
+
+
 @given(st.text())
 def test_escaped_text_is_one_line_without_markup(text: str) -> None:
     """No line break, nothing that opens an element, a link, a code span or a cell."""

@@ -44,6 +44,7 @@ COLUMNS = [
     Column("at", "timestamp"),
     Column("y", "bool", role="label"),
 ]
+PAIRS = [["size", "ratio", "full"], ["flag", "product", "size"], ["full", "ratio", "flag"]]
 LABELS = {"binary": "bool", "multiclass": "category", "regression": "float"}
 
 
@@ -216,6 +217,10 @@ def learning(task: str, given: list[dict[str, Any]]) -> Learning:
         (fit_forest, {"max_features": 0.5}),
         (fit_neural, {"hidden": [8]}),
         (fit_neural, {"hidden": [8], "activation": "tanh", "alpha": 1e-2}),
+        (fit_linear, {"penalty": "l2", "strength": 1.0, "scaling": "quantile", "pairs": PAIRS}),
+        (fit_trees, {"num_leaves": 31, "categories": "sets", "pairs": PAIRS}),
+        (fit_forest, {"max_features": 0.5, "pairs": PAIRS}),
+        (fit_neural, {"hidden": [8], "scaling": "quantile", "pairs": PAIRS}),
     ],
 )
 def test_exported_models_answer_as_the_library(task: str, fit: Any, params: dict[str, Any]) -> None:

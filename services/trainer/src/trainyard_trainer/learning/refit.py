@@ -82,9 +82,13 @@ class Member:
     parity: float
 
     def described(self) -> dict[str, Any]:
-        """Return what it takes to fit it again, the length it has really got included."""
-        length = {} if self.fitted.length is None else {"length": self.fitted.length}
-        return {"kind": self.candidate.kind, "params": {**self.candidate.params, **length}, "rows": self.rows}
+        """Return what it takes to fit it again, the length it has really got and the pairs found included."""
+        params = dict(self.candidate.params)
+        if params.get("pairs"):
+            params["pairs"] = [list(pair) for pair in self.fitted.pairs]
+        if self.fitted.length is not None:
+            params["length"] = self.fitted.length
+        return {"kind": self.candidate.kind, "params": params, "rows": self.rows}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +119,7 @@ def joined(members: Sequence[Member], weights: Sequence[float], calibration: Cal
     return Outcome(
         pipelines[0] if len(members) == 1 else Blend(pipelines, np.array(weights)),
         calibration,
-        {
-            "members": described,
-            "folds": n_folds,
-            "temperature": calibration.temperature,
-            "threshold": calibration.threshold,
-        },
+        {"members": described, "folds": n_folds, **calibration.described()},
         max(member.parity for member in members),
     )
 
@@ -141,7 +140,7 @@ def again(
     """
     try:
         asked = [described(member) for member in choice["members"]]
-        calibration = Calibration(choice["temperature"], choice["threshold"])
+        calibration = Calibration.of(choice)
     except (KeyError, TypeError, AttributeError) as e:
         raise DataError(f"this release cannot read how the version was configured: {type(e).__name__}: {e}") from e
     learnt: dict[str, Learning] = {}

@@ -23,6 +23,7 @@ from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.calibration import calibrate
 from trainyard_trainer.learning.candidates import Candidate, Portfolio
 from trainyard_trainer.learning.doubt import doubtful
+from trainyard_trainer.learning.encoders import NUMBERS
 from trainyard_trainer.learning.refit import FOLD, Known, Member, Outcome, fit_on_all, joined
 from trainyard_trainer.learning.trying import Entry, Part, Trying, found_params
 
@@ -148,13 +149,15 @@ class Search:
     def _try_all(self, trying: Trying, known: Known) -> list[Entry]:
         """Return an entry for every candidate that was tried, here or elsewhere, in the order of their numbers."""
         cells = known.table.rows * len(known.table.columns)
+        types = [column.type for column in known.table.schema.features]
         portfolio = Portfolio(
             self._kinds,
             cells=cells,
             n_outputs=trying.parts[0].learning.n_outputs,
             metric=self._metric,
             least=float(known.labels.min()) if self._task == "regression" else None,
-            categories=any(column.type in {"category", "text"} for column in known.table.schema.features),
+            categories=any(name in {"category", "text"} for name in types),
+            numbers=sum(name in NUMBERS for name in types),
         )
         self._study.plan(portfolio.planned, portfolio.space)
         entries = [Entry.elsewhere(trial) for trial in self._earlier]

@@ -17,7 +17,7 @@ from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.metrics.answers import Answers
 from trainyard.metrics.measures import measure
 from trainyard.metrics.slicing import cuts_of
-from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
+from trainyard.model import Lineage, Model, Predictor, encode, with_golden
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError
@@ -362,7 +362,7 @@ class Training:
             pipeline,
             self.target.classes,
             self._lineage(choice),
-            calibration=None if calibration.temperature is None else Temperature(calibration.temperature),
+            calibration=calibration.curve,
             threshold=calibration.threshold,
         )
 
