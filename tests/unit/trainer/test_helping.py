@@ -256,7 +256,7 @@ def test_the_version_has_everybodys_trials(world: World) -> None:
                 helper = world.studies.help(name, seed=0, metric="auto", seat="seat")
                 proposal = helper.ask()
                 numbers.append(proposal.number)
-                params = {"penalty": "l2", "strength": 2.0}
+                params = {"penalty": "l2", "strength": 0.1, "scaling": "quantile"}
                 trial = Trial(proposal.number, "linear", params, better, 0.5, chosen=False, worker="h", helped=True)
                 helper.tell(trial)
 
