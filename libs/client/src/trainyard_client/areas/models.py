@@ -169,10 +169,22 @@ class Models(Calls):
         return self._get(f"/v1/models/{in_path(model)}/aliases/{in_path(alias)}")
 
     def set_alias(
-        self, model: str, alias: str, version: int, *, expected_seq: int | None = None, reason: str | None = None
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        *,
+        weight: float | None = None,
+        expected_seq: int | None = None,
+        reason: str | None = None,
     ) -> Json:
-        """Point an alias to a version; with ``expected_seq`` only if nobody has moved it since."""
+        """Point an alias to a version; with ``expected_seq`` only if nobody has moved it since.
+
+        ``weight``: the share, 0 to 1, of the requests to the champion that a challenger answers or a shadow scores.
+        """
         body: Json = {"version": version}
+        if weight is not None:
+            body["weight"] = weight
         if expected_seq is not None:
             body["expected_seq"] = expected_seq
         if reason:
@@ -189,6 +201,42 @@ class Models(Calls):
     def deployments(self, model: str, at: str | None = None) -> Iterator[Json]:
         """Yield who served when, newest first; with ``at`` only what served at that time."""
         return self._items(f"/v1/models/{in_path(model)}/deployments", {"at": at} if at else None)
+
+    def serving(self, model: str) -> list[Json]:
+        """Return which predictor processes answer with which version of the model, and what they refuse."""
+        path = f"/v1/models/{in_path(model)}/deployments"
+        found: list[Json] = self._get(path, {"limit": 1})["serving"]
+        return found
+
+    def wait_served(self, model: str, alias: Json, *, seconds: float) -> list[Json]:
+        """Wait until every process that answers to the alias has followed it, and return what these say.
+
+        Processes that have not been asked for it are not among them: they will read it when they are.
+
+        Args:
+            alias: as :meth:`set_alias` returned it.
+            seconds: longest wait.
+
+        Raises:
+            WaitTimeoutError: some have not followed in time; says which, and what they refuse.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            found = [one for one in self.serving(model) if one["asked"] == alias["name"]]
+            behind = [one for one in found if (one["seq"] or 0) < alias["seq"]]
+            if not behind:
+                return found
+            if self._clock.monotonic() >= deadline:
+                said = "; ".join(
+                    f"{one['environment']}/{one['process']} answers with version {one['version']}"
+                    + (f" and refuses the new one: {one['refused']}" if one["refused"] else "")
+                    for one in behind[:5]
+                )
+                raise WaitTimeoutError(
+                    f"{len(behind)} of {len(found)} process(es) have not followed after {seconds:.0f} s: {said}",
+                    look=f"trainyard history {model}",
+                )
+            self._clock.sleep(_POLL_SECONDS)
 
     def _newest_run(self, request: Json) -> Json | None:
         if request["attempt"] < 1:
