@@ -29,6 +29,23 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class ShadowScore:
+    """What version ``shadow_version`` would have answered to a prediction, held against what ``version`` did.
+
+    ``difference`` is the shadow's less the answered: of the predicted value, or of the probability of the class that
+    was answered. ``changed``: the shadow would have answered another class.
+    """
+
+    prediction_id: str
+    model: str
+    version: int
+    shadow_version: int
+    difference: float
+    changed: bool
+    scored_at: datetime
+
+
+@dataclass(frozen=True)
 class Added:
     """How many predictions are new in the log, and how many were made so long ago that they are not logged any more.
 
@@ -88,6 +105,10 @@ class PredictionLog(Protocol):
         One that was predicted before the months that the log still has is not stored: it may have been there before.
         One from ahead of the database's clock is: the log goes by when it was logged.
         """
+        ...
+
+    def add_shadows(self, scores: Sequence[ShadowScore]) -> int:
+        """Store what is new, one for each prediction and shadow; return how many were."""
         ...
 
     def give(

@@ -7,6 +7,7 @@ prediction log. Nothing is spooled: a comparison that is lost is one less of man
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -91,10 +92,13 @@ class ShadowScorer:
             return []
         at = self._clock.now().isoformat(timespec="microseconds")
         common = {"model": one.answer.model, "version": one.answer.version, "shadow_version": one.served.version}
-        return [
+        found = [
             {"id": given["prediction_id"], **common, "scored_at": at, **compared(given, own)}
             for given, own in zip(one.answer.rows, predicted, strict=True)
         ]
+        finite = [record for record in found if math.isfinite(record["difference"])]
+        self.counts["failed"] += len(found) - len(finite)
+        return finite
 
     def _send(self, records: list[dict[str, Any]]) -> None:
         reason = "the queue refused it"

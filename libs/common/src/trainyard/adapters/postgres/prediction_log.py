@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainyard.contracts.idempotency import Repeatable
-    from trainyard.contracts.prediction_log import Label
+    from trainyard.contracts.prediction_log import Label, ShadowScore
     from trainyard.schema import Schema
 
 # Sets of rows travel as one JSON parameter: one round trip, however many they are.
@@ -36,6 +36,14 @@ _ADD = """
         FROM given WHERE NOT known AND NOT expired ORDER BY ordinality
         ON CONFLICT (id) DO NOTHING RETURNING 1)
     SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM given WHERE NOT known AND expired)
+"""
+_ADD_SHADOWS = """
+    INSERT INTO core.shadow (prediction_id, model, version, shadow_version, difference, changed, scored_at)
+    SELECT prediction_id, model, version, shadow_version, difference, changed, scored_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        prediction_id text, model text, version integer, shadow_version integer, difference double precision,
+        changed boolean, scored_at timestamptz)
+    ON CONFLICT (prediction_id, shadow_version) DO NOTHING
 """
 _GIVE = """
     INSERT INTO core.feedback (prediction_id, model, keys, label, key_id, trace_id)
@@ -73,6 +81,12 @@ class PostgresPredictionLog(PredictionLog):
             cursor: Any = connection.connection.cursor()
             cursor.execute(statement, {"rows": rows, "at": opened.at})
             return Added(*cursor.fetchone())
+
+    def add_shadows(self, scores: Sequence[ShadowScore]) -> int:
+        """Insert what is new."""
+        rows = json.dumps([{**asdict(one), "scored_at": one.scored_at.isoformat()} for one in scores])
+        with transaction(self._engine) as connection:
+            return connection.execute(sa.text(_ADD_SHADOWS), {"rows": rows}).rowcount
 
     def give(
         self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
