@@ -115,10 +115,12 @@ class _Run:
         """A client with a key asks; whatever is no good answer, it asks again with the same Idempotency-Key."""
         key = self._yard.make_key("predict")
         self._first_version()
+        self._until(lambda: list(self._yard.blobs.list(f"aliases/{MODEL}/champion")), lambda: "the alias on S3")
         self._start(INGEST)
         self._start(PREDICTOR)
         self._asker = Asker(self._yard.config.predictor_port, key, MODEL)
-        self._asker.ask_all(seconds=DONE_SECONDS)
+        for _ in range(2):
+            self._asker.ask_all(seconds=DONE_SECONDS)
 
     def _first_version(self, **policy: Any) -> None:
         self._yard.make_model(**policy)
@@ -153,9 +155,7 @@ class _Run:
 
     def _done(self) -> bool:
         drive = self._cell.row.drive
-        if drive == "predictions" and self._yard.one("SELECT count(*) FROM core.prediction") < len(
-            self._asker.promised
-        ):
+        if drive == "predictions" and not self._asker.promised <= set(self._logged()):
             return False
         if drive == "labels" and self._yard.one("SELECT count(*) FROM core.feedback") < _LABELS:
             return False
@@ -195,10 +195,12 @@ class _Run:
 
     def _check_predictions(self) -> None:
         """What was promised is in the log once, and every repetition had the ids of the first."""
-        self._asker.ask_all(seconds=DONE_SECONDS)
-        logged = [str(row["id"]) for row in self._yard.rows("SELECT id FROM core.prediction")]
+        logged = self._logged()
         assert len(logged) == len(set(logged)), "each prediction once"
         assert self._asker.promised <= set(logged) <= self._asker.answered, "what was promised, and nothing unheard of"
+
+    def _logged(self) -> list[str]:
+        return [str(row["id"]) for row in self._yard.rows("SELECT id FROM core.prediction")]
 
     def _boots(self) -> int:
         """How many workers the predictor has had: its master starts another one when one ends."""

@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue
 
 
-#: What the use case counts, and where.
-_FAMILY_OF = {
-    "not_logged": "trainyard_predictions_not_logged_total",
-    "challenger_declined": "trainyard_challenger_declined_total",
-}
-
-
 @dataclass(frozen=True)
 class Service:
     """A predictor ready to be asked; ``background`` is to be started once and closed at the end."""
@@ -74,7 +67,8 @@ def build(
         models,
         spool,
         clock,
-        count=lambda kind, rows: metrics.count(_FAMILY_OF[kind], rows),
+        not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
+        declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
         rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
         shadow=shadow,
     )
@@ -83,7 +77,8 @@ def build(
         ring=ring,
         clock=clock,
         metrics=metrics,
-        health=HealthCheck(models, clock, needs=lambda: {"api keys": ring.ready, "prediction log": spool.writable}),
+        ready=lambda: {"prediction log": spool.writable},
+        health=HealthCheck(models, clock),
         gauges=lambda: _gauges(models, spool),
         hosts=config.allowed_hosts,
         version=version("trainyard-predictor"),

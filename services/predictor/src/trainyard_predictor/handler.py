@@ -64,11 +64,12 @@ class Handler:
     Args:
         predict: the use case.
         ring: the live API keys.
-        health: what the service needs and whether it is there; /readyz is 503 while something is not.
+        ready: names what the service needs and whether it is there; /readyz is 503 while something is not.
         gauges: (family, labels, value) for /metrics, asked at each scrape.
         hosts: lower-case names that the ``Host`` header may carry.
         version: the release, for OpenAPI.
-        limit: how often one key may ask.
+        health: looks at the models in memory, for /readyz; None: nobody does.
+        limit: how often one key may ask; None: as often as it likes.
     """
 
     def __init__(
@@ -78,20 +79,22 @@ class Handler:
         ring: KeyRing,
         clock: Clock,
         metrics: Metrics,
-        health: HealthCheck,
+        ready: Callable[[], dict[str, bool]],
         gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]],
         hosts: Sequence[str],
         version: str,
-        limit: RateLimit,
+        health: HealthCheck | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
         self._predict = predict
         self._ring = ring
         self._clock = clock
         self._metrics = metrics
-        self._health = health
+        self._ready = ready
         self._gauges = gauges
         self._hosts = frozenset(hosts)
         self._version = version
+        self._health = health
         self._limit = limit
         self._open_routes: dict[str, Callable[[Request], Response]] = {
             "/healthz": lambda _: _json(200, {"alive": True}),
@@ -178,13 +181,17 @@ class Handler:
         who = self._ring.authenticate(request.headers.get("authorization"))
         if not who.may("predict"):
             raise ServiceError("wrong_scope", "this route needs the scope 'predict'")
-        self._limit.take(who.key_id)
+        if self._limit is not None:
+            self._limit.take(who.key_id)
         return who
 
     def _readiness(self, request: Request) -> Response:
-        health = self._health(deep="deep=1" in request.query.split("&"))
-        ready = all(health.needs.values())
-        return _json(200 if ready else 503, {"ready": ready, "needs": health.needs, "models": health.models})
+        needs, models = {"api keys": self._ring.ready, **self._ready()}, []
+        if self._health is not None:
+            health = self._health(deep="deep=1" in request.query.split("&"))
+            needs["golden rows"], models = health.golden, health.models
+        ready = all(needs.values())
+        return _json(200 if ready else 503, {"ready": ready, "needs": needs, "models": models})
 
 
 def _check_media(headers: Mapping[str, str]) -> None:

@@ -100,8 +100,8 @@ class Rules:
 
 
 class Predict:
-    """The one use case. ``count`` is told of a kind of event and the number of rows that it is about:
-    ``not_logged``, ``challenger_declined``.
+    """The one use case. ``not_logged`` is told how many predictions got no record, ``declined`` how many of its share
+    the challenger left to the champion.
     """
 
     def __init__(
@@ -110,14 +110,16 @@ class Predict:
         log: PredictionLog,
         clock: Clock,
         *,
-        count: Callable[[str, int], None] = lambda _kind, _rows: None,
+        not_logged: Callable[[int], None] = lambda _: None,
+        declined: Callable[[int], None] = lambda _: None,
         rules: Rules | None = None,
         shadow: Shadow | None = None,
     ) -> None:
         self._models = models
         self._prediction_log = log
         self._clock = clock
-        self._count = count
+        self._not_logged = not_logged
+        self._declined = declined
         self._rules = rules or Rules()
         self._shadow = shadow
 
@@ -166,7 +168,7 @@ class Predict:
                 return self._score(challenger, query, began)
             except ServiceError as e:  # the champion may take rows that the challenger does not
                 _log.warning("challenger.declined", model=challenger.model, version=challenger.version, reason=str(e))
-                self._count("challenger_declined", len(query.rows))
+                self._declined(len(query.rows))
         return self._score(self._models.get(query.target), query, began)
 
     def _challenger(self, query: domain.Query) -> Served | None:
@@ -210,7 +212,7 @@ class Predict:
                 self._prediction_log.append(packed)
         except (OSError, TransientError) as e:
             _log.error("prediction.not_logged", error=e, rows=len(packed))
-            self._count("not_logged", len(packed))
+            self._not_logged(len(packed))
             if not self._rules.unlogged:
                 raise ServiceError(
                     "not_logged", "the prediction log cannot be written; try again", retry_after_seconds=1

@@ -10,8 +10,6 @@ from trainyard import logs
 from trainyard.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trainyard.clock import Clock
     from trainyard_predictor.edges.model_source import ModelSource
 
@@ -22,19 +20,18 @@ _log = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Health:
-    """``needs``: what the service cannot do without, and whether it is there; ``models``: where each alias stands."""
+    """``golden``: every model in memory answers its golden rows; ``models``: where each alias stands."""
 
-    needs: dict[str, bool]
+    golden: bool
     models: list[dict[str, Any]]
 
 
 class HealthCheck:
-    """Asked by /readyz; ``needs`` names the other parts."""
+    """Asked by /readyz."""
 
-    def __init__(self, models: ModelSource, clock: Clock, *, needs: Callable[[], dict[str, bool]]) -> None:
+    def __init__(self, models: ModelSource, clock: Clock) -> None:
         self._models = models
         self._clock = clock
-        self._needs = needs
         self._lock = threading.Lock()
         self._looked_at = -LOOK_SECONDS
         self._failed: dict[str, str] = {}
@@ -57,7 +54,7 @@ class HealthCheck:
             }
             for one in self._models.standing()
         ]
-        return Health({**self._needs(), "golden rows": not failed}, shown)
+        return Health(not failed, shown)
 
     def _score(self) -> dict[str, str]:
         """Return, by SHA-256, why models do not answer their golden rows any more."""
