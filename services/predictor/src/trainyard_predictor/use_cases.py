@@ -158,7 +158,9 @@ class Predict:
             rows = [{**row, "logged": False} for row in rows]
         answer = Answer(scored.served.model, scored.served.version, rows)
         if logged and self._shadow is not None and query.target.alias == domain.CHAMPION:
-            self._offer(self._shadow, query, answer, sum(map(len, packed)))
+            shadow = self._share(query, domain.SHADOW)
+            if shadow is not None:
+                self._shadow.offer(shadow, query, answer, sum(map(len, packed)))
         return answer
 
     def _scored(self, query: domain.Query, began: float) -> _Scored:
@@ -174,10 +176,16 @@ class Predict:
     def _challenger(self, query: domain.Query) -> Served | None:
         if query.target.alias != domain.CHAMPION:
             return None
-        found = self._models.beside(query.target.model, domain.CHALLENGER)
-        if found is None or found[1] <= 0 or domain.place_of(query, domain.CHALLENGER) >= found[1]:
+        return self._share(query, domain.CHALLENGER)
+
+    def _share(self, query: domain.Query, alias: str) -> Served | None:
+        """Return what an alias beside the champion points at, if the request is in its share."""
+        found = self._models.beside(query.target.model, alias)
+        if found is None:
             return None
-        return found[0]
+        served, weight = found
+        inside = weight >= 1 or (weight > 0 and domain.place_of(query, alias) < weight)
+        return served if inside else None
 
     def _score(self, served: Served, query: domain.Query, began: float) -> _Scored:
         self._check_time(began)  # the first request for a model waits for the store
@@ -189,11 +197,6 @@ class Predict:
         latency_us = round((self._clock.monotonic() - began) * 1e6)
         explanations = _explanations(served, columns, predictions) if query.explain else None
         return _Scored(served, predictions, explanations, latency_us)
-
-    def _offer(self, shadow: Shadow, query: domain.Query, answer: Answer, size: int) -> None:
-        found = self._models.beside(query.target.model, domain.SHADOW)
-        if found is not None and domain.place_of(query, domain.SHADOW) < found[1]:
-            shadow.offer(found[0], query, answer, size)
 
     def _check_time(self, began: float) -> None:
         seconds = self._rules.seconds
