@@ -155,7 +155,7 @@ def test_model_create_sends_only_what_was_given(api, trainyard, tmp_path):
     api.on("PUT", "/v1/models/buys", (201, MODEL))
     done = trainyard(
         "model", "create", "buys", "--dataset", "shop", "--label", "bought", "--policy", str(policy),
-        "--budget", "1.5m", "--min-new-rows", "10", "--kind", "linear, tree_ensemble",
+        "--budget", "1.5m", "--min-new-rows", "10", "--kind", "linear, tree_ensemble", "--own-function",
     )  # fmt: skip
     assert done.code == Exit.OK
     assert api.asked[0].json == {
@@ -164,7 +164,7 @@ def test_model_create_sends_only_what_was_given(api, trainyard, tmp_path):
         "task": "auto",
         "policy": {
             "seed": 7, "budget_seconds": 90.0, "gate": {"min_rows": 50}, "min_new_rows": 10,
-            "kinds": ["linear", "tree_ensemble"],
+            "kinds": ["linear", "tree_ensemble"], "own_function": True,
         },
     }  # fmt: skip
 
