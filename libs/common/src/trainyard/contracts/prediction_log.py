@@ -44,6 +44,15 @@ class ShadowScore:
     changed: bool
     scored_at: datetime
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/api.md, which stands with its prediction."""
+        return {
+            "shadow_version": self.shadow_version,
+            "difference": self.difference,
+            "changed": self.changed,
+            "scored_at": self.scored_at.isoformat(),
+        }
+
 
 @dataclass(frozen=True)
 class Added:
@@ -127,6 +136,10 @@ class PredictionLog(Protocol):
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
         """Return one prediction, or None."""
+        ...
+
+    def shadows_of(self, prediction_id: str) -> list[ShadowScore]:
+        """Return the comparisons of one prediction, by shadow version."""
         ...
 
     def schemas(self, models: Sequence[str]) -> dict[str, Schema]:

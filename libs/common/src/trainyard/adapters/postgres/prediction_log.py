@@ -12,13 +12,20 @@ from psycopg2 import sql
 from trainyard.adapters.postgres import dataset_records, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.idempotency import store_answer, stored_answer
-from trainyard.contracts.prediction_log import Added, Feedback, LoggedPrediction, Prediction, PredictionLog
+from trainyard.contracts.prediction_log import (
+    Added,
+    Feedback,
+    LoggedPrediction,
+    Prediction,
+    PredictionLog,
+    ShadowScore,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainyard.contracts.idempotency import Repeatable
-    from trainyard.contracts.prediction_log import Label, ShadowScore
+    from trainyard.contracts.prediction_log import Label
     from trainyard.schema import Schema
 
 # Sets of rows travel as one JSON parameter: one round trip, however many they are.
@@ -121,6 +128,18 @@ class PostgresPredictionLog(PredictionLog):
         with transaction(self._engine) as connection:
             row = connection.execute(sa.text(f"{_LOGGED} WHERE p.id = :id"), {"id": prediction_id}).one_or_none()
         return None if row is None else _logged(row)
+
+    def shadows_of(self, prediction_id: str) -> list[ShadowScore]:
+        """Return what shadows would have answered."""
+        with transaction(self._engine) as connection:
+            found = connection.execute(
+                sa.text(
+                    "SELECT prediction_id, model, version, shadow_version, difference, changed, scored_at"
+                    " FROM core.shadow WHERE prediction_id = :id ORDER BY shadow_version"
+                ),
+                {"id": prediction_id},
+            )
+            return [ShadowScore(**row) for row in found.mappings()]
 
     def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
         """Return the schema that each live model reads."""

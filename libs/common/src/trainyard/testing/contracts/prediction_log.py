@@ -63,7 +63,10 @@ class PredictionLogContract:
         """One comparison for each prediction and shadow, whether its prediction is in the log or not."""
         one = ShadowScore("p1", "buys", 1, 2, -0.25, True, _AT)
         assert log.add_shadows([one, replace(one, prediction_id="p2"), one]) == 2
-        assert log.add_shadows([one, replace(one, shadow_version=3)]) == 1
+        other = replace(one, shadow_version=3, changed=False)
+        assert log.add_shadows([other, one]) == 1
+        assert log.shadows_of("p1") == [one, other]
+        assert log.shadows_of("p3") == []
         assert log.add_shadows([]) == 0
         assert log.page(model=None, version=None, limit=10) == []
 

@@ -98,6 +98,12 @@ class MemoryPredictionLog(PredictionLog):
                 return self._logged(seq, prediction)
         return None
 
+    def shadows_of(self, prediction_id: str) -> list[ShadowScore]:
+        """Return the comparisons of one prediction."""
+        self._answer()
+        with self._lock:
+            return [one for (ident, _), one in sorted(self.shadows.items()) if ident == prediction_id]
+
     def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
         """Return the schemas of live models."""
         self._answer()
