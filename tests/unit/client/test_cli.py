@@ -270,6 +270,23 @@ def test_promote_waits_until_all_that_serve_have_followed(api, trainyard):
     assert "0 process(es)" in trainyard("promote", "buys", "3", "--wait").out
 
 
+def test_a_challenger_is_waited_for_where_the_champion_is_served(api, trainyard):
+    """A process that answers to the champion and has not seen the challenger yet is behind."""
+    api.on("GET", "/v1/models/buys/aliases/challenger", (404, error("unknown_alias")))
+    moved = {"name": "challenger", "version": 4, "seq": 1, "weight": 0.1}
+    api.on("PUT", "/v1/models/buys/aliases/challenger", moved)
+    champion = _serves("a", seq=9, version=2)
+    followed = [champion, _serves("a", asked="challenger", seq=1, version=4)]
+    answers = ({**page(), "serving": found} for found in ([champion], followed))
+    api.on("GET", "/v1/models/buys/deployments", *answers)
+    done = trainyard("alias", "set", "buys", "challenger", "4", "--weight", "10", "--wait")
+    assert "1 process(es) answer with it" in done.out
+    api.on("GET", "/v1/models/buys/deployments", {**page(), "serving": [champion]})
+    late = trainyard("alias", "set", "buys", "challenger", "4", "--weight", "10", "--wait", "--timeout", "0s")
+    assert late.code == Exit.TIMEOUT
+    assert "prod/a has not seen it" in late.err
+
+
 def test_promote_says_who_has_not_followed_and_why(api, trainyard):
     """After the time it ends with the code for that, and names process, version and what was refused."""
     _promoted(api, [_serves("a", seq=9, version=2, refused="bad_sha256: not that")])

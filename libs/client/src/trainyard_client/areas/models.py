@@ -19,6 +19,8 @@ ARTIFACT_TYPE = "application/vnd.trainyard.model"
 #: A training request in one of these states will not change any more.
 ENDED = frozenset({"done", "failed", "cancelled", "blocked_by_data"})
 _POLL_SECONDS = 0.25
+#: Aliases that every process follows which answers to the champion.
+_BESIDE = ("challenger", "shadow")
 
 
 class Models(Calls):
@@ -211,7 +213,8 @@ class Models(Calls):
     def wait_served(self, model: str, alias: Json, *, seconds: float) -> list[Json]:
         """Wait until every process that answers to the alias has followed it, and return what these say.
 
-        Processes that have not been asked for it are not among them: they will read it when they are.
+        Processes that have not been asked for it are not among them: they will read it when they are. A challenger or
+        shadow is followed by those that answer to the champion.
 
         Args:
             alias: as :meth:`set_alias` returned it.
@@ -222,18 +225,12 @@ class Models(Calls):
         """
         deadline = self._clock.monotonic() + seconds
         while True:
-            found = [one for one in self.serving(model) if one["asked"] == alias["name"]]
-            behind = [one for one in found if (one["seq"] or 0) < alias["seq"]]
+            found, behind = _followed(self.serving(model), alias)
             if not behind:
                 return found
             if self._clock.monotonic() >= deadline:
-                said = "; ".join(
-                    f"{one['environment']}/{one['process']} answers with version {one['version']}"
-                    + (f" and refuses the new one: {one['refused']}" if one["refused"] else "")
-                    for one in behind[:5]
-                )
                 raise WaitTimeoutError(
-                    f"{len(behind)} of {len(found)} process(es) have not followed after {seconds:.0f} s: {said}",
+                    f"{len(behind)} process(es) have not followed after {seconds:.0f} s: {'; '.join(behind[:5])}",
                     look=f"trainyard history {model}",
                 )
             self._clock.sleep(_POLL_SECONDS)
@@ -243,3 +240,21 @@ class Models(Calls):
             return None
         runs = self._get("/v1/runs", {"model": request["model"], "limit": 10})["items"]
         return next((run for run in runs if run["request_id"] == request["id"]), None)
+
+
+def _followed(serving: Sequence[Json], alias: Json) -> tuple[list[Json], list[str]]:
+    """Return the processes that answer to an alias, and in words those that have not followed its last move."""
+    found = [one for one in serving if one["asked"] == alias["name"]]
+    behind = [
+        f"{_process(one)} answers with version {one['version']}"
+        + (f" and refuses the new one: {one['refused']}" if one["refused"] else "")
+        for one in found
+        if (one["seq"] or 0) < alias["seq"]
+    ]
+    known = {_process(one) for one in found}
+    beside = [_process(one) for one in serving if one["asked"] == "champion"] if alias["name"] in _BESIDE else []
+    return found, [*behind, *(f"{process} has not seen it" for process in beside if process not in known)]
+
+
+def _process(one: Json) -> str:
+    return f"{one['environment']}/{one['process']}"
