@@ -63,6 +63,10 @@ mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and sched
 chaos: $(STATE)/dev ## Faults at every step, a storm, zombies (SEED=n repeats a plan; FULL=1: over an hour, into docs/evidence)
 	$(BIN)/python $(if $(FULL),tests/chaos/full.py $(if $(SEED),--seed $(SEED)),-m pytest tests/chaos --durations 5)
 
+.PHONY: promotions
+promotions: $(STATE)/dev ## A predictor under load while its champion moves 25 times (FULL=1: 10 minutes, into docs/evidence)
+	$(BIN)/python -m benchmarks.promotions $(if $(FULL),--minutes 10 --write docs/evidence)
+
 .PHONY: fuzz
 fuzz: $(STATE)/dev ## Fuzz the decoder of model files for a minute (FULL=1: 1,000,000 executions, into docs/evidence)
 	$(BIN)/python tests/fuzz/run.py $(if $(FULL),--runs 1000000)
@@ -88,7 +92,7 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api cases sources emulators chaos ## What CI runs
+verify: lint types test golden fuzz properties machines api cases sources emulators chaos promotions ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -99,6 +103,7 @@ evidence: ## Everything in full size, with the figures in docs/evidence (over an
 	$(MAKE) api FULL=1
 	$(MAKE) fuzz FULL=1
 	$(MAKE) chaos FULL=1
+	$(MAKE) promotions FULL=1
 	$(MAKE) gate-evidence
 
 .PHONY: bench

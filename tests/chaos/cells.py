@@ -6,7 +6,8 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ground import ENOUGH_ROWS, HOST, INGEST, SCHEDULER, TRAINER, clock, wait_for
+from asking import Asker
+from ground import ENOUGH_ROWS, HOST, INGEST, MODEL, PREDICTOR, SCHEDULER, TRAINER, clock, wait_for
 
 from trainyard.testing.crashpoints import chaos
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 #: Far above what any cell needs on an idle machine (8 s): the tests of a whole project may run beside it.
 DONE_SECONDS = 120.0
-_MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST}
+_MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST, "predictor": PREDICTOR}
 _LABELS, _FEW_ROWS = 3, 20
+#: What gunicorn's master ends with when its worker cannot start.
+_BOOT_FAILED = 3
 _WATCHED = {"window_rows": 100, "min_rows": 50, "persistence": 1, "max_alarms_per_day": 1}
 #: A message is sent again only after an instance has had time to start, as in production.
 _FLEET = {"TRAINYARD_FLEET_MAX": "1", "TRAINYARD_IDLE_SECONDS": "1", "TRAINYARD_RESEND_SECONDS": "20"}
@@ -59,6 +62,8 @@ class _Run:
         self._until(lambda: not self._unsettled(), lambda: f"rest; but {self._unsettled()}")
         if drive == "labels":
             self._check_labels()
+        if drive == "predictions":
+            self._check_predictions()
         self._check_versions(2 if drive == "drift" else 1)
         self._check_armed()
         return Outcome(clock.monotonic() - begun, max((r["attempt"] for r in self._yard.requests()), default=0))
@@ -106,6 +111,17 @@ class _Run:
         yard.add_rows(_FEW_ROWS)
         yard.predict(_WATCHED["window_rows"], age=500)
 
+    def _drive_predictions(self) -> None:
+        """A client with a key asks; whatever is no good answer, it asks again with the same Idempotency-Key."""
+        key = self._yard.make_key("predict")
+        self._first_version()
+        self._until(lambda: list(self._yard.blobs.list(f"aliases/{MODEL}/champion")), lambda: "the alias on S3")
+        self._start(INGEST)
+        self._start(PREDICTOR)
+        self._asker = Asker(self._yard.config.predictor_port, key, MODEL)
+        for _ in range(2):
+            self._asker.ask_all(seconds=DONE_SECONDS)
+
     def _first_version(self, **policy: Any) -> None:
         self._yard.make_model(**policy)
         self._yard.add_rows()
@@ -128,6 +144,9 @@ class _Run:
         """The fault did to the process what it says."""
         if self._armed is None:
             return
+        if self._cell.row.process == "predictor":
+            self._until(lambda: self._boots() >= self._expected_boots(), lambda: "the predictor to be there again")
+            return
         match self._cell.fault:
             case "kill9":
                 assert self._armed.wait_end(1, seconds=DONE_SECONDS) == -signal.SIGKILL
@@ -136,6 +155,8 @@ class _Run:
 
     def _done(self) -> bool:
         drive = self._cell.row.drive
+        if drive == "predictions" and not self._asker.promised <= set(self._logged()):
+            return False
         if drive == "labels" and self._yard.one("SELECT count(*) FROM core.feedback") < _LABELS:
             return False
         return [request["state"] for request in self._yard.requests()] == ["done"] * (2 if drive == "drift" else 1)
@@ -172,7 +193,32 @@ class _Run:
         labelled = self._yard.rows("SELECT prediction_id FROM core.feedback")
         assert len(labelled) == len({row["prediction_id"] for row in labelled}) == _LABELS, "each label once"
 
+    def _check_predictions(self) -> None:
+        """What was promised is in the log once, and every repetition had the ids of the first."""
+        logged = self._logged()
+        assert len(logged) == len(set(logged)), "each prediction once"
+        assert self._asker.promised <= set(logged) <= self._asker.answered, "what was promised, and nothing unheard of"
+
+    def _logged(self) -> list[str]:
+        return [str(row["id"]) for row in self._yard.rows("SELECT id FROM core.prediction")]
+
+    def _boots(self) -> int:
+        """How many workers the predictor has had: its master starts another one when one ends."""
+        assert self._armed is not None
+        return self._armed.log.read_text().count("Booting worker")
+
+    def _expected_boots(self) -> int:
+        ends = self._cell.fault in ("kill9", "sigterm") or (self._cell.row.point, self._cell.fault) == ("K32", "error")
+        return 1 + ends
+
     def _check_armed(self) -> None:
+        if self._cell.row.process == "predictor" and self._armed is not None:
+            assert self._boots() == self._expected_boots(), "the worker ended as the fault says, and never again"
+            # A worker that cannot start ends its master, which is started again as a supervisor does.
+            assert self._armed.codes == (
+                [_BOOT_FAILED] if (self._cell.row.point, self._cell.fault) == ("K32", "error") else []
+            )
+            return
         if self._armed is not None:
             ends = {"kill9": [-signal.SIGKILL], "sigterm": [0]}.get(self._cell.fault, [])
             assert self._armed.codes == ends, "the process ended as the fault says, and never again"

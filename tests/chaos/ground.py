@@ -46,6 +46,7 @@ from trainyard.testing.postgres import PostgresServer
 from trainyard.testing.processes import free_port
 from trainyard_ingest.domain.pull_draft import read_draft
 from trainyard_scheduler.use_cases.answers import By
+from trainyard_scheduler.use_cases.keys import make_key
 from trainyard_scheduler.use_cases.models import put_model
 
 if TYPE_CHECKING:
@@ -65,11 +66,12 @@ SCHEMA = Schema(
 #: Rows that a policy waits for.
 ENOUGH_ROWS = 100
 POLICY = {"min_new_rows": ENOUGH_ROWS, "budget_seconds": 5, "kinds": ["linear"], "gate": {"min_rows": 10}}
-SCHEDULER, TRAINER, INGEST, HOST = (
+SCHEDULER, TRAINER, INGEST, HOST, PREDICTOR = (
     "trainyard_scheduler.main",
     "trainyard_trainer.main",
     "trainyard_ingest.main",
     "trainyard_ec2host.__main__",
+    "predictor_service",
 )
 #: A training child that does not train (50 ms); all else is the product.
 CHILD = "python -m trainyard.testing.training_child"
@@ -254,6 +256,8 @@ class Ground:
             "TRAINYARD_DATA_DIR": str(directory / "data"),
             "TRAINYARD_PULL_DIR": str(directory),
             "TRAINYARD_IMDS_PORT": str(free_port()),
+            "TRAINYARD_PREDICTOR_PORT": str(free_port()),
+            "TRAINYARD_SPOOL_DIR": str(directory / "spool"),
             **settings,
         }
         yard = Yard(self.nursery, environment, directory, self.aws.endpoint)
@@ -383,6 +387,11 @@ class Yard:
         """Send labels of the first predictions as an event."""
         items = [{"prediction_id": f"p{number}", "label": True} for number in range(count)]
         SqsQueue(self.clients.sqs, self.config.queue_predictions).send([FeedbackGiven(items).outgoing()])
+
+    def make_key(self, *scopes: str) -> str:
+        """Make an API key; the scheduler publishes it."""
+        with self.store.begin() as records:
+            return make_key(records, "chaos", list(scopes), None, BY)[1]
 
     def profile_version(self) -> None:
         """Give version 1 the profile of the rows it learnt from, which the child that does not train left out."""

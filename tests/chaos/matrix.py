@@ -18,7 +18,7 @@ FAULTS = ("kill9", "sigterm", "error", "lost")
 NOTHING_ASKED = "nothing outside is asked here: there is no reply to lose"
 SAME_TRANSACTION = "the next reply that can be lost is COMMIT's, at {}"
 
-SCHEDULER, TRAINER, INGEST = "scheduler", "trainer", "ingest"
+SCHEDULER, TRAINER, INGEST, PREDICTOR = "scheduler", "trainer", "ingest", "predictor"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Row:
             ``landing`` (the rows come as a file on S3), ``pull`` (they come from a table of another
             database), ``fleet`` (as ``rows``, with instances that the scheduler
             launches), ``labels`` (labels come as an event for predictions in the log), ``drift`` (predictions on
-            shifted rows raise an alarm, and the alarm asks for a second training).
+            shifted rows raise an alarm, and the alarm asks for a second training), ``predictions`` (a client asks a
+            predictor that has just started, again and again until it is answered).
         without: faults that are left out, with the reason.
     """
 
@@ -95,6 +96,15 @@ ROWS = (
     Row("K29", TRAINER, "the message is deleted"),
     Row("K30", TRAINER, "a trainer is about to look for the next message, or to leave", "rows", _LOCAL),
     Row("K31", TRAINER, "a trainer without work ends its instance", "fleet"),
+    Row("K32", PREDICTOR, "a predictor starts: it is put together and has answered nobody", "predictions", _LOCAL),
+    Row("K33", PREDICTOR, "the pointer of a model is read", "predictions"),
+    Row("K34", PREDICTOR, "the artifact is read", "predictions"),
+    Row("K35", PREDICTOR, "size and SHA-256 are right; nothing is decoded yet", "predictions", _LOCAL),
+    Row("K36", PREDICTOR, "the golden rows are right; the version does not answer yet", "predictions", _LOCAL),
+    Row("K37", PREDICTOR, "the rows of a request are checked", "predictions", _LOCAL),
+    Row("K38", PREDICTOR, "the rows are predicted; nothing is logged", "predictions", _LOCAL),
+    Row("K39", PREDICTOR, "the records are made durable", "predictions"),
+    Row("K40", PREDICTOR, "the records are durable; nothing is answered", "predictions", _LOCAL),
     Row("K41", INGEST, "labels are committed", "labels"),
     Row("K42", SCHEDULER, "a window's predictions are joined with their labels", "drift", _LOCAL),
     Row("K43", SCHEDULER, "a window is full and cut", "drift", _LOCAL),

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 #: What is imported before the first fork; each is started as ``python -m`` would.
 HOST = "trainyard_ec2host.__main__"
-MODULES = ("trainyard_scheduler.main", "trainyard_trainer.main", "trainyard_ingest.main", HOST)
+PREDICTOR = "predictor_service"
+MODULES = ("trainyard_scheduler.main", "trainyard_trainer.main", "trainyard_ingest.main", HOST, PREDICTOR)
 _START_SECONDS = 60.0
 _MOST_BYTES = 65_536
 

@@ -21,9 +21,10 @@ from trainyard.testing.contracts.scheduling import add_model, add_request
 from trainyard.testing.fakes import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trainyard.contracts.monitoring import Reference
+    from trainyard.contracts.prediction_log import ShadowScore
 
 
 class MemoryWorld:
@@ -53,6 +54,10 @@ class MemoryWorld:
     def label(self, ident: str, label: Any) -> None:
         """Give a label."""
         self.store.state.label(ident, label)
+
+    def compare(self, scores: Sequence[ShadowScore]) -> None:
+        """Log comparisons."""
+        self.store.state.shadows += [(self.store.state.clock.now(), one) for one in scores]
 
 
 @dataclass
@@ -99,6 +104,10 @@ class PostgresWorld:
     def label(self, ident: str, label: Any) -> None:
         """Give a label."""
         self._log.give([Label(label, ident)], key_id=None, trace_id=None, once=None)
+
+    def compare(self, scores: Sequence[ShadowScore]) -> None:
+        """Log comparisons."""
+        assert self._log.add_shadows(scores) == len(scores)
 
 
 class TestMemoryMonitoring(MonitoringContract):

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from trainyard.contracts.prediction_log import Prediction
+from trainyard.contracts.prediction_log import Prediction, ShadowScore
 
 
 def _log(service, count, model="buys"):
@@ -31,7 +31,17 @@ def test_labels_come_back_with_predictions(service):
         "output": {"prediction": 0},
         "label": None,
     }
-    assert service.call("GET", "/v1/predictions/buys1").get_json() == page["items"][1]
+    assert service.call("GET", "/v1/predictions/buys1").get_json() == {**page["items"][1], "shadows": []}
+
+
+def test_what_a_shadow_would_have_answered_stands_with_the_prediction(service):
+    """Each shadow once, with the difference; the list of predictions is without."""
+    _log(service, 1)
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    service.log.add_shadows([ShadowScore("buys0", "buys", 1, 2, -0.25, True, at)])
+    (shadow,) = service.call("GET", "/v1/predictions/buys0").get_json()["shadows"]
+    assert shadow == {"shadow_version": 2, "difference": -0.25, "changed": True, "scored_at": at.isoformat()}
+    assert "shadows" not in service.call("GET", "/v1/predictions?model=buys").get_json()["items"][0]
 
 
 def test_the_same_key_again(service):

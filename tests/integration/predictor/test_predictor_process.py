@@ -16,6 +16,7 @@ import pytest
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.messages import PredictionLogged, decode
+from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.models import sample_model, sample_rows
 from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
@@ -131,6 +132,24 @@ def test_a_promotion_under_steady_requests_fails_none(predictor: Predictor, blob
             thread.join(30)
     assert set(statuses) == {200}
     assert set(versions) == {1, 2}
+
+
+def test_each_worker_says_what_it_serves(predictor: Predictor, blobs: S3Blobs, key: str) -> None:
+    """Every worker that was asked tells S3 which version it answers with, follows a move, and takes its word back."""
+
+    def told() -> list[list[ServedModel]]:
+        return [decode_serving(blobs.get(info.key).data) for info in blobs.list(PREFIX)]
+
+    def both(version: int) -> bool:
+        predictor.ask(key)
+        return [[one.version for one in said] for said in told()] == [[version], [version]]
+
+    wait_until(lambda: both(1), "both workers to say version 1", seconds=30)
+    point_alias(blobs, publish_version(blobs, sample_model(seed=2), 2), seq=2)
+    wait_until(lambda: both(2), "both workers to say version 2", seconds=10)
+    assert {one.seq for said in told() for one in said} == {2}
+    assert predictor.stop() == 0
+    assert told() == []
 
 
 def test_kill_9_loses_no_prediction(

@@ -22,6 +22,7 @@ from trainyard.contracts.queue import Outgoing
 from trainyard.messages import TrainingRequest
 from trainyard.model import Lineage, Linear, Model, Number, Pipeline, encode, with_golden
 from trainyard.schema import Column, Schema
+from trainyard.serving_object import ServedModel, encode_serving, serving_key
 from trainyard_scheduler.bootstrap import build_app
 from trainyard_scheduler.use_cases.keys import make_key
 from trainyard_scheduler.use_cases.publish import KeyPublisher
@@ -418,6 +419,27 @@ def test_promotion_and_rollback(call: Client, store: PostgresStore, warehouse: W
     call("DELETE", alias, 204)
     call("DELETE", alias, 404)
     assert call("PUT", alias, json={"version": 2})["seq"] == 4
+
+
+def test_a_challengers_share_and_who_serves(
+    call: Client, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients, aws_config: Config
+) -> None:
+    """The share stands in the alias's object on S3; what a predictor says of itself stands with the deployments."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    trained(call, store, warehouse)
+    blobs, alias = S3Blobs(aws_clients.s3, aws_config.bucket), "/v1/models/late/aliases/challenger"
+    for weight in ("0.1", 1.5, -0.1, True, None):
+        call("PUT", alias, 200 if weight is None else 400, json={"version": 1, "weight": weight})
+    assert call("PUT", alias, json={"version": 1, "weight": 0.25})["weight"] == 0.25
+    published = decode_alias(blobs.get(alias_key("late", "challenger")).data)
+    assert (published.version, published.weight) == (1, 0.25)
+    call("PUT", "/v1/models/late/aliases/champion", 400, json={"version": 1, "weight": 0.5})
+    assert call("GET", "/v1/models/late/deployments")["serving"] == []
+    said = [ServedModel("late", "challenger", 1, published.seq, None), ServedModel("early", "champion", 1, 1, None)]
+    blobs.put(serving_key("test", "here-1"), encode_serving(said))
+    (found,) = call("GET", "/v1/models/late/deployments?limit=1")["serving"]
+    assert (found["environment"], found["process"], found["asked"]) == ("test", "here-1", "challenger")
+    assert (found["version"], found["seq"], found["refused"]) == (1, published.seq, None)
 
 
 def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:

@@ -155,7 +155,7 @@ def test_model_create_sends_only_what_was_given(api, trainyard, tmp_path):
     api.on("PUT", "/v1/models/buys", (201, MODEL))
     done = trainyard(
         "model", "create", "buys", "--dataset", "shop", "--label", "bought", "--policy", str(policy),
-        "--budget", "1.5m", "--min-new-rows", "10", "--kind", "linear, tree_ensemble",
+        "--budget", "1.5m", "--min-new-rows", "10", "--kind", "linear, tree_ensemble", "--own-function",
     )  # fmt: skip
     assert done.code == Exit.OK
     assert api.asked[0].json == {
@@ -164,7 +164,7 @@ def test_model_create_sends_only_what_was_given(api, trainyard, tmp_path):
         "task": "auto",
         "policy": {
             "seed": 7, "budget_seconds": 90.0, "gate": {"min_rows": 50}, "min_new_rows": 10,
-            "kinds": ["linear", "tree_ensemble"],
+            "kinds": ["linear", "tree_ensemble"], "own_function": True,
         },
     }  # fmt: skip
 
@@ -230,9 +230,69 @@ def test_promote_moves_the_alias_that_was_seen(api, trainyard):
     assert "champion is version 3" in trainyard("promote", "buys", "3", "--reason", "seen").out
     assert api.asked[-1].json == {"version": 3, "expected_seq": 9, "reason": "seen"}
     api.on("GET", "/v1/models/buys/aliases/shadow", (404, error("unknown_alias")))
-    api.on("PUT", "/v1/models/buys/aliases/shadow", {"name": "shadow", "version": 1, "seq": 1})
+    api.on("PUT", "/v1/models/buys/aliases/shadow", {"name": "shadow", "version": 1, "seq": 1, "weight": 1.0})
     assert trainyard("alias", "set", "buys", "shadow", "1").code == Exit.OK
     assert api.asked[-1].json == {"version": 1}
+
+
+def test_a_challenger_gets_percents(api, trainyard):
+    """`--weight 10` is a tenth on the wire, and what it means is said."""
+    api.on("GET", "/v1/models/buys/aliases/challenger", (404, error("unknown_alias")))
+    moved = {"name": "challenger", "version": 4, "seq": 1, "weight": 0.1}
+    api.on("PUT", "/v1/models/buys/aliases/challenger", moved)
+    done = trainyard("alias", "set", "buys", "challenger", "4", "--weight", "10")
+    assert "challenger is version 4 and answers 10 % of the requests to the champion" in done.out
+    assert api.asked[-1].json == {"version": 4, "weight": 0.1}
+    assert trainyard("alias", "set", "buys", "challenger", "4", "--weight", "101").code == Exit.USAGE
+
+
+def _serves(process, *, seq, version, asked="champion", refused=None):
+    return {"environment": "prod", "process": process, "at": "2026-01-01T00:00:00+00:00", "model": "buys",
+            "asked": asked, "version": version, "seq": seq, "refused": refused}  # fmt: skip
+
+
+def _promoted(api, *serving):
+    api.on("GET", "/v1/models/buys/aliases/champion", {"name": "champion", "version": 2, "seq": 9})
+    api.on("PUT", "/v1/models/buys/aliases/champion", {"name": "champion", "version": 3, "seq": 10, "weight": 1.0})
+    api.on("GET", "/v1/models/buys/deployments", *({**page(), "serving": list(found)} for found in serving))
+
+
+def test_promote_waits_until_all_that_serve_have_followed(api, trainyard):
+    """Looks until each process that answers to the alias has its new number; others do not matter."""
+    other = _serves("c", asked="shadow", seq=1, version=1)
+    late, done = _serves("b", seq=9, version=2), _serves("b", seq=10, version=3)
+    first = _serves("a", seq=10, version=3)
+    _promoted(api, [first, late, other], [first, done, other])
+    said = trainyard("promote", "buys", "3", "--wait")
+    assert said.code == Exit.OK
+    assert "champion is version 3; 2 process(es) answer with it" in said.out
+    _promoted(api, [])
+    assert "0 process(es)" in trainyard("promote", "buys", "3", "--wait").out
+
+
+def test_a_challenger_is_waited_for_where_the_champion_is_served(api, trainyard):
+    """A process that answers to the champion and has not seen the challenger yet is behind."""
+    api.on("GET", "/v1/models/buys/aliases/challenger", (404, error("unknown_alias")))
+    moved = {"name": "challenger", "version": 4, "seq": 1, "weight": 0.1}
+    api.on("PUT", "/v1/models/buys/aliases/challenger", moved)
+    champion = _serves("a", seq=9, version=2)
+    followed = [champion, _serves("a", asked="challenger", seq=1, version=4)]
+    answers = ({**page(), "serving": found} for found in ([champion], followed))
+    api.on("GET", "/v1/models/buys/deployments", *answers)
+    done = trainyard("alias", "set", "buys", "challenger", "4", "--weight", "10", "--wait")
+    assert "1 process(es) answer with it" in done.out
+    api.on("GET", "/v1/models/buys/deployments", {**page(), "serving": [champion]})
+    late = trainyard("alias", "set", "buys", "challenger", "4", "--weight", "10", "--wait", "--timeout", "0s")
+    assert late.code == Exit.TIMEOUT
+    assert "prod/a has not seen it" in late.err
+
+
+def test_promote_says_who_has_not_followed_and_why(api, trainyard):
+    """After the time it ends with the code for that, and names process, version and what was refused."""
+    _promoted(api, [_serves("a", seq=9, version=2, refused="bad_sha256: not that")])
+    said = trainyard("promote", "buys", "3", "--wait", "--timeout", "0s")
+    assert said.code == Exit.TIMEOUT
+    assert "prod/a answers with version 2 and refuses the new one: bad_sha256" in said.err
 
 
 @pytest.mark.parametrize(("words", "approve"), [((), True), (("--reject",), False)])

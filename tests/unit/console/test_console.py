@@ -205,6 +205,19 @@ def test_a_service_that_is_not_ready_says_what_it_waits_for() -> None:
     assert "waits for database" in answer.text
 
 
+def test_a_refused_version_is_on_the_page() -> None:
+    """The predictor is ready, and says what it does not serve, why, and what it serves instead."""
+    model = {"model": "late", "asked": "champion", "version": 7, "refused": "bad_sha256: not that"}
+    sound = {**model, "model": "early", "refused": None}
+
+    def page(*models: object) -> str:
+        return client(lambda s, p: Fetched({"ready": True, "models": list(models)})).get("/").text
+
+    assert "refuses late@champion, version 7 answers on: bad_sha256: not that" in page(sound, model)
+    assert "refuses late@champion, nothing answers" in page({**model, "version": None})
+    assert "refuses" not in page(sound)
+
+
 NONSENSE: list[Any] = [
     None,
     [],

@@ -7,10 +7,10 @@ import pytest
 from trainyard.contracts.prediction_log import Label
 from trainyard.contracts.queue import Received
 from trainyard.errors import MessageError, ServiceError, TransientError
-from trainyard.messages import DataArrived, FeedbackGiven, PredictionLogged
+from trainyard.messages import DataArrived, FeedbackGiven, PredictionLogged, ShadowScored
 from trainyard.schema import Column, Schema
 from trainyard.testing.fakes import MemoryPredictionLog
-from trainyard_ingest.domain.records import read_record
+from trainyard_ingest.domain.records import read_record, read_shadow
 from trainyard_ingest.edges import predictions_handler
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 
@@ -195,3 +195,45 @@ def test_outage(log):
     log.outage = TransientError("away")
     with pytest.raises(TransientError):
         predictions_handler(log, TakeFeedback(log))(_message(PredictionLogged([RECORD])))
+
+
+SHADOW = {
+    "id": "pr_1",
+    "model": "buys",
+    "version": 3,
+    "shadow_version": 4,
+    "difference": -0.25,
+    "changed": True,
+    "scored_at": "2026-03-01T12:00:00.123456+00:00",
+}
+
+
+def test_comparisons_are_logged_once(log):
+    """A message with comparisons is taken, and repeated changes nothing."""
+    sent = ShadowScored([SHADOW, {**SHADOW, "id": "pr_2"}]).outgoing()
+    for number in range(2):
+        predictions_handler(log, TakeFeedback(log))(Received(str(number), "r", sent.type, sent.body, 1))
+    assert [one.prediction_id for one in log.shadows.values()] == ["pr_1", "pr_2"]
+    assert next(iter(log.shadows.values())) == read_shadow(SHADOW)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "pr 1"),
+        ("model", "Buys"),
+        ("version", 0),
+        ("shadow_version", True),
+        ("difference", float("nan")),
+        ("difference", 1),
+        ("changed", 1),
+        ("scored_at", "2026-03-01T12:00:00"),
+        ("scored_at", 5),
+    ],
+)
+def test_other_comparisons_are_invalid(log, field, value):
+    """Each field is checked, and a message with one bad record stores none."""
+    sent = ShadowScored([SHADOW, {**SHADOW, "id": "pr_2", field: value}]).outgoing()
+    with pytest.raises(MessageError, match=field):
+        predictions_handler(log, TakeFeedback(log))(Received("1", "r", sent.type, sent.body, 1))
+    assert log.shadows == {}

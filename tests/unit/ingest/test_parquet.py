@@ -3,6 +3,8 @@
 import datetime as dt
 import io
 import math
+import subprocess
+import sys
 from decimal import Decimal
 
 import pyarrow as pa
@@ -364,3 +366,13 @@ def test_samples_that_cannot_be_columns(table, code):
     with pytest.raises(ServiceError) as refused:
         _infer(written(table))
     assert refused.value.code == code
+
+
+def test_a_decoder_leaves_no_bytecode(tmp_path):
+    """What it imports late is compiled within its limits: a file that is cut off there would break the next import."""
+    (tmp_path / "large.py").write_text("\n".join(f"x{n} = {'a' * 90!r}" for n in range(3_000)))
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from trainyard_ingest import parquet_decoder as decoder;"
+    subprocess.run(
+        [sys.executable, "-I", "-c", f"{code} decoder._confine(); import large", str(tmp_path)], check=True, timeout=60
+    )
+    assert list(tmp_path.rglob("*.pyc")) == []

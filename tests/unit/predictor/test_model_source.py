@@ -7,9 +7,12 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from trainyard.alias_object import AliasObject, alias_key, encode_alias, model_key
 from trainyard.auth import KEYS_OBJECT
 from trainyard.errors import TransientError
+from trainyard.testing.crashpoints import armed
 from trainyard.testing.models import sample_model, sample_rows
 from trainyard.testing.publishing import point_alias, publish_version
 from trainyard_predictor.domain import parse_target
@@ -131,6 +134,23 @@ def test_a_repaired_artifact_is_taken_up_again(world: World) -> None:
     world.pass_seconds(1)
     assert version_of(world) == 1
     world.pass_seconds(30)
+    assert version_of(world) == 2
+
+
+@pytest.mark.parametrize("point", ["K33", "K34", "K35", "K36"])
+@pytest.mark.parametrize("alias", ["champion", "challenger"])
+def test_a_fault_at_any_step_of_a_swap_leaves_the_last_good_version(world: World, point: str, alias: str) -> None:
+    """Whatever fails between the look and the swap: the old one answers, the next look brings the new one."""
+    world.publish(1, alias=alias, seq=1)
+    world.publish(1)
+    assert version_of(world) == 1
+    world.pass_seconds(2)
+    world.publish(2, alias=alias)
+    with armed(point):
+        world.pass_seconds(2)
+        assert version_of(world) == 1
+        assert world.service.models.errors["store"] == 1
+    world.pass_seconds(2)
     assert version_of(world) == 2
 
 

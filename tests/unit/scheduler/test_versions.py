@@ -48,9 +48,9 @@ class Scene:
         with self.store.begin() as records:
             return change(records, *given, **named)
 
-    def point(self, alias: str, version: int, expected_seq: int | None = None, model: str = "late") -> Any:
+    def point(self, alias: str, version: int, expected_seq: int | None = None, model: str = "late", **more: Any) -> Any:
         """Move an alias by hand."""
-        return self.do(set_alias, model, alias, version, expected_seq=expected_seq, reason="because", by=BY)
+        return self.do(set_alias, model, alias, version, expected_seq=expected_seq, reason="because", by=BY, **more)
 
     def aliases(self) -> dict[str, int]:
         """Return where the aliases point."""
@@ -84,8 +84,8 @@ def test_an_alias_moves(scene: Scene, journal: Callable[..., Any]) -> None:
     assert (code, message[:40]) == ("conflict", "alias 'shadow' of model 'late' was moved"[:40])
     subject = "model/late/alias/shadow"
     moves = [
-        {"version": 1, "previous_version": None, "seq": first.seq, "reason": "because"},
-        {"version": 3, "previous_version": 1, "seq": second.seq, "reason": "because"},
+        {"version": 1, "previous_version": None, "seq": first.seq, "reason": "because", "weight": 1.0},
+        {"version": 3, "previous_version": 1, "seq": second.seq, "reason": "because", "weight": 1.0},
     ]
     assert journal(scene.store, scene.skip) == (
         [("alias.moved", subject, details) for details in moves],
@@ -95,6 +95,27 @@ def test_an_alias_moves(scene: Scene, journal: Callable[..., Any]) -> None:
         ("shadow", 1, None, first.seq, "operator", "because"),
         ("shadow", 3, 1, second.seq, "operator", "because"),
     ]
+
+
+def test_a_challenger_has_a_share_only_when_it_is_given_one(scene: Scene) -> None:
+    """None at first, the given one after, none again for another version; each change is a move of its own."""
+    first = scene.point("challenger", 1)
+    given = scene.point("challenger", 1, weight=0.1)
+    same = scene.point("challenger", 1)
+    other = scene.point("challenger", 2)
+    assert [one.weight for one in (first, given, same, other)] == [0.0, 0.1, 0.1, 0.0]
+    assert [one.seq for one in (given, same, other)] == [first.seq + 1, first.seq + 1, first.seq + 2]
+    assert [reason for *_, reason in scene.deployments()] == ["because", "10 % of the requests: because", "because"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "weight"), [("champion", 0.5), ("stable", 1.0), ("challenger", 1.01), ("shadow", -1)]
+)
+def test_weights_are_of_challengers_and_shadows(scene: Scene, alias: str, weight: float) -> None:
+    """Of no other alias, and from 0 to 1."""
+    code, _ = scene.refused(set_alias, "late", alias, 1, expected_seq=None, reason="", by=BY, weight=weight)
+    assert code == "bad_request"
+    assert scene.aliases() == {}
 
 
 def test_an_alias_is_removed(scene: Scene, journal: Callable[..., Any]) -> None:

@@ -93,6 +93,11 @@ def _level(value: str) -> str:
     return {name: name for name in _LEVELS}[value.upper()]
 
 
+@_takes("open or closed")
+def _log_policy(value: str) -> str:
+    return {name: name for name in ("open", "closed")}[value.lower()]
+
+
 @_takes("an address of Postgres such as postgresql://user:password@host:5432/name, or nothing")
 def _postgres(value: str) -> str | None:
     parts = urlsplit(value)
@@ -282,6 +287,48 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds,
         "1",
         "How often the predictor looks for a moved alias, in seconds.",
+    ),
+    Setting(
+        "model_cache_bytes",
+        "TRAINYARD_MODEL_CACHE_BYTES",
+        _at_least(1),
+        "268435456",
+        "Models that a predictor process holds, in bytes of their files; the least recently asked ones make room.",
+    ),
+    Setting(
+        "models",
+        "TRAINYARD_MODELS",
+        _some_words,
+        "",
+        "The only models that a predictor answers for; empty: every one.",
+    ),
+    Setting(
+        "prediction_log_policy",
+        "TRAINYARD_PREDICTION_LOG_POLICY",
+        _log_policy,
+        "open",
+        "What becomes of a prediction that cannot be logged. open: it is answered with logged: false; closed: 503.",
+    ),
+    Setting(
+        "key_rate",
+        "TRAINYARD_KEY_RATE",
+        _amount,
+        "0",
+        "Predictions that an API key may ask a predictor process for, in requests per second; 0: no limit.",
+    ),
+    Setting(
+        "key_burst",
+        "TRAINYARD_KEY_BURST",
+        _at_least(1),
+        "100",
+        "Requests that an API key may send at once beyond TRAINYARD_KEY_RATE.",
+    ),
+    Setting(
+        "request_seconds",
+        "TRAINYARD_REQUEST_SECONDS",
+        _seconds,
+        "10",
+        "Longest a prediction may take before it is answered with 504 and not logged, in seconds.",
     ),
     Setting(
         "landing_sweep_seconds",
@@ -633,6 +680,12 @@ class Config:
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float
+    model_cache_bytes: int
+    models: tuple[str, ...]
+    prediction_log_policy: str
+    key_rate: float
+    key_burst: int
+    request_seconds: float
     landing_sweep_seconds: float
     pull_hosts: tuple[str, ...]
     pull_http: bool

@@ -85,8 +85,14 @@ CODES: dict[str, tuple[int, str]] = {
         "Columns can be added and widened, not narrowed; the details list each that would be.",
     ),
     "key_reused": (422, "The Idempotency-Key was used before with another body."),
+    "too_many_requests": (429, "The API key has asked too often; repeat after Retry-After seconds."),
     "internal": (500, "A fault of ours; the log has the request id."),
     "unavailable": (503, "Something this service needs does not answer just now; repeat with backoff."),
+    "not_logged": (
+        503,
+        "The prediction cannot be logged just now, and the predictor is set to answer none that is not; repeat later.",
+    ),
+    "deadline_exceeded": (504, "The answer was not ready in time; send fewer rows, or repeat."),
 }
 
 #: The JSON schema of :meth:`Problem.as_dict`.

@@ -73,6 +73,14 @@ class PredictionLogged(Message):
 
 
 @dataclass(frozen=True)
+class ShadowScored(Message):
+    """What a shadow version would have answered to predictions: each record as in docs/prediction-log.md."""
+
+    type: ClassVar[str] = "ShadowScored"
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class FeedbackGiven(Message):
     """True labels that arrived as an event instead of over HTTP; same items as POST /v1/feedback."""
 
@@ -81,7 +89,7 @@ class FeedbackGiven(Message):
 
 
 _TYPES: dict[str, type[Message]] = {
-    cls.type: cls for cls in (DataArrived, TrainingRequest, PredictionLogged, FeedbackGiven)
+    cls.type: cls for cls in (DataArrived, TrainingRequest, PredictionLogged, ShadowScored, FeedbackGiven)
 }
 
 

@@ -185,10 +185,20 @@ def _status(name: str, fetched: Fetched) -> Status:
         return Status(name, "away", fetched.missing)
     value = fetched.value if isinstance(fetched.value, dict) else {}
     if value.get("ready") is True:
-        return Status(name, "up", "up")
+        refused = _refused(value.get("models"))
+        return Status(name, "waiting", refused) if refused else Status(name, "up", "up")
     needs = value.get("needs")
     lacking = [str(part) for part, there in needs.items() if not there] if isinstance(needs, dict) else []
     return Status(name, "waiting", f"waits for {', '.join(lacking)[:120]}" if lacking else "is not ready")
+
+
+def _refused(models: Any) -> str:
+    """Return which alias points at a version that the predictor refuses, and what answers instead; empty: none."""
+    for one in models if isinstance(models, list) else ():
+        if isinstance(one, dict) and one.get("refused"):
+            instead = f"version {one['version']} answers on" if one.get("version") else "nothing answers"
+            return f"refuses {one.get('model')}@{one.get('asked')}, {instead}: {one['refused']}"[:200]
+    return ""
 
 
 def _dataset(item: dict[str, Any], now: datetime) -> Dataset:

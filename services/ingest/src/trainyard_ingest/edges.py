@@ -13,7 +13,7 @@ from trainyard import logs, messages
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import MessageError, ServiceError, TransientError
 from trainyard.loops import backoff_seconds
-from trainyard_ingest.domain.records import read_record
+from trainyard_ingest.domain.records import read_record, read_shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +222,7 @@ def _etag(given: str) -> str:
 
 
 def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[[Received], None]:
-    """Return what to do with a message of the predictions queue: log its predictions, or take its labels."""
+    """Return what to do with a message of the predictions queue: log predictions or comparisons, or take labels."""
 
     def handle(message: Received) -> None:
         content = messages.decode(message.type, message.body)
@@ -232,6 +232,9 @@ def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[
                 _log.info("predictions.logged", predictions=len(content.records), new=added.new)
                 if added.expired:
                     _log.warning("predictions.expired", predictions=added.expired)
+            elif isinstance(content, messages.ShadowScored):
+                new = log.add_shadows([read_shadow(record) for record in content.records])
+                _log.info("shadows.logged", predictions=len(content.records), new=new)
             elif isinstance(content, messages.FeedbackGiven):
                 digest = hashlib.sha256(message.body.encode()).hexdigest()
                 once = Repeatable("queue predictions", "queue", message.message_id, digest)

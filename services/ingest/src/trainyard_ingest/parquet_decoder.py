@@ -81,6 +81,8 @@ def _send(head: dict[str, Any], data: bytes = b"") -> None:
 
 def _confine() -> None:
     """Limit what hostile bytes can make of this process; memory only where the kernel tells how much it has."""
+    # Arrow imports pandas when it likes to: bytecode that is cut off at the limit of a file's size stays for everybody.
+    sys.dont_write_bytecode = True
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     limited = [

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.edges.background import Background
+from trainyard_predictor.edges.health import HealthCheck
+from trainyard_predictor.edges.limits import RateLimit
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
+from trainyard_predictor.edges.serving import ServingNotice
+from trainyard_predictor.edges.shadow import ShadowScorer
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool
 from trainyard_predictor.handler import Handler
-from trainyard_predictor.use_cases import Predict
+from trainyard_predictor.use_cases import Predict, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,15 +58,19 @@ def build(
         queue = queue or SqsQueue(clients.sqs, config.queue_predictions)
     clock = clock or SystemClock()
     ring = KeyRing(blobs, clock)
-    models = ModelSource(blobs, clock)
+    models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     spool = Spool(config.spool_dir)
     metrics = Metrics(config.spool_dir / "metrics")
     shipper = Shipper(spool, queue, clock)
+    shadow = ShadowScorer(queue, clock)
     predict = Predict(
         models,
         spool,
         clock,
         not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
+        declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
+        rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
+        shadow=shadow,
     )
     handler = Handler(
         predict,
@@ -70,15 +78,19 @@ def build(
         clock=clock,
         metrics=metrics,
         ready=lambda: {"prediction log": spool.writable},
+        health=HealthCheck(models, clock),
         gauges=lambda: _gauges(models, spool),
         hosts=config.allowed_hosts,
         version=version("trainyard-predictor"),
+        limit=RateLimit(config.key_rate, config.key_burst, clock),
     )
     background = Background(
         models=models,
         ring=ring,
         spool=spool,
         shipper=shipper,
+        shadow=shadow,
+        notice=ServingNotice(models, blobs, clock, config.env),
         metrics=metrics,
         clock=clock,
         check_seconds=config.alias_check_seconds,
@@ -87,11 +99,14 @@ def build(
 
 
 def _gauges(models: ModelSource, spool: Spool) -> list[tuple[str, Mapping[str, str], float]]:
-    waiting: list[tuple[str, Mapping[str, str], float]] = [
+    found: list[tuple[str, Mapping[str, str], float]] = [
         ("trainyard_prediction_log_waiting_bytes", {}, spool.directory_bytes())
     ]
-    return waiting + [
-        ("trainyard_model_version", {"model": target.model, "alias": target.alias}, served.version)
-        for target, served in models.serving()
-        if target.alias is not None
-    ]
+    for one in models.standing():
+        if one.target.alias is None:
+            continue
+        labels = {"model": one.target.model, "alias": one.target.alias}
+        found.append(("trainyard_model_refused", labels, float(one.refused is not None)))
+        if one.served is not None:
+            found.append(("trainyard_model_version", labels, one.served.version))
+    return found

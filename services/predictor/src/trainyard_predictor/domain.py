@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: The alias that answers when the request names none.
 CHAMPION = "champion"
+#: The alias that answers its weight's share of the requests to the champion.
+CHALLENGER = "challenger"
+#: The alias whose answers to its weight's share of the requests are compared with those that were given.
+SHADOW = "shadow"
 MAX_ROWS = 1_000
 #: Contributions take some hundred times as long as the predictions themselves.
 MAX_EXPLAINED_ROWS = 100
@@ -43,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Query:
-    """A well-formed request: its rows are still unchecked."""
+    """A well-formed request: its rows are still unchecked. ``sticky`` names whoever is to stay with one version."""
 
     target: Target
     rows: list[Any]
@@ -51,6 +55,7 @@ class Query:
     trace_id: str
     idempotency_key: str | None
     explain: bool = False
+    sticky: str | None = None
 
 
 def parse_target(text: str) -> Target:
@@ -122,6 +127,26 @@ def check_idempotency_key(text: str | None) -> str | None:
     if text is not None and not 1 <= len(text) <= _MAX_IDEMPOTENCY_CHARS:
         raise ServiceError("bad_request", f"Idempotency-Key takes 1 to {_MAX_IDEMPOTENCY_CHARS} characters")
     return text
+
+
+def check_sticky(text: str | None) -> str | None:
+    """Return the header ``x-trainyard-sticky`` as given; raises ``bad_request`` for an empty or overlong one."""
+    if text is not None and not 1 <= len(text) <= _MAX_IDEMPOTENCY_CHARS:
+        raise ServiceError("bad_request", f"x-trainyard-sticky takes 1 to {_MAX_IDEMPOTENCY_CHARS} characters")
+    return text
+
+
+def place_of(query: Query, purpose: str) -> float:
+    """Return where a request stands in [0, 1): below an alias's weight it belongs to that alias's share.
+
+    The place is a hash of the model, the purpose, and ``sticky`` or else the request's first row: who is in a share of
+    10 % is in one of 20 % as well, and a request that is repeated is answered by the same version.
+    """
+    first = query.rows[0]
+    own = repr(sorted(first.items()) if isinstance(first, dict) else first) if query.sticky is None else query.sticky
+    text = f"{purpose}\0{query.target.model}\0{own}"
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def repeatable_ids(key_id: str, idempotency_key: str, count: int) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs, strict_json
+from trainyard.crashpoints import crashpoint
 from trainyard.errors import ServiceError, TransientError
 from trainyard_predictor import domain, openapi
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from trainyard.auth import KeyRing, Principal
     from trainyard.clock import Clock
+    from trainyard_predictor.edges.health import HealthCheck
+    from trainyard_predictor.edges.limits import RateLimit
     from trainyard_predictor.edges.metrics import Metrics
     from trainyard_predictor.use_cases import Predict
 
@@ -65,6 +68,8 @@ class Handler:
         gauges: (family, labels, value) for /metrics, asked at each scrape.
         hosts: lower-case names that the ``Host`` header may carry.
         version: the release, for OpenAPI.
+        health: looks at the models in memory, for /readyz; None: nobody does.
+        limit: how often one key may ask; None: as often as it likes.
     """
 
     def __init__(
@@ -78,6 +83,8 @@ class Handler:
         gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]],
         hosts: Sequence[str],
         version: str,
+        health: HealthCheck | None = None,
+        limit: RateLimit | None = None,
     ) -> None:
         self._predict = predict
         self._ring = ring
@@ -87,13 +94,15 @@ class Handler:
         self._gauges = gauges
         self._hosts = frozenset(hosts)
         self._version = version
-        self._open_routes: dict[str, Callable[[], Response]] = {
-            "/healthz": lambda: _json(200, {"alive": True}),
+        self._health = health
+        self._limit = limit
+        self._open_routes: dict[str, Callable[[Request], Response]] = {
+            "/healthz": lambda _: _json(200, {"alive": True}),
             "/readyz": self._readiness,
-            "/metrics": lambda: Response(
+            "/metrics": lambda _: Response(
                 200, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}, metrics.render(self._gauges())
             ),
-            "/openapi.json": lambda: _json(200, openapi.document(self._version)),
+            "/openapi.json": lambda _: _json(200, openapi.document(self._version)),
         }
 
     def handle(self, request: Request) -> Response:
@@ -150,7 +159,7 @@ class Handler:
             refusal.headers["Allow"] = allowed
             return refusal
         if route != _PREDICT:
-            return self._open_routes[route]()
+            return self._open_routes[route](request)
         return self._answer_predict(request, trace_id)
 
     def _answer_predict(self, request: Request, trace_id: str) -> Response:
@@ -160,7 +169,9 @@ class Handler:
         idempotency_key = domain.check_idempotency_key(request.headers.get("idempotency-key"))
         target = domain.parse_target(request.path.removeprefix(_PREDICT))
         rows, explain = domain.parse_body(strict_json.loads(request.body))
-        answer = self._predict(domain.Query(target, rows, who.key_id, trace_id, idempotency_key, explain))
+        sticky = domain.check_sticky(request.headers.get("x-trainyard-sticky"))
+        answer = self._predict(domain.Query(target, rows, who.key_id, trace_id, idempotency_key, explain, sticky))
+        crashpoint("K40")
         self._metrics.count("trainyard_predictions_total", len(rows), model=answer.model, version=str(answer.version))
         response = _json(200, answer.as_dict())
         response.headers["x-trainyard-version"] = str(answer.version)
@@ -170,11 +181,17 @@ class Handler:
         who = self._ring.authenticate(request.headers.get("authorization"))
         if not who.may("predict"):
             raise ServiceError("wrong_scope", "this route needs the scope 'predict'")
+        if self._limit is not None:
+            self._limit.take(who.key_id)
         return who
 
-    def _readiness(self) -> Response:
-        parts = {"api keys": self._ring.ready, **self._ready()}
-        return _json(200 if all(parts.values()) else 503, {"ready": all(parts.values()), "needs": parts})
+    def _readiness(self, request: Request) -> Response:
+        needs, models = {"api keys": self._ring.ready, **self._ready()}, []
+        if self._health is not None:
+            health = self._health(deep="deep=1" in request.query.split("&"))
+            needs["golden rows"], models = health.golden, health.models
+        ready = all(needs.values())
+        return _json(200 if ready else 503, {"ready": ready, "needs": needs, "models": models})
 
 
 def _check_media(headers: Mapping[str, str]) -> None:

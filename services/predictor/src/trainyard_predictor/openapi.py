@@ -81,6 +81,13 @@ _PREDICT = {
             "required": False,
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
         },
+        {
+            "name": "x-trainyard-sticky",
+            "in": "header",
+            "required": False,
+            "description": "Who is to stay with one version while a challenger answers a share of the requests.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        },
     ],
     "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
     "responses": {

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgpack
 
 from trainyard import logs
-from trainyard.errors import Problem, ServiceError
+from trainyard.crashpoints import crashpoint, step
+from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard_predictor import domain
 from trainyard_predictor.columns import clean_columns
 
@@ -43,12 +44,24 @@ class Models(Protocol):
         """Return the version to ask; raises ServiceError when there is none."""
         ...
 
+    def beside(self, model: str, alias: str) -> tuple[Served, float] | None:
+        """Return what an alias beside the champion points at, with its weight, if it is ready; never waits."""
+        ...
+
 
 class PredictionLog(Protocol):
     """Where predictions are written down before they are answered."""
 
     def append(self, packed: Sequence[bytes]) -> None:
         """Keep records (msgpack) so that they outlive this process; raises OSError when it cannot."""
+        ...
+
+
+class Shadow(Protocol):
+    """Where answers are compared with those of another version, after they were given."""
+
+    def offer(self, served: Served, query: domain.Query, answer: Answer, size: int) -> None:
+        """Take note of an answer whose records have ``size`` bytes; neither waits nor raises."""
         ...
 
 
@@ -65,48 +78,130 @@ class Answer:
         return {"model": self.model, "version": self.version, "rows": self.rows}
 
 
+@dataclass(frozen=True)
+class _Scored:
+    served: Served
+    predictions: Sequence[Prediction]
+    explanations: list[dict[str, Any]] | None
+    latency_us: int
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a predictor does when the log or the time fails.
+
+    Attributes:
+        seconds: longest that a prediction may take from its checked request; None: any time.
+        unlogged: whether a prediction is answered that cannot be logged.
+    """
+
+    seconds: float | None = None
+    unlogged: bool = True
+
+
 class Predict:
-    """The one use case. ``not_logged`` is told how many predictions went out without a record."""
+    """The one use case. ``not_logged`` is told how many predictions got no record, ``declined`` how many of its share
+    the challenger left to the champion.
+    """
 
     def __init__(
-        self, models: Models, log: PredictionLog, clock: Clock, *, not_logged: Callable[[int], None] = lambda _: None
+        self,
+        models: Models,
+        log: PredictionLog,
+        clock: Clock,
+        *,
+        not_logged: Callable[[int], None] = lambda _: None,
+        declined: Callable[[int], None] = lambda _: None,
+        rules: Rules | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self._models = models
         self._prediction_log = log
         self._clock = clock
         self._not_logged = not_logged
+        self._declined = declined
+        self._rules = rules or Rules()
+        self._shadow = shadow
 
     def __call__(self, query: domain.Query) -> Answer:
         """Answer every row by one version, and log every row before returning.
 
-        A log that cannot be written does not stop predictions: the rows then say ``"logged": false``.
+        Where the request asks for the champion, the challenger answers its share. A log that cannot be written does
+        not stop predictions unless the rules say so: the rows then carry ``"logged": false``.
 
         Raises:
-            ServiceError: no such model, alias or version, rows that do not fit it, or a version that is to be explained
-                and cannot, or not in so many rows; nothing was logged.
+            ServiceError: no such model, alias or version, rows that do not fit it, a version that is to be explained
+                and cannot, or not in so many rows, an answer that took too long, or one that cannot be logged and must
+                be; nothing was logged.
         """
         began = self._clock.monotonic()
-        served = self._models.get(query.target)
-        columns = _columns(served.features, query.rows)
+        scored = self._scored(query, began)
+        self._check_time(began)
+        crashpoint("K38")
+        records = domain.records(
+            query,
+            scored.served.version,
+            ids := self._ids(query),
+            scored.predictions,
+            latency_us=scored.latency_us,
+            predicted_at=self._clock.now(),
+        )
+        packed = _packed(records)
+        logged = self._append(packed)
+        rows = [
+            {**domain.output(prediction), "prediction_id": ident}
+            for prediction, ident in zip(scored.predictions, ids, strict=True)
+        ]
+        if scored.explanations is not None:
+            rows = [{**row, "explanation": own} for row, own in zip(rows, scored.explanations, strict=True)]
+        if not logged:
+            rows = [{**row, "logged": False} for row in rows]
+        answer = Answer(scored.served.model, scored.served.version, rows)
+        if logged and self._shadow is not None and query.target.alias == domain.CHAMPION:
+            shadow = self._share(query, domain.SHADOW)
+            if shadow is not None:
+                self._shadow.offer(shadow, query, answer, sum(map(len, packed)))
+        return answer
+
+    def _scored(self, query: domain.Query, began: float) -> _Scored:
+        challenger = self._challenger(query)
+        if challenger is not None:
+            try:
+                return self._score(challenger, query, began)
+            except ServiceError as e:  # the champion may take rows that the challenger does not
+                _log.warning("challenger.declined", model=challenger.model, version=challenger.version, reason=str(e))
+                self._declined(len(query.rows))
+        return self._score(self._models.get(query.target), query, began)
+
+    def _challenger(self, query: domain.Query) -> Served | None:
+        if query.target.alias != domain.CHAMPION:
+            return None
+        return self._share(query, domain.CHALLENGER)
+
+    def _share(self, query: domain.Query, alias: str) -> Served | None:
+        """Return what an alias beside the champion points at, if the request is in its share."""
+        found = self._models.beside(query.target.model, alias)
+        if found is None:
+            return None
+        served, weight = found
+        inside = weight >= 1 or (weight > 0 and domain.place_of(query, alias) < weight)
+        return served if inside else None
+
+    def _score(self, served: Served, query: domain.Query, began: float) -> _Scored:
+        self._check_time(began)  # the first request for a model waits for the store
+        columns = clean_rows(served.features, query.rows)
+        crashpoint("K37")
         if query.explain:
             domain.check_explained(len(query.rows), served.predictor.explaining_seconds)
         predictions = served.predictor.predict_clean(columns, len(query.rows))
-        ids = self._ids(query)
         latency_us = round((self._clock.monotonic() - began) * 1e6)
         explanations = _explanations(served, columns, predictions) if query.explain else None
-        records = domain.records(
-            query, served.version, ids, predictions, latency_us=latency_us, predicted_at=self._clock.now()
-        )
-        logged = self._append(_packed(records))
-        rows = [
-            {**domain.output(prediction), "prediction_id": ident}
-            for prediction, ident in zip(predictions, ids, strict=True)
-        ]
-        if explanations is not None:
-            rows = [{**row, "explanation": own} for row, own in zip(rows, explanations, strict=True)]
-        if not logged:
-            rows = [{**row, "logged": False} for row in rows]
-        return Answer(served.model, served.version, rows)
+        return _Scored(served, predictions, explanations, latency_us)
+
+    def _check_time(self, began: float) -> None:
+        seconds = self._rules.seconds
+        if seconds is not None and self._clock.monotonic() - began > seconds:
+            raise ServiceError("deadline_exceeded", f"the prediction took longer than {seconds:g} s; send fewer rows")
 
     def _ids(self, query: domain.Query) -> list[str]:
         if query.idempotency_key is not None:
@@ -116,15 +211,21 @@ class Predict:
 
     def _append(self, packed: list[bytes]) -> bool:
         try:
-            self._prediction_log.append(packed)
-        except OSError as e:
+            with step("K39"):
+                self._prediction_log.append(packed)
+        except (OSError, TransientError) as e:
             _log.error("prediction.not_logged", error=e, rows=len(packed))
             self._not_logged(len(packed))
+            if not self._rules.unlogged:
+                raise ServiceError(
+                    "not_logged", "the prediction log cannot be written; try again", retry_after_seconds=1
+                ) from e
             return False
         return True
 
 
-def _columns(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
+def clean_rows(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
+    """Return the rows by columns, each value checked; raises ``invalid_rows`` with every problem of every row."""
     # by columns pays from a few rows on; a single row is checked faster value by value
     columns = clean_columns(features, rows) if len(rows) >= _BY_COLUMNS_FROM else None
     return _checked(features, rows) if columns is None else columns

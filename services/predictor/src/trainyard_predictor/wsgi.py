@@ -32,6 +32,7 @@ def app() -> WSGIApplication:
     crashpoints.arm(os.environ)  # noqa: TID251 - an entry module
     logs.configure("predictor", level=config.log_level)
     service = bootstrap.build(config)
+    crashpoints.crashpoint("K32")
     service.background.start()
     # a worker that was told to stop finishes its requests first and then leaves the interpreter in good order
     atexit.register(service.background.close)

@@ -19,6 +19,8 @@ ARTIFACT_TYPE = "application/vnd.trainyard.model"
 #: A training request in one of these states will not change any more.
 ENDED = frozenset({"done", "failed", "cancelled", "blocked_by_data"})
 _POLL_SECONDS = 0.25
+#: Aliases that every process follows which answers to the champion.
+_BESIDE = ("challenger", "shadow")
 
 
 class Models(Calls):
@@ -169,10 +171,22 @@ class Models(Calls):
         return self._get(f"/v1/models/{in_path(model)}/aliases/{in_path(alias)}")
 
     def set_alias(
-        self, model: str, alias: str, version: int, *, expected_seq: int | None = None, reason: str | None = None
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        *,
+        weight: float | None = None,
+        expected_seq: int | None = None,
+        reason: str | None = None,
     ) -> Json:
-        """Point an alias to a version; with ``expected_seq`` only if nobody has moved it since."""
+        """Point an alias to a version; with ``expected_seq`` only if nobody has moved it since.
+
+        ``weight``: the share, 0 to 1, of the requests to the champion that a challenger answers or a shadow scores.
+        """
         body: Json = {"version": version}
+        if weight is not None:
+            body["weight"] = weight
         if expected_seq is not None:
             body["expected_seq"] = expected_seq
         if reason:
@@ -190,8 +204,57 @@ class Models(Calls):
         """Yield who served when, newest first; with ``at`` only what served at that time."""
         return self._items(f"/v1/models/{in_path(model)}/deployments", {"at": at} if at else None)
 
+    def serving(self, model: str) -> list[Json]:
+        """Return which predictor processes answer with which version of the model, and what they refuse."""
+        path = f"/v1/models/{in_path(model)}/deployments"
+        found: list[Json] = self._get(path, {"limit": 1})["serving"]
+        return found
+
+    def wait_served(self, model: str, alias: Json, *, seconds: float) -> list[Json]:
+        """Wait until every process that answers to the alias has followed it, and return what these say.
+
+        Processes that have not been asked for it are not among them: they will read it when they are. A challenger or
+        shadow is followed by those that answer to the champion.
+
+        Args:
+            alias: as :meth:`set_alias` returned it.
+            seconds: longest wait.
+
+        Raises:
+            WaitTimeoutError: some have not followed in time; says which, and what they refuse.
+        """
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            found, behind = _followed(self.serving(model), alias)
+            if not behind:
+                return found
+            if self._clock.monotonic() >= deadline:
+                raise WaitTimeoutError(
+                    f"{len(behind)} process(es) have not followed after {seconds:.0f} s: {'; '.join(behind[:5])}",
+                    look=f"trainyard history {model}",
+                )
+            self._clock.sleep(_POLL_SECONDS)
+
     def _newest_run(self, request: Json) -> Json | None:
         if request["attempt"] < 1:
             return None
         runs = self._get("/v1/runs", {"model": request["model"], "limit": 10})["items"]
         return next((run for run in runs if run["request_id"] == request["id"]), None)
+
+
+def _followed(serving: Sequence[Json], alias: Json) -> tuple[list[Json], list[str]]:
+    """Return the processes that answer to an alias, and in words those that have not followed its last move."""
+    found = [one for one in serving if one["asked"] == alias["name"]]
+    behind = [
+        f"{_process(one)} answers with version {one['version']}"
+        + (f" and refuses the new one: {one['refused']}" if one["refused"] else "")
+        for one in found
+        if (one["seq"] or 0) < alias["seq"]
+    ]
+    known = {_process(one) for one in found}
+    beside = [_process(one) for one in serving if one["asked"] == "champion"] if alias["name"] in _BESIDE else []
+    return found, [*behind, *(f"{process} has not seen it" for process in beside if process not in known)]
+
+
+def _process(one: Json) -> str:
+    return f"{one['environment']}/{one['process']}"

@@ -59,6 +59,9 @@ def _add_create_command(group: click.Group) -> None:
     @click.option("--leakage", help="Columns that seem to give the label away: leave_out (default) or keep.")
     @click.option("--exclude", multiple=True, metavar="COLUMN", help="Never learn from this column; repeatable.")
     @click.option("--include", multiple=True, metavar="COLUMN", help="Learn from it in any case; repeatable.")
+    @click.option(
+        "--own-function/--no-own-function", default=None, help="Whether it is to be deployed as a predictor of its own."
+    )
     @click.option("--policy", "policy_file", metavar="FILE", help="JSON file with a policy; the options above win.")
     def create(
         output: Output, client: Client, *, name: str, dataset: str, label: str, task: str, policy_file: str | None,

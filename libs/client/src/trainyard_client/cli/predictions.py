@@ -29,6 +29,9 @@ _SHOWN = 20
 _FEATURES_SHOWN = 10
 
 
+_SHADOWS = ("version", "shadow_version", "rows", "mean_difference", "mean_absolute_difference", "changed", "last_at")
+
+
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
 
@@ -114,6 +117,10 @@ def _show_quality(output: Output, found: Json) -> None:
         output.say(f"features in the newest window of version {newest['version']}, the strongest effects first")
         columns = ("feature", "strength", "psi", "distance", "missing_change", "new_levels")
         output.table(newest["features"][:_FEATURES_SHOWN], columns, empty="")
+    if found.get("shadows"):
+        output.say("")
+        output.say("shadows: what they would have answered, less what was answered")
+        output.table(found["shadows"], _SHADOWS, empty="")
     if found.get("alarms"):
         output.say("")
         output.say("alarms, newest first")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainyard_client.cli import version_report
-from trainyard_client.cli.frame import command
+from trainyard_client.cli.frame import Duration, command
 from trainyard_client.cli.runs import show_gate
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainyard_client.cli.output import Output
     from trainyard_client.client import Client
 
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
 
 _CHAMPION = "champion"
 _ALIAS = ("name", "version", "seq", "weight", "updated_at")
+
+
+_SERVING = ("environment", "process", "asked", "version", "seq", "refused", "at")
+_WEIGHT_HELP = "Percent of the requests to the champion that a challenger answers (0 unless given) or a shadow scores."
+
+
+def _waiting(function: Callable[..., None]) -> Callable[..., None]:
+    wait = click.option("--wait", is_flag=True, help="Stay until every predictor that serves the alias has followed.")
+    timeout = click.option(
+        "--timeout", type=Duration(), default="60s", show_default=True, help="Longest wait with --wait."
+    )
+    return wait(timeout(function))
 
 
 def add_to(root: click.Group) -> None:
@@ -50,17 +64,23 @@ def _add_version_commands(root: click.Group) -> None:
     @click.argument("name")
     @click.argument("version", type=int)
     @click.option("--reason", help="Written into the history.")
-    def promote(output: Output, client: Client, name: str, version: int, reason: str | None) -> None:
+    @_waiting
+    def promote(
+        output: Output, client: Client, *, name: str, version: int, reason: str | None, wait: bool, timeout: float
+    ) -> None:
         """Make VERSION champion of the model NAME, whatever its gate said."""
-        _move(output, client, name, _CHAMPION, version=version, reason=reason)
+        moved = client.set_alias(name, _CHAMPION, version, expected_seq=_seen(client, name, _CHAMPION), reason=reason)
+        words = f"{name}: champion is version {version}"
+        _told(output, client, moved, name=name, words=words, seconds=timeout if wait else None)
 
     @click.argument("name")
     @click.option("--reason", help="Written into the history.")
-    def rollback(output: Output, client: Client, name: str, reason: str | None) -> None:
+    @_waiting
+    def rollback(output: Output, client: Client, *, name: str, reason: str | None, wait: bool, timeout: float) -> None:
         """Make the previous champion of the model NAME champion again."""
-        alias = client.rollback(name, reason, expected_seq=_seen(client, name, _CHAMPION))
-        if not output.data(alias):
-            output.say(f"{name}: champion is version {alias['version']} again")
+        moved = client.rollback(name, reason, expected_seq=_seen(client, name, _CHAMPION))
+        words = f"{name}: champion is version {moved['version']} again"
+        _told(output, client, moved, name=name, words=words, seconds=timeout if wait else None)
 
     @click.argument("name")
     @click.option("--at", metavar="TIME", help="Only what served at this time, such as 2026-01-31T12:00:00Z.")
@@ -70,6 +90,10 @@ def _add_version_commands(root: click.Group) -> None:
         if not output.data(found):
             columns = ("at", "alias", "version", "previous_version", "actor", "reason")
             output.table(found, columns, empty="nothing was deployed" + (" then" if at else " yet"))
+            serving = [] if at else client.serving(name)
+            if serving:
+                output.say("what serves now:")
+                output.table(serving, _SERVING, empty="")
 
     command(root, "versions", example="trainyard versions late --gate")(versions)
     command(root, "promote", example='trainyard promote late 3 --reason "seen on the test set"')(promote)
@@ -96,10 +120,18 @@ def _add_alias_commands(group: click.Group) -> None:
     @click.argument("name")
     @click.argument("alias")
     @click.argument("version", type=int)
+    @click.option("--weight", type=click.FloatRange(0, 100), metavar="PERCENT", help=_WEIGHT_HELP)
     @click.option("--reason", help="Written into the history.")
-    def set_(output: Output, client: Client, *, name: str, alias: str, version: int, reason: str | None) -> None:
+    @_waiting
+    def set_(
+        output: Output, client: Client, *, name: str, alias: str, version: int, weight: float | None,
+        reason: str | None, wait: bool, timeout: float,
+    ) -> None:  # fmt: skip
         """Point ALIAS of the model NAME to VERSION."""
-        _move(output, client, name, alias, version=version, reason=reason)
+        share = None if weight is None else weight / 100
+        seen = _seen(client, name, alias)
+        moved = client.set_alias(name, alias, version, weight=share, expected_seq=seen, reason=reason)
+        _told(output, client, moved, name=name, words=_words(name, moved), seconds=timeout if wait else None)
 
     @click.argument("name")
     def list_(output: Output, client: Client, name: str) -> None:
@@ -108,15 +140,27 @@ def _add_alias_commands(group: click.Group) -> None:
         if not output.data(found):
             output.table(found, _ALIAS, empty="no aliases yet")
 
-    command(group, "set", example="trainyard alias set late shadow 4")(set_)
+    command(group, "set", example="trainyard alias set late challenger 4 --weight 10")(set_)
     command(group, "list", example="trainyard alias list late")(list_)
 
 
-def _move(output: Output, client: Client, name: str, alias: str, *, version: int, reason: str | None) -> None:
-    """Move an alias from where it was seen; if somebody moves it meanwhile, the service refuses."""
-    moved = client.set_alias(name, alias, version, expected_seq=_seen(client, name, alias), reason=reason)
-    if not output.data(moved):
-        output.say(f"{name}: {alias} is version {moved['version']}")
+def _words(name: str, alias: Json) -> str:
+    shares = {"challenger": "answers", "shadow": "scores"}
+    if alias["name"] not in shares:
+        return f"{name}: {alias['name']} is version {alias['version']}"
+    share = f"{shares[alias['name']]} {100 * alias['weight']:g} % of the requests to the champion"
+    return f"{name}: {alias['name']} is version {alias['version']} and {share}"
+
+
+def _told(output: Output, client: Client, moved: Json, *, name: str, words: str, seconds: float | None) -> None:
+    """Say where an alias stands now, after ``seconds`` at most in which all that serve it are to follow."""
+    if seconds is None:
+        if not output.data(moved):
+            output.say(words)
+        return
+    found = client.wait_served(name, moved, seconds=seconds)
+    if not output.data({**moved, "serving": found}):
+        output.say(f"{words}; {len(found)} process(es) answer with it")
 
 
 def _seen(client: Client, name: str, alias: str) -> int | None:

@@ -119,6 +119,27 @@ class Sight:
     waiting: bool
 
 
+@dataclass(frozen=True)
+class ShadowReport:
+    """How the answers of ``shadow_version`` differ from those that ``version`` gave, over so many rows.
+
+    Attributes:
+        mean_difference: of the predicted values, or of the probabilities of the class that was answered; the shadow's
+            less the given.
+        mean_absolute_difference: of the same, whatever the sign.
+        changed: share of the rows to which the shadow would have answered another class.
+    """
+
+    version: int
+    shadow_version: int
+    rows: int
+    mean_difference: float
+    mean_absolute_difference: float
+    changed: float
+    first_at: datetime
+    last_at: datetime
+
+
 class Alarms(Protocol):
     """The alarms, inside one transaction."""
 
@@ -213,6 +234,10 @@ class Monitoring(Protocol):
 
         Reads no more than that. Those of an earlier model of the same name are left out.
         """
+        ...
+
+    def shadows(self, model_id: int, most: int) -> list[ShadowReport]:
+        """Return what the newest comparisons, at most ``most``, say for each pair of versions, newest first."""
         ...
 
     def feedback_upto(self, after: int, limit: int) -> int:

@@ -29,6 +29,32 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class ShadowScore:
+    """What version ``shadow_version`` would have answered to a prediction, held against what ``version`` did.
+
+    ``difference`` is the shadow's less the answered: of the predicted value, or of the probability of the class that
+    was answered. ``changed``: the shadow would have answered another class.
+    """
+
+    prediction_id: str
+    model: str
+    version: int
+    shadow_version: int
+    difference: float
+    changed: bool
+    scored_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/api.md, which stands with its prediction."""
+        return {
+            "shadow_version": self.shadow_version,
+            "difference": self.difference,
+            "changed": self.changed,
+            "scored_at": self.scored_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
 class Added:
     """How many predictions are new in the log, and how many were made so long ago that they are not logged any more.
 
@@ -90,6 +116,10 @@ class PredictionLog(Protocol):
         """
         ...
 
+    def add_shadows(self, scores: Sequence[ShadowScore]) -> int:
+        """Store what is new, one for each prediction and shadow; return how many were."""
+        ...
+
     def give(
         self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
     ) -> Feedback:
@@ -106,6 +136,10 @@ class PredictionLog(Protocol):
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
         """Return one prediction, or None."""
+        ...
+
+    def shadows_of(self, prediction_id: str) -> list[ShadowScore]:
+        """Return the comparisons of one prediction, by shadow version."""
         ...
 
     def schemas(self, models: Sequence[str]) -> dict[str, Schema]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+#: Answers its weight's share of the requests to the champion; scores its weight's share of them after the answer.
+CHALLENGER, SHADOW = "challenger", "shadow"
 PENDING_APPROVAL = "pending_approval"
 IMPORTED = "it was imported, and compared with no champion: promote it by hand"
 NOT_TRAINED_HERE = "it was imported, not trained here"
@@ -109,7 +111,11 @@ class ImportedVersion:
 
 @dataclass(frozen=True)
 class AliasRecord:
-    """A movable pointer; ``seq`` rises with every move."""
+    """A movable pointer; ``seq`` rises with every move.
+
+    ``weight``: the share of the requests to the champion that a challenger answers, or a shadow scores as well: 0 to 1;
+    of other aliases 1.
+    """
 
     model: str
     name: str

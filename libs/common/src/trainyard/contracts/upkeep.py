@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 #: (that were settled) and 'windows' (that no alarm refers to). Of each version and detector the newest window stays,
 #: with its alarm: the next one is cut behind it. 'labels' are those of predictions that the log has forgotten: given
 #: before the months that it keeps, of a prediction that is not in it; labels by the key of a dataset's row stay.
-KINDS = ("events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows", "labels")
+#: 'shadows' are comparisons with a shadow.
+KINDS = ("events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows", "labels", "shadows")
 
 
 @dataclass(frozen=True)

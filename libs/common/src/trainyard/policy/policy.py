@@ -59,6 +59,7 @@ class Policy:
         columns: what is learnt from in any case, or in no case.
         promotion: whether versions that pass the gate become champion by themselves ('auto'), wait for a person
             ('approve'), or wait only where the gate's report says borderline ('approve_if_borderline').
+        own_function: a deployment is to give the model a predictor of its own, which serves no other model.
     """
 
     min_new_rows: int | None = 1000
@@ -82,6 +83,7 @@ class Policy:
     leakage: str = LEAKAGE[0]
     columns: ColumnPolicy = field(default_factory=ColumnPolicy)
     promotion: str = "auto"
+    own_function: bool = False
     gate: GatePolicy = field(default_factory=GatePolicy)
     monitoring: MonitoringPolicy = field(default_factory=MonitoringPolicy)
 

@@ -46,7 +46,7 @@ def publish_version(blobs: BlobStore, model: Model, version: int) -> AliasObject
     return pointer
 
 
-def point_alias(blobs: BlobStore, to: AliasObject, *, seq: int, alias: str = "champion") -> None:
+def point_alias(blobs: BlobStore, to: AliasObject, *, seq: int, alias: str = "champion", weight: float = 1.0) -> None:
     """Move an alias to a published version."""
-    moved = AliasObject(to.model, alias, to.version, to.key, to.sha256, to.size, weight=1.0, seq=seq)
+    moved = AliasObject(to.model, alias, to.version, to.key, to.sha256, to.size, weight=weight, seq=seq)
     blobs.put(alias_key(to.model, alias), encode_alias(moved))

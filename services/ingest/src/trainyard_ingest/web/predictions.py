@@ -48,7 +48,7 @@ class PredictionViews:
         found = self._log.find(ident) if PREDICTION_ID.fullmatch(ident) else None
         if found is None:
             raise ServiceError("unknown_prediction", "there is no prediction of that id in the log")
-        return 200, found.as_dict()
+        return 200, {**found.as_dict(), "shadows": [one.as_dict() for one in self._log.shadows_of(ident)]}
 
     def post(self) -> tuple[int, Any]:
         """Take true labels."""
@@ -77,8 +77,8 @@ def routes(log: PredictionLog, feedback: TakeFeedback) -> list[Route]:
             "/v1/predictions/<ident>",
             views.get,
             "read",
-            "One prediction with its label",
-            answer=shapes.PREDICTION,
+            "One prediction with its label, and what shadows would have answered",
+            answer=shapes.SHADOWED_PREDICTION,
             statuses=(200,),
         ),
         Route(

@@ -122,17 +122,23 @@ ERASURE = {
         },
     },
 }
-PREDICTION = _object(
-    {
-        "id": {"type": "string"},
-        "model": {"type": "string"},
-        "version": {"type": "integer", "minimum": 1},
-        "predicted_at": _TIME,
-        "inputs": {"type": "object"},
-        "output": {"type": "object", "required": ["prediction"]},
-        "label": {"type": ["boolean", "number", "string", "null"]},
-    }
-)
+_PREDICTION = {
+    "id": {"type": "string"},
+    "model": {"type": "string"},
+    "version": {"type": "integer", "minimum": 1},
+    "predicted_at": _TIME,
+    "inputs": {"type": "object"},
+    "output": {"type": "object", "required": ["prediction"]},
+    "label": {"type": ["boolean", "number", "string", "null"]},
+}
+_SHADOW = {
+    "shadow_version": {"type": "integer", "minimum": 1},
+    "difference": {"type": "number"},
+    "changed": {"type": "boolean"},
+    "scored_at": _TIME,
+}
+PREDICTION = _object(_PREDICTION)
+SHADOWED_PREDICTION = _object({**_PREDICTION, "shadows": {"type": "array", "items": _object(_SHADOW)}})
 PREDICTION_ID = {"type": "string", "pattern": "^[!-~]{1,128}$"}
 _LABEL = {"type": ["boolean", "number", "string"]}
 LABELS = _object(

@@ -28,12 +28,24 @@ FAMILIES = {
     "trainyard_http_request_seconds": ("histogram", "Time to answer, in seconds."),
     "trainyard_predictions_total": ("counter", "Rows predicted."),
     "trainyard_predictions_not_logged_total": ("counter", "Rows answered without a record in the prediction log."),
+    "trainyard_challenger_declined_total": (
+        "counter",
+        "Rows of the challenger's share that the champion answered, because the challenger could not.",
+    ),
+    "trainyard_shadow_rows_total": (
+        "counter",
+        "Answered rows that the shadow was to score as well: scored, dropped for lack of room or queue, or failed.",
+    ),
     "trainyard_prediction_log_sent_total": ("counter", "Records that the queue has accepted."),
     "trainyard_prediction_log_failures_total": ("counter", "Attempts to send records that the queue did not take."),
     "trainyard_prediction_log_waiting_bytes": ("gauge", "Bytes of records on local disk that the queue has not taken."),
     "trainyard_model_errors_total": (
         "counter",
         "Checks that left the last good version serving, by what failed: pointer, artifact or store.",
+    ),
+    "trainyard_model_refused": (
+        "gauge",
+        "1 while the scraped worker refuses what an alias points at and answers with the last good version.",
     ),
     "trainyard_model_version": ("gauge", "Version that the scraped worker answers with, by model and alias."),
 }

@@ -3,27 +3,31 @@
 A request finds its model in a dictionary. Only the first request for a model reads the store; from then on
 :meth:`ModelSource.refresh`, called by a timer, follows the pointer object. Whatever goes wrong there (store away, bad
 pointer, bad artifact), the last good version goes on serving.
+
+The timer also follows what stands beside a champion that is asked: the aliases ``challenger`` and ``shadow`` of its
+model. No request ever waits for those.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainyard import logs
-from trainyard.alias_object import VERSION_ALIAS, alias_key, decode_alias, model_key, version_key
+from trainyard.alias_object import alias_key, model_key, version_key
 from trainyard.auth import KEYS_OBJECT
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import ArtifactError, ServiceError, TransientError
-from trainyard.model import Predictor, decode
-from trainyard.schema import Schema
-from trainyard_predictor.domain import CHAMPION, Target
+from trainyard_predictor.domain import CHALLENGER, CHAMPION, SHADOW, Target
+from trainyard_predictor.edges.artifacts import load_artifact
+from trainyard_predictor.edges.entries import RETRY_SECONDS, Entry, Standing, make_room, sound_pointer
 from trainyard_predictor.use_cases import Served
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from trainyard.alias_object import AliasObject
     from trainyard.clock import Clock
     from trainyard.contracts.blobs import BlobStore
@@ -34,40 +38,35 @@ CACHE_BYTES = 256 * 1024 * 1024
 ABSENT_SECONDS = 0.5
 #: How long a store that did not answer is left alone by requests.
 AWAY_SECONDS = 0.5
-#: After how long an artifact that was refused is read once more: somebody may have repaired it.
-RETRY_SECONDS = 30.0
 #: How long a pointer object may be missing before its model stops being served. A store that lost its objects gets
 #: them back from the scheduler within 2 s; an alias or model that was deleted stays away.
 MISSING_SECONDS = 10.0
 _VERSION_CHECK_SECONDS = 30.0
+#: How often the aliases beside a champion are looked for: there are none for most models.
+_BESIDE_SECONDS = 2.0
+_BESIDE = (CHALLENGER, SHADOW)
 _MOST_ABSENT = 1_000
 _LOCKS = 16
 _LOCK_SECONDS = 5.0
 _log = logs.get(__name__)
 
 
-@dataclass
-class _Entry:
-    """What is known about one target. ``seen`` is the etag of the last pointer that was judged, good or bad."""
-
-    served: Served | None = None
-    pointer: AliasObject | None = None
-    seen: str | None = None
-    refused: str | None = None
-    retry_at: float | None = None
-    missing_since: float | None = None
-    checked_at: float = 0.0
-    used_at: float = 0.0
-
-
 class ModelSource:
-    """The models of one process. ``errors`` counts by kind what was survived: pointer, artifact, store."""
+    """The models of one process. ``errors`` counts by kind what was survived: pointer, artifact, store.
 
-    def __init__(self, blobs: BlobStore, clock: Clock, *, cache_bytes: int = CACHE_BYTES) -> None:
+    Args:
+        cache_bytes: most bytes of artifacts that are held at once.
+        only: the models that are served; empty: every one.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, clock: Clock, *, cache_bytes: int = CACHE_BYTES, only: Collection[str] = ()
+    ) -> None:
         self._blobs = blobs
         self._clock = clock
         self._cache_bytes = cache_bytes
-        self._entries: dict[Target, _Entry] = {}
+        self._only = frozenset(only)
+        self._entries: dict[Target, Entry] = {}
         self._absent: dict[Target, tuple[float, ServiceError]] = {}
         self._away_until = -1.0
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
@@ -88,6 +87,28 @@ class ModelSource:
         entry.used_at = self._clock.monotonic()
         return served
 
+    def beside(self, model: str, alias: str) -> tuple[Served, float] | None:
+        """Return what the alias of a model whose champion is asked points at, with its weight; None: nothing yet.
+
+        It never reads the store, and an alias whose object is gone counts no more at once.
+        """
+        entry = self._entries.get(Target(model, alias, None))
+        if entry is None or entry.missing_since is not None:
+            return None
+        served, pointer = entry.served, entry.pointer
+        if served is None or pointer is None:
+            return None
+        entry.used_at = self._clock.monotonic()
+        return served, pointer.weight
+
+    def standing(self) -> list[Standing]:
+        """Return where every target stands that is followed and has something to tell."""
+        return [
+            Standing(target, entry.served, entry.pointer.seq if entry.pointer else None, entry.refused)
+            for target, entry in list(self._entries.items())
+            if entry.served is not None or entry.refused is not None
+        ]
+
     def serving(self) -> list[tuple[Target, Served]]:
         """Return what is in memory now."""
         return [(target, entry.served) for target, entry in list(self._entries.items()) if entry.served is not None]
@@ -95,12 +116,9 @@ class ModelSource:
     def refresh(self) -> bool:
         """Look at the pointer of every known target once; return False when the store does not answer."""
         with self._refresh_lock:
+            self._attend()
             for target, entry in list(self._entries.items()):
-                now = self._clock.monotonic()
-                if entry.served is None and entry.refused is None:
-                    continue  # let go to make room: the next request reads it again
-                # a version's object never changes, so it is looked at for its disappearance only
-                if target.version is not None and entry.served and now - entry.checked_at < _VERSION_CHECK_SECONDS:
+                if not self._due(target, entry):
                     continue
                 with self._locks[hash(target) % _LOCKS]:
                     try:
@@ -111,16 +129,37 @@ class ModelSource:
                         return False
             return True
 
+    def _due(self, target: Target, entry: Entry) -> bool:
+        now = self._clock.monotonic()
+        if entry.beside:
+            return now - entry.checked_at >= _BESIDE_SECONDS
+        if entry.served is None and entry.refused is None:
+            return False  # let go to make room: the next request reads it again
+        # a version's object never changes, so it is looked at for its disappearance only
+        return target.version is None or not entry.served or now - entry.checked_at >= _VERSION_CHECK_SECONDS
+
+    def _attend(self) -> None:
+        """Follow what stands beside each champion that is held, and let go of what stands beside none any more."""
+        champions = {t.model for t, entry in list(self._entries.items()) if t.alias == CHAMPION and entry.served}
+        for target, entry in list(self._entries.items()):
+            if entry.beside and target.model not in champions:
+                self._entries.pop(target, None)
+        for model in champions:
+            for alias in _BESIDE:
+                self._entries.setdefault(Target(model, alias, None), Entry(beside=True, checked_at=-_BESIDE_SECONDS))
+
     # --- the first request for a target ---
 
     def _look_up(self, target: Target) -> Served:
+        if self._only and target.model not in self._only:
+            raise ServiceError("unknown_model", f"the model {target.model!r} is not one of those served here")
         self._raise_if_absent(target)
         lock = self._locks[hash(target) % _LOCKS]
         if not lock.acquire(timeout=_LOCK_SECONDS):
             raise ServiceError("unavailable", "the object store is slow to answer; try again", retry_after_seconds=1)
         try:
             self._raise_if_absent(target)  # somebody else may have looked meanwhile
-            entry = self._entries.get(target) or _Entry()
+            entry = self._entries.get(target) or Entry()
             if entry.served is None:
                 self._load_first(target, entry)
             if entry.served is None:
@@ -132,7 +171,7 @@ class ModelSource:
         finally:
             lock.release()
 
-    def _load_first(self, target: Target, entry: _Entry) -> None:
+    def _load_first(self, target: Target, entry: Entry) -> None:
         now = self._clock.monotonic()
         if entry.retry_at is not None and now < entry.retry_at:
             return
@@ -175,13 +214,14 @@ class ModelSource:
 
     # --- following a pointer; the caller holds the target's lock ---
 
-    def _follow(self, target: Target, entry: _Entry) -> None:
+    def _follow(self, target: Target, entry: Entry) -> None:
         """Bring ``entry`` to what the pointer says now, if that is sound; raises TransientError."""
         now = self._clock.monotonic()
         again = entry.retry_at is not None and now >= entry.retry_at
         key = alias_key(target.model, target.alias) if target.alias else version_key(target.model, target.version or 0)
         try:
-            blob = self._blobs.get_if_changed(key, None if again else entry.seen)
+            with step("K33"):
+                blob = self._blobs.get_if_changed(key, None if again else entry.seen)
         except BlobMissingError:
             self._missing(target, entry, now)
             return
@@ -189,7 +229,7 @@ class ModelSource:
         if blob is None:
             return
         try:
-            pointer = _sound_pointer(blob.data, target, entry.pointer)
+            pointer = sound_pointer(blob.data, target, entry.pointer)
             served = self._load(pointer)
         except (ValueError, ArtifactError, BlobMissingError, ServiceError) as e:
             self.errors["pointer" if isinstance(e, ValueError) else "artifact"] += 1
@@ -200,18 +240,22 @@ class ModelSource:
             entry.refused, entry.retry_at, entry.seen = str(e), now + wait, blob.etag
             return
         before = entry.served and entry.served.version
+        crashpoint("K36")
         entry.served, entry.pointer, entry.seen = served, pointer, blob.etag
         entry.refused = entry.retry_at = None
         entry.used_at = now
         if before != served.version:
             _log.info("model.serving", target=target, version=served.version, before=before, sha256=served.sha256)
-        self._make_room(entry)
+        make_room(list(self._entries.values()), entry, most_bytes=self._cache_bytes, now=now)
 
-    def _missing(self, target: Target, entry: _Entry, now: float) -> None:
+    def _missing(self, target: Target, entry: Entry, now: float) -> None:
+        entry.checked_at = now
         if entry.missing_since is None:
             entry.missing_since = now
             if entry.served:
                 _log.warning("alias.missing", target=target, serving=entry.served.version)
+        elif entry.beside and entry.served is None:
+            return
         elif now - entry.missing_since >= MISSING_SECONDS and not self._store_is_bare():
             self._entries.pop(target, None)
             _log.info("model.dropped", target=target)
@@ -236,43 +280,4 @@ class ModelSource:
                 return Served(
                     pointer.model, pointer.version, served.sha256, served.size, served.predictor, served.features
                 )
-        if pointer.size > self._cache_bytes:
-            raise ArtifactError("too_large", f"an artifact of {pointer.size:,} bytes is over the limit")
-        data = self._blobs.get(pointer.key).data
-        if len(data) != pointer.size:
-            raise ArtifactError("bad_size", f"the artifact has {len(data)} bytes, its alias says {pointer.size}")
-        if hashlib.sha256(data).hexdigest() != pointer.sha256:
-            raise ArtifactError("bad_sha256", "the artifact's SHA-256 is not the one that its alias says")
-        model = decode(data)
-        if model.name != pointer.model:
-            raise ArtifactError("other_model", f"the artifact is of the model {model.name!r}")
-        predictor = Predictor(model)
-        predictor.self_test()
-        features = Schema(model.schema.features)
-        return Served(pointer.model, pointer.version, pointer.sha256, len(data), predictor, features)
-
-    def _make_room(self, keep: _Entry) -> None:
-        """Let go of the models that were asked least recently until the rest fits; the store still has them."""
-        held = [entry for entry in list(self._entries.values()) if entry.served is not None and entry is not keep]
-        held.sort(key=lambda entry: entry.used_at)
-        sizes = {entry.served.sha256: entry.served.size for entry in [*held, keep] if entry.served}
-        while held and sum(sizes.values()) > self._cache_bytes:
-            out = held.pop(0)
-            gone, out.served = out.served, None
-            still = {entry.served.sha256 for entry in [*held, keep] if entry.served}
-            if gone is not None and gone.sha256 not in still:
-                del sizes[gone.sha256]
-
-
-def _sound_pointer(data: bytes, target: Target, last: AliasObject | None) -> AliasObject:
-    """Read a pointer object; ValueError when it is not the target's, or older than the one that was followed last."""
-    pointer = decode_alias(data)
-    if pointer.model != target.model or pointer.alias != (target.alias or VERSION_ALIAS):
-        raise ValueError(f"the object of {target} is that of {pointer.model}@{pointer.alias}")
-    if target.version is not None and pointer.version != target.version:
-        raise ValueError(f"the object of {target} names version {pointer.version}")
-    if last is not None and pointer.seq < last.seq:
-        raise ValueError(f"{target} went back from seq {last.seq} to {pointer.seq}")
-    if last is not None and pointer.seq == last.seq and pointer.sha256 != last.sha256:
-        raise ValueError(f"{target} moved without a new seq ({pointer.seq})")
-    return pointer
+        return load_artifact(self._blobs, pointer, most_bytes=self._cache_bytes)

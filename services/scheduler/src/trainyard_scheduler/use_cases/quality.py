@@ -12,7 +12,7 @@ from trainyard_scheduler.domain.scoring import scores_of, uncomparable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainyard.contracts.monitoring import Alarm, Scored, WindowRecord
+    from trainyard.contracts.monitoring import Alarm, Scored, ShadowReport, WindowRecord
     from trainyard.contracts.registry import ModelRecord
     from trainyard.contracts.scheduling import Records
 
@@ -35,6 +35,7 @@ def shown(records: Records, model: ModelRecord) -> Json:
         "windows": windows,
         "drift": [_closed(one) for one in drift],
         "live": [_closed(one) for one in live],
+        "shadows": [_shadow(one) for one in room.shadows(model.id, MOST_PREDICTIONS)],
         "alarms": [_alarm(one, waiting) for one in records.alarms.page(model.id, MOST_SHOWN)],
         "waiting_labels": room.waiting_labels(_MOST_LABELS),
         "missing": [*_missing(records, model, windows, live), *_untold(windows, left_out)],
@@ -143,6 +144,10 @@ def _closed(window: WindowRecord) -> Json:
         "outcome": window.outcome,
         **window.report,
     }
+
+
+def _shadow(one: ShadowReport) -> Json:
+    return {**asdict(one), "first_at": one.first_at.isoformat(), "last_at": one.last_at.isoformat()}
 
 
 def _alarm(alarm: Alarm, waiting: str) -> Json:

@@ -1,4 +1,5 @@
-"""The sweeper: artifacts and extracts that no version refers to, and uploads that nobody completed, are removed.
+"""The sweeper: artifacts and extracts that no version refers to, uploads that nobody completed, and what predictor
+processes said of themselves before they were killed, are removed.
 
 A trainer writes its artifact before its version's row, so a fresh object without a version is work under way. An old
 one was left by a trainer that died in between, or that lost its request to another. It may still become a version's: a
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from trainyard import logs
 from trainyard.alias_object import model_of
 from trainyard.errors import TransientError
+from trainyard_scheduler.use_cases.serving import forget_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +55,12 @@ class Sweeper:
         self._release()
         loose = list(islice(self._loose(), MOST))
         removed = sum(self._sweep(model, keys) for model, keys in _by_model(loose).items())
-        return removed + self._abort()
+        return removed + self._abort() + self._forget_gone()
+
+    def _forget_gone(self) -> int:
+        with self._store.begin() as records:
+            now = records.upkeep.now()
+        return forget_gone(self._blobs, now)
 
     def _release(self) -> None:
         """Take the extracts from versions whose rows went."""

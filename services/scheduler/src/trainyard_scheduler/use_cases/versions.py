@@ -41,12 +41,20 @@ def alias_of(records: Records, model: ModelRecord, name: str, *, lock: bool = Fa
 
 
 def set_alias(
-    records: Records, model_name: str, alias: str, version: int, *, expected_seq: int | None, reason: str, by: By
+    records: Records,
+    model_name: str,
+    alias: str,
+    version: int,
+    *,
+    expected_seq: int | None,
+    reason: str,
+    by: By,
+    weight: float | None = None,
 ) -> AliasRecord:
-    """Point the alias at a version, as compare-and-set when ``expected_seq`` is given.
+    """Point the alias at a version, as compare-and-set when ``expected_seq`` is given; ``weight`` as in ``move_alias``.
 
     Raises:
-        ServiceError: ``unknown_model``, ``unknown_version``, ``bad_request`` for a bad name, or ``conflict``.
+        ServiceError: ``unknown_model``, ``unknown_version``, ``bad_request`` for a bad name or weight, or ``conflict``.
     """
     if not is_name(alias):
         raise ServiceError("bad_request", "an alias is a lower-case letter, then letters, digits or _, at most 48")
@@ -60,8 +68,9 @@ def set_alias(
         alias=alias,
         version=version,
         actor=by.key_id,
-        reason=reason,
+        reason=reason if weight is None else f"{100 * weight:g} % of the requests: {reason}",
         expected_seq=expected_seq,
+        weight=weight,
     )
 
 

@@ -18,7 +18,7 @@ def routes(services: Services) -> list[Route]:
     return [
         *models.routes(services.store),
         *requests.routes(services.store, rules=services.fleet_rules, resend_seconds=services.resend_seconds),
-        *versions.routes(services.store),
+        *versions.routes(services.store, services.blobs),
         *imports.routes(services.store, services.blobs),
         *reports.routes(services.store),
         *keys.routes(services.store),

@@ -10,7 +10,7 @@ from flask import Response, request
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
-from trainyard_scheduler.use_cases import models, versions
+from trainyard_scheduler.use_cases import models, serving, versions
 from trainyard_scheduler.use_cases.answers import Outcome
 from trainyard_scheduler.web.common import (
     MAX_REASON_CHARS,
@@ -26,6 +26,7 @@ from trainyard_scheduler.web.common import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.scheduling import Records, Store
 
 _ALIAS = {
@@ -34,6 +35,7 @@ _ALIAS = {
     "additionalProperties": False,
     "properties": {
         "version": {"type": "integer", "minimum": 1},
+        "weight": {"type": "number", "minimum": 0, "maximum": 1},
         "expected_seq": {"type": "integer", "minimum": 0},
         "reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
     },
@@ -49,7 +51,7 @@ _DECISION = {
 }
 
 
-def routes(store: Store) -> list[Route]:
+def routes(store: Store, blobs: BlobStore) -> list[Route]:
     def listed(name: str) -> Any:
         limit, cursor = page_arguments()
         before = number_cursor(cursor)
@@ -85,14 +87,22 @@ def routes(store: Store) -> list[Route]:
             return 200, views.alias(versions.alias_of(records, models.model_called(records, name), alias_name))
 
     def put_alias(name: str, alias_name: str) -> Any:
-        body = read_object(required=("version",), optional=("expected_seq", "reason"))
+        body = read_object(required=("version",), optional=("weight", "expected_seq", "reason"))
         version, expected_seq = _whole(body, "version", 1), _whole(body, "expected_seq", 0)
+        weight = _share(body, "weight")
         if version is None:
             raise bad_request("version must be a whole number from 1")
         reason = reason_of(body) or "by hand"
         with store.begin() as records:
             moved = versions.set_alias(
-                records, name, alias_name, version, expected_seq=expected_seq, reason=reason, by=asker()
+                records,
+                name,
+                alias_name,
+                version,
+                expected_seq=expected_seq,
+                reason=reason,
+                by=asker(),
+                weight=weight,
             )
         return 200, views.alias(moved)
 
@@ -120,7 +130,9 @@ def routes(store: Store) -> list[Route]:
                 found = records.versions.deployed_at(model.id, at)
                 return 200, {"items": [views.deployment(record) for record in found], "next_cursor": None}
             found = records.versions.deployments(model.id, limit + 1, before)
-        return 200, page(found, limit, views.deployment, lambda record: record.id)
+            now = records.upkeep.now()
+        listed_now = {"serving": serving.serving(blobs, model.name, now)} if before is None else {}
+        return 200, {**page(found, limit, views.deployment, lambda record: record.id), **listed_now}
 
     one = "/v1/models/<name>"
     return [
@@ -144,7 +156,7 @@ def routes(store: Store) -> list[Route]:
             f"{one}/deployments",
             deployments,
             "read",
-            "Who served when, newest first; ?at= asks for a time",
+            "Who served when, newest first, and on the first page which processes serve what; ?at= asks for a time",
             parameters=(*PAGE, "at"),
         ),
     ]
@@ -155,6 +167,13 @@ def _whole(body: Mapping[str, Any], key: str, least: int) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise bad_request(f"{key} must be a whole number from {least}")
     return value
+
+
+def _share(body: Mapping[str, Any], key: str) -> float | None:
+    value = body.get(key)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1):
+        raise bad_request(f"{key} must be a number from 0 to 1")
+    return None if value is None else float(value)
 
 
 def _at() -> datetime | None:

@@ -14,6 +14,7 @@ from trainyard.contracts.monitoring import (
     Monitoring,
     Reference,
     Scored,
+    ShadowReport,
     Sight,
     Span,
     Spent,
@@ -218,6 +219,11 @@ class PostgresMonitoring(Monitoring):
         statement = sql.UNWATCHED.format(behind=sql.BEHIND[cut])
         for row in run(self._connection, statement, model_id=model_id, version=version, most=most, **place).mappings():
             yield Scored(**row)
+
+    def shadows(self, model_id: int, most: int) -> list[ShadowReport]:
+        """Average the newest comparisons."""
+        found = run(self._connection, sql.SHADOWS, model_id=model_id, most=most)
+        return [ShadowReport(**row) for row in found.mappings()]
 
     def feedback_upto(self, after: int, limit: int) -> int:
         """Return the place of the last of the next labels."""

@@ -75,3 +75,11 @@ LABELLED = """
         AND CASE w.cut WHEN 'rows' THEN p.seq > w.after_seq AND p.seq <= w.last_seq
             ELSE p.predicted_at >= w.began_at AND p.predicted_at < w.ended_at END)
     ORDER BY w.version, w.number"""
+
+SHADOWS = """
+    SELECT version, shadow_version, count(*) AS rows, avg(difference) AS mean_difference,
+           avg(abs(difference)) AS mean_absolute_difference, avg(changed::int)::double precision AS changed,
+           min(scored_at) AS first_at, max(scored_at) AS last_at
+    FROM (SELECT * FROM core.shadow WHERE model = (SELECT name FROM core.model WHERE id = :model_id)
+          ORDER BY seq DESC LIMIT :most) newest
+    GROUP BY version, shadow_version ORDER BY version DESC, shadow_version DESC"""

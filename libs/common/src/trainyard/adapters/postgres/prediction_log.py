@@ -12,7 +12,14 @@ from psycopg2 import sql
 from trainyard.adapters.postgres import dataset_records, journal
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.idempotency import store_answer, stored_answer
-from trainyard.contracts.prediction_log import Added, Feedback, LoggedPrediction, Prediction, PredictionLog
+from trainyard.contracts.prediction_log import (
+    Added,
+    Feedback,
+    LoggedPrediction,
+    Prediction,
+    PredictionLog,
+    ShadowScore,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +43,14 @@ _ADD = """
         FROM given WHERE NOT known AND NOT expired ORDER BY ordinality
         ON CONFLICT (id) DO NOTHING RETURNING 1)
     SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM given WHERE NOT known AND expired)
+"""
+_ADD_SHADOWS = """
+    INSERT INTO core.shadow (prediction_id, model, version, shadow_version, difference, changed, scored_at)
+    SELECT prediction_id, model, version, shadow_version, difference, changed, scored_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        prediction_id text, model text, version integer, shadow_version integer, difference double precision,
+        changed boolean, scored_at timestamptz)
+    ON CONFLICT (prediction_id, shadow_version) DO NOTHING
 """
 _GIVE = """
     INSERT INTO core.feedback (prediction_id, model, keys, label, key_id, trace_id)
@@ -74,6 +89,12 @@ class PostgresPredictionLog(PredictionLog):
             cursor.execute(statement, {"rows": rows, "at": opened.at})
             return Added(*cursor.fetchone())
 
+    def add_shadows(self, scores: Sequence[ShadowScore]) -> int:
+        """Insert what is new."""
+        rows = json.dumps([{**asdict(one), "scored_at": one.scored_at.isoformat()} for one in scores])
+        with transaction(self._engine) as connection:
+            return connection.execute(sa.text(_ADD_SHADOWS), {"rows": rows}).rowcount
+
     def give(
         self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
     ) -> Feedback:
@@ -107,6 +128,18 @@ class PostgresPredictionLog(PredictionLog):
         with transaction(self._engine) as connection:
             row = connection.execute(sa.text(f"{_LOGGED} WHERE p.id = :id"), {"id": prediction_id}).one_or_none()
         return None if row is None else _logged(row)
+
+    def shadows_of(self, prediction_id: str) -> list[ShadowScore]:
+        """Return what shadows would have answered."""
+        with transaction(self._engine) as connection:
+            found = connection.execute(
+                sa.text(
+                    "SELECT prediction_id, model, version, shadow_version, difference, changed, scored_at"
+                    " FROM core.shadow WHERE prediction_id = :id ORDER BY shadow_version"
+                ),
+                {"id": prediction_id},
+            )
+            return [ShadowScore(**row) for row in found.mappings()]
 
     def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
         """Return the schema that each live model reads."""

@@ -68,6 +68,10 @@ _FORGET = {
                                           clock_timestamp() - make_interval(secs => :seconds))
                    AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = f.prediction_id)
             ORDER BY f.given_at LIMIT :limit)""",
+    "shadows": """
+        DELETE FROM core.shadow WHERE seq IN (
+            SELECT seq FROM (SELECT seq, logged_at FROM core.shadow ORDER BY seq LIMIT :limit) oldest
+            WHERE logged_at < clock_timestamp() - make_interval(secs => :seconds))""",
 }
 
 #: Who removes rows marks versions in an order of its own: it is not waited for, so that neither waits for the other.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pytest
+
 from trainyard.contracts.monitoring import Reference, Sight, Spent
+from trainyard.contracts.prediction_log import ShadowScore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trainyard.contracts.monitoring import Span
     from trainyard.contracts.scheduling import Records, Store
@@ -43,6 +46,10 @@ class WatchedWorld(Protocol):
 
     def label(self, ident: str, label: Any) -> None:
         """Give the label of a prediction."""
+        ...
+
+    def compare(self, scores: Sequence[ShadowScore]) -> None:
+        """Log comparisons with shadows."""
         ...
 
 
@@ -298,6 +305,28 @@ class MonitoringContract:
             alarms.settle([oldest.id, held.id], outcome="told", request_id=None)
             assert [one.id for one in alarms.open(watched.model_id)] == [newest.id]
             assert [one.outcome for one in alarms.page(watched.model_id, 2)] == [None, held.outcome]
+
+    def test_shadows(self, watched: WatchedWorld) -> None:
+        """The newest comparisons are averaged for each pair of versions of the model; old ones are forgotten."""
+
+        def score(number: int, difference: float, **others: Any) -> ShadowScore:
+            given = {"model": "late", "version": 1, "shadow_version": 2, "changed": difference > 0, **others}
+            return ShadowScore(f"p{number}", difference=difference, scored_at=HOUR + timedelta(seconds=number), **given)
+
+        watched.compare([score(0, 9.0), score(1, -0.5), score(2, 0.25), score(3, 0.25), score(4, 1.0, version=3)])
+        watched.compare([score(5, 7.0, model="early")])
+        with watched.store.begin() as records:
+            newer, older = records.monitoring.shadows(watched.model_id, 4)
+            assert (newer.version, newer.shadow_version, newer.rows, newer.changed) == (3, 2, 1, 1.0)
+            assert (older.rows, older.mean_difference) == (3, 0.0)
+            assert older.mean_absolute_difference == pytest.approx(1 / 3)
+            assert older.changed == pytest.approx(2 / 3)
+            assert (older.first_at, older.last_at) == (HOUR + timedelta(seconds=1), HOUR + timedelta(seconds=3))
+            assert _forget(records, "shadows", 86_400.0) == 0
+            assert _forget(records, "shadows", limit=4) == 4
+            assert [one.version for one in records.monitoring.shadows(watched.model_id, 4)] == [3]
+            assert _forget(records, "shadows") == 2
+            assert records.monitoring.shadows(watched.model_id, 4) == []
 
     def test_what_is_forgotten(self, watched: WatchedWorld) -> None:
         """Settled alarms go, then windows that no alarm refers to; the newest window stays, and its alarm with it."""

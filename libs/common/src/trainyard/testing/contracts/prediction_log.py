@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trainyard.contracts.idempotency import Repeatable
-from trainyard.contracts.prediction_log import Added, Feedback, Label, Prediction
+from trainyard.contracts.prediction_log import Added, Feedback, Label, Prediction, ShadowScore
 from trainyard.errors import ServiceError
 from trainyard.schema import Schema
 
@@ -57,6 +58,17 @@ class PredictionLogContract:
         assert page[0].seq < page[1].seq
         assert log.find("p2") == page[1]
         assert log.find("p3") is None
+
+    def test_add_shadows_once(self, log: PredictionLog) -> None:
+        """One comparison for each prediction and shadow, whether its prediction is in the log or not."""
+        one = ShadowScore("p1", "buys", 1, 2, -0.25, True, _AT)
+        assert log.add_shadows([one, replace(one, prediction_id="p2"), one]) == 2
+        other = replace(one, shadow_version=3, changed=False)
+        assert log.add_shadows([other, one]) == 1
+        assert log.shadows_of("p1") == [one, other]
+        assert log.shadows_of("p3") == []
+        assert log.add_shadows([]) == 0
+        assert log.page(model=None, version=None, limit=10) == []
 
     def test_late_and_early(self, log: PredictionLog, keep_since: KeepSince) -> None:
         """What comes late is logged in its turn, from whatever month it is; so is what a clock ahead of ours made."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trainyard.contracts.idempotency import Repeatable
-    from trainyard.contracts.prediction_log import Label, Prediction
+    from trainyard.contracts.prediction_log import Label, Prediction, ShadowScore
     from trainyard.schema import Schema
 
 
@@ -28,6 +28,7 @@ class MemoryPredictionLog(PredictionLog):
         self._answers: dict[tuple[str, str, str], tuple[str, Feedback]] = {}
         self.predictions: list[Prediction] = []
         self.labels: list[Label] = []
+        self.shadows: dict[tuple[str, int], ShadowScore] = {}
         self.givers: list[tuple[str | None, str | None]] = []
         self.models: dict[str, Schema] = {}
         self.since = datetime.min.replace(tzinfo=UTC)
@@ -48,6 +49,15 @@ class MemoryPredictionLog(PredictionLog):
                 known.add(prediction.id)
                 self.predictions.append(prediction)
             return Added(len(self.predictions) - before, expired)
+
+    def add_shadows(self, scores: Sequence[ShadowScore]) -> int:
+        """Store what is new."""
+        self._answer()
+        with self._lock:
+            before = len(self.shadows)
+            for one in scores:
+                self.shadows.setdefault((one.prediction_id, one.shadow_version), one)
+            return len(self.shadows) - before
 
     def give(
         self, labels: Sequence[Label], *, key_id: str | None, trace_id: str | None, once: Repeatable | None
@@ -87,6 +97,12 @@ class MemoryPredictionLog(PredictionLog):
             if prediction.id == prediction_id:
                 return self._logged(seq, prediction)
         return None
+
+    def shadows_of(self, prediction_id: str) -> list[ShadowScore]:
+        """Return the comparisons of one prediction."""
+        self._answer()
+        with self._lock:
+            return [one for (ident, _), one in sorted(self.shadows.items()) if ident == prediction_id]
 
     def schemas(self, models: Sequence[str]) -> dict[str, Schema]:
         """Return the schemas of live models."""

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.monitoring import (
@@ -14,6 +15,7 @@ from trainyard.contracts.monitoring import (
     Monitoring,
     Reference,
     Scored,
+    ShadowReport,
     Sight,
     Span,
     Spent,
@@ -25,6 +27,7 @@ from trainyard.testing.fakes.scheduling_rows import Window
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from trainyard.contracts.prediction_log import ShadowScore
     from trainyard.testing.fakes.scheduling_rows import Logged
     from trainyard.testing.fakes.scheduling_state import State
 
@@ -199,6 +202,25 @@ class MemoryMonitoring(Monitoring):
         ]
         for row in behind[-most:]:
             yield Scored(row.predicted_at, row.output, row.id in latest, latest.get(row.id))
+
+    def shadows(self, model_id: int, most: int) -> list[ShadowReport]:
+        """Average the newest comparisons."""
+        name = self._state.model(model_id).name
+        found: dict[tuple[int, int], list[ShadowScore]] = {}
+        for one in [score for _, score in self._state.shadows if score.model == name][-most:]:
+            found.setdefault((one.version, one.shadow_version), []).append(one)
+        return [
+            ShadowReport(
+                *versions,
+                rows=len(own),
+                mean_difference=fmean(one.difference for one in own),
+                mean_absolute_difference=fmean(abs(one.difference) for one in own),
+                changed=fmean(one.changed for one in own),
+                first_at=min(one.scored_at for one in own),
+                last_at=max(one.scored_at for one in own),
+            )
+            for versions, own in sorted(found.items(), reverse=True)
+        ]
 
     def feedback_upto(self, after: int, limit: int) -> int:
         """Return the place of the last of the next labels."""

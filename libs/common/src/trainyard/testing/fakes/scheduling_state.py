@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.monitoring import Alarm, Reference
+    from trainyard.contracts.prediction_log import ShadowScore
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
     from trainyard.contracts.requests import Decision
     from trainyard.contracts.scheduling import AuditEntry, Event
@@ -56,6 +57,7 @@ class State:
     marks: dict[int, int] = field(default_factory=dict)
     references: dict[tuple[int, int], Reference] = field(default_factory=dict)
     predictions: list[Logged] = field(default_factory=list)
+    shadows: list[tuple[datetime, ShadowScore]] = field(default_factory=list)  # each with the time of its logging
     forgotten: int = 0  # predictions: those before the first in the list
     predicted_since: datetime | None = None
     feedback: list[tuple[str, Any]] = field(default_factory=list)

@@ -67,7 +67,7 @@ class MemoryUpkeep(Upkeep):
 
     def _drops(self) -> tuple[Callable[[datetime, int, int], int], ...]:
         first = (self._events, self._messages, self._answers, self._decisions)
-        return (*first, self._launches, self._workers, self._alarms, self._windows, self._labels)
+        return (*first, self._launches, self._workers, self._alarms, self._windows, self._labels, self._shadows)
 
     def _events(self, until: datetime, keep: int, limit: int) -> int:
         kept = len(self._state.events) - keep
@@ -84,6 +84,11 @@ class MemoryUpkeep(Upkeep):
         gone = [post for post, at in self._state.answered_at.items() if at < until][:limit]
         for post in gone:
             del self._state.answers[post], self._state.answered_at[post]
+        return len(gone)
+
+    def _shadows(self, until: datetime, _keep: int, limit: int) -> int:
+        gone = [entry for entry in self._state.shadows if entry[0] < until][:limit]
+        self._state.shadows = [entry for entry in self._state.shadows if entry not in gone]
         return len(gone)
 
     def _decisions(self, until: datetime, keep: int, limit: int) -> int:
