@@ -119,6 +119,10 @@ def test_every_task_and_kind(tmp_path: Path, task: str, kinds: list[str]) -> Non
     assert report["holdout"]["test_rows"] > 50
     assert model.lineage.configuration["choice"]
     assert report["evaluation"]["contributions"]["rows"] >= 50
+    parity = report["metrics"]["parity"]
+    assert 0 <= parity <= 1e-6
+    assert report["evaluation"]["parity"]["holdout"] == parity == model.metrics["parity"]
+    assert 0 <= report["evaluation"]["parity"]["members"] <= 1e-9
 
 
 @pytest.mark.parametrize("task", LABELS)
