@@ -241,6 +241,17 @@ def test_exported_models_answer_as_the_library(task: str, fit: Any, params: dict
         check_parity(fitted, Predictor(model), known.table)
 
 
+def test_no_version_comes_of_a_model_that_answers_otherwise_on_the_hold_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison with the libraries stands before the artifact: with no difference allowed there is none."""
+    monkeypatch.setattr("trainyard_trainer.learning.parity.HOLDOUT_PARITY", -1.0)
+    directory = prepared(tmp_path, "regression", kinds=["linear"])
+    with pytest.raises(ParityError, match="on the hold-out the finished model differs"):
+        trained(directory)
+    assert not (directory / workdir.ARTIFACT).exists()
+
+
 def test_a_wrong_export_is_caught() -> None:
     """A leaf that is off by a millionth stops the publication."""
     from dataclasses import replace  # noqa: PLC0415
