@@ -191,7 +191,7 @@ class Schema:
 
 def _column_from(raw: object, problems: list[Problem]) -> Column | None:
     """Build one column of the JSON form; what cannot even be held as a Column is reported here."""
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
+    if not isinstance(raw, (dict, Mapping)) or not isinstance(raw.get("name"), str):  # an ABC alone is asked slowly
         problems.append(Problem(None, None, 'a column {"name": ..., "type": ...}', shown(raw)))
         return None
     kind, role = raw.get("type"), raw.get("role", "feature")
@@ -201,7 +201,7 @@ def _column_from(raw: object, problems: list[Problem]) -> Column | None:
         and isinstance(role, str)
         and isinstance(nullable, bool)
         and (levels is None or _are_strings(levels))
-        and raw.keys() <= _COLUMN_FIELDS
+        and _COLUMN_FIELDS.issuperset(raw)
     ):
         return Column(raw["name"], kind, role, nullable, None if levels is None else tuple(levels))
     problems.extend(_field_problems(raw))
