@@ -18,7 +18,7 @@ from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.candidates import Candidate
 from trainyard_trainer.learning.encoders import Encoder
 from trainyard_trainer.learning.fitting import Fitted, Learning
-from trainyard_trainer.learning.parity import check_parity
+from trainyard_trainer.learning.parity import Trained, check_parity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,13 +95,15 @@ class Member:
 class Outcome:
     """A model as far as it was learnt: the pipeline, what calibrates it, and the choice in words fit for the lineage.
 
-    ``parity`` is the largest difference between an answer of the library and of an exported member.
+    ``parity`` is the largest difference between an answer of the library and of an exported member; ``trained`` is how
+    the libraries themselves answer in the model's place.
     """
 
     pipeline: Pipeline | Blend
     calibration: Calibration
     choice: dict[str, Any]
     parity: float
+    trained: Trained
 
 
 def fit_on_all(
@@ -121,6 +123,7 @@ def joined(members: Sequence[Member], weights: Sequence[float], calibration: Cal
         calibration,
         {"members": described, "folds": n_folds, **calibration.described()},
         max(member.parity for member in members),
+        Trained(tuple(member.fitted for member in members), tuple(weights), calibration),
     )
 
 

@@ -132,7 +132,7 @@ class Search:
         outcome = joined(finals, [weight for *_, weight in members], calibration, len(parts))
         chosen = {entry.trial.number for entry, *_ in members}
         trials = tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries)
-        return Found(outcome.pipeline, outcome.calibration, outcome.choice, outcome.parity, trials)
+        return Found(outcome.pipeline, outcome.calibration, outcome.choice, outcome.parity, outcome.trained, trials)
 
     def _weights(self, finalists: Sequence[tuple[Entry, Fit]], labels: npt.NDArray[Any], trying: Trying) -> FloatArray:
         """Return a weight for each finalist: all on the prior where nothing is better beyond doubt."""

@@ -29,6 +29,7 @@ from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.golden import golden_rows
 from trainyard_trainer.learning.latency import one_row_us
 from trainyard_trainer.learning.learning_curve import learning_curve
+from trainyard_trainer.learning.parity import check_holdout
 from trainyard_trainer.learning.progress import Progress
 from trainyard_trainer.learning.refit import Ground, Known
 from trainyard_trainer.learning.reporting import version_report
@@ -106,12 +107,12 @@ def train(
         "metrics": dict(model.metrics),
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
-        "parity": found.parity,
         "waits": training.waits(tested.report),
         "budget_hit": budget.hit,
         "profile": training.profile(),
         "evaluation": {
             **training.evaluation(model, tested, begun, clock, progress),
+            "parity": {"holdout": model.metrics.get("parity"), "members": found.parity},
             "learning_curve": training.learning_curve(found, tested, begun, clock, progress),
         },
         "environment": environment(),
@@ -255,13 +256,20 @@ class Training:
         )
 
     def complete(self, outcome: Outcome) -> tuple[Model, Answered]:
-        """Return the model with its metrics on the test rows and golden rows: as it is published."""
+        """Return the model with its metrics on the test rows and golden rows: as it is published.
+
+        Raises:
+            ParityError: on the test rows it does not answer as the libraries that trained it.
+        """
         model = self._model(outcome.pipeline, outcome.choice, outcome.calibration)
         rows = np.flatnonzero(self.split.test & self.target.present)
         table, labels = self._table.take(rows), self.target.values[rows]
         answers = Predictor(model).predict_columns(table.columns)
-        figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
-        model = replace(model, metrics={**figures, "parity": outcome.parity})
+        if len(rows):
+            decided = Answers.of(model.task, answers, model.threshold).decided
+            figures = measure(model.task, labels, answers, threshold=model.threshold)
+            figures["parity"] = check_holdout(outcome.trained, self._learnt(table), answers, decided)
+            model = replace(model, metrics=figures)
         golden = golden_rows(self._learnt(self._table), np.flatnonzero(self.split.fit))
         return with_golden(model, golden), Answered(rows, table, labels, answers)
 
