@@ -28,8 +28,8 @@ class MemoryDesk:
     """The fake's other side."""
 
     def __init__(self) -> None:
-        self._clock = ManualClock()
-        self.runs = MemoryRuns(self._clock)
+        self.clock = ManualClock()
+        self.runs = MemoryRuns(self.clock)
 
     def request(self, model: str = "flights", upto_seq: int = 100, **more: Any) -> str:
         return self.runs.add(model, upto_seq=upto_seq, **more)
@@ -49,7 +49,7 @@ class MemoryDesk:
             self.runs.spot_instances.add(instance_id)
 
     def expire(self, request_id: str) -> None:
-        self.runs.requests[request_id].lease_until = self._clock.monotonic() - 1
+        self.runs.requests[request_id].lease_until = self.clock.monotonic() - 1
 
     def ask_to_cancel(self, request_id: str) -> None:
         self.runs.requests[request_id].cancel_requested = True
@@ -213,6 +213,7 @@ class PostgresDesk:
     def trials(self, request_id: str) -> list[list[Trial]]:
         runs = self._rows("SELECT id FROM core.run WHERE request_id = CAST(:id AS uuid) ORDER BY fence", id=request_id)
         columns = "number, core.kind_of(family) AS kind, params, metrics, seconds, chosen, pruned"
+        columns += ", coalesce(worker, '') AS worker"
         statement = f"SELECT {columns} FROM core.trial WHERE run_id = :id ORDER BY number"
         return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
 

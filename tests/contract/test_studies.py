@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tests.contract.test_runs import PostgresDesk as Requests
 
 from trainyard.adapters.postgres.studies import PostgresStudies
-from trainyard.contracts.studies import space_as_json, space_from_json, study_name
+from trainyard.contracts.studies import StudyGoneError, space_as_json, space_from_json, study_name
 from trainyard.errors import TransientError
 from trainyard.testing.contracts import StudiesContract
 from trainyard.testing.contracts.studies import PLAN, SPACE, result, step
@@ -79,9 +79,9 @@ class TestPostgresStudies(StudiesContract):
         """No study yet."""
         return PostgresDesk(studies, engine)
 
-    def test_proposals_learn(self, studies: PostgresStudies) -> None:
+    def test_proposals_learn(self, desk: PostgresDesk) -> None:
         """Few leaves are better, also among what was planned: after some trials most proposals have few."""
-        study = studies.join("r/0", seed=3, metric="auto")
+        study = desk.studies.join(study_name(desk.request(), 0, "1"), seed=3, metric="auto")
         study.plan(PLAN, {"boosted": SPACE["boosted"]})
         asked = [step(study) for _ in range(27)]
         leaves = [proposal.params["num_leaves"] for proposal in asked[len(PLAN) :]]
@@ -105,12 +105,38 @@ class TestPostgresStudies(StudiesContract):
         with pytest.raises(TransientError):
             away.finished("r/0")
 
-    def test_a_study_is_written_as_its_requests_are(self, studies: PostgresStudies) -> None:
+    def test_a_study_is_written_as_its_requests_are(self, desk: PostgresDesk) -> None:
         """Names, kinds and figures come back as they were told, through another process's eyes."""
-        study = studies.join("r/0", seed=1, metric="auto")
+        name = study_name(desk.request(), 0, "1")
+        study = desk.studies.join(name, seed=1, metric="auto")
         study.plan(PLAN, SPACE)
         told = [result(step(study)) for _ in range(6)]
-        assert studies.finished("r/0") == told
+        assert desk.studies.finished(name) == told
+
+    def test_a_study_goes_when_its_request_vanishes(self, desk: PostgresDesk, engine: sa.Engine) -> None:
+        """Somebody deletes the request's row: the study is swept with it, and is not made again."""
+        request_id = desk.request()
+        name = study_name(request_id, 0, "1")
+        study = desk.studies.join(name, seed=1, metric="auto")
+        study.plan(PLAN, SPACE)
+        with engine.begin() as connection:
+            connection.execute(
+                sa.text("DELETE FROM core.training_request WHERE id = CAST(:id AS uuid)"), {"id": request_id}
+            )
+        assert _rows(engine)["studies"] == 0
+        with pytest.raises(StudyGoneError):
+            desk.studies.join(name, seed=1, metric="auto")
+
+    def test_a_fault_is_no_study_that_is_gone(self, desk: PostgresDesk, engine: sa.Engine) -> None:
+        """A record of it that lacks what every trial has is told as the fault that it is."""
+        name = study_name(desk.request(), 0, "1")
+        study = desk.studies.join(name, seed=1, metric="auto")
+        study.plan(PLAN, SPACE)
+        step(study)
+        with engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM optuna.trial_user_attributes WHERE key = 'told'"))
+        with pytest.raises(KeyError, match="told"):
+            desk.studies.finished(name)
 
 
 def _rows(engine: sa.Engine) -> dict[str, int]:

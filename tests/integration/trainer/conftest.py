@@ -111,14 +111,26 @@ class Yard:
         return len(waiting)
 
     def trainer(
-        self, *, chaos: str = "", idle_seconds: float = 1.0, child: str = "", memory_mb: int = 0
+        self,
+        *,
+        chaos: str = "",
+        idle_seconds: float = 1.0,
+        child: str = "",
+        memory_mb: int = 0,
+        work_dir: Path | None = None,
+        lease_seconds: int = LEASE_SECONDS,
     ) -> subprocess.Popen[bytes]:
-        """Start a trainer process; ``child`` is another training process than its own."""
+        """Start a trainer process; ``child`` is another training process than its own.
+
+        One that works beside another needs a ``work_dir`` of its own: each clears its own at the start.
+        """
         environment = {
             **self._environment,
             "TRAINYARD_IDLE_SECONDS": str(idle_seconds),
             "TRAINYARD_TRAINING_CHILD": child,
             "TRAINYARD_TRAINING_MEMORY_MB": str(memory_mb),
+            "TRAINYARD_WORK_DIR": str(work_dir or self._directory / "work"),
+            "TRAINYARD_LEASE_SECONDS": str(lease_seconds),
             "CHAOS": chaos,
         }
         with (self._directory / "trainer.log").open("ab") as log:
@@ -185,8 +197,6 @@ def yard(
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         **aws_environment,
         "TRAINYARD_DATABASE_URL": database_url,
-        "TRAINYARD_WORK_DIR": str(tmp_path / "work"),
-        "TRAINYARD_LEASE_SECONDS": str(LEASE_SECONDS),
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:9",
     }
     queue = SqsQueue(aws_clients.sqs, aws_config.queue_training)

@@ -69,7 +69,7 @@ def answer(task: str = "binary", text: str = NASTY, *, reported: bool = True) ->
         "snapshot_rows": 1500,
         "snapshot_hash": "cd" * 32,
         "holdout": {"rule": "time", "fit_rows": 1200, "test_rows": 300},
-        "metrics": {"loss": 0.5, "roc_auc": 0.7},
+        "metrics": {"loss": 0.5, "roc_auc": 0.7, "parity": 2.34567e-16},
         "gate": {"summary": f"passed: {text}", "promotion": "promoted", "checks": [check]},
         "aliases": ["champion"],
         "not_reproducible": None,
@@ -155,12 +155,32 @@ def test_the_card_tells_what_matters() -> None:
         "| fitted | tree\\_ensemble (rounds 3), weight 1 |",
         "| seed | 7 |",
         "Verdict: passed: late.",
+        "On these rows its answers are at most 2.346e-16 from those of the libraries that trained it.",
         "| late | it says what late says |",
         "| late | 0.25 |",
         "| 900 | 0.5 | 0.3 |",
         "more rows would help. The time was up after 1 of 2 fits on fewer rows.",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("calibration", "words"),
+    [
+        ({"kind": "temperature", "temperature": 1.25}, "temperature (temperature 1.25)"),
+        ({"kind": "platt", "slope": 0.9, "intercept": -0.5}, "platt (slope 0.9, intercept -0.5)"),
+        ({"kind": "isotonic", "at": [0.1, 0.2, 0.9], "to": [0.0, 0.3, 0.8]}, "isotonic, 3 points"),
+    ],
+)
+def test_what_was_derived_and_calibrated_is_said(calibration: dict[str, Any], words: str) -> None:
+    """Columns that were made of two by their formula, probabilities by what stands behind them."""
+    found = answer()
+    pairs = [["debt", "ratio", "income"], ["age", "product", "size"]]
+    members = [{"kind": "linear", "params": {"pairs": pairs, "strength": 1.0}, "weight": 1.0}]
+    found["report"]["lineage"]["configuration"] = {"choice": {"members": members, "calibration": calibration}}
+    text = card.as_markdown(card.card_of(found))
+    assert "linear (pairs debt / income and age x size, strength 1), weight 1" in text.replace("\\", "")
+    assert f"| calibrated | {words} |" in text.replace("\\", "")
 
 
 @given(st.text())

@@ -263,6 +263,29 @@ def test_train_with_kinds_and_a_budget_of_trials(api, trainyard):
         assert trainyard("train", "buys", *wrong).code == Exit.USAGE
 
 
+def test_train_with_more_workers(api, trainyard):
+    """How many may share the search is a setting of the request, or of the model's policy."""
+    api.on("POST", "/v1/models/buys/requests", (201, {**REQUEST, "settings": {"search_workers": 2}}))
+    trainyard("train", "buys", "--workers", "2")
+    assert api.asked[-1].json == {"settings": {"search_workers": 2}}
+    api.on("PUT", "/v1/models/buys", {"name": "buys", "policy": {"search_workers": 3}})
+    trainyard("model", "create", "buys", "--dataset", "d", "--label", "y", "--search-workers", "3")
+    assert api.asked[-1].json["policy"] == {"search_workers": 3}
+
+
+def test_show_names_the_workers_of_a_shared_search(api, trainyard):
+    """Where one has made all trials, the run has said which; where several have, each trial does."""
+    trials = [
+        {"rank": n, "number": n, "kind": "linear", "params": {}, "metric": "loss", "score": 0.1, "worker": worker}
+        for n, worker in ((1, "a:1"), (2, "b:2"))
+    ]
+    api.on("GET", "/v1/runs/u", {"id": "u", "state": "running", "progress": {}, "trials": trials})
+    out = trainyard("run", "show", "u").out
+    assert "b:2" in out
+    api.on("GET", "/v1/runs/u", {"id": "u", "state": "running", "progress": {}, "trials": trials[1:]})
+    assert "b:2" not in trainyard("run", "show", "u").out
+
+
 def test_show_tells_progress_trials_and_columns_left_out(api, trainyard):
     """Trial, best score and time left in words; the leaderboard; each column with its reason."""
     trial = {"rank": 1, "number": 7, "kind": "linear", "params": {"strength": 3.0}, "metric": "roc_auc",

@@ -29,6 +29,7 @@ REPORT = {
         "cut": "the time was up after 0 of 4 fits on fewer rows",
     },
     "slices": {"found": 1, "items": [{"column": "city", "slice": "= \x1b[31mb", "rows": 40, "loss": 0.9}]},
+    "parity": {"holdout": 2.3456e-16, "members": 7.8912e-13},
     "cost": {"seconds": 3.5, "rows": 1200, "peak_memory_bytes": 209715200},
     "left_out": [{"column": "id", "reason": "an identifier"}],
 }
@@ -38,6 +39,7 @@ def answer(report=REPORT):
     """Return what the service says of version 3."""
     gate = {"checks": [{"name": "enough_rows", "value": 100, "threshold": 50, "passed": True, "words": "100 rows"}]}
     version = {"version": 3, "created_at": "now", "aliases": [], "holdout": {"test_rows": 100}, "gate": gate}
+    version["metrics"] = {"loss": 0.5, "parity": 2.3456e-16}
     model = {"name": "late", "dataset": "flights", "label": "late", "task": "binary"}
     return {"model": model, "version": version, "run": {"cost_usd": 0.01}, "trials": [], "report": report}
 
@@ -47,7 +49,19 @@ def test_the_report_is_readable(api, trainyard):
     api.on("GET", PATH, answer())
     done = trainyard("version", "report", "late", "3")
     assert done.code == Exit.OK
-    for words in ("roc_auc", "0.7123", "0.69", "16", "1e-05", "an identifier", "enough_rows", "… and 5 more", "3.5"):
+    for words in (
+        "roc_auc",
+        "0.7123",
+        "0.69",
+        "16",
+        "1e-05",
+        "an identifier",
+        "enough_rows",
+        "… and 5 more",
+        "3.5",
+        "2.3e-16",
+        "7.9e-13",
+    ):
         assert words in done.out
     assert "cut short: the time was up after 7 of 25 turns" in done.out
     for words in (

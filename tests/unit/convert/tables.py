@@ -82,6 +82,7 @@ def _clean(name: str, value: Any) -> Any:
 def alike(converted: Converted, table: pd.DataFrame) -> Parity:
     """Make the whole model, write and read it, and hold it against its library."""
     imported = model_of(converted, "imported", "things", rows_of(table))
+    assert imported.model.metrics == {"parity": imported.parity.largest}
     again = decode(encode(imported.model))
     Predictor(again).self_test()
     assert encode(again) == encode(imported.model)

@@ -59,6 +59,8 @@ def test_the_best_comes_first() -> None:
             {"stage": "searching", "trial": 7, "best": 0.81254, "metric": "roc_auc", "seconds_left": 90.0},
             "searching · trial 7 · best roc_auc 0.8125 · 1.5 min left",
         ),
+        ({"stage": "searching", "trial": 7, "workers": {"a:1": 4, "b:2": 3}}, "searching · trial 7 · 2 workers"),
+        ({"stage": "searching", "trial": 7, "workers": {"a:1": 7}}, "searching · trial 7"),
         ({"stage": "searching", "trial": "seven", "best": None}, "searching"),
     ],
 )

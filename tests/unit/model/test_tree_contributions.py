@@ -145,22 +145,24 @@ def test_they_are_the_shapley_values(leaves, width, n_outputs, vector, mean, cod
     trees = grown(leaves, width, n_outputs, vector=vector, mean=mean, codes=codes, empty=empty, seed=seed)
     nodes, x = Nodes.of(trees), rows_for(width, 3, seed)
     found = explained(nodes)
-    contributions = found.of(x)
+    few, many = found.of(x), found.of(np.tile(x, 20))
     for row in range(x.shape[1]):
         base, expected = shapley(nodes, x[:, row], width)
-        np.testing.assert_allclose(contributions[:, :, row], expected, atol=1e-12)
+        np.testing.assert_allclose(few[:, :, row], expected, atol=1e-12)
+        np.testing.assert_allclose(many[:, :, row], expected, atol=1e-12)
         np.testing.assert_allclose(found.base, base, atol=1e-12)
 
 
 @pytest.mark.parametrize("leaves", [[300], [2, 40, 1, 7, 64] * 5])
 def test_they_sum_to_the_score(leaves):
-    """Deep trees and many, in blocks of rows; the same for a row alone."""
+    """Deep trees and many, in blocks of rows; the same for a row alone and for few rows."""
     nodes = Nodes.of(grown(leaves, 30, 2, seed=len(leaves)))
     x = rows_for(30, 500, 1)
     found = explained(nodes)
     contributions = found.of(x)
     np.testing.assert_allclose(found.base[:, None] + contributions.sum(axis=1), nodes.scores(x), atol=1e-11)
-    np.testing.assert_allclose(found.of(x[:, 7:8]), contributions[:, :, 7:8], atol=1e-13)
+    for n in (1, 2, 5, 6):
+        np.testing.assert_allclose(found.of(x[:, 7 : 7 + n]), contributions[:, :, 7 : 7 + n], atol=1e-13)
 
 
 def test_a_feature_that_no_tree_reads_has_none():
@@ -182,8 +184,9 @@ def test_they_are_lightgbms_own(objective):
     n_outputs = 3 if objective == "multiclass" else 1
     found = explained(Nodes.of(_converted(booster, n_outputs)))
     theirs = booster.predict(x[:200], pred_contrib=True).reshape(200, n_outputs, -1)
-    np.testing.assert_allclose(found.of(x[:200].T).transpose(2, 0, 1), theirs[:, :, :-1], atol=1e-6)
-    np.testing.assert_allclose(found.base, theirs[0, :, -1], atol=1e-6)
+    np.testing.assert_allclose(found.of(x[:1].T).transpose(2, 0, 1), theirs[:1, :, :-1], atol=1e-9)
+    np.testing.assert_allclose(found.of(x[:200].T).transpose(2, 0, 1), theirs[:, :, :-1], atol=1e-9)
+    np.testing.assert_allclose(found.base, theirs[0, :, -1], atol=1e-9)
 
 
 def _table(objective: str) -> tuple[Any, Any]:

@@ -29,6 +29,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "kinds": ["linear", "neural_network", "tree_ensemble"],
         "metric": "auto",
         "seed": 0,
+        "search_workers": 1,
         "keep_extract": False,
         "own_function": False,
         "leakage": "leave_out",
@@ -139,8 +140,18 @@ def test_settings_are_what_a_run_needs() -> None:
     settings = Policy(cron="0 2 * * *", priority=5, instance_types=("g5.xlarge",), seed=3).settings()
     assert list(settings) == ["budget_seconds", "metric", "seed", "gate"]
     assert settings["seed"] == 3
+    assert Policy(search_workers=3).settings()["search_workers"] == 3
     special = Policy(kinds=("neural_network",), budget_trials=40).settings()
     assert (special["kinds"], special["budget_trials"]) == (["neural_network"], 40)
+
+
+def test_who_may_help_a_search() -> None:
+    """All workers but the one that leads; nobody where the search is to be the same again."""
+    assert Policy().helpers == 0
+    assert Policy(search_workers=3).helpers == 2
+    assert Policy(search_workers=3, budget_trials=40).helpers == 0
+    (problem,) = policy_problems({"search_workers": 17})
+    assert (problem.column, problem.expected) == ("policy.search_workers", "a whole number from 1 to 16")
 
 
 @pytest.mark.parametrize("trials", [0, 1_001, 2.5, True, "9"])

@@ -393,3 +393,25 @@ def test_no_more_room_is_made_than_lacks(requests: list[OpenRequest], kinds: lis
 def test_next_step(kind: str, error: str, step: str) -> None:
     """Whoever reads a failure is told what helps."""
     assert step in next_step(kind, error)
+
+
+def test_a_shared_search_gets_the_workers_that_it_invites() -> None:
+    """An idle instance first, a new one for the rest; none any more when the search is nearly over."""
+    shared = replace(HELD, invites=2, search_left=300.0)
+    led, idle = (launch(1), launch(2)), (instance(1), instance(2))
+    plan = planned([shared], led, idle, [replace(IDLE, instance_id="i-2")])
+    (pool,) = plan.pools
+    assert (pool.open, pool.busy, pool.desired, pool.available, pool.new) == (1, 1, 3, 1, 1)
+    (pool,) = planned([replace(shared, search_left=59.0)], led, idle, [replace(IDLE, instance_id="i-2")]).pools
+    assert (pool.busy, pool.desired, pool.new, pool.state) == (1, 1, 0, "enough")
+
+
+def test_a_helper_is_busy() -> None:
+    """It is kept while it has its seat, whatever else is heard of it, and is nobody's idle instance."""
+    shared = replace(HELD, invites=1, search_left=5.0, helpers=("i-2",))
+    silent = replace(IDLE, id="h:2", instance_id="i-2", silent=1_000.0)
+    plan = planned([shared], [launch(1), launch(2)], [instance(1), instance(2)], [silent])
+    (pool,) = plan.pools
+    assert (pool.busy, pool.desired, pool.available, pool.new) == (2, 2, 0, 0)
+    assert {seat.instance_id: seat.duty for seat in plan.seats} == {"i-1": "busy", "i-2": "busy"}
+    assert plan.excess == ()

@@ -60,6 +60,7 @@ def test_a_model_file_becomes_a_version_once(journal: Any) -> None:
     made, version = scene.take(data)
     assert (made, version.version, version.sha256, version.passed, version.run_id) == (True, 1, sha256, False, None)
     assert version.gate["imported"] == ORIGIN
+    assert version.metrics == {"parity": None}
     assert scene.blobs.get(version.artifact_key).data == data
     assert scene.take(data) == (False, version)
     events, audit = journal(scene.store, skip)
@@ -101,6 +102,12 @@ def test_the_same_file_again_is_young_again(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(scene.blobs, "put", lambda key, *a, **k: (put(key, *a, **k), written.append(key))[0])
     imports.store(scene.blobs, "flights", data, sha256)
     assert written == [artifact_key("flights", sha256)]
+
+
+def test_how_far_it_is_from_its_library_is_kept() -> None:
+    """The version says what the import found, as trained ones do; the file's other figures are nobody's here."""
+    _, version = Scene().take(encode(imported(metrics={"parity": 2.5e-9, "loss": 0.1})))
+    assert version.metrics == {"parity": 2.5e-9}
 
 
 def test_it_serves_when_somebody_says_so() -> None:

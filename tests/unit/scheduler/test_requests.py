@@ -105,7 +105,7 @@ def test_what_is_expected_of_settings(scene: Scene) -> None:
     """Each problem says what may stand there instead, in words of the request."""
     with pytest.raises(ServiceError) as caught:
         scene.ask({"cron": "* * * * *", "x": 1}, priority=101)
-    keys = "one of the keys budget_seconds, metric, seed, gate, budget_trials, kinds, leakage, columns"
+    keys = "one of the keys budget_seconds, metric, seed, gate, budget_trials, kinds, leakage, columns, search_workers"
     assert caught.value.message == "3 problem(s) with what the request asks for"
     assert caught.value.details == [
         Problem(None, "settings.cron", keys, "a key of the policy only"),

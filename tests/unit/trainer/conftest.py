@@ -13,7 +13,15 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.messages import TrainingRequest
 from trainyard.schema import Column, Schema
-from trainyard.testing.fakes import MemoryBlobs, MemoryFleet, MemoryQueue, MemoryRuns, MemorySnapshots, MemoryStudies
+from trainyard.testing.fakes import (
+    MemoryBlobs,
+    MemoryFleet,
+    MemoryQueue,
+    MemoryRuns,
+    MemorySearches,
+    MemorySnapshots,
+    MemoryStudies,
+)
 from trainyard_trainer.child import PipedStudy, work
 from trainyard_trainer.learning import candidates
 from trainyard_trainer.ports import Outside, Stop, TrainerSettings
@@ -146,6 +154,7 @@ class World:
         self.snapshots = MemorySnapshots()
         self.snapshots.store(1, SCHEMA, rows())
         self.studies = MemoryStudies()
+        self.searches = MemorySearches(self.runs, self.clock)
         self.blobs = MemoryBlobs()
         self.fleet = MemoryFleet()
         self.children = FakeChildren(self.clock)
@@ -158,6 +167,7 @@ class World:
             self.runs,
             self.snapshots,
             self.studies,
+            self.searches,
             self.blobs,
             self.fleet,
             self.children,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAME = "request/0"
 SPACE = {"linear": Method("linear", {"strength": Range(0.1, 10.0)})}
 PLAN = {"plan": [asdict(Planned("prior", {}))], "space": space_as_json(SPACE)}
-TRIAL = Trial(1, "prior", {}, {"loss": 1.0}, 0.5, chosen=False)
+TRIAL = Trial(1, "prior", {}, {"loss": 1.0}, 0.5, chosen=False, worker="w:1")
 
 
 class Process:
@@ -35,7 +35,7 @@ class Process:
         self.studies = studies
         self.lost = ""
         join = partial(studies.join, NAME, seed=0, metric="auto")
-        self.asking = Asking(join, lambda: self.lost, SystemClock())
+        self.asking = Asking(join, lambda: self.lost, SystemClock(), worker="w:1")
         self.answers: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
 
     def say(self, **what: Any) -> None:

@@ -1,7 +1,9 @@
-"""Temperature and threshold: they move when that earns more than noise on enough rows, and are left alone otherwise."""
+"""Calibration and threshold: they move when that earns more than noise on enough rows, and are left alone otherwise."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,15 +11,18 @@ import pytest
 
 from trainyard.metrics import OF_DECISIONS
 from trainyard.metrics.measures import measure, row_losses
+from trainyard.model import Isotonic, Platt, Temperature, decode, encode
+from trainyard.testing.models import sample_model
 from trainyard_trainer.learning.calibration import (
-    TEMPERATURE_ROWS,
+    ISOTONIC_ROWS,
+    LEAST_ROWS,
     THRESHOLD_ROWS,
     Calibration,
     calibrate,
-    fit_temperature,
+    fit_curve,
     fit_threshold,
-    tempered,
 )
+from trainyard_trainer.learning.calibrators import applied, fit_isotonic, fit_platt, fit_temperature
 from trainyard_trainer.learning.thresholds import best
 
 
@@ -31,27 +36,104 @@ def answered(task: str, rows: int, sharpness: float, seed: int = 0) -> tuple[Any
     return labels, bold / bold.sum(axis=1, keepdims=True)
 
 
+def moved(labels: Any, answers: Any, *, bend: Any) -> tuple[Any, Any]:
+    """Return two-class answers whose honest probability p became ``bend(p)``."""
+    p = bend(answers[:, 1])
+    return labels, np.column_stack([1.0 - p, p])
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 @pytest.mark.parametrize("sharpness", [0.4, 3.0])
 def test_a_wrong_sharpness_is_found(task: str, sharpness: float) -> None:
     """The temperature that undoes it is found within a tenth, lowers the loss and changes no answer."""
     labels, answers = answered(task, 6_000, sharpness)
-    temperature = fit_temperature(task, labels, answers)
-    assert temperature == pytest.approx(sharpness, rel=0.1)
-    better = tempered(task, answers, temperature)
+    found = fit_curve(task, labels, answers)
+    assert isinstance(found, Temperature)
+    assert found.temperature == pytest.approx(sharpness, rel=0.1)
+    better = applied(task, answers, found)
     assert row_losses(task, labels, better).mean() < row_losses(task, labels, answers).mean() - 0.01
     assert (better.argmax(axis=1) == answers.argmax(axis=1)).all()
     assert np.allclose(better.sum(axis=1), 1.0)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_no_temperature_is_better(task: str) -> None:
+    """Newton's method ends where the log-loss is least, also far away from 1."""
+    for sharpness in (0.07, 1.0, 15.0):
+        labels, answers = answered(task, 2_000, sharpness)
+        found = fit_temperature(task, labels, answers).temperature
+        least, *others = (
+            row_losses(task, labels, applied(task, answers, Temperature(found * by))).mean() for by in (1.0, 0.99, 1.01)
+        )
+        assert least < min(others), sharpness
+
+
+def test_probabilities_that_are_all_too_high_are_moved_by_platt() -> None:
+    """Odds that are four times too high are no question of temperature; the line through the logits finds ln 4."""
+    labels, answers = moved(*answered("binary", 8_000, 1.0), bend=lambda p: 4 * p / (1 + 3 * p))
+    found = fit_curve("binary", labels, answers)
+    assert isinstance(found, Platt)
+    assert (found.slope, found.intercept) == pytest.approx((1.0, -np.log(4)), abs=0.1)
+    assert fit_platt(labels, answers[:, ::-1]) is None  # upside down: no line that rises is of any use
+
+
+def test_what_no_line_undoes_is_undone_by_a_curve() -> None:
+    """Probabilities squeezed in the middle alone take an isotonic curve, and enough rows; no share is 0 or 1."""
+
+    def bend(p: Any) -> Any:
+        return 0.5 + np.sign(p - 0.5) * 0.5 * np.abs(2 * p - 1) ** 4
+
+    labels, answers = moved(*answered("binary", 20_000, 1.5), bend=bend)
+    found = fit_curve("binary", labels, answers)
+    assert isinstance(found, Isotonic)
+    losses = [row_losses("binary", labels, applied("binary", answers, curve)) for curve in (None, found)]
+    assert losses[1].mean() < losses[0].mean() - 0.01
+    few = slice(0, ISOTONIC_ROWS - 1)
+    assert not isinstance(fit_curve("binary", labels[few], answers[few]), Isotonic)
+
+
+@pytest.mark.parametrize("rounded", [1, 3, 12])
+def test_an_isotonic_curve_is_one_that_the_format_takes(rounded: int) -> None:
+    """Whatever the ties: points that rise, shares that do not fall, none of them certain, stretches of 50 rows."""
+    for seed in range(5):
+        labels, answers = answered("binary", 5_000, 2.0, seed)
+        p = np.round(answers[:, 1], rounded)
+        p[:60], labels[:60] = 0.0, 0
+        found = fit_isotonic(labels, np.column_stack([1 - p, p]))
+        assert found is not None
+        at, to = found.at.numpy, found.to.numpy
+        assert (np.diff(at) > 0).all()
+        assert (np.diff(to) >= 0).all()
+        assert to[0] > 0.0
+        assert to[-1] < 1.0
+        assert len(at) <= 5_000 / 50
+    constant = np.full((5_000, 2), 0.5)
+    assert fit_isotonic(labels, constant) is None
+    assert fit_curve("binary", labels, constant) == fit_curve("binary", labels, constant)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_what_is_calibrated_or_small_stays_as_it_is(task: str) -> None:
-    """Honest answers get no temperature, in nearly all of 20 samples; too few rows get none whatever they say."""
-    fitted = [fit_temperature(task, *answered(task, 3_000, 1.0, seed)) for seed in range(20)]
-    assert sum(t is not None for t in fitted) <= 2
+    """Honest answers are left alone, in nearly all of 20 samples; too few rows are, whatever they say."""
+    fitted = [fit_curve(task, *answered(task, ISOTONIC_ROWS, 1.0, seed)) for seed in range(20)]
+    assert sum(curve is not None for curve in fitted) <= 2
     assert calibrate(task, *answered(task, 6_000, 3.0), "auto", drifting=True) == Calibration()
-    few = TEMPERATURE_ROWS[task] - 1
-    assert fit_temperature(task, *answered(task, few, 3.0)) is None
+    few = LEAST_ROWS[task] - 1
+    assert fit_curve(task, *answered(task, few, 3.0)) is None
+
+
+@pytest.mark.parametrize("curve", [None, Temperature(1.7), Platt(0.9, -0.1), Isotonic([0.1, 0.3], [0.0, 1 / 3])])
+def test_a_lineage_tells_the_calibration_to_the_bit(curve: Any) -> None:
+    """What a description in JSON is read as calibrates like the original: the same bytes."""
+    described = json.loads(json.dumps(Calibration(curve, 0.4).described()))
+    again = Calibration.of(described)
+    assert again.threshold == 0.4
+    model = sample_model("linear")
+    data = encode(replace(model, calibration=again.curve))
+    assert data == encode(replace(model, calibration=curve))
+    assert decode(data).task == "binary"
+    with pytest.raises(KeyError):
+        Calibration.of({"temperature": None, "threshold": 0.5})
 
 
 @pytest.mark.parametrize("metric", OF_DECISIONS)

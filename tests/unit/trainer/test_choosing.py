@@ -51,6 +51,20 @@ def test_weights_are_a_blend_only_where_it_helps() -> None:
     assert choosing.weights("regression", "auto", labels, [one, one]).tolist() == [1.0, 0.0]
 
 
+def test_an_advantage_is_counted_in_standard_errors() -> None:
+    """Of the mean gain of all rows: the same gains on a hundred times the rows are ten times as sure."""
+    rng = np.random.default_rng(3)
+    labels, prior = rng.normal(size=100), np.zeros(100)
+    model = 0.1 * labels + 0.3 * rng.normal(size=100)
+    gains = labels**2 - (labels - model) ** 2
+    found = choosing.advantage("regression", labels, prior, model)
+    assert found == pytest.approx(gains.mean() / (gains.std() / 10.0))
+    many = [np.tile(values, 100) for values in (labels, prior, model)]
+    assert choosing.advantage("regression", *many) == pytest.approx(10.0 * found)
+    assert choosing.advantage("regression", labels, prior, prior) == 0.0
+    assert choosing.advantage("regression", np.ones(3), np.zeros(3), np.ones(3)) == np.inf
+
+
 def test_decisions_are_compared_at_the_best_threshold() -> None:
     """By F1 of a rare class the better ranking wins, though neither model's probability reaches one half."""
     rng = np.random.default_rng(0)

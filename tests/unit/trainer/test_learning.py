@@ -44,6 +44,7 @@ COLUMNS = [
     Column("at", "timestamp"),
     Column("y", "bool", role="label"),
 ]
+PAIRS = [["size", "ratio", "full"], ["flag", "product", "size"], ["full", "ratio", "flag"]]
 LABELS = {"binary": "bool", "multiclass": "category", "regression": "float"}
 
 
@@ -118,6 +119,10 @@ def test_every_task_and_kind(tmp_path: Path, task: str, kinds: list[str]) -> Non
     assert report["holdout"]["test_rows"] > 50
     assert model.lineage.configuration["choice"]
     assert report["evaluation"]["contributions"]["rows"] >= 50
+    parity = report["metrics"]["parity"]
+    assert 0 <= parity <= 1e-6
+    assert report["evaluation"]["parity"]["holdout"] == parity == model.metrics["parity"]
+    assert 0 <= report["evaluation"]["parity"]["members"] <= 1e-9
 
 
 @pytest.mark.parametrize("task", LABELS)
@@ -216,6 +221,10 @@ def learning(task: str, given: list[dict[str, Any]]) -> Learning:
         (fit_forest, {"max_features": 0.5}),
         (fit_neural, {"hidden": [8]}),
         (fit_neural, {"hidden": [8], "activation": "tanh", "alpha": 1e-2}),
+        (fit_linear, {"penalty": "l2", "strength": 1.0, "scaling": "quantile", "pairs": PAIRS}),
+        (fit_trees, {"num_leaves": 31, "categories": "sets", "pairs": PAIRS}),
+        (fit_forest, {"max_features": 0.5, "pairs": PAIRS}),
+        (fit_neural, {"hidden": [8], "scaling": "quantile", "pairs": PAIRS}),
     ],
 )
 def test_exported_models_answer_as_the_library(task: str, fit: Any, params: dict[str, Any]) -> None:
@@ -230,6 +239,17 @@ def test_exported_models_answer_as_the_library(task: str, fit: Any, params: dict
         lineage = Lineage("d", 1, 1, "0" * 64, {}, "1", 0, {})
         model = Model("m", task, known.table.schema, fitted.pipeline, classes, lineage)
         check_parity(fitted, Predictor(model), known.table)
+
+
+def test_no_version_comes_of_a_model_that_answers_otherwise_on_the_hold_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison with the libraries stands before the artifact: with no difference allowed there is none."""
+    monkeypatch.setattr("trainyard_trainer.learning.parity.HOLDOUT_PARITY", -1.0)
+    directory = prepared(tmp_path, "regression", kinds=["linear"])
+    with pytest.raises(ParityError, match="on the hold-out the finished model differs"):
+        trained(directory)
+    assert not (directory / workdir.ARTIFACT).exists()
 
 
 def test_a_wrong_export_is_caught() -> None:

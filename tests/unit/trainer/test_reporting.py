@@ -50,7 +50,7 @@ def test_more_rows_bring_something(tmp_path: Path, task: str, kind: str) -> None
     assert (curve["cut"], rows[-1], rows[:-1]) == (None, whole, [n for d in (16, 8, 4, 2) if (n := whole // d) >= 30])
     assert points[-1]["loss"] < points[0]["loss"]
     assert all(point["learnt"] > 0 for point in points)
-    if len(choice["members"]) == 1 and choice["temperature"] is None:
+    if len(choice["members"]) == 1 and choice["calibration"] is None:
         assert points[-1]["loss"] == pytest.approx(decode(data).metrics["loss"], rel=1e-5)
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from trainyard.clock import SystemClock
 from trainyard.contracts.runs import Reproduction
-from trainyard.model import Blend, Lineage, Linear, Model, decode, encode, with_golden
+from trainyard.model import Blend, Isotonic, Lineage, Linear, Model, decode, encode, with_golden
 from trainyard.policy import Policy
 from trainyard.schema import Column, Schema
 from trainyard.snapshot.rows import snapshot_of
@@ -196,7 +196,8 @@ def test_differences_of_models_without_notes(world: World) -> None:
 
 
 def _shell(pipeline: Any) -> Model:
-    schema = Schema([Column("a", "float"), Column("b", "category"), Column("y", "category", role="label")])
+    numbers = [Column("a", "float"), Column("c", "float")]
+    schema = Schema([*numbers, Column("b", "category"), Column("y", "category", role="label")])
     lineage = Lineage("d", 1, 400, "0" * 64, {}, "1", 0, {})
     return Model("m", "multiclass", schema, pipeline, ("p", "q", "r"), lineage)
 
@@ -208,13 +209,17 @@ def _shell(pipeline: Any) -> Model:
         ("tree_ensemble", {"num_leaves": 7, "extra_trees": True, "feature_fraction": 0.5}),
         ("tree_ensemble", {"max_features": 0.5}),
         ("neural_network", {"hidden": [8]}),
+        ("linear", {"penalty": "l2", "strength": 1.0, "scaling": "quantile", "pairs": True}),
+        ("tree_ensemble", {"num_leaves": 7, "pairs": True}),
+        ("neural_network", {"hidden": [8], "scaling": "quantile", "pairs": True}),
     ],
 )
 def test_a_member_that_stopped_early(kind: str, params: dict[str, Any]) -> None:
     """What was fitted on the last cut with early stopping is fitted again without it, at the length that it found."""
     rng = np.random.default_rng(1)
-    columns = {"a": rng.normal(size=400), "b": np.array(["u", "v", None, "w"] * 100, dtype=object)}
-    labels = np.where(columns["a"] > 0.5, 2, (rng.random(400) < 0.5).astype(np.int64))
+    columns = {name: rng.normal(size=400) for name in ("a", "c")}
+    columns["b"] = np.array(["u", "v", None, "w"] * 100, dtype=object)
+    labels = np.where(columns["a"] * columns["c"] > 0.2, 2, (rng.random(400) < 0.5).astype(np.int64))
     known = Known(Table(_shell(None).schema, columns), labels)
     fold = Fold(np.arange(300), np.arange(300, 400))
     ground, budget = Ground(_shell, "multiclass", 3, 0), Budget(SystemClock(), 600.0)
@@ -231,22 +236,25 @@ def test_a_member_that_stopped_early(kind: str, params: dict[str, Any]) -> None:
     made = joined([member], [1.0], Calibration(), 1)
     repeated = again_from(ground, made.choice, known, [fold], budget=budget, progress=Progress(lambda _: None, budget))
     assert repeated.choice == made.choice
+    pairs = made.choice["members"][0]["params"].get("pairs", [])
+    assert (["a", "product", "c"] in pairs or ["c", "product", "a"] in pairs) == ("pairs" in params)
     assert repeated.parity == made.parity
-    row = [{"a": 0.25, "b": "u"}]
+    row = [{"a": 0.25, "c": -1.5, "b": "u"}]
     assert encode(with_golden(_shell(repeated.pipeline), row)) == encode(with_golden(_shell(made.pipeline), row))
 
 
 # --- threads ---
 
 
-def _job(directory: Path) -> None:
-    """Write a job on a table that is large enough for BLAS to use threads; its budget allows one cut."""
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=(5_500, 130))
-    y = x.sum(axis=1) + rng.normal(0, 20, size=len(x))
+def _job(directory: Path, x: Any, y: Any) -> None:
+    """Write a job for linear models of numbers; its budget is of a few seconds."""
     names = [f"x{i}" for i in range(x.shape[1])]
-    columns = [*(Column(name, "float") for name in names), Column("y", "float", role="label")]
-    rows = [{"id": i, **dict(zip([*names, "y"], v, strict=True))} for i, v in enumerate(np.c_[x, y].tolist())]
+    label = Column("y", "bool" if y.dtype == bool else "float", role="label")
+    columns = [*(Column(name, "float") for name in names), label]
+    rows = [
+        {"id": i, **dict(zip(names, v, strict=True)), "y": to}
+        for i, (v, to) in enumerate(zip(x.tolist(), y.tolist(), strict=True))
+    ]
     snapshot = snapshot_of(Schema([Column("id", "int", role="key", nullable=False), *columns]), rows)
     job: Mapping[str, Any] = {
         "model": "m",
@@ -267,9 +275,12 @@ def _job(directory: Path) -> None:
 def test_threads_do_not_matter(tmp_path: Path) -> None:
     """A process that computes with two or four threads fits a regression again to the bytes that one thread gave.
 
-    Without one thread for all it does not: sums are added in another order.
+    Without one thread for all it does not: sums are added in another order. The table is large enough for BLAS to use
+    threads; its budget allows one cut.
     """
-    _job(tmp_path)
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(5_500, 130))
+    _job(tmp_path, x, x.sum(axis=1) + rng.normal(0, 20, size=len(x)))
     study = MemoryStudies().join("request/0", seed=0, metric="auto")
     train(tmp_path, SystemClock(), lambda _: None, study)
     made = (tmp_path / workdir.ARTIFACT).read_bytes()
@@ -281,3 +292,20 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
         with threadpool_limits(limits=threads):
             assert work(tmp_path, lambda _: None, study) == EXIT_DONE
         assert (tmp_path / workdir.ARTIFACT).read_bytes() == made, f"{threads} threads"
+
+
+def test_a_curve_behind_the_probabilities(tmp_path: Path) -> None:
+    """A step that a linear model smooths takes an isotonic curve, which the lineage keeps to the bit."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(7_000, 2))
+    _job(tmp_path, x, rng.random(len(x)) < np.where(x[:, 0] > 1.0, 0.95, 0.05))
+    study = MemoryStudies().join("request/0", seed=0, metric="auto")
+    train(tmp_path, SystemClock(), lambda _: None, study)
+    made = (tmp_path / workdir.ARTIFACT).read_bytes()
+    model = decode(made)
+    assert isinstance(model.calibration, Isotonic)
+    assert model.lineage.configuration["choice"]["calibration"]["kind"] == "isotonic"
+    (tmp_path / workdir.ORIGINAL).write_bytes(made)
+    (tmp_path / workdir.ARTIFACT).unlink()
+    assert work(tmp_path, lambda _: None, study) == EXIT_DONE
+    assert (tmp_path / workdir.ARTIFACT).read_bytes() == made

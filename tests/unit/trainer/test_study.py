@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 
 from trainyard.clock import SystemClock
 from trainyard.contracts.studies import study_name
+from trainyard.leaderboard import rank
 from trainyard.messages import TrainingRequest
 from trainyard.model import Lineage, Model
 from trainyard.policy import KINDS
@@ -176,8 +177,6 @@ def test_only_the_best_are_fitted_once_more(job: Callable[..., Path], monkeypatc
 
 def test_the_budget_is_one_for_all_runs(job: Callable[..., Path]) -> None:
     """What earlier runs have spent is gone: the rest of the candidates is not tried when nothing is left."""
-    from dataclasses import replace  # noqa: PLC0415
-
     studies = MemoryStudies()
     first = [replace(trial, seconds=1_000.0) for trial in run(job("first"), studies, cut_after=3)]
     second = job("second", tuple(first), budget_seconds=2_999.0)
@@ -186,6 +185,26 @@ def test_the_budget_is_one_for_all_runs(job: Callable[..., Path]) -> None:
     assert report["budget_hit"] is True
     assert [trial["number"] for trial in report["trials"]] == [1, 2, 3]
     assert any(trial["chosen"] for trial in report["trials"])
+
+
+def test_finalists_of_others_come_out_of_the_budget(job: Callable[..., Path]) -> None:
+    """With nothing left of it only the best of them is fitted again, for something has to come of the search."""
+    studies = MemoryStudies()
+    first = [replace(trial, seconds=1_000.0) for trial in run(job("first"), studies, cut_after=5)]
+    second = job("second", tuple(first), budget_seconds=4_999.0)
+    assert run(second, studies) == []
+    report = workdir.read_json(second, workdir.REPORT)
+    best = min(first, key=lambda trial: rank(trial.metrics, "auto"))
+    assert [trial["number"] for trial in report["trials"] if trial["chosen"]] == [best.number]
+
+
+def test_what_helpers_took_is_no_time_of_the_run(job: Callable[..., Path]) -> None:
+    """It passed beside the leader's: the run that takes over has as much left as the leader had."""
+    studies = MemoryStudies()
+    first = run(job("first"), studies, cut_after=3)
+    helped = [first[0], *(replace(trial, seconds=300.0, helped=True) for trial in first[1:])]
+    later = run(job("second", tuple(helped), budget_seconds=500.0), studies)
+    assert [trial.number for trial in later] == [4, 5]
 
 
 def test_the_report_has_a_profile_of_the_fitted_rows(job: Callable[..., Path]) -> None:

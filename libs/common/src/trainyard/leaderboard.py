@@ -48,7 +48,8 @@ def leaderboard(trials: Sequence[Mapping[str, Any]], metric: str) -> list[dict[s
 
 
 def progress_in_words(progress: Mapping[str, Any]) -> str:
-    """Return a run's progress for a reader: the stage, the newest trial, the best score so far, and the time left.
+    """Return a run's progress for a reader: the stage, the newest trial, the best score so far, who shares the search,
+    and the time left.
 
     What is missing, or is not what it should be, is left out.
     """
@@ -61,5 +62,7 @@ def progress_in_words(progress: Mapping[str, Any]) -> str:
     trial, best, left = number("trial"), number("best"), number("seconds_left")
     words += [] if trial is None else [f"trial {trial:g}"]
     words += [] if best is None else [f"best {progress.get('metric', 'score')} {best:.4g}"]
+    workers = progress.get("workers")
+    words += [f"{len(workers)} workers"] if isinstance(workers, dict) and len(workers) > 1 else []
     words += [] if left is None else [f"{in_words(left)} left"]
     return " · ".join(word for word in words if word)

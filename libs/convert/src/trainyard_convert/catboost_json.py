@@ -17,7 +17,7 @@ import numpy as np
 from trainyard_convert.catboost_trees import inputs_of, pipeline_of
 from trainyard_convert.columns import Binding, names_of
 from trainyard_convert.converted import Converted, Native, counted, labels_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, reading
 from trainyard_convert.frames import frame_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _LOSSES = {
 }
 
 
+@reading("CatBoost model")
 def from_catboost(
     model: Any,
     schema: Schema,

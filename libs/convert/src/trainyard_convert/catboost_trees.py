@@ -15,7 +15,7 @@ from trainyard.model import Pipeline
 from trainyard.model.float32 import at_most_in_double
 from trainyard_convert.cityhash import level_hash
 from trainyard_convert.columns import LevelsColumn, MatrixColumn, TableColumn, matrix_of
-from trainyard_convert.errors import ConversionError, damaged
+from trainyard_convert.errors import ConversionError, damaged, reading_tree
 from trainyard_convert.trees import Trees
 
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipelin
     left = [_MISSING_LEFT[f.get("nan_value_treatment", "AsIs")] for f in document.floats]
     splits = sum(len(f.get("borders") or ()) for f in document.floats)
     splits += sum(len(f.get("values") or ()) for f in document.categories)
-    for tree in document.trees:
-        grown = _oblivious(tree, len(document.bias)) if "leaf_values" in tree else _grown(tree)
-        grown.add_to(trees, _Features(floats, categories, left, inputs.codes, splits))
+    features = _Features(floats, categories, left, inputs.codes, splits)
+    for number, tree in enumerate(document.trees):
+        with reading_tree(_NAME, number):
+            grown = _oblivious(tree, len(document.bias)) if "leaf_values" in tree else _grown(tree)
+            grown.add_to(trees, features)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
     ensemble = trees.ensemble(
         matrix=matrix, base=document.bias, aggregation="sum", output=document.output, gain=document.scale

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from trainyard.errors import TrainyardError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class ConversionError(TrainyardError):
@@ -21,9 +27,46 @@ class ConversionError(TrainyardError):
         self.step = step
 
 
-def damaged(name: str, what: str = "a damaged tree") -> ConversionError:
+class DamagedError(ConversionError):
+    """What the library that is named cannot have written."""
+
+
+def damaged(name: str, what: str = "a damaged tree") -> DamagedError:
     """Return the refusal of numbers that ``name``'s own library cannot have written."""
-    return ConversionError(name, what, "get the file again from where it was made")
+    return DamagedError(name, what, "get it again from where it was made")
+
+
+@contextmanager
+def reading(name: str, what: str = "it is damaged, or no fitted model") -> Iterator[None]:
+    """Refuse by name whatever reading a model ends with that nobody vouches for; a function may be decorated with it.
+
+    Numbers out of their place, missing fields and endless nesting end in errors of any kind, those of the library that
+    is asked among them.
+
+    Raises:
+        ConversionError: as it was raised within, or ``name``'s for anything else.
+        MissingLibraryError: as it was raised within.
+    """
+    try:
+        yield
+    except (ConversionError, MissingLibraryError):
+        raise
+    except Exception as e:
+        raise damaged(name, f"{what} ({type(e).__name__}: {e})") from e
+
+
+@contextmanager
+def reading_tree(name: str, number: int) -> Iterator[None]:
+    """Say of damage that is found within that it is in tree ``number``, from 0.
+
+    Raises:
+        ConversionError: as it was raised within, or of a damaged tree for anything else.
+    """
+    try:
+        with reading(name, "a damaged tree"):
+            yield
+    except DamagedError as e:
+        raise damaged(e.name, f"{e.reason}, number {number} from 0") from e
 
 
 class MissingLibraryError(TrainyardError):

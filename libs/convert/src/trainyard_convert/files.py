@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard_convert.catboost_json import from_catboost
-from trainyard_convert.errors import ConversionError, MissingLibraryError, damaged
+from trainyard_convert.errors import ConversionError, MissingLibraryError, damaged, reading
 from trainyard_convert.lightgbm_text import from_lightgbm
 from trainyard_convert.sklearn_models import from_sklearn
 from trainyard_convert.xgboost_json import from_xgboost
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 30
 #: Of a skops file, unpacked: its types and numbers as JSON, and how many times as large as the file all of it may be.
 _MOST_SCHEMA, _MOST_RATIO = 64 << 20, 200
-#: What reading numbers out of their place in a damaged file, or too many of them, ends with.
-_CRASHES = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
-)  # fmt: skip
 _NEXT = "save it as .txt (LightGBM), .json or .ubj (XGBoost), .json (CatBoost) or .skops (scikit-learn)"
 #: what cannot be read -> why, and what to do instead
 _REFUSED = {
@@ -72,10 +68,8 @@ def from_file(
     if len(data) > MAX_BYTES:
         raise ConversionError(f"{ending} file", f"it is larger than {MAX_BYTES >> 20} MiB")
     given: dict[str, Any] = {"columns": columns, "label": label, "classes": classes}
-    try:
+    with reading(f"{ending or 'nameless'} file", "a damaged file"):
         return _converted(ending, data, schema, given, {"levels": levels, "missing_level": missing_level})
-    except _CRASHES as e:
-        raise damaged(f"{ending or 'nameless'} file", f"a damaged file ({type(e).__name__}: {e})") from e
 
 
 def _converted(

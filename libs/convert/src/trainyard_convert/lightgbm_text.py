@@ -15,7 +15,7 @@ from trainyard.model import Pipeline
 from trainyard.model.checks import MAX_CLASSES
 from trainyard_convert.columns import LEVELS, Binding, matrix_of, names_of
 from trainyard_convert.converted import Converted, Native, both, counted, labels_of
-from trainyard_convert.errors import ConversionError, damaged
+from trainyard_convert.errors import ConversionError, damaged, reading, reading_tree
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs, inputs_of
 from trainyard_convert.lightgbm_trees import add_tree, pairs_of, trees_of
@@ -43,6 +43,7 @@ _OBJECTIVES = {
 }
 
 
+@reading("LightGBM model")
 def from_lightgbm(
     model: Any,
     schema: Schema,
@@ -219,7 +220,8 @@ def pipeline_of(text: Text, inputs: Inputs, binding: Binding) -> Pipeline:
     """
     trees = Trees(_NAME, len(inputs.columns))
     for index, tree in enumerate(text.trees):
-        add_tree(trees, tree, index % text.outputs, inputs.codes)
+        with reading_tree(_NAME, index):
+            add_tree(trees, tree, index % text.outputs, inputs.codes)
     matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
     ensemble = trees.ensemble(
         matrix=matrix,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class Imported:
 def model_of(
     converted: Converted, name: str, dataset: str, rows: Sequence[Mapping[str, Any]], *, source: bytes | None = None
 ) -> Imported:
-    """Return the model with golden rows, after holding it against the library.
+    """Return the model with golden rows, after holding it against the library: its metrics say how far they are apart.
 
     Args:
         converted: a conversion whose ``native`` is there.
@@ -53,6 +53,7 @@ def model_of(
         raise ConversionError("rows to compare with", "none has a value in every column that the model needs")
     parity = check_parity(converted, Predictor(model), {c.name: [row[c.name] for row in fit] for c in features})
     every = max(1, len(fit) // GOLDEN_ROWS)
+    model = replace(model, metrics={"parity": parity.largest})
     return Imported(with_golden(model, fit[::every][:GOLDEN_ROWS]), parity)
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainyard.model import Blend, Isotonic, Pipeline
-from trainyard_convert import catboost_json, catboost_trees, lightgbm_text, xgboost_json
+from trainyard_convert import catboost_json, catboost_trees, lightgbm_text, xgboost_json, xgboost_trees
 from trainyard_convert.columns import Binding, names_of
 from trainyard_convert.converted import Converted, Native, labels_of
-from trainyard_convert.errors import ConversionError
+from trainyard_convert.errors import ConversionError, reading
 from trainyard_convert.frames import frame_of
 from trainyard_convert.inputs import Inputs
 from trainyard_convert.parts import OUTPUTS, Part, on_probability, rescaled, task_of
@@ -30,6 +30,7 @@ _NAME = "scikit-learn"
 _MOST_MEMBERS = 16
 
 
+@reading("scikit-learn model")
 def from_sklearn(
     model: Any,
     schema: Schema,
@@ -274,7 +275,7 @@ def _of_lightgbm(model: Any, columns: Columns, binding: Binding) -> Part:
 
 def _of_xgboost(model: Any, columns: Columns, binding: Binding) -> Part:
     document = xgboost_json.parse(bytes(model.get_booster().save_raw("ubj")))
-    pipeline = xgboost_json.pipeline_of(document, Inputs((), tuple(columns), {}), binding)
+    pipeline = xgboost_trees.pipeline_of(document, Inputs((), tuple(columns), {}), binding)
     return Part(document.task, list(getattr(model, "classes_", ())), [pipeline], single=True)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from trainyard.model import Pipeline
 from trainyard.model.float32 import at_most_in_double
 from trainyard_convert.columns import LevelsColumn, NumberColumn, matrix_of
-from trainyard_convert.errors import ConversionError, damaged
+from trainyard_convert.errors import ConversionError, damaged, reading_tree
 from trainyard_convert.parts import OUTPUTS, Part, task_of
 from trainyard_convert.sklearn_columns import bound
 from trainyard_convert.sklearn_encoders import called, encoded
@@ -38,11 +38,12 @@ def forest(model: Any, columns: Columns, binding: Binding) -> Part:
     task = task_of(classes)
     matrix = _matrix(model, columns, binding)
     trees = Trees(name, len(matrix.center))
-    for tree in [model] if isinstance(model, BaseDecisionTree) else model.estimators_:
-        value = tree.tree_.value[:, 0, :]
-        if classes is not None:
-            value = value / value.sum(axis=1, keepdims=True)
-        _add(trees, tree.tree_, value[:, 1:] if task == "binary" else value, 0)
+    for number, tree in enumerate([model] if isinstance(model, BaseDecisionTree) else model.estimators_):
+        with reading_tree(name, number):
+            value = tree.tree_.value[:, 0, :]
+            if classes is not None:
+                value = value / value.sum(axis=1, keepdims=True)
+            _add(trees, tree.tree_, value[:, 1:] if task == "binary" else value, 0)
     width = len(classes) if classes is not None and task == "multiclass" else 1
     ensemble = trees.ensemble(matrix=matrix, base=np.zeros(width), aggregation="mean", output="identity")
     return Part(task, classes or (), [Pipeline(matrix.steps, ensemble)])
@@ -58,9 +59,9 @@ def boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     width = len(classes) if classes is not None and task == "multiclass" else 1
     if model.estimators_.shape[1:] != (width,) or model.n_trees_per_iteration_ != width:
         raise damaged(name)  # the library writes a score for each without looking
-    for stage in model.estimators_:
-        for output, tree in enumerate(stage):
-            _add(trees, tree.tree_, tree.tree_.value[:, 0, 0] * model.learning_rate, output)
+    for number, tree in enumerate(model.estimators_.reshape(-1)):
+        with reading_tree(name, number):
+            _add(trees, tree.tree_, tree.tree_.value[:, 0, 0] * model.learning_rate, number % width)
     base = _first_score(model, task, name)
     # The exponential loss has half of the log-odds as its score.
     gain = 2.0 if model.loss == "exponential" else 1.0
@@ -118,10 +119,11 @@ def histogram_boosting(model: Any, columns: Columns, binding: Binding) -> Part:
     made = _encoded(model, columns, binding)
     matrix = matrix_of(made, binding, missing_allowed=True, name=name)
     trees = Trees(name, len(made))
-    for stage in model._predictors:  # noqa: SLF001 - see above
-        for k, predictor in enumerate(stage):
+    stages = model._predictors  # noqa: SLF001 - see above
+    for number, (output_of, predictor) in enumerate(pair for stage in stages for pair in enumerate(stage)):
+        with reading_tree(name, number):
             _check_sets(model, predictor, name)
-            _add_predictor(trees, predictor, k)
+            _add_predictor(trees, predictor, output_of)
     base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001
     ensemble = trees.ensemble(matrix=matrix, base=base, aggregation="sum", output=output)
     return Part(task, classes or (), [Pipeline(matrix.steps, ensemble)], scored=True)

@@ -1,8 +1,6 @@
 """XGBoost: its JSON (or UBJSON) document, which is what a booster writes of itself, to trees.
 
-XGBoost compares in float32 with "less than": the thresholds are moved so that float64 and "at most" go the same way
-for every number. Its leaves are float32 too; it adds them in float32, the format in float64. Decisions are those of
-`src/predictor/predict_fn.h` and `src/common/categorical.h` of XGBoost 3: a level in the set of a split goes right.
+What stands around the trees is read here, the trees by :mod:`trainyard_convert.xgboost_trees`.
 """
 
 from __future__ import annotations
@@ -15,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainyard.model import Pipeline
 from trainyard.model.checks import MAX_CLASSES
-from trainyard.model.float32 import below_in_double
 from trainyard_convert import ubjson
-from trainyard_convert.columns import Binding, matrix_of, names_of
+from trainyard_convert.columns import Binding, names_of
 from trainyard_convert.converted import Converted, Native, both, counted, labels_of
-from trainyard_convert.errors import ConversionError, damaged
+from trainyard_convert.errors import ConversionError, damaged, reading
 from trainyard_convert.frames import frame_of
-from trainyard_convert.inputs import Inputs, inputs_of
-from trainyard_convert.trees import Trees
+from trainyard_convert.inputs import inputs_of
+from trainyard_convert.xgboost_trees import leaf_values, pipeline_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,9 +41,9 @@ _OBJECTIVES: dict[str, tuple[str, str]] = {
     "reg:gamma": ("regression", "exp"),
     "reg:tweedie": ("regression", "exp"),
 }
-_CODES = 1 << 24  # XGBoost's own limit of a category's code
 
 
+@reading("XGBoost model")
 def from_xgboost(
     model: Any,
     schema: Schema,
@@ -226,71 +222,6 @@ def _own_levels(encoding: Mapping[str, Any]) -> Sequence[Any] | None:
         return [v.item() for v in values]
     raw, ends = values.astype(np.int8).tobytes(), [int(o) for o in encoding["offsets"]]
     return [raw[a:b].decode("utf-8") for a, b in itertools.pairwise(ends)]
-
-
-# --- trees -------------------------------------------------------------------------------------------------------
-
-
-def pipeline_of(document: Document, inputs: Inputs, binding: Binding) -> Pipeline:
-    """Return the trees on their inputs.
-
-    Raises:
-        ConversionError: a leaf holds several values.
-    """
-    trees = Trees(_NAME, len(inputs.columns))
-    for tree, weight, output in zip(document.trees, document.weights, document.tree_output, strict=True):
-        _add(trees, tree, weight, output, inputs)
-    matrix = matrix_of(inputs.columns, binding, missing_allowed=True, name=_NAME)
-    ensemble = trees.ensemble(matrix=matrix, base=document.base, aggregation="sum", output=document.output)
-    return Pipeline(matrix.steps, ensemble)
-
-
-def _add(trees: Trees, tree: Mapping[str, Any], weight: float, output: int, inputs: Inputs) -> None:
-    if int(tree["tree_param"].get("size_leaf_vector", "1")) > 1:
-        raise ConversionError(
-            "XGBoost multi_output_tree", "a leaf holds a value for each label", "train it with one_output_per_tree"
-        )
-    left, right = (np.asarray(tree[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
-    leaf = left == -1
-    condition = np.asarray(tree["split_conditions"], dtype=np.float32)
-    missing_left = np.asarray(tree["default_left"], dtype=np.int64) != 0
-    sets = _sets(tree)
-    if not all(0 <= node < len(leaf) and not leaf[node] for node in sets):
-        raise damaged(_NAME)
-    swapped = np.zeros(len(leaf), dtype=bool)
-    swapped[list(sets)] = True
-    feature = np.asarray(tree["split_indices"], dtype=np.int64)
-    trees.add(
-        leaf=leaf,
-        feature=feature,
-        threshold=below_in_double(condition),
-        left=np.where(swapped, right, left),
-        right=np.where(swapped, left, right),
-        default_left=missing_left ^ swapped,
-        value=leaf_values(tree, weight),
-        cover=np.asarray(tree["sum_hessian"], dtype=np.float64),
-        output=output,
-        categories={node: inputs.codes(int(feature[node]), codes) for node, codes in sets.items()},
-    )
-
-
-def leaf_values(tree: Mapping[str, Any], weight: float) -> Any:
-    """Return what each node adds, float64, 0 where it is no leaf."""
-    leaf = np.asarray(tree["left_children"]) == -1
-    return np.where(leaf, np.asarray(tree["split_conditions"], dtype=np.float32).astype(np.float64) * weight, 0.0)
-
-
-def _sets(tree: Mapping[str, Any]) -> dict[int, list[int]]:
-    codes = [int(c) for c in tree.get("categories", ())]
-    parts = zip(
-        tree.get("categories_nodes", ()), tree.get("categories_segments", ()), tree.get("categories_sizes", ()),
-        strict=True,
-    )  # fmt: skip
-    sets = {int(node): codes[int(at) : int(at) + int(size)] for node, at, size in parts}
-    whole = [code for own in sets.values() for code in own] == codes  # one set after the other, each within the codes
-    if not whole or not all(0 <= code < _CODES for code in codes):
-        raise damaged(_NAME)
-    return sets
 
 
 # --- XGBoost's own answers ---------------------------------------------------------------------------------------

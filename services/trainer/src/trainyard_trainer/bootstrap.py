@@ -16,6 +16,7 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.runs import PostgresRuns
+from trainyard.adapters.postgres.searches import PostgresSearches
 from trainyard.adapters.postgres.snapshots import PostgresSnapshots
 from trainyard.adapters.postgres.studies import PostgresStudies
 from trainyard.adapters.postgres.workers import PostgresAttendance
@@ -47,8 +48,8 @@ def run(config: Config) -> int:
     own = settings(config, metadata)
     watch = SpotWatch(metadata, stop.request, every_seconds=config.spot_poll_seconds) if own.instance_id else None
     clients = AwsClients(config)
-    # One connection each for the work, the lease and the worker's row, and one to spare.
-    engine = make_engine(config.require_database(), service="trainer", pool_size=4)
+    # One connection each for the work, the lease or the seat, the worker's row and the invitation, and one to spare.
+    engine = make_engine(config.require_database(), service="trainer", pool_size=5)
     presence = WorkerPresence(PostgresAttendance(engine), own, stop)
     studies = PostgresStudies(config.require_database(), service="trainer")
     trainer = Trainer(outside(config, clients, engine, studies, presence), own, stop)
@@ -80,6 +81,7 @@ def outside(
         runs=PostgresRuns(engine),
         snapshots=PostgresSnapshots(engine),
         studies=studies,
+        searches=PostgresSearches(engine),
         blobs=S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure),
         fleet=Ec2Fleet(clients.ec2, config.env),
         children=ChildProcesses(

@@ -4,9 +4,10 @@ It imports everything first and says ``{"stage": "ready"}``; then it waits for o
 run's directory (:mod:`trainyard_trainer.workdir`), does that job and ends. Standard output carries one JSON object per
 line: ``{"stage", "done", "total", ...}`` on the way, and what concerns its study (:mod:`trainyard.contracts.studies`),
 which the parent keeps for it: ``{"plan", "space"}`` once, ``{"ask"}`` for the next candidate, which comes as one line
-``{"number", "kind", "params"}`` on standard input, ``{"skip"}`` for one that is not tried, and ``{"trial": {...}}`` as
-soon as a trial is finished (:class:`trainyard.contracts.runs.Trial`), so that another process can go on from there. The
-exit code says how it ended (:mod:`trainyard_trainer.domain`).
+``{"number", "kind", "params"}`` on standard input, ``{"news"}`` for what other workers have told, which comes as
+``{"trials": [...]}``, ``{"skip"}`` for a candidate that is not tried, ``{"trial": {...}}`` as soon as a trial is
+finished (:class:`trainyard.contracts.runs.Trial`), so that another process can go on from there, and ``{"searched"}``
+when no more is tried. The exit code says how it ended (:mod:`trainyard_trainer.domain`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainyard.clock import SystemClock
+from trainyard.contracts.runs import Trial
 from trainyard.contracts.studies import Proposal, Study, space_as_json
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import (
@@ -30,13 +32,13 @@ from trainyard_trainer.domain import (
     DataError,
     ParityError,
 )
+from trainyard_trainer.learning.helping import help_search
 from trainyard_trainer.learning.reproduce import reproduce
 from trainyard_trainer.learning.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trainyard.contracts.runs import Trial
     from trainyard.contracts.studies import Planned, Space
 
 
@@ -57,11 +59,19 @@ class PipedStudy(Study):
         Raises:
             EOFError: the parent is gone, or has stopped to listen.
         """
-        self._say({"ask": 1})
+        return Proposal(**self._answer({"ask": 1}))
+
+    def news(self) -> list[Trial]:
+        """Ask, and wait likewise."""
+        return [Trial(**trial) for trial in self._answer({"news": 1})["trials"]]
+
+    def _answer(self, what: dict[str, Any]) -> dict[str, Any]:
+        self._say(what)
         line = self._listen()
         if not line:
             raise EOFError("nobody answers what the study is asked")
-        return Proposal(**json.loads(line))
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def skip(self, number: int) -> None:
         """Say it."""
@@ -91,6 +101,8 @@ def work(directory: Path, say: Callable[[dict[str, Any]], None], study: Study) -
     try:
         if (directory / workdir.ORIGINAL).exists():
             reproduce(directory, SystemClock(), say)
+        elif "helps_for_seconds" in workdir.read_json(directory, workdir.JOB):
+            help_search(directory, SystemClock(), say, study)
         else:
             train(directory, SystemClock(), say, study)
     except DataError as e:

@@ -26,7 +26,7 @@ CHILD = (sys.executable, "-I", "-m", "trainyard_trainer.child")
 _KEPT_LINES = 40
 _MOST_LINE_CHARS = 65_536
 #: What a child says of its study (:mod:`trainyard_trainer.asking`), each with what it is about.
-_OF_STUDY = ("plan", "ask", "skip", "trial")
+_OF_STUDY = ("plan", "ask", "news", "skip", "trial", "searched")
 #: Numbers that a child tells of its progress beside the stage.
 _FACTS = ("done", "total", "trial", "best", "seconds_left")
 _END_SECONDS = 10.0

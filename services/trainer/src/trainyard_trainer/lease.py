@@ -62,6 +62,7 @@ class LeaseKeeper:
         self._refused = False
         self._progress: Mapping[str, Any] | None = None
         self._trials: collections.deque[Trial] = collections.deque()
+        self._made: collections.Counter[str] = collections.Counter()
         self._storing = threading.Lock()
         self._woken = threading.Event()
         self._ended = threading.Event()
@@ -96,12 +97,13 @@ class LeaseKeeper:
         return self._refused or self._clock.monotonic() - self._renewed > self._seconds
 
     def report(self, progress: Mapping[str, Any]) -> None:
-        """Give the next beat something to say about the run."""
-        self._progress = progress
+        """Give the next beat something to say about the run, and who has made how many trials, where several have."""
+        self._progress = {**progress, "workers": dict(self._made)} if len(self._made) > 1 else progress
 
     def keep(self, trial: Trial) -> None:
         """Have a finished trial stored soon, with those that finish meanwhile, or as soon as the database answers."""
         self._trials.append(trial)
+        self._made[trial.worker] += 1
         self._woken.set()
 
     def store_trials(self) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.fleet import Fleet
     from trainyard.contracts.queue import Queue
     from trainyard.contracts.runs import Runs
+    from trainyard.contracts.searches import Searches
     from trainyard.contracts.snapshots import Snapshots
     from trainyard.contracts.studies import Studies
 
@@ -114,6 +115,7 @@ class Outside:
     runs: Runs
     snapshots: Snapshots
     studies: Studies
+    searches: Searches
     blobs: BlobStore
     fleet: Fleet
     children: Children

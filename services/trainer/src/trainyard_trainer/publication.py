@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import artifact_key, extract_key
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class Publication:
     """What a run does once its artifact is verified. No child is at work any more: the fence alone protects."""
 
-    def __init__(self, outside: Outside, stop: Stop, job: Job, guard: Guard) -> None:
+    def __init__(self, outside: Outside, worker: str, stop: Stop, job: Job, guard: Guard) -> None:
         self._out = outside
+        self._worker = worker
         self._stop = stop
         self._job = job
         self._guard = guard
@@ -64,12 +66,16 @@ class Publication:
             gate=report["gate"],
             passed=report["passed"],
             waits=report.get("waits", False),
-            trials=[Trial(**trial) for trial in report["trials"]],
+            trials=[self._made(Trial(**trial)) for trial in report["trials"]],
             profile=report.get("profile"),
             extract_key=described.get("extract_key"),
             report=report.get("evaluation"),
             environment=report.get("environment"),
         )
+
+    def _made(self, trial: Trial) -> Trial:
+        """Return the trial with who has made it: us, where nobody else is named."""
+        return trial if trial.worker else replace(trial, worker=self._worker)
 
     def keep_extract(self, directory: Path, described: Mapping[str, Any]) -> str:
         """Store the rows that the version was made from, under their hash, and return the key.

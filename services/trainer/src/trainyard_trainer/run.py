@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.contracts.blobs import BlobMissingError
+from trainyard.contracts.searches import Invitation
 from trainyard.contracts.studies import study_name
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import ServiceError
@@ -28,8 +29,10 @@ from trainyard_trainer.domain import (
 from trainyard_trainer.guard import Guard
 from trainyard_trainer.publication import Publication
 from trainyard_trainer.selfcheck import verified_artifact
+from trainyard_trainer.sharing import Sharing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from trainyard.contracts.runs import Job, Original, Published, Reproduction, Trial
@@ -53,8 +56,9 @@ class Run:
         self._keeper = keeper
         self._clock = outside.clock
         self._study = study_name(job.lease.request_id, job.known_seq, installed("trainyard"))
+        self._earlier: list[Trial] = []
         self.guard = Guard(keeper, stop, outside.clock)
-        self._publication = Publication(outside, stop, job, self.guard)
+        self._publication = Publication(outside, settings.worker, stop, job, self.guard)
 
     def execute(self) -> Published | Reproduction:
         """Read, train, verify, store, publish; or fit a version again, and note how it compares.
@@ -70,7 +74,7 @@ class Run:
             return self._reproduce(self._job.reproduces, policy)
         with workdir.fresh(self._settings.work_dir) as directory:
             described = self._prepare(directory)
-            self._train(directory, policy)
+            self._train(directory, policy, self._sharing(directory, policy, described))
             crashpoint("K21")
             report = workdir.read_json(directory, workdir.REPORT)
             crashpoint("K22")
@@ -97,6 +101,7 @@ class Run:
         """Fill the run's directory; return what job.json says."""
         snapshot = self._read()
         self._look_for_test_rows(snapshot)
+        self._earlier = self._find_earlier()
         described = {
             "model": self._job.model,
             "dataset": self._job.dataset,
@@ -108,12 +113,12 @@ class Run:
             "snapshot": workdir.write_snapshot(directory, snapshot),
             "champion_version": None if self._job.champion is None else self._job.champion.version,
             "champion_note": self._fetch_champion(directory),
-            "trials": [asdict(trial) for trial in self._earlier()],
+            "trials": [asdict(trial) for trial in self._earlier],
         }
         workdir.write_json(directory, workdir.JOB, described)
         return described
 
-    def _earlier(self) -> list[Trial]:
+    def _find_earlier(self) -> list[Trial]:
         """Return what earlier runs of the request have finished on the same split of the same rows."""
         found = self.guard.work(lambda: self._out.studies.finished(self._study))
         if found:
@@ -160,11 +165,31 @@ class Run:
         (directory / workdir.CHAMPION).write_bytes(blob.data)
         return ""
 
-    def _train(self, directory: Path, policy: Policy) -> None:
+    def _sharing(self, directory: Path, policy: Policy, described: Mapping[str, Any]) -> Sharing | None:
+        """Return how others may join the search, as the policy has it; None: not at all."""
+        if not policy.helpers:
+            return None
+        spent = sum(trial.seconds for trial in self._earlier if not trial.helped)
+        end = self._clock.monotonic() + policy.budget_seconds - spent
+
+        def invitation() -> Invitation:
+            return Invitation(
+                policy.helpers,
+                max(0.0, end - self._clock.monotonic()),
+                installed("trainyard"),
+                described["snapshot"]["sha256"],
+                workdir.read_json(directory, workdir.SCREENING),
+            )
+
+        earlier = [trial.number for trial in self._earlier]
+        return Sharing(self._out.searches, self._job.lease, self._keeper, earlier=earlier, invitation=invitation)
+
+    def _train(self, directory: Path, policy: Policy, sharing: Sharing | None = None) -> None:
         """Let a child do the job, and end it when it must not go on; what it has finished is stored in any case."""
         deadline = self._clock.monotonic() + deadline_seconds(policy)
-        join = partial(self._out.studies.join, self._study, seed=policy.seed, metric=policy.metric)
-        asking = Asking(join, lambda: self._keeper.lost, self._clock)
+        seated = None if sharing is None else sharing.seated
+        join = partial(self._out.studies.join, self._study, seed=policy.seed, metric=policy.metric, seated=seated)
+        asking = Asking(join, lambda: self._keeper.lost, self._clock, worker=self._settings.worker, sharing=sharing)
         child = self._out.children.take()
         with asking:
             try:
@@ -199,4 +224,4 @@ class Run:
             if trial is None:
                 log.warning("trial.unreadable", said=str(said)[:200])
             else:
-                self._keeper.keep(trial)
+                self._keeper.keep(replace(trial, worker=self._settings.worker))

@@ -4,13 +4,16 @@ The database is the truth, a message only a ticket: it lets a worker claim the m
 another than the one that the message names. What becomes of the message follows from what became of the claim:
 settled, or handed back with a fresh message -> delete; held by somebody else -> hide; for other machines -> delete,
 a fresh one was posted; unreadable -> give it back in a moment, of another environment -> leave it: the queue moves both
-to its dead letters; we lost the request -> leave it, it is not ours.
+to its dead letters; we lost the request -> leave it, it is not ours. Where there is no message, a worker looks for
+another's search to help.
 """
 
 from __future__ import annotations
 
+import collections
 import math
 import uuid
+from importlib.metadata import version as installed
 from typing import TYPE_CHECKING
 
 from trainyard import logs
@@ -29,6 +32,7 @@ from trainyard_trainer.domain import (
     worth_retrying,
 )
 from trainyard_trainer.guard import pause
+from trainyard_trainer.helping import Helping
 from trainyard_trainer.lease import LeaseKeeper
 from trainyard_trainer.run import Run
 
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _END_ATTEMPTS = 3
+#: Runs, the newest, in which this worker has found that it can do nothing (more) for their search.
+_MOST_DECLINED = 100
 #: When an unreadable message is seen again: soon, because nothing but its dead-letter queue can follow.
 _UNREADABLE_AGAIN_SECONDS = 5
 
@@ -52,6 +58,7 @@ class Trainer:
         self._settings = settings
         self._stop = stop
         self._clock = outside.clock
+        self._declined: collections.deque[str] = collections.deque(maxlen=_MOST_DECLINED)
 
     # --- the loop ---
 
@@ -84,7 +91,32 @@ class Trainer:
         for message in received:
             crashpoint("K17")
             return self.handle(message)
-        return False
+        return self.help()
+
+    def help(self) -> bool:
+        """Take a seat in another worker's search, if one is free, and keep it to its end; return whether there was one.
+
+        Whoever helps is not deaf to requests: one that waits calls it back (:mod:`trainyard.contracts.searches`).
+        """
+        settings = self._settings
+        seat = self._out.searches.join(
+            worker=settings.worker,
+            instance_id=settings.instance_id,
+            instance_type=settings.instance_type,
+            release=installed("trainyard"),
+            seconds=settings.lease_seconds,
+            but=tuple(self._declined),
+        )
+        if seat is None:
+            return False
+        self._out.presence.busy(seat.request_id)
+        try:
+            with logs.bound(request_id=seat.request_id, run_id=seat.run_id, model=seat.model):
+                if not Helping(self._out, settings, self._stop, seat).execute():
+                    self._declined.append(seat.run_id)
+        finally:
+            self._out.presence.idle()
+        return True
 
     def nothing_left(self) -> bool:
         """Tell whether queue and database agree that there is no work for this worker, taken or not.

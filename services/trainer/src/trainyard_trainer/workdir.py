@@ -3,7 +3,9 @@
 ``job.json`` says what to do, and which trials earlier runs have finished; ``seq``, ``first_seq``, ``unit`` (that only
 without an event time) and one file for each column hold the snapshot as .npy (never pickled); ``c<i>.json`` holds the
 levels of a text column; ``champion.msgpack`` is the model to beat, if there is one. Where ``original.msgpack`` is, the
-job is to fit that model again. The child leaves
+job is to fit that model again; where ``job.json`` says for how long, it is to help another worker's search, whose
+``screening.json`` (which columns are left out) is there already. Else the child leaves that as soon as it knows, and
+in the end
 ``artifact.msgpack``, ``report.json``, ``check.npy`` (what its model answered to the first test rows) and
 ``check_rows.npy`` (which rows those are), or ``error.json``.
 """
@@ -25,7 +27,7 @@ from trainyard.snapshot import Snapshot, Texts
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-JOB, REPORT, ERROR = "job.json", "report.json", "error.json"
+JOB, SCREENING, REPORT, ERROR = "job.json", "screening.json", "report.json", "error.json"
 ARTIFACT, CHAMPION, ORIGINAL = "artifact.msgpack", "champion.msgpack", "original.msgpack"
 CHECK, CHECK_ROWS = "check.npy", "check_rows.npy"
 _PREFIX = "run-"

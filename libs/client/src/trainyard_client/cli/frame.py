@@ -72,6 +72,7 @@ class Names(click.ParamType[list[str]]):
 
 #: Of the options that say how long is searched, and for what, for a model and for one training.
 TRIALS_HELP = "End after N trials, whatever time they take: such a search can be repeated."
+WORKERS_HELP = "Workers that one search may have, where idle ones are to be had."
 KINDS_HELP = f"Kinds of estimators to try, with commas between them: some of {', '.join(KINDS)}."
 
 

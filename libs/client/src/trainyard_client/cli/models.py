@@ -8,7 +8,7 @@ import click
 
 from trainyard_client.cli import files, imports
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
+from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, WORKERS_HELP, CommandError, Duration, Names, command
 
 if TYPE_CHECKING:
     from trainyard_client.cli.output import Output
@@ -53,6 +53,7 @@ def _add_create_command(group: click.Group) -> None:
     @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
     @click.option("--budget", type=Duration(), help="Time for one search, such as 60s.")
     @click.option("--budget-trials", type=click.IntRange(1), metavar="N", help=TRIALS_HELP)
+    @click.option("--search-workers", type=click.IntRange(1), metavar="N", help=WORKERS_HELP)
     @click.option("--kind", "kinds", type=Names(), help=KINDS_HELP)
     @click.option("--seed", type=int, help="Seed of the search.")
     @click.option("--leakage", help="Columns that seem to give the label away: leave_out (default) or keep.")

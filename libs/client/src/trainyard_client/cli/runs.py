@@ -11,7 +11,7 @@ from trainyard.durations import in_words
 from trainyard.leaderboard import progress_in_words
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, CommandError, Duration, Names, command
+from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, WORKERS_HELP, CommandError, Duration, Names, command
 from trainyard_client.errors import ApiError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _add_train_command(root: click.Group) -> None:
     @click.option("--spot/--no-spot", default=None, help="Whether spot capacity may train it.")
     @click.option("--kind", "kinds", type=Names(), help=KINDS_HELP)
     @click.option("--budget-trials", type=click.IntRange(1), metavar="N", help=TRIALS_HELP)
+    @click.option("--workers", "search_workers", type=click.IntRange(1), metavar="N", help=WORKERS_HELP)
     def train(
         output: Output, client: Client, *, name: str, wait: bool, timeout: float, priority: int | None,
         instance_types: tuple[str, ...], spot: bool | None, **options: Any,
@@ -143,8 +144,9 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
             output.fields({**run, "progress": progress_in_words(run.get("progress") or {}) or None}, names)
             if run.get("reproduction"):
                 output.say(run["reproduction"]["words"])
-            columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "pruned", "chosen")
-            output.table(run["trials"], columns, empty="no trials yet")
+            columns = ("rank", "number", "kind", "params", "metric", "score", "seconds", "pruned", "chosen", "worker")
+            alone = len({trial.get("worker") for trial in run["trials"]}) < 2  # then the run has said who it is
+            output.table(run["trials"], columns[:-1] if alone else columns, empty="no trials yet")
             _say_left_out(output, run.get("left_out", ()))
 
     @click.argument("run_id", metavar="ID")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 _ABOUT = ("model", "version", "label", "task", "registered", "aliases", "test_rows", "fit_rows", "seconds",
-          "peak_memory_bytes", "instance_type", "usd_per_hour", "cost_usd")  # fmt: skip
+          "peak_memory_bytes", "instance_type", "usd_per_hour", "cost_usd", "parity", "parity_of_members")  # fmt: skip
 _KINDS = {".html": "html", ".htm": "html", ".md": "markdown", ".markdown": "markdown"}
 _SHOWN = 20
 _FIGURES = 4
@@ -76,6 +76,8 @@ def _show(output: Output, found: Json) -> None:
         "fit_rows": cost.get("rows"),
         "seconds": cost.get("seconds"),
         "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        "parity": _distance(version["metrics"].get("parity")),
+        "parity_of_members": _distance((report or {}).get("parity", {}).get("members")),
     }
     output.fields(about, [name for name in _ABOUT if about.get(name) is not None])
     if report is None:
@@ -86,6 +88,11 @@ def _show(output: Output, found: Json) -> None:
     if left_out:
         _table(output, "columns that were left out:", left_out, ("column", "reason"))
     show_gate(output, version)
+
+
+def _distance(value: float | None) -> str | None:
+    """Return a distance in words: it is far below what a figure shows otherwise."""
+    return None if value is None else f"{value:.2g}"
 
 
 def _show_report(output: Output, report: Json) -> None:

@@ -28,7 +28,17 @@ def metrics(found: Json) -> list[Block]:
     ]
     samples = figure(report["samples"])
     words = f"On {figure(report['rows'])} test rows; intervals hold {share} of {samples} bootstrap samples."
-    return [Words(words), Table(("metric", "value", f"{share} interval"), lines)]
+    return [Words(words), Table(("metric", "value", f"{share} interval"), lines), *_parity(found)]
+
+
+def _parity(found: Json) -> list[Block]:
+    """Say how far the model's answers are from those of the libraries that trained it, where that is known."""
+    parity = found["version"]["metrics"].get("parity")
+    if parity is None:
+        return []
+    return [
+        Words(f"On these rows its answers are at most {figure(parity)} from those of the libraries that trained it.")
+    ]
 
 
 def curves(found: Json) -> list[Block]:

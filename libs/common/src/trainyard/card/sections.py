@@ -23,6 +23,7 @@ _TASKS = {
     "multiclass": "which of several classes a row belongs to, with probabilities",
     "regression": "a number",
 }
+_SIGNS = {"ratio": "/", "difference": "-", "product": "x"}
 _MOST_TRIALS = 50
 _AGAIN = (
     "The artifact carries the same lineage. Fitting the named configuration again on the rows of the snapshot"
@@ -119,7 +120,14 @@ def _loss(trial: Json) -> float:
 
 
 def _pairs(values: Json) -> str:
-    return ", ".join(f"{name} {figure(value)}" for name, value in values.items())
+    return ", ".join(f"{name} {_said(name, value)}" for name, value in values.items())
+
+
+def _said(name: str, value: object) -> str:
+    """Return a value in words; columns made of two by their formula."""
+    if name == "pairs" and isinstance(value, list):
+        return " and ".join(f"{left} {_SIGNS[made]} {right}" for left, made, right in value) or "none"
+    return figure(value)
 
 
 def _limits(found: Json) -> list[Block]:
@@ -179,6 +187,13 @@ def _cost(found: Json) -> list[Block]:
     ]
 
 
+def _calibration(given: Json) -> str:
+    """Return how probabilities were calibrated; of a curve, how many points it has."""
+    if given["kind"] == "isotonic":
+        return f"isotonic, {len(given['at'])} points"
+    return f"{given['kind']} ({_pairs({name: value for name, value in given.items() if name != 'kind'})})"
+
+
 def _lineage(found: Json) -> list[Block]:
     version, lineage = found["version"], (found["report"] or {}).get("lineage", {})
     configuration = lineage.get("configuration", {})
@@ -187,6 +202,7 @@ def _lineage(found: Json) -> list[Block]:
         f"{one.get('kind') or one.get('family')} ({_pairs(one.get('params', {}))}), weight {figure(one.get('weight'))}"
         for one in (choice.get("members", ()) if isinstance(choice, dict) else choice)
     )
+    calibration = choice.get("calibration") if isinstance(choice, dict) else None
     libraries = _pairs(lineage.get("libraries", {}))
     imported = version["gate"].get("imported") or {}
     return [
@@ -198,6 +214,7 @@ def _lineage(found: Json) -> list[Block]:
                 ("training request", version["request_id"]),
                 ("run", version["run_id"]),
                 ("fitted", chosen or None),
+                ("calibrated", _calibration(calibration) if calibration else None),
                 ("seed", lineage.get("seed")),
                 ("code version", lineage.get("code_version")),
                 ("libraries", libraries or None),

@@ -96,12 +96,21 @@ class VersionRecord:
 
 @dataclass(frozen=True)
 class ImportedVersion:
-    """A version that was fitted elsewhere; its artifact is stored already. ``origin`` says from which library."""
+    """A version that was fitted elsewhere; its artifact is stored already.
+
+    ``origin`` says from which library; ``parity`` how far its answers were from that library's, None where nobody says.
+    """
 
     artifact_key: str
     sha256: str
     size_bytes: int
     origin: Mapping[str, Any]
+    parity: float | None
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """What stands for the metrics of a hold-out."""
+        return {"parity": self.parity}
 
     @property
     def gate(self) -> dict[str, Any]:

@@ -157,6 +157,9 @@ class OpenRequest:
         lease_ended_ago: seconds since its lease ran out, None without one.
         send_count: how often its message was sent.
         waited: seconds since it was made.
+        invites: further workers that its search has room for.
+        search_left: seconds of its search's budget that are left, 0 while others cannot join it.
+        helpers: the instances of those who help; None for one that runs on none.
         priority, instance_types, spot, attempt, cancel_requested: as in :class:`RequestRecord`.
     """
 
@@ -174,6 +177,9 @@ class OpenRequest:
     spot: bool | None = None
     attempt: int = 0
     cancel_requested: bool = False
+    invites: int = 0
+    search_left: float = 0.0
+    helpers: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,8 @@ class Trial:
 
     ``params`` hold all that it takes to fit it again (``length``: what early stopping found), ``metrics`` are on the
     validation rows (``loss``: what the search minimises), ``seconds`` is what it cost. ``pruned``: it was given up
-    after the first of several cuts, where it was clearly beaten; its figures are of that cut alone.
+    after the first of several cuts, where it was clearly beaten; its figures are of that cut alone. ``worker`` made it,
+    '' where nobody knows; ``helped``: beside the holder of the lease, whose time it has not cost.
     """
 
     number: int
@@ -165,6 +166,8 @@ class Trial:
     seconds: float
     chosen: bool
     pruned: bool = False
+    worker: str = ""
+    helped: bool = False
 
 
 @dataclass(frozen=True)

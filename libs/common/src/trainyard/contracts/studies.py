@@ -1,8 +1,9 @@
 """What a search remembers: the candidates that were proposed to it, what came of them, and what to try next.
 
 The search asks for a candidate, fits it, and tells how good it was. A study outlives the process that searches: whoever
-takes the request over joins it, is given once more what was asked for and never told, and goes on from there. It ends
-with its request: what people see of it afterwards are the run's trials (:class:`trainyard.contracts.runs.Trial`).
+takes the request over joins it, is given once more what was asked for and never told, and goes on from there. Other
+workers may help meanwhile (:mod:`trainyard.contracts.searches`). It ends with its request: what people see of it
+afterwards are the run's trials (:class:`trainyard.contracts.runs.Trial`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from trainyard.contracts.runs import Trial
 
@@ -79,18 +80,23 @@ class StudyGoneError(Exception):
 
 
 class Study(Protocol):
-    """One study. It has one holder at a time, that of its request's lease.
+    """One study. The holder of its request's lease leads it; those who have a seat in the search help.
 
     Every method raises :class:`~trainyard.errors.TransientError` when the database does not answer, and may be called
     again after it; and :class:`StudyGoneError`.
     """
 
     def plan(self, planned: Sequence[Planned], space: Space) -> None:
-        """Say what is tried first and what may be proposed then; a study that is joined keeps what it has planned."""
+        """Say what is tried first and what may be proposed then; a study that is joined keeps what it has planned.
+
+        Who helps plans nothing: it only says what may be proposed.
+        """
         ...
 
     def ask(self) -> Proposal:
         """Return what to try next: asked for and not told, else planned, else proposed from the space.
+
+        What was asked for and not told is for the leader alone, and only once nobody is at it any more.
 
         A proposal depends on the seed, on its number and on the trials that were told before, and on nothing else: so
         a search that was interrupted is proposed what one that was left in peace is.
@@ -99,6 +105,10 @@ class Study(Protocol):
 
     def tell(self, trial: Trial) -> None:
         """Record what was asked for as finished. Telling it again changes nothing."""
+        ...
+
+    def news(self) -> list[Trial]:
+        """Return the trials that others have told since this was asked last, or ever, by number."""
         ...
 
     def skip(self, number: int) -> None:
@@ -113,10 +123,22 @@ class Studies(Protocol):
         """Return the trials that the study was told, by number; none where there is no study of this name."""
         ...
 
-    def join(self, name: str, *, seed: int, metric: str) -> Study:
-        """Return the study of this name, which is made if need be.
+    def join(self, name: str, *, seed: int, metric: str, seated: Callable[[], Collection[str]] | None = None) -> Study:
+        """Return the study of this name for who leads it; it is made if need be.
 
-        ``metric``: the policy's, by which its trials are ranked (:func:`trainyard.leaderboard.rank`).
+        ``metric``: the policy's, by which its trials are ranked (:func:`trainyard.leaderboard.rank`). ``seated`` tells
+        who helps at the moment, by seat; None: nobody ever does.
+
+        Raises:
+            StudyGoneError: its request is not open.
+        """
+        ...
+
+    def help(self, name: str, *, seed: int, metric: str, seat: str) -> Study:
+        """Return the study of this name for who has this seat in the search.
+
+        Raises:
+            StudyGoneError: there is no such study.
         """
         ...
 

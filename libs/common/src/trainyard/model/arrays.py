@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-#: dtype -> (its code in the struct and memoryview modules, bytes of an item); all little-endian
+#: dtype -> (its code in the struct and memoryview modules and in numpy, bytes of an item); all little-endian
 DTYPES = {"float64": ("d", 8), "float32": ("f", 4), "int32": ("i", 4), "uint16": ("H", 2), "uint8": ("B", 1)}
+_WORTH_NUMPY = 512  # bytes of an array from which on numpy finds out faster what they hold
 if sys.byteorder != "little":  # pragma: no cover - nobody offers us such a machine
     raise ImportError("model files are little-endian, and this machine is not")
 
@@ -75,7 +76,7 @@ class Array:
         if self._numpy is None:
             import numpy as np  # noqa: PLC0415 - see the module
 
-            self._numpy = np.frombuffer(self.data, np.dtype(self.dtype).newbyteorder("<")).reshape(self.shape)
+            self._numpy = np.frombuffer(self.data, f"<{DTYPES[self.dtype][0]}").reshape(self.shape)
         return self._numpy
 
     @property
@@ -96,10 +97,10 @@ class Array:
         """Whether no item is NaN or infinite."""
         if not self.dtype.startswith("float"):
             return True
-        if numpy_is_loaded():
+        if len(self.data) > _WORTH_NUMPY and numpy_is_loaded():
             import numpy as np  # noqa: PLC0415 - see the module
 
-            return bool(np.isfinite(self.numpy).all())
+            return int(np.count_nonzero(np.isfinite(self.numpy))) == self.numpy.size  # all() takes twice the time
         # a sum is infinite or NaN where an item is, and only rarely where none is
         return math.isfinite(sum(self.flat)) or all(map(math.isfinite, self.flat))
 

@@ -11,6 +11,7 @@ from trainyard.errors import ArtifactError
 from trainyard.frozen import replace
 from trainyard.model import version1, wire
 from trainyard.model.checks import check
+from trainyard.model.converters import FLOAT, STR, ListOf, Optional
 from trainyard.model.dto import (
     FORMAT_VERSION,
     Blend,
@@ -24,14 +25,14 @@ from trainyard.model.dto import (
 )
 from trainyard.model.ensembles import TreeEnsemble
 from trainyard.model.forms import DATE_PARTS, DENSE, F1, F2, IS_MISSING, LEVELS, ONE_HOT, SETTLED, model_fields
-from trainyard.model.records import FLOAT, STR, ArrayOf, ListOf, OneOf, Optional, Record
+from trainyard.model.records import ArrayOf, OneOf, Record
 from trainyard.model.steps import Number, Pair, Quantile, TableEncoding
 
 _STEP = OneOf(
     (
-        Record(Number, {"column": STR, "transform": STR, **SETTLED}, "number"),
+        Record(Number, {"column": STR, "transform": STR, **SETTLED}, "number", at_once=True),
         Record(Quantile, {"column": STR, "at": F1, "to": F1, "impute": Optional(FLOAT)}, "quantile"),
-        Record(Pair, {"left": STR, "right": STR, "operation": STR, **SETTLED}, "pair"),
+        Record(Pair, {"left": STR, "right": STR, "operation": STR, **SETTLED}, "pair", at_once=True),
         IS_MISSING,
         ONE_HOT,
         Record(

@@ -51,7 +51,8 @@ def _fill(step: Step, given: Sequence[Column], out: FloatArray) -> None:
         out[0] = interpolated(numbers(column), step.at.numpy, step.to.numpy)
         _impute(step.impute, out[0])
     elif isinstance(step, Pair):
-        out[0] = _OPERATIONS[step.operation](numbers(column), numbers(given[1]))
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # what is not finite is missing
+            out[0] = _OPERATIONS[step.operation](numbers(column), numbers(given[1]))
         np.copyto(out[0], np.nan, where=~np.isfinite(out[0]))
         _settle(step, out[0])
     elif isinstance(step, IsMissing):

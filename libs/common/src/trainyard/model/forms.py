@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
+from trainyard.model.converters import BOOL, FLOAT, INT, STR, Converter, Json, Label, ListOf, MapOf, Optional
 from trainyard.model.dto import Dense, Golden, Lineage
-from trainyard.model.records import (
-    BOOL,
-    FLOAT,
-    INT,
-    STR,
-    ArrayOf,
-    Converter,
-    Json,
-    Label,
-    ListOf,
-    MapOf,
-    Optional,
-    Record,
-    SchemaForm,
-)
+from trainyard.model.records import ArrayOf, Record, SchemaForm
 from trainyard.model.steps import DateParts, IsMissing, OneHot
 
 F1, F2 = ArrayOf("float64", 1), ArrayOf("float64", 2)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from trainyard.errors import ArtifactError, Problem, ServiceError
 from trainyard.frozen import dataclass, replace
 from trainyard.model.arrays import numpy_is_loaded
+from trainyard.model.converters import plain
 from trainyard.model.decision import decided_for
 from trainyard.model.dto import Golden
-from trainyard.model.records import plain
 from trainyard.model.single import Single, can_answer
 
 if TYPE_CHECKING:

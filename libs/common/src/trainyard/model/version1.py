@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.model.arrays import Array
+from trainyard.model.converters import FLOAT, STR, Converter, ListOf, Optional
 from trainyard.model.dto import Blend, Linear, Model, NeuralNetwork, Pipeline, Temperature
 from trainyard.model.ensembles import LEAF, MISSING_LEFT, TreeEnsemble
 from trainyard.model.forms import DATE_PARTS, DENSE, F1, F2, IS_MISSING, LEVELS, ONE_HOT, SETTLED, model_fields
-from trainyard.model.records import FLOAT, STR, ArrayOf, Converter, ListOf, OneOf, Optional, Record
+from trainyard.model.records import ArrayOf, OneOf, Record
 from trainyard.model.rules import require
 from trainyard.model.steps import Number, TableEncoding
 from trainyard.model.tree_shape import shape_of

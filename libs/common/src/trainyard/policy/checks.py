@@ -30,6 +30,8 @@ _METRICS_OF = {
 }
 _MAX_ROWS = 10**12
 _MAX_BUDGET_SECONDS = 11 * 3600.0
+#: Workers of one search.
+MAX_SEARCH_WORKERS = 16
 #: Trials of one search.
 MAX_TRIALS = 1_000
 _MAX_AGE_SECONDS = 10 * 366 * 86_400.0
@@ -96,6 +98,7 @@ _KEYS: Mapping[str, Field] = {
     "kinds": list_of(KINDS.__contains__, f"a list of some of {', '.join(KINDS)}, each once", least=1),
     "metric": one_of(_ALL_METRICS),
     "seed": whole(0, 2**31 - 1),
+    "search_workers": whole(1, MAX_SEARCH_WORKERS),
     "keep_extract": flag(),
     "own_function": flag(),
     "leakage": one_of(LEAKAGE),

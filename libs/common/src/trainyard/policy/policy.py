@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: What a run needs of a policy; the other keys say when and where to train.
-RUN_KEYS = ("budget_seconds", "metric", "seed", "gate", "budget_trials", "kinds", "leakage", "columns")
+RUN_KEYS = (
+    "budget_seconds",
+    "metric",
+    "seed",
+    "gate",
+    "budget_trials",
+    "kinds",
+    "leakage",
+    "columns",
+    "search_workers",
+)
 #: Copied only where they are not as by default.
-_WHERE_SET = ("budget_trials", "kinds", "leakage", "columns", "keep_extract", "promotion")
+_WHERE_SET = ("budget_trials", "kinds", "leakage", "columns", "search_workers", "keep_extract", "promotion")
 #: Keys that are objects of their own.
 _PARTS = ("gate", "columns", "monitoring")
 
@@ -42,6 +52,8 @@ class Policy:
         spot: whether spot capacity may serve them; None: as the environment's setting says.
         budget_trials: the search ends after so many trials, whatever time they take: then it can be repeated; None: it
             ends with ``budget_seconds``.
+        search_workers: workers that one search may have, the one that leads it included, where idle ones are to be had;
+            a search that can be repeated has one in any case.
         keep_extract: keep the rows of each version as Parquet in the object store.
         leakage: what becomes of columns that seem to give the label away: ``leave_out``, or ``keep`` (and report).
         columns: what is learnt from in any case, or in no case.
@@ -66,6 +78,7 @@ class Policy:
     kinds: tuple[str, ...] = KINDS
     metric: str = "auto"
     seed: int = 0
+    search_workers: int = 1
     keep_extract: bool = False
     leakage: str = LEAKAGE[0]
     columns: ColumnPolicy = field(default_factory=ColumnPolicy)
@@ -105,6 +118,11 @@ class Policy:
         whole, unset = self.to_dict(), Policy().to_dict()
         settings = {name: whole[name] for name in RUN_KEYS if name not in _WHERE_SET} | {"gate": self.gate.settings()}
         return settings | {name: whole[name] for name in _WHERE_SET if whole[name] != unset[name]}
+
+    @property
+    def helpers(self) -> int:
+        """How many workers may help the one that leads a search."""
+        return 0 if self.budget_trials is not None else self.search_workers - 1
 
     def waits(self, *, passed: bool, borderline: bool) -> bool:
         """Tell whether a version with this verdict waits for a person."""

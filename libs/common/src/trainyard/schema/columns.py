@@ -38,6 +38,17 @@ class Column:
     nullable: bool = True
     categories: tuple[str, ...] | None = None
 
+    def __init__(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - the field's name, there and in the JSON form
+        role: str = "feature",
+        nullable: bool = True,
+        categories: tuple[str, ...] | None = None,
+    ) -> None:
+        # one that a frozen dataclass makes for itself sets each field apart, which takes twice the time of all of this
+        self.__dict__.update(name=name, type=type, role=role, nullable=nullable, categories=categories)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; ``categories`` is left out when there are none."""
         out: dict[str, Any] = {"name": self.name, "type": self.type, "role": self.role, "nullable": self.nullable}
@@ -180,31 +191,42 @@ class Schema:
 
 def _column_from(raw: object, problems: list[Problem]) -> Column | None:
     """Build one column of the JSON form; what cannot even be held as a Column is reported here."""
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str):
+    if not isinstance(raw, (dict, Mapping)) or not isinstance(raw.get("name"), str):  # an ABC alone is asked slowly
         problems.append(Problem(None, None, 'a column {"name": ..., "type": ...}', shown(raw)))
         return None
-    name, before = shown(raw["name"]), len(problems)
-    if not raw.keys() <= _COLUMN_FIELDS:
-        known = "name, type, role, nullable, categories"
-        unknown = [field for field in raw if field not in _COLUMN_FIELDS]
-        problems.extend(Problem(None, name, f"only the fields {known}", shown(field)) for field in unknown)
+    kind, role = raw.get("type"), raw.get("role", "feature")
+    nullable, levels = raw.get("nullable", True), raw.get("categories")
+    if (
+        isinstance(kind, str)
+        and isinstance(role, str)
+        and isinstance(nullable, bool)
+        and (levels is None or _are_strings(levels))
+        and _COLUMN_FIELDS.issuperset(raw)
+    ):
+        return Column(raw["name"], kind, role, nullable, None if levels is None else tuple(levels))
+    problems.extend(_field_problems(raw))
+    return None
+
+
+def _field_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Return what keeps an object with a name from being held as a Column."""
+    name = shown(raw["name"])
+    known = "name, type, role, nullable, categories"
+    unknown = [field for field in raw if field not in _COLUMN_FIELDS]
+    problems = [Problem(None, name, f"only the fields {known}", shown(field)) for field in unknown]
     for field, given in (("type", raw.get("type")), ("role", raw.get("role", "feature"))):
         if not isinstance(given, str):
             problems.append(Problem(None, name, f"{field} as a string", shown(raw.get(field))))
     if not isinstance(raw.get("nullable", True), bool):
         problems.append(Problem(None, name, "nullable as true or false", shown(raw["nullable"])))
     levels = raw.get("categories")
-    if levels is not None and not (isinstance(levels, list) and all(isinstance(v, str) for v in levels)):
+    if not (levels is None or _are_strings(levels)):
         problems.append(Problem(None, name, "categories as a list of strings", shown(levels)))
-    if len(problems) > before:
-        return None
-    return Column(
-        raw["name"],
-        raw["type"],
-        raw.get("role", "feature"),
-        raw.get("nullable", True),
-        None if levels is None else tuple(levels),
-    )
+    return problems
+
+
+def _are_strings(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)
 
 
 def _schema_problems(columns: tuple[Column, ...]) -> list[Problem]:
@@ -229,37 +251,37 @@ def _schema_problems(columns: tuple[Column, ...]) -> list[Problem]:
 
 
 def _column_problems(column: Column) -> list[Problem]:
-    name, problems = shown(column.name), []
+    wrong: list[tuple[str, str]] = []  # what was expected, and what there is instead
     if not _is_good_name(column.name):
         expected = f"a name of 1 to {MAX_NAME_BYTES} UTF-8 bytes without control characters"
-        problems.append(Problem(None, name, expected, name))
+        wrong.append((expected, shown(column.name)))
     if column.type not in TYPES:
-        problems.append(Problem(None, name, f"a type of {', '.join(TYPES)}", shown(column.type)))
+        wrong.append((f"a type of {', '.join(TYPES)}", shown(column.type)))
     if column.role not in ROLES:
-        problems.append(Problem(None, name, f"a role of {', '.join(ROLES)}", shown(column.role)))
+        wrong.append((f"a role of {', '.join(ROLES)}", shown(column.role)))
     if column.role == "event_time" and column.type not in ("date", "timestamp"):
-        problems.append(Problem(None, name, "date or timestamp as type of the event time", shown(column.type)))
+        wrong.append(("date or timestamp as type of the event time", shown(column.type)))
     if column.role == "label" and column.type in ("date", "timestamp"):
-        problems.append(Problem(None, name, "a label that is not a date or timestamp", shown(column.type)))
+        wrong.append(("a label that is not a date or timestamp", shown(column.type)))
     if column.role == "key" and column.type == "float":
-        problems.append(Problem(None, name, "a key that is not a float", shown(column.type)))
+        wrong.append(("a key that is not a float", shown(column.type)))
     if column.categories is not None:
-        problems.extend(_category_problems(column, column.categories))
-    return problems
+        wrong.extend(_wrong_categories(column, column.categories))
+    return [Problem(None, shown(column.name), expected, got) for expected, got in wrong] if wrong else []
 
 
-def _category_problems(column: Column, levels: tuple[str, ...]) -> list[Problem]:
-    name, problems = shown(column.name), []
+def _wrong_categories(column: Column, levels: tuple[str, ...]) -> list[tuple[str, str]]:
+    wrong: list[tuple[str, str]] = []
     if column.type != "category":
-        problems.append(Problem(None, name, "categories only on a column of type category", shown(column.type)))
+        wrong.append(("categories only on a column of type category", shown(column.type)))
     if len(levels) > MAX_CATEGORIES or len(set(levels)) != len(levels):
-        problems.append(Problem(None, name, f"at most {MAX_CATEGORIES} distinct categories", str(len(levels))))
+        wrong.append((f"at most {MAX_CATEGORIES} distinct categories", str(len(levels))))
     one_level = Column(column.name, "category", nullable=False)
     for level in levels:
         _, expected = check_value(one_level, level)
         if expected is not None:
-            problems.append(Problem(None, name, expected, shown(level)))
-    return problems
+            wrong.append((expected, shown(level)))
+    return wrong
 
 
 def _is_good_name(name: str) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _CAPACITY_PAUSE_SECONDS, _MAX_CAPACITY_PAUSE_SECONDS = 1.0, 60.0
 #: A refusal stands until somebody changes something: 60, 120, 240 ... seconds.
 _REFUSED_PAUSE_SECONDS, _MAX_REFUSED_PAUSE_SECONDS = 30.0, 900.0
+#: A search with less time left is not worth another instance, which boots meanwhile; idle ones help it all the same.
+_WORTH_LAUNCHING_SECONDS = 60.0
 _CROWDED = "its type serves no request that waits, and the fleet is full"
 
 
@@ -90,7 +92,7 @@ class Pool:
 
     Attributes:
         spec: what is launched for them.
-        busy: those that a trainer holds.
+        busy: the workers that are at them: one for each that is held, and those who help its search.
         desired: how many instances they should have, the busy ones included.
         available: instances that have no work or are on their way, and suit them.
         new: launches to be asked for now.
@@ -144,6 +146,7 @@ def plan_fleet(situation: Situation, rules: Rules) -> FleetPlan:
 
     Each pool of requests should have ``ceil(open x mean training time / target wait)`` instances, at least one, at
     most one for each open request; and one for each request that is held or has waited for longer than the target.
+    Beside these a search that is shared should have the helpers that it has, or invites if they still can do something.
     While no training time is known, one for each. Instances that have no work are shared out first; what is still
     missing is launched, within the limits, and not while EC2 has nothing to give.
     """
@@ -238,16 +241,23 @@ def _want(pool: LaunchSpec, members: Sequence[OpenRequest], times: Sequence[Trai
         overdue = sum(request.waited > rules.target_wait_seconds for request in waiting)
         wished = math.ceil(len(members) * mean / rules.target_wait_seconds)
         desired = min(len(members), max(1, wished, busy + overdue))
+    helpers = sum(len(request.helpers) for request in members)
     return _Want(
         spec=spec_for(pool, longest, rules),
         types=pool.instance_types if any(request.instance_types for request in members) else (),
         firm=any(request.spot is False for request in members),
         open=len(members),
-        busy=busy,
-        desired=desired,
+        busy=busy + helpers,
+        desired=desired + sum(_seats(request) for request in members),
         mean_seconds=mean,
         urgency=(-max((request.priority for request in waiting), default=-math.inf), -longest),
     )
+
+
+def _seats(request: OpenRequest) -> int:
+    """Return how many workers should help the request's search."""
+    invited = request.invites if request.search_left >= _WORTH_LAUNCHING_SECONDS else 0
+    return max(invited, len(request.helpers))
 
 
 def _mean(pool: LaunchSpec, times: Sequence[TrainingTime], spec: LaunchSpec) -> float | None:

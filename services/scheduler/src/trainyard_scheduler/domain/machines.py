@@ -85,6 +85,7 @@ def call_the_roll(
     for worker in sorted(workers, key=lambda w: -w.silent):
         latest[worker.instance_id] = worker
     leased = {request.instance_id for request in requests if request.lease_live}
+    leased |= {instance_id for request in requests for instance_id in request.helpers}
     seats: list[Seat] = []
     ended: list[tuple[str, str]] = []
     at_home = set()

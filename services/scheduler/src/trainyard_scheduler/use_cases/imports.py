@@ -118,7 +118,13 @@ def register(records: Records, name: str, upload: Upload, by: By) -> tuple[bool,
     origin: Mapping[str, Any] = upload.model.lineage.configuration["imported"]
     made = records.versions.add_imported(
         model.id,
-        ImportedVersion(artifact_key(name, upload.sha256), upload.sha256, upload.size_bytes, dict(origin)),
+        ImportedVersion(
+            artifact_key(name, upload.sha256),
+            upload.sha256,
+            upload.size_bytes,
+            dict(origin),
+            upload.model.metrics.get("parity"),
+        ),
     )
     subject = f"model/{name}"
     details = {"version": made.version, "sha256": upload.sha256, "library": origin.get("library")}

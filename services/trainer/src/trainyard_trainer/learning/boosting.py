@@ -10,6 +10,7 @@ from trainyard.model import Pipeline
 from trainyard.model.features import matrix
 from trainyard_trainer.learning import trees
 from trainyard_trainer.learning.fitting import Fitted, fit_prior
+from trainyard_trainer.learning.pairs import TREES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from trainyard_trainer.learning.budget import Budget
     from trainyard_trainer.learning.fitting import Learning
     from trainyard_trainer.learning.table import Table
+
+#: Parameters that are not LightGBM's.
+_OURS = ("categories", "pairs")
 
 
 def fit_trees(
@@ -34,13 +38,14 @@ def fit_trees(
     """Fit one; its length is a number of rounds.
 
     ``params`` are LightGBM's (:func:`trees.parameters`), and ``categories``: ``means``, or ``sets`` for splits by sets
-    of levels, which LightGBM finds by the gradients of the moment.
+    of levels, which LightGBM finds by the gradients of the moment; ``pairs``: :meth:`Learning.pairs`.
 
     With a logarithmic link the labels are learnt as multiples of their mean, so that what is not of a label's unit, as
     the L2 of leaves, means the same for every unit.
     """
-    shape = {name: value for name, value in params.items() if name != "categories"}
-    encoded = learning.for_trees(coded=params.get("categories") == "sets")
+    shape = {name: value for name, value in params.items() if name not in _OURS}
+    pairs = learning.pairs(params, TREES, budget)
+    encoded = learning.for_trees(coded=params.get("categories") == "sets", pairs=pairs)
     settings = trees.parameters(learning.task, learning.n_outputs, len(encoded.x), learning.seed, shape)
     objective = settings["objective"]
     unit, wanted = 1.0, learning.labels
@@ -60,4 +65,4 @@ def fit_trees(
         given = np.asarray(booster.predict(x, num_iteration=rounds)) * unit
         return np.column_stack([1.0 - given, given]) if learning.task == "binary" else given
 
-    return Fitted(Pipeline(encoded.steps, ensemble), answer, rounds)
+    return Fitted(Pipeline(encoded.steps, ensemble), answer, rounds, pairs)

@@ -1,9 +1,9 @@
 """Calibration of a chosen classifier on answers that it gave to rows it had not learnt from.
 
-A *temperature* divides the logits: above 1 it makes probabilities more modest, below 1 bolder (Guo et al., "On
-Calibration of Modern Neural Networks", 2017). It changes no ranking, and for many classes no answer. A *threshold* is
-the probability from which on a binary model answers the second class; only a policy whose metric is one of decisions
-moves it. Both must earn more than noise on enough rows, else the model is left as it is.
+Of the curves that could be put behind the probabilities (:mod:`trainyard_trainer.learning.calibrators`) the simplest is
+kept that nothing more flexible beats. A *threshold* is the probability from which on a binary model answers the second
+class; only a policy whose metric is one of decisions moves it. All must earn more than noise on enough rows, else the
+model is left as it is.
 """
 
 from __future__ import annotations
@@ -18,69 +18,110 @@ from trainyard.metrics.answers import Answers
 from trainyard.metrics.bootstrap import resampled
 from trainyard.metrics.measures import row_losses
 from trainyard.metrics.statistics import gain
-from trainyard.model import Temperature
-from trainyard.model.estimators import calibrated
+from trainyard.model import Isotonic, Platt, Temperature
+from trainyard_trainer.learning.calibrators import applied, fit_isotonic, fit_platt, fit_temperature
 from trainyard_trainer.learning.thresholds import EVEN, threshold_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trainyard.model.dto import Calibration as Curve
     from trainyard.model.dto import FloatArray
 
-#: Rows from which a temperature is fitted, by task.
-TEMPERATURE_ROWS = {"binary": 3_000, "multiclass": 500}
+    Fit = Callable[[npt.NDArray[Any], FloatArray], Curve | None]
+
+#: Rows from which probabilities are calibrated, by task, and from which by an isotonic curve, which bends to anything.
+LEAST_ROWS = {"binary": 3_000, "multiclass": 500}
+ISOTONIC_ROWS = 5_000
 #: Rows from which a threshold is tuned: fewer leave too few steps to choose between.
 THRESHOLD_ROWS = 200
 #: Standard errors of the paired difference that a change must gain; the gate's bootstrap tells them of a threshold's.
 _MARGIN = 2.0
-_LEAST, _MOST = 0.05, 20.0
-_GOLDEN = (5**0.5 - 1) / 2
-_STEPS = 40  # golden sections: the logarithm of the temperature to 1e-8
+#: Parts of the rows: a curve is judged on each by what the others say.
+_PARTS = 5
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What is put behind the probabilities: None and 0.5 leave them as they are."""
 
-    temperature: float | None = None
+    curve: Curve | None = None
     threshold: float = EVEN
+
+    def described(self) -> dict[str, Any]:
+        """Return it as a lineage has it."""
+        return {"calibration": _described(self.curve), "threshold": self.threshold}
+
+    @staticmethod
+    def of(choice: Mapping[str, Any]) -> Calibration:
+        """Return what a lineage describes.
+
+        Raises:
+            KeyError, TypeError: it is described otherwise than this release does.
+        """
+        given = choice["calibration"]
+        curve = None if given is None else _CURVES[given["kind"]](**{n: v for n, v in given.items() if n != "kind"})
+        return Calibration(curve, choice["threshold"])
+
+
+_CURVES: Mapping[str, Callable[..., Curve]] = {"temperature": Temperature, "platt": Platt, "isotonic": Isotonic}
+
+
+def _described(curve: Curve | None) -> dict[str, Any] | None:
+    if isinstance(curve, Temperature):
+        return {"kind": "temperature", "temperature": curve.temperature}
+    if isinstance(curve, Platt):
+        return {"kind": "platt", "slope": curve.slope, "intercept": curve.intercept}
+    return None if curve is None else {"kind": "isotonic", "at": curve.at.tolist(), "to": curve.to.tolist()}
 
 
 def calibrate(
     task: str, labels: npt.NDArray[Any], answers: FloatArray, metric: str, *, drifting: bool = False
 ) -> Calibration:
-    """Return the temperature and threshold for a model that gave these out-of-sample answers.
+    """Return the curve and threshold for a model that gave these out-of-sample answers.
 
     Args:
         task: binary, multiclass or regression; the last has neither.
         labels: shape (rows,), class indexes.
         answers: probabilities (rows, classes) before calibration.
         metric: the policy's.
-        drifting: the rows are of a time that will not come back: no temperature, which would follow a season.
+        drifting: the rows are of a time that will not come back: no curve, which would follow a season.
     """
     if task == "regression":
         return Calibration()
-    temperature = None if drifting else fit_temperature(task, labels, answers)
-    return Calibration(temperature, fit_threshold(task, metric, labels, tempered(task, answers, temperature)))
+    curve = None if drifting else fit_curve(task, labels, answers)
+    return Calibration(curve, fit_threshold(task, metric, labels, applied(task, answers, curve)))
 
 
-def fit_temperature(task: str, labels: npt.NDArray[Any], answers: FloatArray) -> float | None:
-    """Return the temperature of least log-loss, None where it gains no more than noise or the rows are too few."""
-    if len(labels) < TEMPERATURE_ROWS[task]:
+def fit_curve(task: str, labels: npt.NDArray[Any], answers: FloatArray) -> Curve | None:
+    """Return the calibration of least log-loss on rows that it was not fitted on, None where that is noise.
+
+    Temperature, Platt, isotonic: each has to beat the best of those before it by more than noise, row by row.
+    """
+    if len(labels) < LEAST_ROWS[task]:
         return None
+    fits: list[Fit] = [lambda truth, given: fit_temperature(task, truth, given)]
+    if task == "binary":
+        fits += [fit_platt, *([fit_isotonic] if len(labels) >= ISOTONIC_ROWS else [])]
+    best, least = None, row_losses(task, labels, answers)
+    for fit in fits:
+        curve, losses = fit(labels, answers), _losses_elsewhere(fit, task, labels, answers)
+        if curve is not None and losses is not None and _more_than_noise(least - losses):
+            best, least = curve, losses
+    return best
 
-    def losses(log_temperature: float) -> FloatArray:
-        return row_losses(task, labels, tempered(task, answers, float(np.exp(log_temperature))))
 
-    low, high = float(np.log(_LEAST)), float(np.log(_MOST))
-    for _ in range(_STEPS):  # the log-loss has one minimum in 1/T, as it is convex in it
-        a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if losses(a).mean() <= losses(b).mean():
-            high = b
-        else:
-            low = a
-    best = (low + high) / 2
-    if not _more_than_noise(row_losses(task, labels, answers) - losses(best)):
-        return None
-    return float(np.exp(best))
+def _losses_elsewhere(fit: Fit, task: str, labels: npt.NDArray[Any], answers: FloatArray) -> FloatArray | None:
+    """Return each row's loss by a curve fitted on the other parts; None where a part has none."""
+    part = np.random.default_rng(0).permutation(len(labels)) % _PARTS
+    losses = np.empty(len(labels))
+    for number in range(_PARTS):
+        inside = part == number
+        curve = fit(labels[~inside], answers[~inside])
+        if curve is None:
+            return None
+        losses[inside] = row_losses(task, labels[inside], applied(task, answers[inside], curve))
+    return losses
 
 
 def fit_threshold(task: str, metric: str, labels: npt.NDArray[Any], answers: FloatArray) -> float:
@@ -97,15 +138,6 @@ def fit_threshold(task: str, metric: str, labels: npt.NDArray[Any], answers: Flo
     over_even = gain(metric, task, labels, Answers.of(task, answers, threshold), Answers.of(task, answers))
     drawn = resampled({metric: over_even}, seed=0)[metric]
     return threshold if len(drawn) and over_even.exact() > _MARGIN * drawn.std() else EVEN
-
-
-def tempered(task: str, answers: FloatArray, temperature: float | None) -> FloatArray:
-    """Return probabilities (rows, classes) as the model format calibrates them."""
-    calibration = None if temperature is None else Temperature(temperature)
-    if task != "binary":
-        return calibrated(answers.T, calibration).T
-    positive = calibrated(answers[:, 1][None, :], calibration)[0]
-    return np.column_stack([1.0 - positive, positive])
 
 
 def _more_than_noise(gains: FloatArray) -> bool:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.studies import Choice, Method, Planned, Range
 from trainyard_trainer.learning.boosting import fit_trees
+from trainyard_trainer.learning.encoders import QUANTILE, STANDARD
 from trainyard_trainer.learning.fitting import fit_prior
 from trainyard_trainer.learning.forest import fit_forest
 from trainyard_trainer.learning.linear import fit_linear
 from trainyard_trainer.learning.neural import fit_neural
+from trainyard_trainer.learning.trees import BAGGING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -71,20 +73,36 @@ _PORTFOLIO = (
     Candidate("linear", {"link": "log", "strength": 1.0}),
     Candidate("tree_ensemble", {"num_leaves": 31, "objective": "poisson", "learning_rate": 0.1}),
     Candidate("neural_network", {"hidden": [64, 32]}),
-    Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0}),
-    Candidate("tree_ensemble", {"num_leaves": 15, "categories": "sets", "feature_fraction": 0.7}),
+    Candidate("tree_ensemble", {"num_leaves": 7, "lambda_l2": 5.0, "bagging_fraction": 0.6, "pairs": True}),
+    Candidate(
+        "tree_ensemble", {"num_leaves": 15, "categories": "sets", "feature_fraction": 0.7, "bagging_fraction": 1.0}
+    ),
     Candidate("tree_ensemble", {"num_leaves": 15, "objective": "gamma"}),
-    Candidate("linear", {"penalty": "l2", "strength": 30.0}),
+    Candidate("linear", {"penalty": "l2", "strength": 30.0, "pairs": True}),
     Candidate("tree_ensemble", {"num_leaves": 31, "extra_trees": True, "feature_fraction": 0.7}),
     Candidate("tree_ensemble", {"num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6, "lambda_l2": 5.0}),
     Candidate("tree_ensemble", {"max_features": 0.5}),
+    Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2, "scaling": "quantile"}),
     Candidate("linear", {"penalty": "elastic", "strength": 10.0}),
-    Candidate("neural_network", {"hidden": [128], "activation": "tanh", "alpha": 1e-2}),
     Candidate(
-        "tree_ensemble", {"num_leaves": 15, "learning_rate": 0.03, "feature_fraction": 0.5, "min_data_in_leaf": 10}
+        "tree_ensemble",
+        {
+            "num_leaves": 15,
+            "learning_rate": 0.03,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.6,
+            "min_data_in_leaf": 10,
+        },
     ),
     Candidate(
-        "tree_ensemble", {"num_leaves": 127, "learning_rate": 0.1, "feature_fraction": 0.5, "min_data_in_leaf": 80}
+        "tree_ensemble",
+        {
+            "num_leaves": 127,
+            "learning_rate": 0.1,
+            "feature_fraction": 0.5,
+            "bagging_fraction": 1.0,
+            "min_data_in_leaf": 80,
+        },
     ),
     Candidate("neural_network", {"hidden": [128, 64], "alpha": 1e-2, "learning_rate": 5e-4}),
     Candidate("linear", {"penalty": "l2", "strength": 0.05}),
@@ -101,6 +119,7 @@ _SPACE: Space = {
             "learning_rate": Range(0.02, 0.2, log=True),
             "min_data_in_leaf": Range(2, 200, log=True, whole=True),
             "feature_fraction": Range(0.3, 1.0),
+            "bagging_fraction": Range(0.4, 1.0),
             "lambda_l2": Range(0.01, 30.0, log=True),
             "extra_trees": Choice((False, True)),
         },
@@ -118,16 +137,24 @@ _SPACE: Space = {
 }
 #: Where a candidate lies that does not say it.
 _UNSAID: Mapping[str, Mapping[str, Any]] = {
-    "linear": {"penalty": "l2", "link": "identity"},
+    "linear": {"penalty": "l2", "link": "identity", "scaling": STANDARD, "pairs": False},
     "tree_ensemble": {
         "learning_rate": 0.05,
         "feature_fraction": 1.0,
+        "bagging_fraction": BAGGING,
         "lambda_l2": 1.0,
         "extra_trees": False,
         "objective": "regression",
         "categories": "means",
+        "pairs": False,
     },
-    "neural_network": {"activation": "relu", "alpha": 1e-4, "learning_rate": 1e-3},
+    "neural_network": {
+        "activation": "relu",
+        "alpha": 1e-4,
+        "learning_rate": 1e-3,
+        "scaling": STANDARD,
+        "pairs": False,
+    },
 }
 #: Proposals in a row that may bring nothing before the search ends, for each parameter that they vary.
 _PATIENCE = 2
@@ -154,11 +181,12 @@ class Portfolio:
         metric: str = "auto",
         least: float | None = None,
         categories: bool = True,
+        numbers: int = 2,
     ) -> None:
         """Leave out what a table of so many cells and scores makes too slow or too large, or its labels do not allow.
 
         ``metric`` is the policy's, ``least`` the smallest label of a regression, None where labels are classes;
-        ``categories`` tells whether there are any among the features.
+        ``categories`` tells whether there are any among the features, ``numbers`` how many (dates are none).
         """
         elastic = cells * n_outputs <= _MOST_ELASTIC
         forest = n_outputs <= _MOST_FOREST_SCORES
@@ -183,8 +211,12 @@ class Portfolio:
         self._vary("tree_ensemble", "objective", objectives)
         self._vary("tree_ensemble", "categories", ("means", "sets") if categories else ())
         self._vary("linear", "link", ("identity", "log") if "poisson" in objectives else ())
+        for name in ("linear", "tree_ensemble", "neural_network"):
+            self._vary(name, "pairs", (False, True) if numbers >= 2 else ())
+        for name in ("linear", "neural_network"):
+            self._vary(name, "scaling", (STANDARD, QUANTILE) if numbers else ())
 
-    def _vary(self, name: str, param: str, options: tuple[str, ...]) -> None:
+    def _vary(self, name: str, param: str, options: tuple[str | bool, ...]) -> None:
         """Let proposals of a method choose between the options, where there are any."""
         if options and name in self.space:
             method = self.space[name]

@@ -95,3 +95,17 @@ def weights(task: str, metric: str, labels: npt.NDArray[Any], answers: Sequence[
         total += answers[pick]
     blended = loss(task, metric, labels, total / _BLEND_STEPS)
     return counts / _BLEND_STEPS if blended < losses[best] - _BLEND_GAIN * abs(losses[best]) else alone
+
+
+def advantage(task: str, labels: npt.NDArray[Any], prior: FloatArray, answers: FloatArray) -> float:
+    """Return how much better than the prior's the answers are in the gate's loss, in standard errors of the mean gain.
+
+    Args:
+        task: binary, multiclass or regression.
+        labels: shape (rows,).
+        prior: the prior's answers to these rows.
+        answers: likewise, of what has not learnt from them.
+    """
+    gains = row_losses(task, labels, prior) - row_losses(task, labels, answers)
+    error = float(gains.std()) / math.sqrt(len(gains))
+    return float(gains.mean()) / error if error else math.copysign(math.inf, gains.mean()) if gains.any() else 0.0

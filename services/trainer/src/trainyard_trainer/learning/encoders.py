@@ -14,18 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from trainyard.model import DateParts, IsMissing, Number, OneHot, TableEncoding
+from trainyard.model import DateParts, IsMissing, Number, OneHot, Pair, TableEncoding
 from trainyard.model.features import level_codes, matrix
+from trainyard_trainer.learning import scales
 from trainyard_trainer.learning.table import count_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trainyard.model.dto import FloatArray
     from trainyard.model.steps import Step
     from trainyard.schema import Column
+    from trainyard_trainer.learning.pairs import Derived
     from trainyard_trainer.learning.table import Table
 
+NUMBERS = ("bool", "int", "float")
+#: How linear models and networks see numbers.
+STANDARD, QUANTILE = "standard", "quantile"
+_LARGEST = 1e30  # what a forest, which computes in single precision, still takes
 _FOLDS = 5
 _SMOOTHING = 20.0  # rows that the prior counts as
 _FREQUENT = 20  # rows from which on a level's own mean tells trees no row's label
@@ -33,8 +39,6 @@ _MOST_LEVELS = 2_000
 _MOST_ONE_HOT = 50
 _ONE_HOT_ROWS = 10
 _MOST_CLASS_MEANS = 6
-_CLIP = 8.0
-_SKEWED = 2.0  # skewness from which on a number may be seen by its logarithm; that of an exponential distribution
 _TREE_PARTS = {"date": ("month", "day", "weekday"), "timestamp": ("month", "day", "weekday", "hour", "minute")}
 _WAVES = {
     "date": ("month_sin", "month_cos", "weekday_sin", "weekday_cos"),
@@ -61,19 +65,20 @@ class Encoder:
         self._targets = _targets(labels, n_classes)
         self._folds = np.random.default_rng(seed).permutation(table.rows) % _FOLDS
 
-    def for_trees(self, *, coded: bool = False) -> Encoded:
-        """Numbers as they are (missing stays missing), categories as target means, dates as calendar parts.
+    def for_trees(self, *, coded: bool = False, pairs: Sequence[Derived] = ()) -> Encoded:
+        """Numbers as they are (missing stays missing), categories as target means, dates as calendar parts; pairs.
 
         With ``coded`` categories are numbered instead, for trees that split them by sets of levels.
         """
         parts: list[tuple[Step, FloatArray | None]] = []
         for column in self._features:
-            if column.type in ("bool", "int", "float"):
+            if column.type in NUMBERS:
                 parts.append((Number(column.name), None))
             elif column.type in _TREE_PARTS:
                 parts.append((DateParts(column.name, _TREE_PARTS[column.type]), None))
             else:
                 parts.append((self._numbered(column), None) if coded else self._ordered(column))
+        parts += [(Pair(*pair.read, clip=_LARGEST), None) for pair in pairs]
         encoded = self._encoded(parts)
         if not coded:
             return encoded
@@ -81,19 +86,25 @@ class Encoder:
         at = tuple(i for i, step in zip(begins, encoded.steps, strict=False) if isinstance(step, TableEncoding))
         return replace(encoded, coded=at)
 
-    def for_linear(self) -> Encoded:
-        """Everything filled in and on one scale: numbers standardised, few levels one-hot, many as target means."""
+    def for_linear(self, *, scaling: str = STANDARD, pairs: Sequence[Derived] = ()) -> Encoded:
+        """Everything filled in and on one scale: few levels one-hot, many as target means; with the pairs behind.
+
+        ``scaling``: how numbers are (:mod:`~trainyard_trainer.learning.scales`), :data:`STANDARD` or :data:`QUANTILE`.
+        """
         parts: list[tuple[Step, FloatArray | None]] = []
         for column in self._features:
             values = self._table.columns[column.name]
-            if column.type in ("bool", "int", "float"):
-                parts += self._standardised(column, values)
+            if column.type in NUMBERS:
+                scale = scales.by_quantiles if scaling == QUANTILE else scales.standardised
+                parts += [(step, None) for step in scale(column.name, values)]
             elif column.type in _WAVES:
                 waves = _WAVES[column.type]
-                parts.append((DateParts(column.name, waves, impute=np.zeros(len(waves))), None))
-                parts += _missing_flag(column, bool(np.isnat(values).any()))
+                steps = [DateParts(column.name, waves, impute=np.zeros(len(waves)))]
+                parts += [(step, None) for step in (*steps, *scales.missing_flag(column.name, values))]
             else:
                 parts += self._levels(column, values)
+        for pair in pairs:
+            parts += [(step, None) for step in scales.of_pair(pair, self._table.columns, self._table.rows)]
         return self._encoded(parts)
 
     def _encoded(self, parts: list[tuple[Step, FloatArray | None]]) -> Encoded:
@@ -105,21 +116,6 @@ class Encoder:
                 x[at : at + step.width] = out_of_fold
             at += step.width
         return Encoded(steps, np.ascontiguousarray(x.T))
-
-    def _standardised(self, column: Column, values: npt.NDArray[Any]) -> list[tuple[Step, FloatArray | None]]:
-        missing = np.isnan(values)
-        flag = _missing_flag(column, bool(missing.any()))
-        if missing.all():  # in these rows, though not in all to learn from
-            return flag
-        with np.errstate(over="ignore", invalid="ignore"):
-            transform = _transform(values[~missing])
-            known = _signed_log(values) if transform == "log" else values
-            middle = float(np.median(known[~missing]))
-            filled = np.where(missing, middle, known)
-            center, scale = float(filled.mean()), float(filled.std())
-        if not (np.isfinite(center) and np.isfinite(scale) and scale > 0):
-            return flag
-        return [(Number(column.name, middle, center, scale, _CLIP, transform), None), *flag]
 
     def _levels(self, column: Column, values: npt.NDArray[Any]) -> list[tuple[Step, FloatArray | None]]:
         counts = count_levels(values)
@@ -135,7 +131,8 @@ class Encoder:
             step.levels,
             *((np.asarray(rows) - center) / scale for rows in (step.table, step.unknown, step.missing)),
         )
-        return [(scaled, (out_of_fold - center[:, None]) / scale[:, None]), *_missing_flag(column, missing)]
+        flag: list[tuple[Step, FloatArray | None]] = [(IsMissing(column.name), None)] if missing else []
+        return [(scaled, (out_of_fold - center[:, None]) / scale[:, None]), *flag]
 
     def _ordered(self, column: Column) -> tuple[TableEncoding, FloatArray]:
         """Return the table of target means, and what trees are fitted on: out-of-fold means of rare levels."""
@@ -173,24 +170,6 @@ class Encoder:
         return step, out_of_fold, np.bincount(codes, minlength=size)[codes]
 
 
-def _transform(values: FloatArray) -> str:
-    """Return how a linear model sees a number: by its logarithm where that makes a skewed one much less so."""
-    plain = _skewness(values)
-    return "log" if plain > _SKEWED and _skewness(_signed_log(values)) < plain / 2 else "identity"
-
-
-def _signed_log(values: FloatArray) -> FloatArray:
-    return np.copysign(np.log1p(np.abs(values)), values)
-
-
-def _skewness(values: FloatArray) -> float:
-    """Return the absolute third standardised moment; 0 where it cannot be told."""
-    apart = values - values.mean()
-    spread = float(apart.std())
-    found = abs(float(((apart / spread) ** 3).mean())) if spread > 0 else 0.0
-    return found if np.isfinite(found) else 0.0
-
-
 def _common(counts: Mapping[str | None, int]) -> tuple[str, ...]:
     """Return the levels that are told apart, the commonest first: those of more than one row, up to a limit."""
     ranked = sorted((level for level in counts if level is not None), key=lambda level: (-counts[level], level))
@@ -205,7 +184,3 @@ def _targets(labels: npt.NDArray[Any], n_classes: int) -> FloatArray:
         return np.asarray((labels == 1).astype(np.float64)[None, :])
     common = np.argsort(-np.bincount(labels, minlength=n_classes), kind="stable")[:_MOST_CLASS_MEANS]
     return np.stack([(labels == c).astype(np.float64) for c in np.sort(common)])
-
-
-def _missing_flag(column: Column, any_missing: bool) -> list[tuple[Step, FloatArray | None]]:
-    return [(IsMissing(column.name), None)] if any_missing else []

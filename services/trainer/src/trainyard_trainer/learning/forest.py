@@ -15,6 +15,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from trainyard.model import Pipeline, TreeEnsemble
 from trainyard.model.float32 import at_most_in_double
 from trainyard_trainer.learning.fitting import Fitted, prior_of
+from trainyard_trainer.learning.pairs import TREES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +43,12 @@ def fit_forest(
     progress: Callable[[int, int], None],
     **_: Any,
 ) -> Fitted:
-    """Grow one; its length is its number of trees. ``params``: ``max_features``, the share tried at each split."""
-    encoded = learning.for_trees()
+    """Grow one; its length is its number of trees.
+
+    ``params``: ``max_features``, the share tried at each split; ``pairs``: :meth:`Learning.pairs`.
+    """
+    pairs = learning.pairs(params, TREES, budget)
+    encoded = learning.for_trees(pairs=pairs)
     labels = learning.labels
     known: dict[str, Any] = {
         "n_estimators": 0,
@@ -74,7 +79,7 @@ def fit_forest(
             return np.asarray(means[:, 0])
         return np.column_stack([1.0 - means, means]) if learning.task == "binary" else np.asarray(means)
 
-    return Fitted(Pipeline(encoded.steps, _export(trees, leaves)), answer, len(trees))
+    return Fitted(Pipeline(encoded.steps, _export(trees, leaves)), answer, len(trees), pairs)
 
 
 def _values(task: str, tree: Any, prior: Any) -> FloatArray:

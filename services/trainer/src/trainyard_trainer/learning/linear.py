@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression, PoissonRegressor, Ridge
 
 from trainyard.model import Linear, Pipeline
+from trainyard_trainer.learning.encoders import STANDARD
 from trainyard_trainer.learning.fitting import OUTPUT, Fitted, fit_prior
+from trainyard_trainer.learning.pairs import LINEAR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,18 +37,21 @@ def fit_linear(
 
     ``params``: ``penalty`` (l2, or elastic: half of it l1) and ``strength``, what the penalty counts as against the sum
     of the rows' losses; ``link``: ``log`` for a regression of the mean's logarithm (by the deviance of Poisson's
-    distribution, with l2), for labels that are not negative. The length of all but the plain regressions is the number
-    of stretches of 25 solver steps.
+    distribution, with l2), for labels that are not negative; ``scaling`` of numbers (standard, or quantile) and
+    ``pairs`` (:meth:`Learning.pairs`). The length of all but the plain regressions is the number of stretches of 25
+    solver steps.
     """
-    encoded = learning.for_linear()
+    pairs = learning.pairs(params, LINEAR, budget)
+    encoded = learning.for_linear(scaling=params.get("scaling", STANDARD), pairs=pairs)
     newest = max(1, _MOST_CELLS // max(1, encoded.x.shape[1]))
     x, labels = encoded.x[-newest:], learning.labels[-newest:]
     if params.get("link") == "log":
         if not labels.any():
             return _prior(learning, budget)
-        return _log_linear(encoded.steps, x, labels, params["strength"], budget=budget, length=length)
+        fitted = _log_linear(encoded.steps, x, labels, params["strength"], budget=budget, length=length)
+        return replace(fitted, pairs=pairs)
     if learning.task == "regression":
-        return _regression(encoded.steps, x, labels, params)
+        return replace(_regression(encoded.steps, x, labels, params), pairs=pairs)
     if len(np.unique(labels)) != learning.n_classes:  # the newest rows lack a class
         return _prior(learning, budget)
     elastic = params["penalty"] == "elastic"
@@ -60,7 +66,7 @@ def fit_linear(
     done = _in_stretches(model, x, labels, budget, length)
     weights, bias = model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
     estimator = Linear(weights, bias, OUTPUT[learning.task], x.mean(axis=0))
-    return Fitted(Pipeline(encoded.steps, estimator), lambda m: np.asarray(model.predict_proba(m)), done)
+    return Fitted(Pipeline(encoded.steps, estimator), lambda m: np.asarray(model.predict_proba(m)), done, pairs)
 
 
 def _prior(learning: Learning, budget: Budget) -> Fitted:

@@ -12,7 +12,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from trainyard.metrics.measures import row_losses
 from trainyard.model import Dense, NeuralNetwork, Pipeline
 from trainyard.model.features import matrix
+from trainyard_trainer.learning.encoders import STANDARD
 from trainyard_trainer.learning.fitting import OUTPUT, Fitted
+from trainyard_trainer.learning.pairs import LINEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,9 +44,10 @@ def fit_neural(
     """Fit one; its length is a number of passes.
 
     ``params``: ``hidden`` (units of each hidden layer), and optionally ``activation`` (relu, tanh), ``alpha`` (L2) and
-    ``learning_rate``.
+    ``learning_rate``, ``scaling`` and ``pairs`` as of linear models.
     """
-    encoded = learning.for_linear()
+    pairs = learning.pairs(params, LINEAR, budget)
+    encoded = learning.for_linear(scaling=params.get("scaling", STANDARD), pairs=pairs)
     activation = params.get("activation", "relu")
     center, scale = 0.0, 1.0
     labels = learning.labels
@@ -82,7 +85,7 @@ def fit_neural(
         if budget.spent:
             break
     kept = replace(kept, baseline=encoded.x.mean(axis=0))
-    return Fitted(Pipeline(encoded.steps, kept), lambda x: _forward(kept, x, learning.task), best_done)
+    return Fitted(Pipeline(encoded.steps, kept), lambda x: _forward(kept, x, learning.task), best_done, pairs)
 
 
 def _layers(task: str, network: Any, activation: str, center: float, scale: float) -> NeuralNetwork:

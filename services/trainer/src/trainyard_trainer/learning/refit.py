@@ -18,7 +18,7 @@ from trainyard_trainer.learning.calibration import Calibration
 from trainyard_trainer.learning.candidates import Candidate
 from trainyard_trainer.learning.encoders import Encoder
 from trainyard_trainer.learning.fitting import Fitted, Learning
-from trainyard_trainer.learning.parity import check_parity
+from trainyard_trainer.learning.parity import Trained, check_parity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,22 +82,28 @@ class Member:
     parity: float
 
     def described(self) -> dict[str, Any]:
-        """Return what it takes to fit it again, the length it has really got included."""
-        length = {} if self.fitted.length is None else {"length": self.fitted.length}
-        return {"kind": self.candidate.kind, "params": {**self.candidate.params, **length}, "rows": self.rows}
+        """Return what it takes to fit it again, the length it has really got and the pairs found included."""
+        params = dict(self.candidate.params)
+        if params.get("pairs"):
+            params["pairs"] = [list(pair) for pair in self.fitted.pairs]
+        if self.fitted.length is not None:
+            params["length"] = self.fitted.length
+        return {"kind": self.candidate.kind, "params": params, "rows": self.rows}
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """A model as far as it was learnt: the pipeline, what calibrates it, and the choice in words fit for the lineage.
 
-    ``parity`` is the largest difference between an answer of the library and of an exported member.
+    ``parity`` is the largest difference between an answer of the library and of an exported member; ``trained`` is how
+    the libraries themselves answer in the model's place.
     """
 
     pipeline: Pipeline | Blend
     calibration: Calibration
     choice: dict[str, Any]
     parity: float
+    trained: Trained
 
 
 def fit_on_all(
@@ -115,13 +121,9 @@ def joined(members: Sequence[Member], weights: Sequence[float], calibration: Cal
     return Outcome(
         pipelines[0] if len(members) == 1 else Blend(pipelines, np.array(weights)),
         calibration,
-        {
-            "members": described,
-            "folds": n_folds,
-            "temperature": calibration.temperature,
-            "threshold": calibration.threshold,
-        },
+        {"members": described, "folds": n_folds, **calibration.described()},
         max(member.parity for member in members),
+        Trained(tuple(member.fitted for member in members), tuple(weights), calibration),
     )
 
 
@@ -141,7 +143,7 @@ def again(
     """
     try:
         asked = [described(member) for member in choice["members"]]
-        calibration = Calibration(choice["temperature"], choice["threshold"])
+        calibration = Calibration.of(choice)
     except (KeyError, TypeError, AttributeError) as e:
         raise DataError(f"this release cannot read how the version was configured: {type(e).__name__}: {e}") from e
     learnt: dict[str, Learning] = {}

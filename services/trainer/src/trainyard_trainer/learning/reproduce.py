@@ -15,7 +15,7 @@ from trainyard_trainer.learning.budget import Budget
 from trainyard_trainer.learning.environment import environment, one_thread
 from trainyard_trainer.learning.progress import Progress
 from trainyard_trainer.learning.train import MOST_CHECKED, Training
-from trainyard_trainer.learning.verdicts import Screening, Verdict
+from trainyard_trainer.learning.verdicts import Screening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ def reproduce(directory: Path, clock: Clock, say: Callable[[dict[str, Any]], Non
     try:
         described = _job_of(original, rows=job["rows"], snapshot=job["snapshot"])
         choice = original.lineage.configuration["choice"]
-        screening = _screening(original)
+        screening = Screening.recorded(original.lineage.configuration["columns"])
         training = Training(described, workdir.read_snapshot(directory, job["snapshot"]), screening)
         outcome = training.again(choice, budget, progress)
         progress("testing", 0, training.split.record["test_rows"])
@@ -76,9 +76,3 @@ def _job_of(original: Model, *, rows: int, snapshot: Mapping[str, Any]) -> dict[
         "rows": rows,
         "snapshot": snapshot,
     }
-
-
-def _screening(original: Model) -> Screening:
-    """Return the verdicts that the lineage has; columns are not screened again."""
-    left_out = original.lineage.configuration["columns"]
-    return Screening(tuple(Verdict(one["column"], one["kind"], "") for one in left_out), (), ())

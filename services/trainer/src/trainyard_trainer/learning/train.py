@@ -17,7 +17,7 @@ from trainyard.holdout import Split, split_by_hash, split_by_time
 from trainyard.metrics.answers import Answers
 from trainyard.metrics.measures import measure
 from trainyard.metrics.slicing import cuts_of
-from trainyard.model import Lineage, Model, Predictor, Temperature, encode, with_golden
+from trainyard.model import Lineage, Model, Predictor, encode, with_golden
 from trainyard.policy import Policy
 from trainyard_trainer import workdir
 from trainyard_trainer.domain import DataError
@@ -29,6 +29,7 @@ from trainyard_trainer.learning.fitting import prior_of
 from trainyard_trainer.learning.golden import golden_rows
 from trainyard_trainer.learning.latency import one_row_us
 from trainyard_trainer.learning.learning_curve import learning_curve
+from trainyard_trainer.learning.parity import check_holdout
 from trainyard_trainer.learning.progress import Progress
 from trainyard_trainer.learning.refit import Ground, Known
 from trainyard_trainer.learning.reporting import version_report
@@ -76,7 +77,7 @@ def train(
     """Do the job in ``directory`` and leave artifact, report and check rows there.
 
     The search goes on from the trials that earlier runs of the request have finished (``job.json``), with what they
-    have left of the budget; a budget of trials has no time. ``say`` is told how far it is.
+    have left of the budget; a budget of trials has no time. ``say`` is told how far it is, and when the search is over.
 
     Raises:
         DataError: the rows allow no model.
@@ -84,13 +85,14 @@ def train(
     """
     job = workdir.read_json(directory, workdir.JOB)
     earlier = tuple(Trial(**trial) for trial in job["trials"])
-    spent = sum(trial.seconds for trial in earlier)
+    spent = sum(trial.seconds for trial in earlier if not trial.helped)
     begun = clock.monotonic() - spent
     policy = Policy.from_dict(job["settings"])
     budget = Budget(clock, math.inf if policy.budget_trials is not None else policy.budget_seconds - spent)
     progress = Progress(say, budget)
     training = Training(job, workdir.read_snapshot(directory, job["snapshot"]), budget.share(_SCREEN_SHARE))
-    found = training.search(budget, clock, progress, study, earlier)
+    workdir.write_json(directory, workdir.SCREENING, {"left_out": training.screening.record()})
+    found = training.search(budget, clock, progress, study, earlier, searched=lambda: say({"searched": 1}))
     progress("testing", 0, training.split.record["test_rows"])
     champion_file = directory / workdir.CHAMPION
     model, tested = training.test(found, champion_file.read_bytes() if champion_file.exists() else None, clock)
@@ -105,12 +107,12 @@ def train(
         "metrics": dict(model.metrics),
         "gate": tested.report.as_dict(),
         "passed": tested.report.passed,
-        "parity": found.parity,
         "waits": training.waits(tested.report),
         "budget_hit": budget.hit,
         "profile": training.profile(),
         "evaluation": {
             **training.evaluation(model, tested, begun, clock, progress),
+            "parity": {"holdout": model.metrics.get("parity"), "members": found.parity},
             "learning_curve": training.learning_curve(found, tested, begun, clock, progress),
         },
         "environment": environment(),
@@ -178,9 +180,37 @@ class Training:
         return screen(self._table, self.target, rows, moments, rules=rules, budget=budget)
 
     def search(
-        self, budget: Budget, clock: Clock, progress: Progress, study: Study, earlier: tuple[Trial, ...]
+        self,
+        budget: Budget,
+        clock: Clock,
+        progress: Progress,
+        study: Study,
+        earlier: tuple[Trial, ...],
+        *,
+        searched: Callable[[], None],
     ) -> Found:
-        """Find the best model on the fit part."""
+        """Find the best model on the fit part; ``searched`` is called when no more candidates are tried."""
+        search, known, cuts = self._search(budget, clock, progress, study, earlier)
+        explored = search.explore(known, cuts)
+        searched()
+        return search.choose(known, explored)
+
+    def help(self, budget: Budget, clock: Clock, progress: Progress, study: Study) -> None:
+        """Try candidates of another worker's search; what comes of them is in its study."""
+        search, known, cuts = self._search(budget, clock, progress, study, ())
+        search.explore(known, cuts)
+
+    def _search(
+        self, budget: Budget, clock: Clock, progress: Progress, study: Study, earlier: tuple[Trial, ...]
+    ) -> tuple[Search, Known, list[folds.Fold]]:
+        """Return the search, the rows that it has, and how they are cut."""
+        self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
+        self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
+        rows, known = self._known()
+        outputs = self.target.n_outputs
+        # what is to be the same again must not depend on the budget of time
+        timed = self._policy if self._policy.budget_trials is None else Policy()
+        count = folds.how_many(len(rows), len(known.table.columns), outputs, timed.budget_seconds)
         search = Search(
             self._ground(),
             kinds=self._policy.kinds,
@@ -193,14 +223,7 @@ class Training:
             study=study,
             earlier=earlier,
         )
-        self._enough(self.split.train, "to learn from", MIN_FIT_ROWS - MIN_VALIDATION_ROWS)
-        self._enough(self.split.validation, "to choose with", MIN_VALIDATION_ROWS)
-        rows, known = self._known()
-        outputs = self.target.n_outputs
-        # what is to be the same again must not depend on the budget of time
-        timed = self._policy if self._policy.budget_trials is None else Policy()
-        count = folds.how_many(len(rows), len(known.table.columns), outputs, timed.budget_seconds)
-        return search.run(known, self._cuts(rows, known, count))
+        return search, known, self._cuts(rows, known, count)
 
     def again(self, choice: Mapping[str, Any], budget: Budget, progress: Progress) -> Outcome:
         """Fit what a lineage says was chosen."""
@@ -233,13 +256,20 @@ class Training:
         )
 
     def complete(self, outcome: Outcome) -> tuple[Model, Answered]:
-        """Return the model with its metrics on the test rows and golden rows: as it is published."""
+        """Return the model with its metrics on the test rows and golden rows: as it is published.
+
+        Raises:
+            ParityError: on the test rows it does not answer as the libraries that trained it.
+        """
         model = self._model(outcome.pipeline, outcome.choice, outcome.calibration)
         rows = np.flatnonzero(self.split.test & self.target.present)
         table, labels = self._table.take(rows), self.target.values[rows]
         answers = Predictor(model).predict_columns(table.columns)
-        figures = measure(model.task, labels, answers, threshold=model.threshold) if len(rows) else {}
-        model = replace(model, metrics={**figures, "parity": outcome.parity})
+        if len(rows):
+            decided = Answers.of(model.task, answers, model.threshold).decided
+            figures = measure(model.task, labels, answers, threshold=model.threshold)
+            figures["parity"] = check_holdout(outcome.trained, self._learnt(table), answers, decided)
+            model = replace(model, metrics=figures)
         golden = golden_rows(self._learnt(self._table), np.flatnonzero(self.split.fit))
         return with_golden(model, golden), Answered(rows, table, labels, answers)
 
@@ -340,7 +370,7 @@ class Training:
             pipeline,
             self.target.classes,
             self._lineage(choice),
-            calibration=None if calibration.temperature is None else Temperature(calibration.temperature),
+            calibration=calibration.curve,
             threshold=calibration.threshold,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard.schema import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Screening:
     left_out: tuple[Verdict, ...]
     suspects: tuple[Verdict, ...]
     unscreened: tuple[str, ...]
+
+    @classmethod
+    def recorded(cls, record: Sequence[Mapping[str, str]]) -> Screening:
+        """Return what :meth:`record` has noted, as far as it determines the fit."""
+        return cls(tuple(Verdict(one["column"], one["kind"], "") for one in record), (), ())
 
     def schema(self, schema: Schema) -> Schema:
         """Return the schema as the model sees it: columns that are left out are ignored."""

@@ -181,12 +181,13 @@ class PostgresVersions(Versions):
             "INSERT INTO core.version (model_id, version, artifact_key, sha256, size_bytes, upto_seq, snapshot_rows,"  # noqa: S608 - of a constant
             " snapshot_hash, holdout, metrics, gate, passed, not_reproducible)"
             f" VALUES (:model_id, {NEXT_VERSION}, :artifact_key, :sha256, :size_bytes, 0, 0, :snapshot_hash,"
-            " '{}', '{}', CAST(:gate AS jsonb), false, :why) RETURNING version",
+            " '{}', CAST(:metrics AS jsonb), CAST(:gate AS jsonb), false, :why) RETURNING version",
             model_id=model_id,
             artifact_key=version.artifact_key,
             sha256=version.sha256,
             size_bytes=version.size_bytes,
             snapshot_hash=_NO_ROWS,
+            metrics=as_json(version.metrics),
             gate=as_json(version.gate),
             why=NOT_TRAINED_HERE,
         ).scalar_one()

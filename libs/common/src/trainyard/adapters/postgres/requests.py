@@ -280,8 +280,8 @@ class PostgresRequests(Requests):
             return None
         trials = run(
             self._connection,
-            "SELECT number, core.kind_of(family) AS kind, params, metrics, seconds, chosen, pruned FROM core.trial"
-            " WHERE run_id = CAST(:id AS uuid) ORDER BY number",
+            "SELECT number, core.kind_of(family) AS kind, params, metrics, seconds, chosen, pruned, worker"
+            " FROM core.trial WHERE run_id = CAST(:id AS uuid) ORDER BY number",
             id=run_id,
         )
         return RunRecord(**row, trials=tuple(dict(trial) for trial in trials.mappings()))

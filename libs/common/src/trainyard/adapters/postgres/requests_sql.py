@@ -34,7 +34,13 @@ OPEN = """
            CAST(extract(epoch FROM r.last_sent_at) AS float8) AS sent_at,
            CAST(extract(epoch FROM clock_timestamp() - r.lease_until) AS float8) AS lease_ended_ago,
            CAST(extract(epoch FROM clock_timestamp() - r.created_at) AS float8) AS waited,
-           r.priority, r.instance_types, r.spot, r.attempt, r.cancel_requested
+           r.priority, r.instance_types, r.spot, r.attempt, r.cancel_requested, coalesce(u.invites, 0) AS invites,
+           CASE WHEN u.invites > 0 AND r.state = 'running' AND r.lease_until >= clock_timestamp()
+                     AND NOT r.cancel_requested
+                THEN CAST(greatest(0, extract(epoch FROM u.search_until - clock_timestamp())) AS float8)
+                ELSE CAST(0 AS float8) END AS search_left,
+           ARRAY(SELECT s.instance_id FROM core.search_seat s
+                 WHERE s.run_id = u.id AND s.seated_until > clock_timestamp() AND u.invites > 0) AS helpers
     FROM core.training_request r LEFT JOIN core.run u ON u.request_id = r.id AND u.fence = r.fence
     WHERE r.state IN ('queued', 'running')"""
 STANDING = """

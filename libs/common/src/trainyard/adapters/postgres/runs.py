@@ -36,11 +36,12 @@ _BEAT = f"""
         WHERE id = CAST(:run AS uuid) AND CAST(:progress AS text) IS NOT NULL AND EXISTS (SELECT FROM held))
     SELECT cancel_requested FROM held"""  # noqa: S608 - of constants
 _WRITE_TRIALS = """
-    INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen, pruned)
-    SELECT CAST(:run AS uuid), t.number, t.kind, t.params, t.metrics, t.seconds, t.chosen, t.pruned
+    INSERT INTO core.trial (run_id, number, family, params, metrics, seconds, chosen, pruned, worker)
+    SELECT CAST(:run AS uuid), t.number, t.kind, t.params, t.metrics, t.seconds, t.chosen, t.pruned,
+           nullif(t.worker, '')
     FROM core.training_request r CROSS JOIN jsonb_to_recordset(CAST(:trials AS jsonb))
          AS t(number integer, kind text, params jsonb, metrics jsonb, seconds float8,
-              chosen boolean, pruned boolean)
+              chosen boolean, pruned boolean, worker text)
     WHERE r.id = CAST(:id AS uuid) AND r.fence = :fence AND r.state = :state
     ON CONFLICT (run_id, number) DO UPDATE SET chosen = excluded.chosen
     RETURNING number"""

@@ -11,6 +11,7 @@ from trainyard.testing.contracts.prediction_months import PredictionMonthsContra
 from trainyard.testing.contracts.queue import QueueContract
 from trainyard.testing.contracts.runs import RunsContract
 from trainyard.testing.contracts.scheduling import SchedulingContract
+from trainyard.testing.contracts.searches import SearchesContract
 from trainyard.testing.contracts.snapshots import SnapshotsContract
 from trainyard.testing.contracts.sources import SourcesContract
 from trainyard.testing.contracts.studies import StudiesContract
@@ -30,6 +31,7 @@ __all__ = [
     "QueueContract",
     "RunsContract",
     "SchedulingContract",
+    "SearchesContract",
     "SnapshotsContract",
     "SourcesContract",
     "StudiesContract",

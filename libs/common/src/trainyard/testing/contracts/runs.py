@@ -276,8 +276,9 @@ class RunsContract:
         desk.runs.keep_trials(job.lease, [trial(1), trial(2, 0.125), trial(2, 0.25)])
         desk.runs.release(job.lease, reason="spot notice")
         again = claimed(desk, request_id)
-        desk.runs.keep_trials(again.lease, [trial(3)])
-        assert desk.trials(request_id) == [[trial(1), trial(2, 0.125)], [trial(3)]]
+        theirs = replace(trial(3), worker="h:2")
+        desk.runs.keep_trials(again.lease, [theirs])
+        assert desk.trials(request_id) == [[trial(1), trial(2, 0.125)], [theirs]]
 
     def test_the_published_run_has_the_whole_study(self, desk: RunsDesk) -> None:
         """The version's run shows every trial, those of earlier runs included, and which ones were chosen."""

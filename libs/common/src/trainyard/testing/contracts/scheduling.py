@@ -477,10 +477,13 @@ class SchedulingContract:
         world.finish(request.id)
         origin = {"library": "xgboost", "version": "3.2.0"}
         with world.store.begin() as records:
-            made = records.versions.add_imported(model, ImportedVersion("models/late/b.msgpack", "cd" * 32, 7, origin))
+            made = records.versions.add_imported(
+                model, ImportedVersion("models/late/b.msgpack", "cd" * 32, 7, origin, 2e-9)
+            )
             assert (made.version, made.request_id, made.run_id, made.fence) == (2, None, None, None)
             assert (made.sha256, made.size_bytes, made.upto_seq, made.passed) == ("cd" * 32, 7, 0, False)
             assert (made.gate["imported"], made.not_reproducible) == (origin, NOT_TRAINED_HERE)
+            assert made.metrics == {"parity": 2e-9}
         with world.store.begin() as records:
             assert records.versions.with_bytes(model, "cd" * 32) == made
             assert records.versions.with_bytes(model, "ef" * 32) is None

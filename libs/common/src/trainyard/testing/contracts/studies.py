@@ -129,6 +129,72 @@ class StudiesContract:
         asked += [step(second) for _ in range(len(expected) - after)]
         assert asked == expected
 
+    def test_who_helps_tries_other_candidates(self, desk: StudiesDesk) -> None:
+        """Leader and helper are never given the same one, and each hears what the other has told, once."""
+        name = study_name(desk.request(), 0, "1")
+        leader = desk.studies.join(name, seed=_SEED, metric="auto", seated=lambda: {"seat"})
+        leader.plan(PLAN, SPACE)
+        first = result(step(leader))
+        helper = desk.studies.help(name, seed=_SEED, metric="auto", seat="seat")
+        helper.plan((), SPACE)
+        assert helper.news() == [first]
+        told = {"leader": [first], "helper": []}
+        for _ in range(4):
+            asked = {"leader": leader.ask(), "helper": helper.ask()}
+            for who, study in (("helper", helper), ("leader", leader)):
+                told[who].append(replace(result(asked[who]), worker=who))
+                study.tell(told[who][-1])
+        numbers = [trial.number for trials in told.values() for trial in trials]
+        assert sorted(numbers) == list(range(1, 10))
+        assert leader.news() == told["helper"]
+        assert helper.news() == told["leader"][1:]
+        assert leader.news() == helper.news() == []
+        assert desk.studies.finished(name) == sorted(told["leader"] + told["helper"], key=lambda trial: trial.number)
+
+    def test_what_a_helper_leaves_the_leader_tries(self, desk: StudiesDesk) -> None:
+        """Not while the helper has its seat, and no other helper; what both have told in the end counts once."""
+        name = study_name(desk.request(), 0, "1")
+        seats = {"gone", "there"}
+        leader = desk.studies.join(name, seed=_SEED, metric="auto", seated=lambda: seats)
+        leader.plan(PLAN, SPACE)
+        step(leader)
+        gone, there = (desk.studies.help(name, seed=_SEED, metric="auto", seat=seat) for seat in ("gone", "there"))
+        for helper in (gone, there):
+            helper.plan((), SPACE)
+        left = gone.ask()
+        assert step(leader).number == 3
+        seats.remove("gone")
+        assert step(there).number == 4
+        again = leader.ask()
+        assert again == left
+        gone.tell(result(left))
+        leader.tell(replace(result(again), seconds=9.0))
+        assert [trial.seconds for trial in desk.studies.finished(name) if trial.number == left.number] == [0.25]
+        assert leader.ask().number == 5
+
+    def test_whoever_takes_over_tries_what_a_helper_was_at(self, desk: StudiesDesk) -> None:
+        """A new leader knows none of the old one's helpers."""
+        name = study_name(desk.request(), 0, "1")
+        leader = desk.studies.join(name, seed=_SEED, metric="auto", seated=lambda: {"seat"})
+        leader.plan(PLAN, SPACE)
+        step(leader)
+        helper = desk.studies.help(name, seed=_SEED, metric="auto", seat="seat")
+        helper.plan((), SPACE)
+        asked = {helper.ask().number, leader.ask().number}
+        second = desk.studies.join(name, seed=_SEED, metric="auto", seated=set)
+        second.plan(PLAN, SPACE)
+        assert {step(second).number for _ in asked} == asked
+
+    def test_a_study_is_not_made_again(self, desk: StudiesDesk) -> None:
+        """One that wakes up after the end of its request finds none, and makes none."""
+        name = study_name(desk.request(), 0, "1")
+        desk.studies.join(name, seed=1, metric="auto").plan(PLAN, SPACE)
+        desk.end(name.split("/")[0])
+        with pytest.raises(StudyGoneError):
+            desk.studies.join(name, seed=1, metric="auto")
+        with pytest.raises(StudyGoneError):
+            desk.studies.help(name, seed=1, metric="auto", seat="seat")
+
     def test_the_seed_decides(self, desk: StudiesDesk) -> None:
         """Two seeds propose different things."""
         asked = []

@@ -8,6 +8,7 @@ from trainyard.testing.fakes.prediction_log import MemoryPredictionLog
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.fakes.runs import MemoryRuns
 from trainyard.testing.fakes.scheduling import MemoryStore
+from trainyard.testing.fakes.searches import MemorySearches
 from trainyard.testing.fakes.snapshots import MemorySnapshots
 from trainyard.testing.fakes.sources import MemorySources
 from trainyard.testing.fakes.studies import MemoryStudies
@@ -24,6 +25,7 @@ __all__ = [
     "MemoryPredictionLog",
     "MemoryQueue",
     "MemoryRuns",
+    "MemorySearches",
     "MemorySnapshots",
     "MemorySources",
     "MemoryStore",

@@ -84,6 +84,7 @@ class MemoryRequest:
     attempt: int = 0
     fence: int = 0
     lease_until: float = 0.0
+    created: float = 0.0
     cancel_requested: bool = False
     error_class: str | None = None
     error: str | None = None
@@ -100,7 +101,7 @@ class MemoryRuns(Runs):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.models: dict[str, MemoryModel] = {}
         self._numbers: dict[str, int] = {}
         self.requests: dict[str, MemoryRequest] = {}
@@ -122,7 +123,7 @@ class MemoryRuns(Runs):
         **more: Any,
     ) -> str:
         """Queue a request for ``model``, which is made with ``more`` if it does not exist; return its id."""
-        with self._lock:
+        with self.lock:
             found = self.models.get(model)
             if found is None or found.deleted:
                 number = 1 + max((other.id for other in self.models.values()), default=0)
@@ -130,7 +131,8 @@ class MemoryRuns(Runs):
             request_id = str(uuid.uuid4())
             given = Policy().settings() | dict(settings or {})
             place = (priority, instance_types, spot, reproduces)
-            self.requests[request_id] = MemoryRequest(request_id, found, upto_seq, given, *place)
+            made = MemoryRequest(request_id, found, upto_seq, given, *place, created=self._clock.monotonic())
+            self.requests[request_id] = made
             return request_id
 
     def claim(
@@ -143,12 +145,12 @@ class MemoryRuns(Runs):
         lease_seconds: float,
     ) -> Claim:
         """Take the most urgent request that suits."""
-        with self._lock:
-            self._answer()
+        with self.lock:
+            self.answer()
             named = self.requests.get(request_id)
             if named is None:
                 return Claim("unknown")
-            suited = [request for request in self.requests.values() if self._suits(request, instance_type, instance_id)]
+            suited = [request for request in self.requests.values() if self.suits(request, instance_type, instance_id)]
             for request in sorted(suited, key=lambda r: (-r.priority, r is not named)):
                 if self._claimable(request) and not self._settle(request):
                     request.state, request.attempt, request.fence = "running", request.attempt + 1, request.fence + 1
@@ -166,12 +168,13 @@ class MemoryRuns(Runs):
 
     def _post_if_unsuited(self, named: MemoryRequest, instance_type: str | None, instance_id: str | None) -> bool:
         """Post a fresh message for the named request if it waits for other machines; return whether it does."""
-        if named.state != "queued" or self._suits(named, instance_type, instance_id):
+        if named.state != "queued" or self.suits(named, instance_type, instance_id):
             return False
         self.posted.append(named.id)
         return True
 
-    def _suits(self, request: MemoryRequest, instance_type: str | None, instance_id: str | None) -> bool:
+    def suits(self, request: MemoryRequest, instance_type: str | None, instance_id: str | None) -> bool:
+        """Tell whether the request may be served there."""
         if request.spot is False and instance_id in self.spot_instances:
             return False
         return instance_type is None or not request.instance_types or instance_type in request.instance_types
@@ -195,8 +198,8 @@ class MemoryRuns(Runs):
 
     def beat(self, lease: Lease, *, lease_seconds: float, progress: Mapping[str, Any] | None = None) -> bool:
         """Move the end of the lease."""
-        with self._lock:
-            request, run = self._held(lease)
+        with self.lock:
+            request, run = self.held(lease)
             request.lease_until = self._clock.monotonic() + lease_seconds
             if progress is not None:
                 run.progress = dict(progress)
@@ -204,47 +207,47 @@ class MemoryRuns(Runs):
 
     def keep_trials(self, lease: Lease, trials: Sequence[Trial]) -> None:
         """Add the trials to the run."""
-        with self._lock:
-            _, run = self._held(lease)
+        with self.lock:
+            _, run = self.held(lease)
             for trial in trials:
                 run.trials.setdefault(trial.number, trial)
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted."""
-        with self._lock:
-            request, run = self._held(lease)
+        with self.lock:
+            request, run = self.held(lease)
             request.state, request.attempt = "queued", request.attempt - 1
             run.state, run.error = "released", reason
             self.posted.append(request.id)
 
     def retry(self, lease: Lease, *, error_class: str, error: str) -> None:
         """Queue it again after a failure."""
-        with self._lock:
+        with self.lock:
             self._fail(lease, "queued", error_class, error)
             self.posted.append(lease.request_id)
 
     def fail(self, lease: Lease, *, error_class: str, error: str) -> None:
         """End it as failed."""
-        with self._lock:
+        with self.lock:
             self._fail(lease, "failed", error_class, error)
 
     def block(self, lease: Lease, *, reason: str) -> None:
         """End it as blocked by data."""
-        with self._lock:
-            request, run = self._held(lease)
+        with self.lock:
+            request, run = self.held(lease)
             request.state = run.state = "blocked_by_data"
             request.error = run.error = reason
 
     def cancel(self, lease: Lease) -> None:
         """End it as cancelled."""
-        with self._lock:
-            request, run = self._held(lease)
+        with self.lock:
+            request, run = self.held(lease)
             request.state = run.state = "cancelled"
 
     def publish(self, lease: Lease, version: NewVersion, *, compared_with: Champion | None) -> Published:
         """Register the version."""
-        with self._lock:
-            request, run = self._held(lease)
+        with self.lock:
+            request, run = self.held(lease)
             model = request.model
             number = self._numbers[model.name] = 1 + self._numbers.get(model.name, 0)
             promoted, words = promotion(version, compared_with, _champion(model), deleted=model.deleted)
@@ -268,41 +271,43 @@ class MemoryRuns(Runs):
 
     def reproduced(self, lease: Lease, outcome: Reproduction, *, environment: Mapping[str, Any]) -> None:
         """Note the outcome."""
-        with self._lock:
-            request, run = self._held(lease)
+        with self.lock:
+            request, run = self.held(lease)
             run.reproduction, run.environment = outcome, environment
             request.state = run.state = "done"
 
     def published(self, request_id: str) -> Published | None:
         """Return what came of the request."""
-        with self._lock:
-            self._answer()
+        with self.lock:
+            self.answer()
             return self.requests[request_id].published
 
     def open_requests(self, instance_type: str | None = None, instance_id: str | None = None) -> int:
         """Count."""
-        with self._lock:
-            self._answer()
-            suited = (request for request in self.requests.values() if self._suits(request, instance_type, instance_id))
+        with self.lock:
+            self.answer()
+            suited = (request for request in self.requests.values() if self.suits(request, instance_type, instance_id))
             return sum(request.state in ("queued", "running") for request in suited)
 
     def point(self, model: MemoryModel, alias: str, version: int) -> None:
         """Move an alias."""
         model.aliases[alias] = (version, model.aliases.get(alias, (0, 0))[1] + 1)
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
+        """Fail, if it has to."""
         if self.outage is not None:
             raise self.outage
 
-    def _held(self, lease: Lease) -> tuple[MemoryRequest, MemoryRun]:
-        self._answer()
+    def held(self, lease: Lease) -> tuple[MemoryRequest, MemoryRun]:
+        """Return what is held under the lease; fail when it is not any more."""
+        self.answer()
         request = self.requests.get(lease.request_id)
         if request is None or request.state != "running" or request.fence != lease.fence:
             raise LeaseLostError(f"request {lease.request_id} is not held under fence {lease.fence} any more")
         return request, next(run for run in request.runs if run.fence == lease.fence)
 
     def _fail(self, lease: Lease, state: str, error_class: str, error: str) -> None:
-        request, run = self._held(lease)
+        request, run = self.held(lease)
         request.state, request.error_class, request.error = state, error_class, error
         run.state, run.error_class, run.error = "failed", error_class, error
 

@@ -138,7 +138,7 @@ class MemoryVersions(Versions):
             snapshot_rows=0,
             snapshot_hash=hashlib.sha256(b"").hexdigest(),
             holdout={},
-            metrics={},
+            metrics=version.metrics,
             gate=version.gate,
             passed=False,
             aliases=(),

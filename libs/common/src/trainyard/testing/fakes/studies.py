@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard.contracts.studies import Proposal, Range, Studies, Study, StudyGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from trainyard.contracts.runs import Trial
     from trainyard.contracts.studies import Choice, Planned, Space
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryRecord:
-    """What is kept of one study; None in ``told`` is a trial that was skipped."""
+    """What is kept of one study; None in ``told`` is a trial that was skipped. ``seats``: who helps, by trial."""
 
     planned: list[Planned] = field(default_factory=list)
     asked: dict[int, Proposal] = field(default_factory=dict)
     told: dict[int, Trial | None] = field(default_factory=dict)
+    seats: dict[int, str] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
     gone: bool = False
 
 
@@ -31,6 +35,7 @@ class MemoryStudies(Studies):
 
     def __init__(self) -> None:
         self.records: dict[str, MemoryRecord] = {}
+        self.ended: set[str] = set()
         self.outage: Exception | None = None
 
     def finished(self, name: str) -> list[Trial]:
@@ -39,13 +44,30 @@ class MemoryStudies(Studies):
         record = self.records.get(name, MemoryRecord())
         return [trial for _, trial in sorted(record.told.items()) if trial is not None]
 
-    def join(self, name: str, *, seed: int, metric: str) -> Study:  # noqa: ARG002 - what it draws learns from nothing
+    def join(
+        self,
+        name: str,
+        *,
+        seed: int,
+        metric: str,  # noqa: ARG002 - what it draws learns from nothing
+        seated: Callable[[], Collection[str]] | None = None,
+    ) -> Study:
         """Make it, or have it."""
         self.check()
-        return MemoryStudy(self, self.records.setdefault(name, MemoryRecord()), seed)
+        if name.partition("/")[0] in self.ended:
+            raise StudyGoneError("the study's request has ended")
+        return MemoryStudy(self, self.records.setdefault(name, MemoryRecord()), seed, seated=seated)
+
+    def help(self, name: str, *, seed: int, metric: str, seat: str) -> Study:  # noqa: ARG002 - as above
+        """Have it."""
+        self.check()
+        if name not in self.records:
+            raise StudyGoneError("there is no such study")
+        return MemoryStudy(self, self.records[name], seed, seat=seat)
 
     def end(self, request_id: str) -> None:
         """Remove the studies of a request, as the database does when it ends."""
+        self.ended.add(request_id)
         for name in [name for name in self.records if name.startswith(f"{request_id}/")]:
             self.records.pop(name).gone = True
 
@@ -58,40 +80,72 @@ class MemoryStudies(Studies):
 class MemoryStudy(Study):
     """One study of a :class:`MemoryStudies`."""
 
-    def __init__(self, studies: MemoryStudies, record: MemoryRecord, seed: int) -> None:
+    def __init__(
+        self,
+        studies: MemoryStudies,
+        record: MemoryRecord,
+        seed: int,
+        *,
+        seated: Callable[[], Collection[str]] | None = None,
+        seat: str | None = None,
+    ) -> None:
         self._studies = studies
         self._record = record
         self._seed = seed
-        self._space: Space = {}
+        self._seated = seated
+        self._seat = seat
+        self._known: set[int] = set()
 
     def plan(self, planned: Sequence[Planned], space: Space) -> None:
         """Keep the plan."""
         self._check()
-        self._space = space
-        self._record.planned += planned[len(self._record.planned) :]
+        self._record.space = space
+        if self._seat is None:
+            self._record.planned += planned[len(self._record.planned) :]
 
     def ask(self) -> Proposal:
         """Return what waits for its end, or the next one."""
         self._check()
-        asked, told = self._record.asked, self._record.told
-        waiting = next((proposal for number, proposal in asked.items() if number not in told), None)
-        if waiting is not None:
-            return waiting
-        number = len(asked) + 1
-        if number <= len(self._record.planned):
-            planned = self._record.planned[number - 1]
+        with self._record.lock:
+            return self._left() or self._next()
+
+    def _left(self) -> Proposal | None:
+        """Return what was begun and never told: by us, or for who leads by anybody who is not there any more."""
+        seated = self._seated() if self._seated is not None else ()
+        for number, proposal in self._record.asked.items():
+            seat = self._record.seats.get(number)
+            if number not in self._record.told and (seat == self._seat or (self._seat is None and seat not in seated)):
+                return proposal
+        return None
+
+    def _next(self) -> Proposal:
+        record = self._record
+        number = len(record.asked) + 1
+        if number <= len(record.planned):
+            planned = record.planned[number - 1]
             proposal = Proposal(number, planned.kind, planned.params)
         else:
             rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - no secret
-            method = self._space[rng.choice(sorted(self._space))]
+            method = record.space[rng.choice(sorted(record.space))]
             params = {name: _drawn(how, rng) for name, how in method.params.items()}
             proposal = Proposal(number, method.kind, params)
-        asked[number] = proposal
+        record.asked[number] = proposal
+        if self._seat is not None:
+            record.seats[number] = self._seat
         return proposal
+
+    def news(self) -> list[Trial]:
+        """Return what is new here."""
+        self._check()
+        told = sorted(self._record.told.items())
+        found = [trial for number, trial in told if trial is not None and number not in self._known]
+        self._known |= {trial.number for trial in found}
+        return found
 
     def tell(self, trial: Trial) -> None:
         """Keep the trial."""
         self._check()
+        self._known.add(trial.number)
         self._record.told.setdefault(trial.number, trial)
 
     def skip(self, number: int) -> None:
