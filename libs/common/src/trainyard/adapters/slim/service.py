@@ -30,6 +30,10 @@ _REPEATED = {429, 500, 502, 503, 504}
 _EXPIRED = (b"ExpiredToken", b"InvalidToken", b"InvalidClientTokenId")
 
 
+class ServerFaultError(TransientError):
+    """The service did answer, each time with an error of its own."""
+
+
 class Service:
     """One service of AWS at one address; threads may share it, each call has a connection to itself."""
 
@@ -61,12 +65,12 @@ class Service:
 
         Raises:
             TransientError: no answer came in ``seconds``, nor in ATTEMPTS of which each ends once nothing has come for
-                ``silence_seconds``; or none but errors of the service.
+                ``silence_seconds``; ServerFaultError: none came but errors of the service.
             ConfigError: there are no credentials, or the service sends us to another place.
         """
         deadline = self._clock.monotonic() + seconds
         encoded = query_string(query)
-        failure = ""
+        failure, answered = "", False
         for attempt in range(ATTEMPTS):
             if attempt:
                 pause = _PAUSE_SECONDS * 4 ** (attempt - 1) * (1 + os.urandom(1)[0] / 256)
@@ -84,7 +88,7 @@ class Service:
                     silence_seconds=silence_seconds,
                 )
             except OSError as e:
-                failure = str(e) or type(e).__name__
+                failure, answered = str(e) or type(e).__name__, False
                 continue
             if 300 <= answer.status < 400 and answer.status != 304:
                 region = answer.headers.get("x-amz-bucket-region", "another place")
@@ -93,8 +97,9 @@ class Service:
                 self._credentials.forget()
             elif answer.status not in _REPEATED:
                 return answer
-            failure = f"status {answer.status}: {answer.body[:200].decode('utf-8', 'replace')}"
-        raise TransientError(f"{self._name} does not answer: {failure or 'no time left'}")
+            failure, answered = f"status {answer.status}: {answer.body[:200].decode('utf-8', 'replace')}", True
+        kind = ServerFaultError if answered else TransientError
+        raise kind(f"{self._name} does not answer: {failure or 'no time left'}")
 
     def close(self) -> None:
         """Close what is kept open; the next call opens anew."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
+from trainyard.adapters.slim.service import ServerFaultError
 from trainyard.contracts.queue import Depth, Queue, Received, batches, check_receive, check_visibility
 from trainyard.errors import TransientError
 
@@ -86,7 +87,10 @@ class SlimQueue(Queue):
     def move_back(self) -> bool:
         """Start a message move task; False where the service has none, or refuses it for another reason."""
         arn = self._attributes("QueueArn")["QueueArn"]
-        code, _ = self._call("StartMessageMoveTask", {"SourceArn": arn})
+        try:
+            code, _ = self._call("StartMessageMoveTask", {"SourceArn": arn})
+        except ServerFaultError:  # as a service answers that has no such action
+            code = "ServerFault"
         if code:
             _log.info("queue.move_refused", queue=self._name, code=code)
         return not code
