@@ -12,13 +12,14 @@ from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.freshness import Freshness
+from trainyard_predictor.edges.limits import RateLimit
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.function import Function
 from trainyard_predictor.handler import Handler
 from trainyard_predictor.protocols import table
 from trainyard_predictor.release import release
-from trainyard_predictor.use_cases import Predict
+from trainyard_predictor.use_cases import Predict, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,12 @@ SETTINGS = (
     "bucket",
     "queue_predictions",
     "alias_check_seconds",
+    "model_cache_bytes",
+    "models",
+    "prediction_log_policy",
+    "key_rate",
+    "key_burst",
+    "request_seconds",
     "default_model",
     "sagemaker",
     "invocations_keyless",
@@ -61,13 +68,15 @@ def build(
     clients = SlimClients(environ, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
     blobs = blobs or clients.blobs(config.bucket)
     ring = KeyRing(blobs, clock)
-    models = ModelSource(blobs, clock)
+    models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     metrics = Metrics()
     predict = Predict(
         models,
         DirectLog(queue or clients.queue(config.queue_predictions), blobs),
         clock,
         not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
+        declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
+        rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
     )
     version = release()
     first, rest = table.routes(
@@ -90,5 +99,6 @@ def build(
         gauges=list,
         hosts=None,  # Lambda has found the function by it
         version=version,
+        limit=RateLimit(config.key_rate, config.key_burst, clock),
     )
     return Function(handler, Freshness(models, ring, clock, check_seconds=config.alias_check_seconds))
