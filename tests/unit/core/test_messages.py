@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainyard.errors import MessageError
-from trainyard.messages import DataArrived, FeedbackGiven, PredictionLogged, TrainingRequest, decode
+from trainyard.messages import DataArrived, FeedbackGiven, PredictionLogged, PredictionsStored, TrainingRequest, decode
 
 MESSAGES = [
     DataArrived("flights", "b1", 7),
     TrainingRequest("r1"),
     PredictionLogged([{"id": "p", "x": 1.5}]),
+    PredictionsStored("predictions/ab", "ab", 7),
     FeedbackGiven([{"prediction_id": "p", "label": True}]),
 ]
 
@@ -54,7 +55,8 @@ def test_anything_else_is_refused_and_kept(type_name, body):
 
 
 @given(
-    st.sampled_from(["DataArrived", "TrainingRequest", "PredictionLogged", "FeedbackGiven"]), st.binary(max_size=200)
+    st.sampled_from(["DataArrived", "TrainingRequest", "PredictionLogged", "PredictionsStored", "FeedbackGiven"]),
+    st.binary(max_size=200),
 )
 def test_no_bytes_escape_as_another_error(type_name, data):
     """Whatever stands in a message, decode returns a message or raises MessageError."""

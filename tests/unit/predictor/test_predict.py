@@ -266,7 +266,6 @@ def test_open_routes_need_no_key(world: World) -> None:
     assert (ready.status, json.loads(ready.body)["ready"]) == (200, True)
     document = json.loads(world.get("/openapi.json").body)
     assert document["openapi"] == "3.1.0"
-    assert set(document["paths"]) == {"/v1/predict/{target}", "/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 
 def test_metrics_count_what_happened(world: World) -> None:

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import msgpack
+
+from trainyard.frozen import dataclass
 
 VERSION = 1
 MAX_BYTES = 4096
 #: The alias that stands in the object of a version, which no alias needs to point to.
 VERSION_ALIAS = "version"
+#: What the keys of :func:`model_key` and :func:`alias_key` begin with.
+CATALOGUE_PREFIX = "catalogue/"
+ALIASES_PREFIX = "aliases/"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -61,7 +65,7 @@ def alias_key(model: str, alias: str) -> str:
     Raises:
         ValueError: a name is not well-formed; nothing else may become part of a key.
     """
-    return f"aliases/{_checked(model)}/{_checked(alias)}"
+    return f"{ALIASES_PREFIX}{_checked(model)}/{_checked(alias)}"
 
 
 def artifact_key(model: str, sha256: str) -> str:
@@ -98,12 +102,17 @@ def version_key(model: str, version: int) -> str:
     """Return the key of the object that says where a version's artifact is; ValueError as for :func:`alias_key`."""
     if version < 1:
         raise ValueError(f"versions count from 1, not {version}")
-    return f"versions/{_checked(model)}/{version}"
+    return f"{versions_prefix(model)}{version}"
+
+
+def versions_prefix(model: str) -> str:
+    """Return what the keys of a model's versions begin with; ValueError as for :func:`alias_key`."""
+    return f"versions/{_checked(model)}/"
 
 
 def model_key(model: str) -> str:
     """Return the key of the object that exists while the model does; ValueError as for :func:`alias_key`."""
-    return f"catalogue/{_checked(model)}"
+    return f"{CATALOGUE_PREFIX}{_checked(model)}"
 
 
 def version_object(model: str, version: int, sha256: str, size: int) -> AliasObject:

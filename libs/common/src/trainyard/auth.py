@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 import threading
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import msgpack
 
 from trainyard import logs
 from trainyard.errors import ServiceError, TrainyardError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +65,7 @@ class Principal:
 
 def make_key() -> str:
     """Return a new random API key."""
-    body = f"ty_{secrets.token_hex(8)}_{secrets.token_hex(32)}"
+    body = f"ty_{os.urandom(8).hex()}_{os.urandom(32).hex()}"
     return f"{body}_{zlib.crc32(body.encode()):08x}"
 
 

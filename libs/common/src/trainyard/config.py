@@ -9,15 +9,14 @@ from __future__ import annotations
 import functools
 import math
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from trainyard.errors import ConfigError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -100,11 +99,15 @@ def _log_policy(value: str) -> str:
 
 @_takes("an address of Postgres such as postgresql://user:password@host:5432/name, or nothing")
 def _postgres(value: str) -> str | None:
+    if not value:
+        return None
+    from urllib.parse import urlsplit  # noqa: PLC0415 - its import costs a cold start 2 ms
+
     parts = urlsplit(value)
-    if value and (parts.scheme not in {"postgresql", "postgresql+psycopg2"} or parts.port == 0):
+    if parts.scheme not in {"postgresql", "postgresql+psycopg2"} or parts.port == 0:
         raise ValueError("not an address of Postgres")
     # What everybody else writes means another driver to SQLAlchemy.
-    return f"postgresql+psycopg2{value.removeprefix(parts.scheme)}" if value else None
+    return f"postgresql+psycopg2{value.removeprefix(parts.scheme)}"
 
 
 @_takes("one of 1, true, yes, 0, false, no")
@@ -152,6 +155,8 @@ def _optional_seconds(value: str) -> float | None:
 
 
 def _path(value: str) -> Path:
+    from pathlib import Path  # noqa: PLC0415 - its import costs a cold start 4 ms
+
     return Path(value).expanduser()
 
 
@@ -235,7 +240,7 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_ALLOWED_HOSTS",
         _words,
         "127.0.0.1 localhost [::1]",
-        "Host names the services answer to.",
+        "Host names the services answer to; * in the predictor: any.",
     ),
     Setting("router_port", "TRAINYARD_ROUTER_PORT", _port, "8080", "Port of the one address for everything."),
     Setting("ingest_port", "TRAINYARD_INGEST_PORT", _port, "8081", "Port of ingest."),
@@ -289,6 +294,27 @@ SETTINGS: tuple[Setting, ...] = (
         "How often the predictor looks for a moved alias, in seconds.",
     ),
     Setting(
+        "default_model",
+        "TRAINYARD_DEFAULT_MODEL",
+        _optional,
+        "",
+        "Model that /invocations means where a request names none, as model or model@alias; empty: the only one.",
+    ),
+    Setting(
+        "sagemaker",
+        "TRAINYARD_SAGEMAKER",
+        _flag,
+        "0",
+        "Whether the predictor is a SageMaker container, as the command `serve` says (docs/protocols.md).",
+    ),
+    Setting(
+        "invocations_keyless",
+        "TRAINYARD_INVOCATIONS_KEYLESS",
+        _flag,
+        "0",
+        "Whether /invocations takes requests without an API key: where SageMaker has asked IAM and passes no key on.",
+    ),
+    Setting(
         "model_cache_bytes",
         "TRAINYARD_MODEL_CACHE_BYTES",
         _at_least(1),
@@ -329,6 +355,13 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds,
         "10",
         "Longest a prediction may take before it is answered with 504 and not logged, in seconds.",
+    ),
+    Setting(
+        "poll_queues",
+        "TRAINYARD_POLL_QUEUES",
+        _some_words,
+        "",
+        "Queues that `python -m trainyard_predictor.poll` reads in Lambda's stead; their messages ask for predictions.",
     ),
     Setting(
         "landing_sweep_seconds",
@@ -680,12 +713,16 @@ class Config:
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float
+    default_model: str | None
+    sagemaker: bool
+    invocations_keyless: bool
     model_cache_bytes: int
     models: tuple[str, ...]
     prediction_log_policy: str
     key_rate: float
     key_burst: int
     request_seconds: float
+    poll_queues: tuple[str, ...]
     landing_sweep_seconds: float
     pull_hosts: tuple[str, ...]
     pull_http: bool
@@ -753,25 +790,33 @@ class Config:
         return self.database_url
 
 
-def load(environ: Mapping[str, str]) -> Config:
-    """Read every setting from ``environ``.
+def load(environ: Mapping[str, str], *, only: Collection[str] | None = None) -> Config:
+    """Read every setting from ``environ``; with ``only``, those fields alone, and no others can be asked for.
 
     Raises:
         ConfigError: a value cannot be read; names the variable, and what it takes.
     """
     values: dict[str, Any] = {}
     for setting in SETTINGS:
+        if only is not None and setting.field not in only:
+            continue
         raw = environ.get(setting.variable, setting.default or "")
         try:
             values[setting.field] = setting.read(raw)
         except ValueError as e:
             shown = "<secret>" if setting.secret else repr(raw)
             raise ConfigError(f"{setting.variable}={shown} cannot be read: expected {e}") from e
-    return Config(**values)
+    if only is None:
+        return Config(**values)
+    part = Config.__new__(Config)
+    part.__dict__.update(values)
+    return part
 
 
 def redact_url(url: str) -> str:
     """Return ``url`` without its password, for logs and error messages."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - its import costs a cold start 2 ms
+
     parts = urlsplit(url)
     return (
         parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl() if parts.password else url

@@ -19,14 +19,14 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError, TransientError
+from trainyard.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 ACTIONS = ("kill9", "sigterm", "exit", "error", "lost")
 EXIT_CODE = 70
@@ -46,7 +46,7 @@ class CrashPoint:
     nth: int = 1
     once: Path | None = None
     _passes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def pass_by(self) -> None:
         """Count the pass, and fire when it is the one that was asked for."""
@@ -127,6 +127,8 @@ def parse(text: str) -> CrashPoint:
         if key == "nth" and value.isdecimal() and int(value) > 0:
             point.nth = int(value)
         elif key == "once" and value:
+            from pathlib import Path  # noqa: PLC0415 - a cold start does without it
+
             point.once = Path(value)
         else:
             raise ConfigError(f"{_VARIABLE}={text!r}: option {option!r} is not nth=N (from 1) or once=PATH")

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainyard.errors import ForeignMessageError, MessageError
-from trainyard.messages import DataArrived, FeedbackGiven, Message, PredictionLogged, TrainingRequest, decode
+from trainyard.messages import (
+    DataArrived,
+    FeedbackGiven,
+    Message,
+    PredictionLogged,
+    PredictionsStored,
+    TrainingRequest,
+    decode,
+)
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Received
@@ -27,7 +35,7 @@ CAUSES = {
 _CARRIED: dict[str, tuple[type[Message], ...]] = {
     "training": (TrainingRequest,),
     "arrived": (DataArrived,),
-    "predictions": (PredictionLogged, FeedbackGiven),
+    "predictions": (PredictionLogged, PredictionsStored, FeedbackGiven),
 }
 _PREVIEW_CHARS = 200
 _BEGINNING_CHARS = 40

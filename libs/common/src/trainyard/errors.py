@@ -6,8 +6,9 @@ A use case raises ``ServiceError("unknown_dataset", "...")``; the HTTP edge turn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from trainyard.frozen import dataclass, field
 
 #: code -> (HTTP status, meaning and next step)
 CODES: dict[str, tuple[int, str]] = {

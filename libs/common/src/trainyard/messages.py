@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgpack
 
 from trainyard.contracts.queue import Outgoing
 from trainyard.errors import ForeignMessageError, MessageError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ class Message:
 
     def outgoing(self) -> Outgoing:
         """Return the message as a queue carries it."""
+        from dataclasses import asdict  # noqa: PLC0415 - not on the road of a prediction, which starts cold
+
         packed = msgpack.packb({"v": VERSION, **asdict(self)}, use_bin_type=True)
         return Outgoing(self.type, base64.b64encode(packed).decode("ascii"))
 
@@ -73,6 +75,16 @@ class PredictionLogged(Message):
 
 
 @dataclass(frozen=True)
+class PredictionsStored(Message):
+    """So many predictions of one answer that they lie on S3 under ``key``: a ``PredictionLogged`` body in each line."""
+
+    type: ClassVar[str] = "PredictionsStored"
+    key: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
 class ShadowScored(Message):
     """What a shadow version would have answered to predictions: each record as in docs/prediction-log.md."""
 
@@ -89,7 +101,8 @@ class FeedbackGiven(Message):
 
 
 _TYPES: dict[str, type[Message]] = {
-    cls.type: cls for cls in (DataArrived, TrainingRequest, PredictionLogged, ShadowScored, FeedbackGiven)
+    cls.type: cls
+    for cls in (DataArrived, TrainingRequest, PredictionLogged, PredictionsStored, ShadowScored, FeedbackGiven)
 }
 
 
@@ -117,6 +130,8 @@ def decode(type_name: str, body: str) -> Message:
         raise ForeignMessageError("message body is not base64 of msgpack", body) from e
     if not isinstance(raw, dict) or raw.get("v") != VERSION:
         raise MessageError(f"message is not of version {VERSION}", body)
+    from dataclasses import fields  # noqa: PLC0415 - not on the road of a prediction, which starts cold
+
     expected = {f.name: str(f.type) for f in fields(cls)}
     values = {k: v for k, v in raw.items() if k != "v"}
     if set(values) != set(expected):

@@ -32,6 +32,7 @@ from trainyard_ingest.pulling.addresses import AddressRule
 from trainyard_ingest.pulling.engines import Access
 from trainyard_ingest.pulling.fetching import Limits, UrlFetcher
 from trainyard_ingest.pulling.tables import SqlTables
+from trainyard_ingest.stored_predictions import with_stored
 from trainyard_ingest.use_cases.datasets import KeepDatasets
 from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
@@ -162,7 +163,7 @@ def build_loops(config: Config, stop: threading.Event) -> list[Loop]:
     )
     predictions = consumer(
         SqsQueue(clients.sqs, config.queue_predictions, on_missing=ensure),
-        predictions_handler(log, TakeFeedback(log)),
+        with_stored(predictions_handler(log, TakeFeedback(log)), blobs),
         visibility_seconds=config.message_seconds,
     )
     access = Access(AddressRule(config.pull_hosts), config.pull_secrets, config.pull_dir, _authorities(config))

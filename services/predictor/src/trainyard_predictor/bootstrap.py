@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.edges.background import Background
@@ -18,6 +19,7 @@ from trainyard_predictor.edges.shadow import ShadowScorer
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool
 from trainyard_predictor.handler import Handler
+from trainyard_predictor.protocols import table
 from trainyard_predictor.use_cases import Predict, Rules
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.queue import Queue
+
+#: Stands for every name in TRAINYARD_ALLOWED_HOSTS.
+ANY_HOST = "*"
 
 
 @dataclass(frozen=True)
@@ -40,23 +45,22 @@ class Service:
 
 
 def build(
-    config: Config, *, blobs: BlobStore | None = None, queue: Queue | None = None, clock: Clock | None = None
+    config: Config,
+    environ: Mapping[str, str] | None = None,
+    *,
+    blobs: BlobStore | None = None,
+    queue: Queue | None = None,
+    clock: Clock | None = None,
 ) -> Service:
-    """Put a predictor together; without collaborators it works on S3 and SQS.
+    """Put a predictor together; without collaborators it works on S3 and SQS, with the credentials in ``environ``.
 
     The queue is not made here when AWS says that it is missing: the predictor may send and nothing else. Its spool
     waits until the scheduler or ingest has made the queue again.
     """
-    if blobs is None or queue is None:
-        # boto3 costs 0.3 s to import and is needed by no request
-        from trainyard.adapters.aws.clients import AwsClients  # noqa: PLC0415
-        from trainyard.adapters.aws.s3 import S3Blobs  # noqa: PLC0415
-        from trainyard.adapters.aws.sqs import SqsQueue  # noqa: PLC0415
-
-        clients = AwsClients(config)
-        blobs = blobs or S3Blobs(clients.s3, config.bucket)
-        queue = queue or SqsQueue(clients.sqs, config.queue_predictions)
     clock = clock or SystemClock()
+    clients = SlimClients(environ or {}, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
+    blobs = blobs or clients.blobs(config.bucket)
+    queue = queue or clients.queue(config.queue_predictions)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     spool = Spool(config.spool_dir)
@@ -72,16 +76,28 @@ def build(
         rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
         shadow=shadow,
     )
-    handler = Handler(
+    release = version("trainyard-predictor")
+    first, rest = table.routes(
         predict,
+        models=models,
+        blobs=blobs,
+        clock=clock,
+        metrics=metrics,
+        config=config,
+        ready=lambda: ring.ready and spool.writable,
+        version=release,
+    )
+    handler = Handler(
+        first,
+        rest=rest,
         ring=ring,
         clock=clock,
         metrics=metrics,
         ready=lambda: {"prediction log": spool.writable},
         health=HealthCheck(models, clock),
         gauges=lambda: _gauges(models, spool),
-        hosts=config.allowed_hosts,
-        version=version("trainyard-predictor"),
+        hosts=None if ANY_HOST in config.allowed_hosts else config.allowed_hosts,
+        version=release,
         limit=RateLimit(config.key_rate, config.key_burst, clock),
     )
     background = Background(

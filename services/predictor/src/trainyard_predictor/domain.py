@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
+from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Query:
 
     target: Target
     rows: list[Any]
-    key_id: str
+    key_id: str | None
     trace_id: str
     idempotency_key: str | None
     explain: bool = False
@@ -82,8 +82,7 @@ def parse_body(body: Any) -> tuple[list[Any], bool]:
     """Return the rows of the request's JSON body, each still unchecked, and whether they are to be explained.
 
     Raises:
-        ServiceError: ``bad_request`` when the body is not ``{"rows": [...], "explain"?: bool}``, ``invalid_rows`` when
-            there is no row, ``too_large`` when there are more than MAX_ROWS, or than MAX_EXPLAINED_ROWS to explain.
+        ServiceError: ``bad_request`` when the body is not ``{"rows": [...], "explain"?: bool}``.
     """
     if not isinstance(body, dict) or "rows" not in body or set(body) - {"rows", "explain"}:
         raise ServiceError("bad_request", 'the body must be {"rows": [{column: value, ...}, ...]}')
@@ -93,16 +92,25 @@ def parse_body(body: Any) -> tuple[list[Any], bool]:
     rows = body["rows"]
     if not isinstance(rows, list):
         raise ServiceError("bad_request", "rows must be a list of objects")
-    if not rows:
+    return rows, explain
+
+
+def check_count(n_rows: int, *, explain: bool = False) -> None:
+    """Check that so many rows may be asked for at once.
+
+    Raises:
+        ServiceError: ``invalid_rows`` when there is no row, ``too_large`` when there are more than MAX_ROWS, or than
+            MAX_EXPLAINED_ROWS to explain.
+    """
+    if not n_rows:
         raise ServiceError("invalid_rows", "there is no row to predict; send 1 to 1,000")
-    if len(rows) > MAX_ROWS:
-        raise ServiceError("too_large", f"{len(rows):,} rows are too many; send at most {MAX_ROWS:,} in one request")
-    if explain and len(rows) > MAX_EXPLAINED_ROWS:
+    if n_rows > MAX_ROWS:
+        raise ServiceError("too_large", f"{n_rows:,} rows are too many; send at most {MAX_ROWS:,} in one request")
+    if explain and n_rows > MAX_EXPLAINED_ROWS:
         raise ServiceError(
             "too_large",
-            f"{len(rows):,} rows are too many to explain; send at most {MAX_EXPLAINED_ROWS} in one request",
+            f"{n_rows:,} rows are too many to explain; send at most {MAX_EXPLAINED_ROWS} in one request",
         )
-    return rows, explain
 
 
 def check_explained(n_rows: int, seconds: float) -> None:
@@ -149,9 +157,9 @@ def place_of(query: Query, purpose: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def repeatable_ids(key_id: str, idempotency_key: str, count: int) -> list[str]:
+def repeatable_ids(key_id: str | None, idempotency_key: str, count: int) -> list[str]:
     """Return the prediction ids of rows 1 to ``count``: the same for the same API key and Idempotency-Key."""
-    common = hashlib.blake2b(f"{key_id}\0{idempotency_key}\0".encode("utf-8", "surrogatepass"), digest_size=16)
+    common = hashlib.blake2b(f"{key_id or ''}\0{idempotency_key}\0".encode("utf-8", "surrogatepass"), digest_size=16)
     ids = []
     for number in range(1, count + 1):
         one = common.copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainyard.errors import ERROR_SCHEMA
+from trainyard_predictor import openapi_protocols
 from trainyard_predictor.domain import MAX_EXPLAINED_ROWS, MAX_ROWS
 
 _VALUE = {"type": ["string", "number", "boolean", "null"]}
@@ -110,6 +111,7 @@ def document(version: str) -> dict[str, Any]:
         "info": {"title": "Trainyard predictor", "version": version},
         "paths": {
             "/v1/predict/{target}": {"post": _PREDICT},
+            **openapi_protocols.PATHS,
             "/healthz": {"get": _open("Whether the process is alive", "healthz")},
             "/readyz": {"get": _open("Whether the service can do its job", "readyz")},
             "/metrics": {"get": _open("Prometheus metrics", "metrics", "text/plain")},
@@ -117,8 +119,13 @@ def document(version: str) -> dict[str, Any]:
         },
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
+            "schemas": openapi_protocols.SCHEMAS,
             "responses": {
-                "Error": {"description": "Refused or failed", "content": {"application/json": {"schema": ERROR_SCHEMA}}}
+                **openapi_protocols.RESPONSES,
+                "Error": {
+                    "description": "Refused or failed",
+                    "content": {"application/json": {"schema": ERROR_SCHEMA}},
+                },
             },
         },
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
@@ -11,6 +10,7 @@ import msgpack
 from trainyard import logs
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import Problem, ServiceError, TransientError
+from trainyard.frozen import dataclass
 from trainyard_predictor import domain
 from trainyard_predictor.columns import clean_columns
 
@@ -206,7 +206,7 @@ class Predict:
     def _ids(self, query: domain.Query) -> list[str]:
         if query.idempotency_key is not None:
             return domain.repeatable_ids(query.key_id, query.idempotency_key, len(query.rows))
-        random = secrets.token_hex(16 * len(query.rows))
+        random = os.urandom(16 * len(query.rows)).hex()
         return [f"pr_{random[begin : begin + 32]}" for begin in range(0, len(random), 32)]
 
     def _append(self, packed: list[bytes]) -> bool:

@@ -28,10 +28,11 @@ _BLOCK_BYTES = 64 * 1024
 
 def app() -> WSGIApplication:
     """Read the environment and return the application; called in each worker process, after the fork."""
-    config = load(os.environ)  # noqa: TID251 - an entry module
-    crashpoints.arm(os.environ)  # noqa: TID251 - an entry module
+    environ = os.environ  # noqa: TID251 - an entry module
+    config = load(environ)
+    crashpoints.arm(environ)
     logs.configure("predictor", level=config.log_level)
-    service = bootstrap.build(config)
+    service = bootstrap.build(config, environ)
     crashpoints.crashpoint("K32")
     service.background.start()
     # a worker that was told to stop finishes its requests first and then leaves the interpreter in good order

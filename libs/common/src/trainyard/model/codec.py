@@ -6,9 +6,9 @@ Read together with docs/model-format.md, which is normative. The order of the fi
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from trainyard.errors import ArtifactError
+from trainyard.frozen import replace
 from trainyard.model import version1, wire
 from trainyard.model.checks import check
 from trainyard.model.converters import FLOAT, STR, ListOf, Optional

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from trainyard.errors import ArtifactError
+from trainyard.frozen import dataclass
 
 MAX_INT = 2**63 - 1
 

@@ -8,9 +8,9 @@ dataclasses hold, they do not judge: :func:`trainyard.model.checks.check` does, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from trainyard.frozen import dataclass, field
 from trainyard.model.arrays import ArrayField, OptionalArrayField
 from trainyard.model.ensembles import TreeEnsemble
 

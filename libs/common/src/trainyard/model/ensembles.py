@@ -6,9 +6,9 @@ so the sequence of inner nodes and leaves alone says where each subtree, and eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainyard.frozen import dataclass
 from trainyard.model.arrays import ArrayField, OptionalArrayField
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ Both ways compute the same from the same clean values and give the same bits: wi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ArtifactError, Problem, ServiceError
+from trainyard.frozen import dataclass, replace
 from trainyard.model.arrays import numpy_is_loaded
 from trainyard.model.converters import plain
 from trainyard.model.decision import decided_for

@@ -6,10 +6,10 @@ codec.py combines these converters, and those of :mod:`trainyard.model.converter
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ArtifactError, ServiceError
+from trainyard.frozen import dataclass, field
 from trainyard.model.arrays import DTYPES, Array
 from trainyard.model.converters import Converter, Where, place
 from trainyard.schema import Schema

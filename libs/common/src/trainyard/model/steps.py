@@ -6,8 +6,7 @@ Where ``impute`` is None a missing value stays NaN, which only trees can take.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from trainyard.frozen import dataclass
 from trainyard.model.arrays import ArrayField, OptionalArrayField
 
 TRANSFORMS = ("identity", "log")

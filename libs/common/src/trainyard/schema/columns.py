@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from trainyard.errors import Problem, ServiceError
+from trainyard.frozen import dataclass
 from trainyard.schema.values import check_value, shown
 
 TYPES = ("bool", "int", "float", "text", "category", "date", "timestamp")

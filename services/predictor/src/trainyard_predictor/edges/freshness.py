@@ -1,0 +1,47 @@
+"""Aliases and API keys kept current in an environment that is frozen between events."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainyard.auth import KeyRing
+    from trainyard.clock import Clock
+    from trainyard_predictor.edges.model_source import ModelSource
+
+#: An event waits for a look when the last one is so long ago: nothing older may answer.
+STALE_SECONDS = 4.0
+
+
+class Freshness:
+    """Looks for moved aliases and changed keys every ``check_seconds`` beside the events, or before one that must wait.
+
+    A busy environment looks in a thread while it answers, so no request waits. One that was idle for longer than
+    STALE_SECONDS may have missed a promotion: its next request waits for the look, 3 conditional reads at most.
+    """
+
+    def __init__(self, models: ModelSource, ring: KeyRing, clock: Clock, *, check_seconds: float) -> None:
+        self._models = models
+        self._ring = ring
+        self._clock = clock
+        self._check_seconds = check_seconds
+        self._looked_at = clock.monotonic()  # nothing is held yet that could be old
+        self._thread: threading.Thread | None = None
+
+    def before_event(self) -> None:
+        """Look, or start to, if it is time."""
+        age_seconds = self._clock.monotonic() - self._looked_at
+        if age_seconds >= STALE_SECONDS:
+            self.look()
+        elif age_seconds >= self._check_seconds and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self.look, name="predictor-look", daemon=True)
+            self._thread.start()
+
+    def look(self) -> None:
+        """Look now; a store that does not answer leaves what is held in force."""
+        began = self._clock.monotonic()
+        if self._ring.ready:
+            self._ring.refresh()
+        self._models.refresh()
+        self._looked_at = began

@@ -1,0 +1,97 @@
+"""What every carrier and every protocol exchange: a :class:`Request` in, a :class:`Response` out.
+
+Here is also what all protocols check alike before they read a body: its length and its media type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainyard import strict_json
+from trainyard.errors import ServiceError
+from trainyard.frozen import dataclass, field
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from trainyard.auth import Principal
+
+#: Largest body of any route, in bytes. Whoever carries requests need not read more than one byte beyond it.
+MAX_BODY_BYTES = 1024 * 1024
+_UTF8 = {"utf-8", "utf8", "us-ascii"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
+
+    ``principal`` is who asks, where whoever carries the request knows it; else the API key in its headers says so.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    principal: Principal | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """Content-Length is left to the protocol."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def json_response(status: int, value: Any) -> Response:
+    """Return ``value`` as JSON."""
+    return Response(status, {"Content-Type": "application/json"}, strict_json.dumps(value))
+
+
+def refusal(error: ServiceError) -> Response:
+    """Return an error in the form of docs/errors.md."""
+    return json_response(error.status, error.as_dict())
+
+
+def check_length(request: Request) -> None:
+    """Refuse what is longer than the limit, and a body that stopped before the length it promised.
+
+    Raises:
+        ServiceError: ``too_large`` or ``request_timeout``.
+    """
+    promised = request.headers.get("content-length", "")
+    length = int(promised) if promised.isascii() and promised.isdigit() and len(promised) < 20 else None
+    if (length or 0) > MAX_BODY_BYTES or len(request.body) > MAX_BODY_BYTES:
+        raise ServiceError("too_large", f"the body is larger than {MAX_BODY_BYTES:,} bytes; send the rows in parts")
+    if length is not None and len(request.body) < length:
+        raise ServiceError("request_timeout", f"the body stopped after {len(request.body)} of {length} bytes")
+
+
+def check_media(headers: Mapping[str, str], kinds: Collection[str], encodings: Collection[str] = ()) -> str:
+    """Return the media type of the body, one of ``kinds``; the first of them where the caller names none.
+
+    Args:
+        headers: of the request.
+        kinds: media types that the route reads, in lower case.
+        encodings: content encodings that it unpacks.
+
+    Raises:
+        ServiceError: ``unsupported_media``: another type, an encoding, or a charset that is not UTF-8.
+    """
+    if headers.get("content-encoding", "identity").strip().lower() not in {"identity", *encodings}:
+        known = " or ".join(encodings)
+        raise ServiceError("unsupported_media", f"send the body without Content-Encoding{known and f', or as {known}'}")
+    kind, parameters = media_type(headers.get("content-type") or next(iter(kinds)))
+    if kind not in kinds or parameters.get("charset", "utf-8").lower() not in _UTF8:
+        listed = " or ".join(kinds)
+        raise ServiceError("unsupported_media", f"this route reads {listed} in UTF-8: name it as Content-Type")
+    return kind
+
+
+def media_type(text: str) -> tuple[str, dict[str, str]]:
+    """Return a media type in lower case and its parameters by name."""
+    kind, *rest = text.split(";")
+    pairs = [part.partition("=") for part in rest]
+    return kind.strip().lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs if name}

@@ -1,0 +1,104 @@
+"""The composition root of the Lambda function; that of the HTTP service is :mod:`trainyard_predictor.bootstrap`.
+
+Two, because every import here is paid at each cold start: no boto3, no spool, no threads of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard.adapters.slim.clients import SlimClients
+from trainyard.auth import KeyRing
+from trainyard.clock import SystemClock
+from trainyard_predictor.edges.direct_log import DirectLog
+from trainyard_predictor.edges.freshness import Freshness
+from trainyard_predictor.edges.limits import RateLimit
+from trainyard_predictor.edges.metrics import Metrics
+from trainyard_predictor.edges.model_source import ModelSource
+from trainyard_predictor.function import Function
+from trainyard_predictor.handler import Handler
+from trainyard_predictor.protocols import table
+from trainyard_predictor.release import release
+from trainyard_predictor.use_cases import Predict, Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainyard.clock import Clock
+    from trainyard.config import Config
+    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.queue import Queue
+
+
+#: What the function reads of the settings: reading the paths among the others would import ``pathlib``.
+SETTINGS = (
+    "log_level",
+    "aws_endpoint_url",
+    "aws_region",
+    "bucket",
+    "queue_predictions",
+    "alias_check_seconds",
+    "model_cache_bytes",
+    "models",
+    "prediction_log_policy",
+    "key_rate",
+    "key_burst",
+    "request_seconds",
+    "default_model",
+    "sagemaker",
+    "invocations_keyless",
+)
+
+
+def build(
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    blobs: BlobStore | None = None,
+    queue: Queue | None = None,
+    clock: Clock | None = None,
+) -> Function:
+    """Put the function together; nothing is read and nothing connected before the first event.
+
+    Args:
+        config: SETTINGS at least.
+        environ: where AWS's credentials are looked for.
+    """
+    clock = clock or SystemClock()
+    clients = SlimClients(environ, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
+    blobs = blobs or clients.blobs(config.bucket)
+    ring = KeyRing(blobs, clock)
+    models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
+    metrics = Metrics()
+    predict = Predict(
+        models,
+        DirectLog(queue or clients.queue(config.queue_predictions), blobs),
+        clock,
+        not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
+        declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
+        rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
+    )
+    version = release()
+    first, rest = table.routes(
+        predict,
+        models=models,
+        blobs=blobs,
+        clock=clock,
+        metrics=metrics,
+        config=config,
+        ready=lambda: ring.ready,
+        version=version,
+    )
+    handler = Handler(
+        first,
+        rest=rest,
+        ring=ring,
+        clock=clock,
+        metrics=metrics,
+        ready=dict,
+        gauges=list,
+        hosts=None,  # Lambda has found the function by it
+        version=version,
+        limit=RateLimit(config.key_rate, config.key_burst, clock),
+    )
+    return Function(handler, Freshness(models, ring, clock, check_seconds=config.alias_check_seconds))

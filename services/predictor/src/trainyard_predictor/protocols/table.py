@@ -1,0 +1,65 @@
+"""All protocols put together, for the composition roots: ours at once, the others when one of them is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard_predictor.protocols import own
+from trainyard_predictor.protocols.ask import Ask
+from trainyard_predictor.protocols.routes import Rest, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainyard.clock import Clock
+    from trainyard.config import Config
+    from trainyard.contracts.blobs import BlobStore
+    from trainyard_predictor.edges.metrics import Metrics
+    from trainyard_predictor.use_cases import Models, Predict
+
+
+def routes(
+    predict: Predict,
+    *,
+    models: Models,
+    blobs: BlobStore,
+    clock: Clock,
+    metrics: Metrics,
+    config: Config,
+    ready: Callable[[], bool],
+    version: str,
+) -> tuple[list[Route], Callable[[], Rest]]:
+    """Return the routes of our own protocol, and what makes those of the others.
+
+    Args:
+        predict: the use case.
+        models: where it has its models from.
+        blobs: the store whose names say which models there are.
+        clock: tells how old a list of them is.
+        metrics: what counts predictions.
+        config: which model ``/invocations`` means, and for whom.
+        ready: whether the service can do its job.
+        version: the release.
+    """
+    ask = Ask(predict, metrics)
+
+    def rest() -> Rest:
+        # a cold start that is asked in our own protocol does not pay for the others
+        from trainyard_predictor.edges.catalogue import Catalogue  # noqa: PLC0415
+        from trainyard_predictor.protocols.open_inference import OpenInference, refuse  # noqa: PLC0415
+        from trainyard_predictor.protocols.scoring import Scoring  # noqa: PLC0415
+
+        catalogue = Catalogue(blobs, clock)
+        inference = OpenInference(ask, models, catalogue, ready=ready, version=version)
+        scoring = Scoring(
+            ask,
+            models,
+            catalogue,
+            version=version,
+            default=config.default_model,
+            sagemaker=config.sagemaker,
+            keyless=config.invocations_keyless,
+        )
+        return Rest((*inference.routes(), *scoring.routes()), {"/v2": refuse})
+
+    return own.routes(ask), rest

@@ -1,0 +1,94 @@
+"""Predictions that lie on S3: each is logged once, whatever is delivered twice, and nothing foreign is taken."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from trainyard.contracts.queue import Received
+from trainyard.errors import MessageError, TransientError
+from trainyard.messages import Message, PredictionLogged, PredictionsStored
+from trainyard.testing.fakes import MemoryPredictionLog
+from trainyard.testing.fakes.blobs import MemoryBlobs
+from trainyard_ingest.edges import predictions_handler
+from trainyard_ingest.stored_predictions import with_stored
+from trainyard_ingest.use_cases.feedback import TakeFeedback
+
+RECORD = {
+    "id": "pr_1",
+    "model": "buys",
+    "version": 3,
+    "key_id": "k1",
+    "trace_id": "t",
+    "inputs": {"age": 30},
+    "output": {"prediction": 1.5},
+    "latency_us": 120,
+    "predicted_at": "2026-03-01T12:00:00.123456+00:00",
+}
+BODIES = [PredictionLogged([{**RECORD, "id": f"pr_{n}"}]).outgoing().body for n in range(3)]
+DATA = "\n".join(BODIES).encode()
+KEY = "predictions/some"
+POINTER = PredictionsStored(KEY, hashlib.sha256(DATA).hexdigest(), len(DATA))
+
+
+class World:
+    """The consumer, with everything in memory."""
+
+    def __init__(self) -> None:
+        self.log = MemoryPredictionLog()
+        self.blobs = MemoryBlobs()
+        self.blobs.put(KEY, DATA)
+        self._handle = with_stored(predictions_handler(self.log, TakeFeedback(self.log)), self.blobs)
+
+    def take(self, message: Message) -> None:
+        """Deliver a message."""
+        out = message.outgoing()
+        self._handle(Received("m", "r", out.type, out.body, 1))
+
+
+@pytest.fixture
+def world() -> World:
+    """An object under KEY, and nothing in the log."""
+    return World()
+
+
+def test_every_stored_message_is_handled_and_the_object_goes(world: World) -> None:
+    """A pointer that comes again finds nothing, and that is no error."""
+    world.take(POINTER)
+    assert len(world.log.predictions) == 3
+    assert list(world.blobs.list("")) == []
+    world.take(POINTER)
+    assert len(world.log.predictions) == 3
+
+
+def test_what_was_interrupted_is_done_again_without_doubling(world: World) -> None:
+    """The object stays until all of it is in the log."""
+    world.take(PredictionLogged([{**RECORD, "id": "pr_0"}]))
+    world.log.outage = TransientError("away")
+    with pytest.raises(TransientError):
+        world.take(POINTER)
+    world.log.outage = None
+    assert len(list(world.blobs.list(""))) == 1
+    world.take(POINTER)
+    assert len(world.log.predictions) == 3
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        replace(POINTER, sha256="0" * 64),
+        replace(POINTER, size=1),
+        replace(POINTER, key="models/buys/x"),
+        replace(POINTER, key="auth/keys.msgpack"),
+    ],
+)
+def test_a_pointer_to_something_else_is_poison(world: World, pointer: PredictionsStored) -> None:
+    """Nothing is read into the log, and nothing is deleted."""
+    for key in ("models/buys/x", "auth/keys.msgpack"):
+        world.blobs.put(key, DATA)
+    with pytest.raises(MessageError):
+        world.take(pointer)
+    assert world.log.predictions == []
+    assert len(list(world.blobs.list(""))) == 3
