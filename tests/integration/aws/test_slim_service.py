@@ -148,6 +148,7 @@ def test_a_redirect_is_refused_with_what_to_do(script: Script, clients: SlimClie
 
 def test_refusals_are_told_apart_from_absence(script: Script, clients: SlimClients) -> None:
     """Only S3's NoSuchKey means that there is no object; an object without etag is none either."""
+    blobs = clients.blobs("b")  # on one connection: the server listens to one at a time
     for status, code, error in (
         ("404 Not Found", "NoSuchKey", BlobMissingError),
         ("404 Not Found", "NoSuchBucket", TransientError),
@@ -156,10 +157,10 @@ def test_refusals_are_told_apart_from_absence(script: Script, clients: SlimClien
         body = f"<Error><Code>{code}</Code></Error>"
         script.answers = [f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()]
         with pytest.raises(error, match=code):
-            clients.blobs("b").get("key")
+            blobs.get("key")
     script.answers = [OK.replace(b'ETag: "e"', b"x: y")]
     with pytest.raises(TransientError, match="etag"):
-        clients.blobs("b").get("key")
+        blobs.get("key")
 
 
 def test_silence_ends_an_attempt_and_the_deadline_the_call(script: Script) -> None:

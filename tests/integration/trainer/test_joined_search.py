@@ -23,6 +23,8 @@ SEATS = "SELECT worker FROM core.search_seat WHERE seated_until > clock_timestam
 BEGUN = """SELECT t.number + 1 AS number FROM optuna.trials t JOIN optuna.trial_user_attributes a USING (trial_id)
            WHERE t.state = 'RUNNING' AND a.key = 'seat'"""
 
+RUNNING = "SELECT number + 1 AS number FROM optuna.trials WHERE state = 'RUNNING'"
+
 
 class Pair:
     """Two idle trainers whose children are held, the leader's and the helper's each by a file."""
@@ -131,13 +133,15 @@ def test_a_leader_that_is_killed(yard: Yard, pair: Pair) -> None:
     ((_, leader, _),) = [tuple(row.values()) for row in yard.rows(RUNS)]
     pair.kill(leader)
     told = {number: trial["worker"] for number, trial in pair.told().items()}
+    (left,) = {row["number"] for row in yard.rows(RUNNING)} - {row["number"] for row in yard.rows(BEGUN)}
     yard.execute("UPDATE core.training_request SET lease_until = clock_timestamp() - interval '1 s'")
     yard.send(request)
     yard.until(request, "done")
     lost, done = [tuple(row.values()) for row in yard.rows(RUNS)]
     assert (lost[1:], done[2]) == ((leader, "lost"), "done")
     made = pair.trials(request)
-    assert set(made) == set(range(1, len(made) + 1))
+    # the trial that the leader was at is tried by whoever goes on, unless the helper has ended the search meanwhile
+    assert set(made) | {left} == set(range(1, max(made) + 1))
     assert len(set(told.values())) == 2
     assert made.items() >= told.items()
     assert len(yard.versions()) == 1

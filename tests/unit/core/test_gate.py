@@ -61,6 +61,15 @@ def test_a_model_like_the_prior_is_refused() -> None:
         assert "beats_prior" in [c.name for c in report.checks if not c.passed]
 
 
+def test_the_last_bit_is_no_gain() -> None:
+    """The prior computed in another way may be better by 1e-17 in every row, which no draw contradicts."""
+    labels, _, prior = binary()
+    for way in (np.nextafter(prior, 0.0), np.nextafter(prior, 1.0)):
+        report = judge("binary", labels, challenger=way, champion=None, prior=prior, settings=POLICY)
+        (check,) = [c for c in report.checks if c.name == "beats_prior"]
+        assert (check.value, check.passed) == (0.0, False)
+
+
 def test_better_takes_over_worse_does_not() -> None:
     """Of two models that differ clearly the better one passes against the worse one, and not the other way round."""
     labels, good, prior = binary()
