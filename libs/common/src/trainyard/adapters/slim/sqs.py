@@ -152,7 +152,9 @@ class SlimQueue(Queue):
         if answer.status == 200:
             return "", found
         kind = str(found.get("__type", "")).rpartition("#")[2] or f"status {answer.status}"
-        return kind.rpartition(".")[2], {"message": found.get("message") or found.get("Message") or ""}
+        # the code is in a header; in the body some services give it a longer name
+        code = answer.headers.get("x-amzn-query-error", "").partition(";")[0] or kind.removesuffix("Exception")
+        return code.rpartition(".")[2], {"message": found.get("message") or found.get("Message") or ""}
 
 
 def _entry(index: int, message: Outgoing) -> dict[str, Any]:
