@@ -7,48 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.adapters.slim.service import ServerFaultError
-from trainyard.contracts.queue import Depth, Queue, Received, batches, check_receive, check_visibility
+from trainyard.adapters.sqs import ASKED, COUNTS, MADE_AT, NOT_OURS, BatchedQueue, depth_of, made_at, received
+from trainyard.contracts.queue import check_receive, check_visibility
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from trainyard.adapters.slim.service import Service
-    from trainyard.contracts.queue import Outgoing
+    from trainyard.contracts.queue import Depth, Received
 
-_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
-#: What SQS answers about a receipt whose message was deleted, given to somebody else, or became visible again.
-_NOT_OURS = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"}
 _MISSING = {"QueueDoesNotExist", "NonExistentQueue"}
 _log = logs.get(__name__)
 
 
-class SlimQueue(Queue):
+class SlimQueue(BatchedQueue):
     """The queue of that name or, which saves a request, of that URL; nobody here makes it when it is missing."""
 
     def __init__(self, service: Service, name: str) -> None:
         self._service = service
         self._name = name
         self._url = name if "://" in name else None
-
-    def send(self, messages: Sequence[Outgoing]) -> list[int]:
-        """Send all messages; return the indexes that were not accepted.
-
-        When SQS stops answering after some batches were accepted, the rest counts as not accepted.
-        """
-        refused: list[int] = []
-        accepted = 0
-        for batch in batches(messages):
-            try:
-                failed = self._send_batch(messages, batch)
-            except TransientError as e:
-                if not accepted:
-                    raise
-                _log.warning("queue.send_failed", queue=self._name, messages=len(batch), reason=str(e))
-                failed = batch
-            refused += failed
-            accepted += len(batch) - len(failed)
-        return refused
 
     def receive(self, *, limit: int, wait_seconds: int, visibility_seconds: int) -> list[Received]:
         """Wait up to ``wait_seconds`` for messages; return at most ``limit`` of them."""
@@ -58,10 +35,9 @@ class SlimQueue(Queue):
             MaxNumberOfMessages=limit,
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=visibility_seconds,
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
-            MessageAttributeNames=["type"],
+            **ASKED,
         )
-        return [_received(message) for message in answer.get("Messages") or []]
+        return [received(message) for message in answer.get("Messages") or []]
 
     def delete(self, receipt: str) -> None:
         """Settle a message; a stale receipt is not an error."""
@@ -76,13 +52,11 @@ class SlimQueue(Queue):
 
     def depth(self) -> Depth:
         """Return the number of messages by state, as SQS estimates it."""
-        found = self._attributes(*_COUNTS)
-        visible, in_flight, delayed = (int(found.get(name, 0)) for name in _COUNTS)
-        return Depth(visible, in_flight, delayed)
+        return depth_of(self._attributes(*COUNTS))
 
     def made_at(self) -> int:
         """Return when the queue was made, in seconds since 1970."""
-        return int(float(self._attributes("CreatedTimestamp").get("CreatedTimestamp", 0)))  # moto gives fractions
+        return made_at(self._attributes(MADE_AT))
 
     def move_back(self) -> bool:
         """Start a message move task; False where the service has none, or refuses it for another reason."""
@@ -95,15 +69,8 @@ class SlimQueue(Queue):
             _log.info("queue.move_refused", queue=self._name, code=code)
         return not code
 
-    def _send_batch(self, messages: Sequence[Outgoing], batch: list[int]) -> list[int]:
-        """Send one batch; return its indexes that SQS did not confirm (an answer of 200 may still refuse some)."""
-        answer = self._require("SendMessageBatch", Entries=[_entry(index, messages[index]) for index in batch])
-        for failure in answer.get("Failed") or []:
-            _log.warning(
-                "queue.message_refused", queue=self._name, code=failure.get("Code"), reason=failure.get("Message")
-            )
-        confirmed = {int(entry["Id"]) for entry in answer.get("Successful") or []}
-        return [index for index in batch if index not in confirmed]
+    def _deliver(self, entries: list[dict[str, Any]]) -> Any:
+        return self._require("SendMessageBatch", Entries=entries)
 
     def _attributes(self, *names: str) -> dict[str, str]:
         found: dict[str, str] = self._require("GetQueueAttributes", AttributeNames=list(names)).get("Attributes") or {}
@@ -112,7 +79,7 @@ class SlimQueue(Queue):
     def _about_receipt(self, action: str, **parameters: Any) -> bool:
         """Return whether the receipt was taken; False when its message is no longer ours."""
         code, _ = self._on_queue(action, parameters)
-        if code and code not in _NOT_OURS:
+        if code and code not in NOT_OURS:
             raise TransientError(f"{action} on queue {self._name}: {code}")
         return not code
 
@@ -155,26 +122,3 @@ class SlimQueue(Queue):
         # the code is in a header; in the body some services give it a longer name
         code = answer.headers.get("x-amzn-query-error", "").partition(";")[0] or kind.removesuffix("Exception")
         return code.rpartition(".")[2], {"message": found.get("message") or found.get("Message") or ""}
-
-
-def _entry(index: int, message: Outgoing) -> dict[str, Any]:
-    entry: dict[str, Any] = {"Id": str(index), "MessageBody": message.body}
-    if message.type:
-        entry["MessageAttributes"] = {"type": {"DataType": "String", "StringValue": message.type}}
-    if message.delay_seconds:  # else the queue's own delay counts
-        entry["DelaySeconds"] = message.delay_seconds
-    return entry
-
-
-def _received(message: dict[str, Any]) -> Received:
-    attribute = message.get("MessageAttributes", {}).get("type", {})
-    system = message.get("Attributes", {})
-    sent_ms = system.get("SentTimestamp")
-    return Received(
-        message_id=message["MessageId"],
-        receipt=message["ReceiptHandle"],
-        type=attribute.get("StringValue", ""),
-        body=message["Body"],
-        receive_count=int(system.get("ApproximateReceiveCount", 1)),
-        sent_at=None if sent_ms is None else int(sent_ms) / 1000,
-    )
