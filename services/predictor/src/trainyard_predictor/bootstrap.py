@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
+from trainyard_predictor.assembly import assemble
 from trainyard_predictor.edges.background import Background
 from trainyard_predictor.edges.health import HealthCheck
-from trainyard_predictor.edges.limits import RateLimit
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.serving import ServingNotice
 from trainyard_predictor.edges.shadow import ShadowScorer
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool
-from trainyard_predictor.handler import Handler
-from trainyard_predictor.protocols import table
-from trainyard_predictor.use_cases import Predict, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.queue import Queue
+    from trainyard_predictor.handler import Handler
 
 #: Stands for every name in TRAINYARD_ALLOWED_HOSTS.
 ANY_HOST = "*"
@@ -67,38 +65,20 @@ def build(
     metrics = Metrics(config.spool_dir / "metrics")
     shipper = Shipper(spool, queue, clock)
     shadow = ShadowScorer(queue, clock)
-    predict = Predict(
-        models,
-        spool,
-        clock,
-        not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
-        declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
-        rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
-        shadow=shadow,
-    )
-    release = version("trainyard-predictor")
-    first, rest = table.routes(
-        predict,
+    handler = assemble(
+        config,
         models=models,
+        log=spool,
         blobs=blobs,
-        clock=clock,
-        metrics=metrics,
-        config=config,
-        ready=lambda: ring.ready and spool.writable,
-        version=release,
-    )
-    handler = Handler(
-        first,
-        rest=rest,
         ring=ring,
         clock=clock,
         metrics=metrics,
-        ready=lambda: {"prediction log": spool.writable},
-        health=HealthCheck(models, clock),
-        gauges=lambda: _gauges(models, spool),
+        version=version("trainyard-predictor"),
         hosts=None if ANY_HOST in config.allowed_hosts else config.allowed_hosts,
-        version=release,
-        limit=RateLimit(config.key_rate, config.key_burst, clock),
+        ready=lambda: {"prediction log": spool.writable},
+        gauges=lambda: _gauges(models, spool),
+        shadow=shadow,
+        health=HealthCheck(models, clock),
     )
     background = Background(
         models=models,

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
+from trainyard_predictor.assembly import assemble
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.freshness import Freshness
-from trainyard_predictor.edges.limits import RateLimit
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.function import Function
-from trainyard_predictor.handler import Handler
-from trainyard_predictor.protocols import table
 from trainyard_predictor.release import release
-from trainyard_predictor.use_cases import Predict, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,36 +66,15 @@ def build(
     blobs = blobs or clients.blobs(config.bucket)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
-    metrics = Metrics()
-    predict = Predict(
-        models,
-        DirectLog(queue or clients.queue(config.queue_predictions), blobs),
-        clock,
-        not_logged=lambda rows: metrics.count("trainyard_predictions_not_logged_total", rows),
-        declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
-        rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
-    )
-    version = release()
-    first, rest = table.routes(
-        predict,
+    handler = assemble(
+        config,
         models=models,
+        log=DirectLog(queue or clients.queue(config.queue_predictions), blobs),
         blobs=blobs,
-        clock=clock,
-        metrics=metrics,
-        config=config,
-        ready=lambda: ring.ready,
-        version=version,
-    )
-    handler = Handler(
-        first,
-        rest=rest,
         ring=ring,
         clock=clock,
-        metrics=metrics,
-        ready=dict,
-        gauges=list,
+        metrics=Metrics(),
+        version=release(),
         hosts=None,  # Lambda has found the function by it
-        version=version,
-        limit=RateLimit(config.key_rate, config.key_burst, clock),
     )
     return Function(handler, Freshness(models, ring, clock, check_seconds=config.alias_check_seconds))
