@@ -30,21 +30,17 @@ def write_job(dataset: Dataset, seed: int, case: Case) -> None:
     job.mkdir()
     snapshot = _snapshot(case, seed, timed=dataset.split == "time")
     policy = Policy(seed=seed)
-    described = {
-        "model": dataset.name,
-        "dataset": dataset.name,
-        "label": _LABEL,
-        "task": dataset.task,
-        "settings": policy.settings() | {"gate": asdict(policy.gate) | {"min_rows": OWN_HOLDOUT}},
+    workdir.write_job(
+        job,
+        snapshot,
+        model=dataset.name,
+        dataset=dataset.name,
+        label=_LABEL,
+        settings=policy.settings() | {"gate": asdict(policy.gate) | {"min_rows": OWN_HOLDOUT}},
+        task=dataset.task,
         # By the time rule the hold-out is what came after the last version: here the newest few rows.
-        "known_seq": snapshot.rows - OWN_HOLDOUT if dataset.split == "time" else 0,
-        "rows": snapshot.rows,
-        "snapshot": workdir.write_snapshot(job, snapshot),
-        "champion_version": None,
-        "champion_note": "",
-        "trials": [],
-    }
-    workdir.write_json(job, workdir.JOB, described)
+        known_seq=snapshot.rows - OWN_HOLDOUT if dataset.split == "time" else 0,
+    )
 
 
 def _snapshot(case: Case, seed: int, *, timed: bool) -> Snapshot:

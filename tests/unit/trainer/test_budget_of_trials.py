@@ -63,10 +63,8 @@ def job(world: World, tmp_path: Path) -> Callable[..., Path]:
         directory = tmp_path / name
         directory.mkdir()
         given = {"gate": {"min_rows": 20}, "budget_seconds": 1.0, "budget_trials": TRIALS, **settings}
-        described = {"model": "m", "dataset": "d", "label": "y", "task": "auto", "settings": given, "known_seq": 0}
-        champion = {"champion_version": None, "champion_note": "", "rows": snapshot.rows}
-        written = {"snapshot": workdir.write_snapshot(directory, snapshot), "trials": [asdict(t) for t in earlier]}
-        workdir.write_json(directory, workdir.JOB, {**described, **champion, **written})
+        told = [asdict(trial) for trial in earlier]
+        workdir.write_job(directory, snapshot, model="m", dataset="d", label="y", settings=given, trials=told)
         return directory
 
     return make

@@ -67,20 +67,8 @@ def prepared(directory: Path, columns: dict[str, Any], labels: Any, **settings: 
         for i, row in enumerate(zip(*values, labels.tolist(), strict=True))
     ]
     snapshot = snapshot_of(schema, rows)
-    job = {
-        "model": "m",
-        "dataset": "d",
-        "label": "y",
-        "task": "auto",
-        "settings": {"gate": {"min_rows": 20}, "budget_seconds": 20.0, **settings},
-        "known_seq": 0,
-        "rows": snapshot.rows,
-        "snapshot": workdir.write_snapshot(directory, snapshot),
-        "champion_version": None,
-        "champion_note": "",
-        "trials": [],
-    }
-    workdir.write_json(directory, workdir.JOB, job)
+    given = {"gate": {"min_rows": 20}, "budget_seconds": 20.0, **settings}
+    workdir.write_job(directory, snapshot, model="m", dataset="d", label="y", settings=given)
     return directory
 
 

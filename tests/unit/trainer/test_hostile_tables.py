@@ -36,20 +36,7 @@ def learnt(directory: Path, types: dict[str, str], rows: Rows, **settings: Any) 
     schema = Schema([Column("id", "int", role="key", nullable=False), *columns])
     snapshot = snapshot_of(schema, [{"id": i, **row} for i, row in enumerate(rows)])
     given = Policy().settings() | {"gate": {"min_rows": 20}, "budget_seconds": BUDGET_SECONDS} | settings
-    job = {
-        "model": "m",
-        "dataset": "d",
-        "label": "y",
-        "task": "auto",
-        "settings": given,
-        "known_seq": 0,
-        "rows": snapshot.rows,
-        "snapshot": workdir.write_snapshot(directory, snapshot),
-        "champion_version": None,
-        "champion_note": "",
-        "trials": [],
-    }
-    workdir.write_json(directory, workdir.JOB, job)
+    workdir.write_job(directory, snapshot, model="m", dataset="d", label="y", settings=given)
     train(directory, SystemClock(), lambda _: None, MemoryStudies().join("request/0", seed=0, metric="auto"))
     Predictor(decode((directory / workdir.ARTIFACT).read_bytes())).self_test()
     report: dict[str, Any] = json.loads((directory / workdir.REPORT).read_text())

@@ -81,20 +81,8 @@ def prepared(directory: Path, task: str, given: list[dict[str, Any]] | None = No
     schema = Schema([*COLUMNS[:-1], Column("y", LABELS[task], role="label")])
     content = rows(task) if given is None else given
     snapshot = snapshot_of(schema, content)
-    job = {
-        "model": "m",
-        "dataset": "d",
-        "label": "y",
-        "task": "auto",
-        "settings": Policy(gate=Policy().gate).settings() | {"gate": {"min_rows": 20}} | settings,
-        "known_seq": 0,
-        "rows": snapshot.rows,
-        "snapshot": workdir.write_snapshot(directory, snapshot),
-        "champion_version": None,
-        "champion_note": "",
-        "trials": [],
-    }
-    workdir.write_json(directory, workdir.JOB, job)
+    given_settings = Policy().settings() | {"gate": {"min_rows": 20}} | settings
+    workdir.write_job(directory, snapshot, model="m", dataset="d", label="y", settings=given_settings)
     return directory
 
 

@@ -34,7 +34,6 @@ from trainyard_trainer.learning.table import Table
 from trainyard_trainer.learning.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from conftest import World
@@ -256,20 +255,8 @@ def _job(directory: Path, x: Any, y: Any) -> None:
         for i, (v, to) in enumerate(zip(x.tolist(), y.tolist(), strict=True))
     ]
     snapshot = snapshot_of(Schema([Column("id", "int", role="key", nullable=False), *columns]), rows)
-    job: Mapping[str, Any] = {
-        "model": "m",
-        "dataset": "d",
-        "label": "y",
-        "task": "auto",
-        "settings": Policy().settings() | {"kinds": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 5.0},
-        "known_seq": 0,
-        "rows": snapshot.rows,
-        "snapshot": workdir.write_snapshot(directory, snapshot),
-        "champion_version": None,
-        "champion_note": "",
-        "trials": [],
-    }
-    workdir.write_json(directory, workdir.JOB, job)
+    settings = Policy().settings() | {"kinds": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 5.0}
+    workdir.write_job(directory, snapshot, model="m", dataset="d", label="y", settings=settings)
 
 
 def test_threads_do_not_matter(tmp_path: Path) -> None:

@@ -84,18 +84,17 @@ class Helping:
             raise _LeftError(e.message, again=False) from e
         self._compare(snapshot)
         workdir.write_json(directory, workdir.SCREENING, seat.invitation.screening)
-        described = {
-            "model": seat.model,
-            "dataset": seat.dataset,
-            "label": seat.label,
-            "task": seat.task,
-            "settings": dict(seat.settings),
-            "known_seq": seat.known_seq,
-            "rows": snapshot.rows,
-            "snapshot": workdir.write_snapshot(directory, snapshot),
-            "helps_for_seconds": seat.invitation.seconds,
-        }
-        workdir.write_json(directory, workdir.JOB, described)
+        workdir.write_job(
+            directory,
+            snapshot,
+            model=seat.model,
+            dataset=seat.dataset,
+            label=seat.label,
+            settings=seat.settings,
+            task=seat.task,
+            known_seq=seat.known_seq,
+            helps_for_seconds=seat.invitation.seconds,
+        )
         return policy
 
     def _compare(self, snapshot: Snapshot) -> None:

@@ -102,21 +102,19 @@ class Run:
         snapshot = self._read()
         self._look_for_test_rows(snapshot)
         self._earlier = self._find_earlier()
-        described = {
-            "model": self._job.model,
-            "dataset": self._job.dataset,
-            "label": self._job.label,
-            "task": self._job.task,
-            "settings": dict(self._job.settings),
-            "known_seq": self._job.known_seq,
-            "rows": snapshot.rows,
-            "snapshot": workdir.write_snapshot(directory, snapshot),
-            "champion_version": None if self._job.champion is None else self._job.champion.version,
-            "champion_note": self._fetch_champion(directory),
-            "trials": [asdict(trial) for trial in self._earlier],
-        }
-        workdir.write_json(directory, workdir.JOB, described)
-        return described
+        return workdir.write_job(
+            directory,
+            snapshot,
+            model=self._job.model,
+            dataset=self._job.dataset,
+            label=self._job.label,
+            settings=self._job.settings,
+            task=self._job.task,
+            known_seq=self._job.known_seq,
+            champion_version=None if self._job.champion is None else self._job.champion.version,
+            champion_note=self._fetch_champion(directory),
+            trials=[asdict(trial) for trial in self._earlier],
+        )
 
     def _find_earlier(self) -> list[Trial]:
         """Return what earlier runs of the request have finished on the same split of the same rows."""

@@ -25,7 +25,7 @@ from trainyard.schema import Schema
 from trainyard.snapshot import Snapshot, Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 JOB, SCREENING, REPORT, ERROR = "job.json", "screening.json", "report.json", "error.json"
 ARTIFACT, CHAMPION, ORIGINAL = "artifact.msgpack", "champion.msgpack", "original.msgpack"
@@ -59,6 +59,53 @@ def read_json(directory: Path, name: str) -> dict[str, Any]:
     """Read one JSON file."""
     content: dict[str, Any] = json.loads((directory / name).read_text(encoding="utf-8"))
     return content
+
+
+def write_job(
+    directory: Path,
+    snapshot: Snapshot,
+    *,
+    model: str,
+    dataset: str,
+    label: str,
+    settings: Mapping[str, Any],
+    task: str = "auto",
+    known_seq: int = 0,
+    champion_version: int | None = None,
+    champion_note: str = "",
+    trials: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """Write the rows and ``job.json``; return what that says.
+
+    Args:
+        directory: the run's.
+        snapshot: its rows.
+        model, dataset, label: their names.
+        settings: the policy's.
+        task: auto, binary, multiclass or regression.
+        known_seq: the last row that a version has learnt from, by the time rule.
+        champion_version: the version of ``champion.msgpack``; None: there is none.
+        champion_note: why there is a champion but no file of it.
+        trials: what earlier runs of the request have finished.
+        more: what else the child must know.
+    """
+    described = {
+        "model": model,
+        "dataset": dataset,
+        "label": label,
+        "task": task,
+        "settings": dict(settings),
+        "known_seq": known_seq,
+        "rows": snapshot.rows,
+        "snapshot": write_snapshot(directory, snapshot),
+        "champion_version": champion_version,
+        "champion_note": champion_note,
+        "trials": list(trials),
+        **more,
+    }
+    write_json(directory, JOB, described)
+    return described
 
 
 def write_snapshot(directory: Path, snapshot: Snapshot) -> dict[str, Any]:
