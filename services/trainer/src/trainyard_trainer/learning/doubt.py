@@ -39,14 +39,14 @@ def doubtful(
         task: binary, multiclass or regression.
         labels: shape (rows,), of all folds' validation rows in turn.
         prior: the prior's answers to them.
-        members: what was chosen, each with its weight.
+        members: what was chosen, each with its weight, the largest first.
         again: fits a trial on the folds once more, at the lengths that its parameters say.
     """
     blended = np.asarray(sum(weight * fit.joined for _, fit, weight in members))
     found = advantage(task, labels, prior, blended)
     if not _LEAST <= found < _CLEAR:
         return found < _LEAST
-    most, *_ = max(members, key=lambda member: member[-1])
+    most, *_ = members[0]
     return advantage(task, labels, prior, again(_levelled(most)).joined) < _LEAST
 
 

@@ -12,6 +12,7 @@ model is linear, and a pair's effect is a slope, beside those of its columns.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -122,12 +123,12 @@ def _beyond(gained: FloatArray, pair: Derived, alone: Mapping[str, FloatArray]) 
     return gained
 
 
-class _Effect:
+class _Effect(ABC):
     """What a number tells of residuals of one half, by the other half."""
 
+    @abstractmethod
     def told(self, residuals: FloatArray) -> FloatArray:
         """Return what is foretold, of the same shape (rows, K)."""
-        raise NotImplementedError
 
     def gains(self, residuals: FloatArray) -> FloatArray:
         """Return by how much each row's squared residuals fall, shape (rows,)."""

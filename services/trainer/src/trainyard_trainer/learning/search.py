@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.contracts.studies import Study
-    from trainyard.model.dto import FloatArray
     from trainyard_trainer.learning.fitting import Learning
     from trainyard_trainer.learning.folds import Fold
     from trainyard_trainer.learning.progress import Progress
@@ -122,29 +121,31 @@ class Search:
         entries, parts = explored.entries, explored.trying.parts
         finalists = self._finalists(entries, explored.trying)
         labels = np.concatenate([part.validation.labels for part in parts])
-        answers = [fit.joined for _, fit in finalists]
-        weights = self._weights(finalists, labels, explored.trying)
-        blended = np.asarray(sum(weight * given for weight, given in zip(weights, answers, strict=True)))
+        members = self._members(finalists, labels, explored.trying)
+        blended = np.asarray(sum(weight * fit.joined for _, fit, weight in members))
         calibration = calibrate(self._task, labels, blended, self._metric, drifting=self._drifting)
-        members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
-        members.sort(key=lambda member: -member[-1])  # what counts most is learnt again first
         finals = self._learn_again([(entry, fit) for entry, fit, _ in members], known, len(parts))
         outcome = joined(finals, [weight for *_, weight in members], calibration, len(parts))
         chosen = {entry.trial.number for entry, *_ in members}
         trials = tuple(replace(e.trial, chosen=e.trial.number in chosen) for e in entries)
         return Found(outcome.pipeline, outcome.calibration, outcome.choice, outcome.parity, outcome.trained, trials)
 
-    def _weights(self, finalists: Sequence[tuple[Entry, Fit]], labels: npt.NDArray[Any], trying: Trying) -> FloatArray:
-        """Return a weight for each finalist: all on the prior where nothing is better beyond doubt."""
-        answers = [fit.joined for _, fit in finalists]
-        weights = choosing.weights(self._task, self._metric, labels, answers)
-        prior = next((i for i, (entry, _) in enumerate(finalists) if entry.trial.kind == "prior"), None)
-        if prior is None:
-            return weights
+    def _members(
+        self, finalists: Sequence[tuple[Entry, Fit]], labels: npt.NDArray[Any], trying: Trying
+    ) -> list[tuple[Entry, Fit, float]]:
+        """Return what is chosen of the finalists, each with its weight, the largest first.
+
+        It is the prior alone where nothing is better beyond doubt.
+        """
+        weights = choosing.weights(self._task, self._metric, labels, [fit.joined for _, fit in finalists])
         members = [(*finalist, float(weight)) for finalist, weight in zip(finalists, weights, strict=True) if weight]
-        if doubtful(self._task, labels, answers[prior], members, lambda entry: self._surely_again(entry, trying)):
-            return np.asarray(np.arange(len(finalists)) == prior, dtype=np.float64)
-        return weights
+        members.sort(key=lambda member: -member[-1])
+        for entry, fit in finalists:
+            if entry.trial.kind == "prior" and doubtful(
+                self._task, labels, fit.joined, members, lambda one: self._surely_again(one, trying)
+            ):
+                return [(entry, fit, 1.0)]
+        return members
 
     def _try_all(self, trying: Trying, known: Known) -> list[Entry]:
         """Return an entry for every candidate that was tried, here or elsewhere, in the order of their numbers."""
