@@ -10,11 +10,12 @@ import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.config import load
-from trainyard.messages import PredictionLogged, ShadowScored, decode
+from trainyard.messages import ShadowScored, decode
 from trainyard.model import with_golden
 from trainyard.schema import Column, Schema
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.queue import MemoryQueue
+from trainyard.testing.logged import logged_records
 from trainyard.testing.models import sample_model
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 from trainyard_predictor import bootstrap
@@ -87,14 +88,7 @@ class World:
     def logged(self) -> list[dict[str, Any]]:
         """Ship the spool and return every record that has reached the queue since the last call."""
         self.service.background.ship()
-        records = []
-        while received := self.queue.receive(limit=10, wait_seconds=0, visibility_seconds=60):
-            for message in received:
-                decoded = decode(message.type, message.body)
-                assert isinstance(decoded, PredictionLogged)
-                records += decoded.records
-                self.queue.delete(message.receipt)
-        return records
+        return logged_records(self.queue)
 
     def compared(self) -> list[dict[str, Any]]:
         """Let the shadow have its turn and return every comparison that has reached the queue since the last call."""

@@ -15,6 +15,7 @@ from trainyard.errors import TransientError
 from trainyard.messages import PredictionLogged, PredictionsStored, decode
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.queue import MemoryQueue
+from trainyard.testing.logged import logged_records
 from trainyard.testing.models import sample_model
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 from trainyard_predictor import lambda_bootstrap
@@ -48,14 +49,7 @@ class World:
 
     def logged(self) -> list[dict[str, Any]]:
         """Return every record that the queue holds."""
-        records = []
-        while received := self.queue.receive(limit=10, wait_seconds=0, visibility_seconds=60):
-            for message in received:
-                decoded = decode(message.type, message.body)
-                assert isinstance(decoded, PredictionLogged)
-                records += decoded.records
-                self.queue.delete(message.receipt)
-        return records
+        return logged_records(self.queue)
 
 
 @pytest.fixture
