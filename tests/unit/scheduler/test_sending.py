@@ -14,7 +14,7 @@ from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue
 from trainyard.testing.fakes.scheduling import MemoryOutbox
 from trainyard.testing.fakes.scheduling_rows import Message
-from trainyard_scheduler.use_cases import relay
+from trainyard_scheduler.use_cases import figures, relay
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def scene() -> Scene:
 def test_nothing_to_send(scene: Scene) -> None:
     """An empty outbox costs one look."""
     assert scene.relay() == 0
-    assert relay.oldest_seconds(scene.store) == 0
+    assert ("trainyard_outbox_oldest_seconds", {}, 0) in figures.of_records(scene.store)
 
 
 def test_no_transaction_is_open_while_a_queue_is_called(scene: Scene) -> None:
@@ -137,7 +137,7 @@ def test_an_old_outbox_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -
         scene.relay()
     assert "relay.outbox_old" not in caplog.messages
     scene.clock.advance(1)
-    assert relay.oldest_seconds(scene.store) == 121
+    assert ("trainyard_outbox_oldest_seconds", {}, 121) in figures.of_records(scene.store)
     with pytest.raises(TransientError):
         scene.relay()
     assert "relay.outbox_old" in caplog.messages

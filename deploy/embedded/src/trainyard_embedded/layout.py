@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: version of the directory's layout; raised when an older release could not read it
 FORMAT = 1
 _MARKER = "trainyard.json"
-_PARTS = ("aws", "spool", "work", "logs", "run", "keys")
+_PARTS = ("aws", "spool", "metrics", "work", "logs", "run", "keys")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Layout:
     def spool(self) -> Path:
         """Prediction logs that SQS does not have yet."""
         return self.root / "spool"
+
+    @property
+    def metrics(self) -> Path:
+        """Numbers of the services' worker processes."""
+        return self.root / "metrics"
 
     @property
     def work(self) -> Path:

@@ -602,6 +602,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Instance metadata service of EC2.",
     ),
     Setting(
+        "metrics_dir",
+        "TRAINYARD_METRICS_DIR",
+        _optional_path,
+        "",
+        "Where the worker processes of a service share their numbers for /metrics; empty: each tells its own alone.",
+    ),
+    Setting(
         "work_dir",
         "TRAINYARD_WORK_DIR",
         _path,
@@ -760,6 +767,7 @@ class Config:
     trainer_database_secret: str | None
     instance_id: str | None
     imds_url: str
+    metrics_dir: Path | None
     work_dir: Path
     max_upload_bytes: int
     keep_events_days: float

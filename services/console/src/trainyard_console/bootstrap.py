@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from trainyard.clock import SystemClock
+from trainyard.telemetry.numbers import shared
 from trainyard_console import web
 from trainyard_console.edges import HttpApi
 from trainyard_console.use_cases import Overview
@@ -28,4 +29,10 @@ def build_app(config: Config, *, api: Api | None = None, clock: Clock | None = N
     urls = {"ingest": config.ingest_url, "scheduler": config.scheduler_url, "predictor": config.predictor_url}
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="console-ask")
     overview = Overview(api or HttpApi(urls, config.console_key_file), clock, pool)
-    return web.build(overview, clock=clock, hosts=config.allowed_hosts, version=version("trainyard-console"))
+    return web.build(
+        overview,
+        clock=clock,
+        hosts=config.allowed_hosts,
+        version=version("trainyard-console"),
+        metrics=shared("console", config.metrics_dir),
+    )

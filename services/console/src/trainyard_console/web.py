@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from trainyard.clock import Clock
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_console.domain import Page
 
 REFRESH_SECONDS = 5
@@ -32,7 +33,7 @@ _HEADERS = {
 }
 
 
-def build(overview: Callable[[], Page], *, clock: Clock, hosts: Sequence[str], version: str) -> Flask:
+def build(overview: Callable[[], Page], *, clock: Clock, hosts: Sequence[str], version: str, metrics: Metrics) -> Flask:
     """Return the WSGI application.
 
     Nobody signs in yet, so the page is only for whoever is on this machine: the caller's address must be loopback and
@@ -61,6 +62,7 @@ def build(overview: Callable[[], Page], *, clock: Clock, hosts: Sequence[str], v
         ready=dict,
         hosts=hosts,
         version=version,
+        metrics=metrics,
     )
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.template_folder = str(_HERE / "templates")

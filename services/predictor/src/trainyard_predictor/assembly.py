@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
-    from trainyard_predictor.edges.metrics import Metrics
     from trainyard_predictor.use_cases import Models, PredictionLog, Shadow
 
 

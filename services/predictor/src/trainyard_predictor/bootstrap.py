@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
+from trainyard.telemetry.numbers import shared
 from trainyard_predictor.assembly import assemble
 from trainyard_predictor.edges.background import Background
 from trainyard_predictor.edges.health import HealthCheck
-from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.serving import ServingNotice
 from trainyard_predictor.edges.shadow import ShadowScorer
@@ -62,7 +62,7 @@ def build(
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     spool = Spool(config.spool_dir)
-    metrics = Metrics(config.spool_dir / "metrics")
+    metrics = shared("predictor", config.metrics_dir)
     shipper = Shipper(spool, queue, clock)
     shadow = ShadowScorer(queue, clock)
     handler = assemble(

@@ -6,12 +6,12 @@ here is paid at every cold start: numpy, msgpack, the standard library and ``tra
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
-from trainyard import logs
+from trainyard import logs, trace_ids
 from trainyard.errors import ServiceError, TransientError
+from trainyard.telemetry.numbers import CONTENT_TYPE
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request, Response, json_response
 from trainyard_predictor.protocols.routes import Call, Rest, Route, Routes
 
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
     from trainyard.auth import KeyRing
     from trainyard.clock import Clock
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
     from trainyard_predictor.edges.limits import RateLimit
-    from trainyard_predictor.edges.metrics import Metrics
 
 __all__ = ["MAX_BODY_BYTES", "Handler", "Request", "Response"]
 
 _MAX_URI_CHARS = 4096
-_TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PORT = re.compile(r":\d+$")
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _log = logs.get(__name__)
 
 
@@ -75,7 +73,7 @@ class Handler:
         self.routes = Routes([*routes, *self._operations()], rest)
 
     def _operations(self) -> list[Route]:
-        plain = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        plain = {"Content-Type": CONTENT_TYPE}
         return [
             Route("GET", "/healthz", None, lambda _: json_response(200, {"alive": True}), quiet=True),
             Route("GET", "/readyz", None, lambda call: self._readiness(call.request), quiet=True),
@@ -92,8 +90,7 @@ class Handler:
     def handle(self, request: Request) -> Response:
         """Return the answer, an error of docs/errors.md in the form of its protocol included."""
         began = self._clock.monotonic()
-        asked = request.headers.get("x-request-id", "")
-        trace_id = asked if _TRACE.fullmatch(asked) else os.urandom(16).hex()
+        trace_id = trace_ids.trace_id(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
         route, names = self.routes.find(request.path)
         try:
             response = self._answer(request, route, names, trace_id)
@@ -110,8 +107,7 @@ class Handler:
         response.headers["X-Request-Id"] = trace_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         seconds = self._clock.monotonic() - began
-        method = request.method if request.method in _METHODS else "other"
-        self._metrics.observe_request(method, route.path if route else "unmatched", response.status, seconds)
+        self._metrics.observe_request(request.method, route.path if route else "unmatched", response.status, seconds)
         # every prediction is in the prediction log with its trace id, so only what is refused is worth a line
         if response.status >= 400 or route is None or not route.quiet:
             _log.info(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
+from trainyard.telemetry.numbers import Metrics
 from trainyard_predictor.assembly import assemble
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.freshness import Freshness
-from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.function import Function
 from trainyard_predictor.release import release
@@ -73,7 +73,7 @@ def build(
         blobs=blobs,
         ring=ring,
         clock=clock,
-        metrics=Metrics(),
+        metrics=Metrics("predictor"),
         version=release(),
         hosts=None,  # Lambda has found the function by it
     )

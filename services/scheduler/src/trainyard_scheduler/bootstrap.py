@@ -16,7 +16,6 @@ from trainyard.adapters.aws.prices import Ec2Prices, load_table
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.aws.uploads import S3Uploads
-from trainyard.adapters.http_metrics import Gauge
 from trainyard.adapters.machine import ThisMachine
 from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
@@ -28,12 +27,14 @@ from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.doctor import Doctor, Sources
 from trainyard.loops import Loop, patiently
+from trainyard.telemetry.numbers import shared
+from trainyard.telemetry.readings import Reading, Readings
 from trainyard_scheduler import web
 from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import costs, drain, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases import costs, drain, figures, keys, monitor, policies, relay
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.forget import Keep, forget, forget_predictions
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
@@ -61,9 +62,6 @@ _SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
 #: Beyond their time these stay: the newest events for the stream's readers, the newest decisions of each model.
 _EVENTS_KEPT, _DECISIONS_KEPT = 10_000, 100
-_OUTBOX_MEANING = (
-    f"Age of the oldest message that no queue has taken, in seconds; alarm above {relay.MOST_SECONDS:.0f}."
-)
 
 
 def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
@@ -105,7 +103,14 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         ready=lambda: {"database": reachable(engine)},
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
-        gauges=[Gauge("trainyard_outbox_oldest_seconds", _OUTBOX_MEANING, partial(relay.oldest_seconds, store))],
+        metrics=shared("scheduler", config.metrics_dir),
+        samples=Readings(
+            [
+                Reading("database", partial(figures.of_records, store)),
+                Reading("queues", partial(figures.of_queues, services.queues)),
+            ],
+            clock,
+        ),
     )
     hurry = Hurry(Publisher(store, blobs).step)
 

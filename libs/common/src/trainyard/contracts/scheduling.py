@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.outbox import Outbox
     from trainyard.contracts.registry import Models, Versions
     from trainyard.contracts.requests import Requests
+    from trainyard.contracts.tallies import Tallies
     from trainyard.contracts.upkeep import Upkeep
     from trainyard.contracts.workers import Workers
 
@@ -87,6 +88,7 @@ class Records(Protocol):
     alarms: Alarms
     upkeep: Upkeep
     monitoring: Monitoring
+    tallies: Tallies
 
 
 class Store(Protocol):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
-    from trainyard_predictor.edges.metrics import Metrics
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.use_cases import Models, Predict
 
 

@@ -102,13 +102,3 @@ def _request_ids(messages: Sequence[Waiting]) -> list[str]:
         if isinstance(decoded, TrainingRequest):
             found[decoded.request_id] = None
     return list(found)
-
-
-def oldest_seconds(store: Store) -> float:
-    """Return how long the oldest message has waited, in seconds; above :data:`MOST_SECONDS` somebody should look.
-
-    Raises:
-        TransientError: the database does not answer.
-    """
-    with store.begin() as records:
-        return records.outbox.oldest_seconds()

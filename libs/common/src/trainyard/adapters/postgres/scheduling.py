@@ -15,6 +15,7 @@ from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
 from trainyard.adapters.postgres.sql import run
+from trainyard.adapters.postgres.tallies import PostgresTallies
 from trainyard.adapters.postgres.upkeep import PostgresUpkeep
 from trainyard.adapters.postgres.workers import PostgresWorkers
 from trainyard.contracts.answers import Answers
@@ -108,6 +109,7 @@ class PostgresRecords(Records):
         self.alarms = PostgresAlarms(connection)
         self.upkeep = PostgresUpkeep(connection)
         self.monitoring = PostgresMonitoring(connection)
+        self.tallies = PostgresTallies(connection)
 
 
 class PostgresStore(Store):

@@ -21,6 +21,7 @@ from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVers
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_rows import Message
 from trainyard.testing.fakes.scheduling_state import State
+from trainyard.testing.fakes.scheduling_tallies import MemoryTallies
 from trainyard.testing.fakes.upkeep import MemoryUpkeep
 from trainyard.testing.fakes.workers import MemoryWorkers
 
@@ -189,6 +190,7 @@ class MemoryRecords(Records):
         self.alarms = MemoryAlarms(state)
         self.upkeep = MemoryUpkeep(state)
         self.monitoring = MemoryMonitoring(state)
+        self.tallies = MemoryTallies(state)
 
 
 class MemoryStore(Store):
