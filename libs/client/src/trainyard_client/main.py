@@ -23,6 +23,7 @@ from trainyard_client.cli import (
     runs,
     sources,
     stack,
+    trace,
     versions,
 )
 from trainyard_client.cli.exits import Exit
@@ -56,6 +57,7 @@ def make_command() -> click.Group:
         fleet,
         operations,
         doctor,
+        trace,
     ):
         module.add_to(root)
     return root

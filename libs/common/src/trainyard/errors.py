@@ -43,6 +43,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unknown_run": (404, "No run of that id."),
     "unknown_prediction": (404, "No prediction of that id in the log (it may still be on its way)."),
     "unknown_queue": (404, "No queue of that name; the message lists them."),
+    "unknown_trace": (404, "Nothing has that id, be it a trace id or that of a record; it may still be on its way."),
     "unknown_key": (404, "No API key of that id."),
     "method_not_allowed": (405, "The path exists but not with this method."),
     "request_timeout": (408, "The request did not arrive whole in time."),

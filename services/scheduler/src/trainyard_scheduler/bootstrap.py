@@ -21,6 +21,7 @@ from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.adapters.postgres.tracing import PostgresTracing
 from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
@@ -94,6 +95,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         queues={name: Pair(*both) for name, both in pairs.items()},
         doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
+        tracing=PostgresTracing(engine),
     )
     app = make_app(
         "scheduler",

@@ -148,7 +148,9 @@ class Trainer:
         if claim.job is None:
             return self._pass_on(claim, request_id, message)
         lease = claim.job.lease
-        with logs.bound(request_id=lease.request_id, run_id=lease.run_id, model=claim.job.model):
+        with logs.bound(
+            request_id=lease.request_id, run_id=lease.run_id, model=claim.job.model, trace=claim.job.trace_id
+        ):
             self._serve(claim.job, message.receipt)
         return True
 

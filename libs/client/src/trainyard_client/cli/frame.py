@@ -35,6 +35,8 @@ _HINTS = {
     "unknown_request": "list the training requests with: trainyard requests",
     "unknown_alias": "list the aliases with: trainyard alias list {name}",
     "unknown_queue": "list the queues with: trainyard queue show",
+    "unknown_trace": "what was just sent may be on its way for some seconds; ids are in: trainyard batches NAME,"
+    " trainyard requests, trainyard runs, trainyard versions NAME (as NAME@3), and the header X-Request-Id of answers",
     "unknown_key": "list the keys with: trainyard key list",
     "no_model": "a first version is in work, if trainyard runs {name} shows one; else: trainyard train {name} --wait",
     "conflict": "look at what is there now and repeat",

@@ -133,9 +133,9 @@ class Metrics:
             if path != self._file:
                 total.update(_read(path))
         found: dict[str, list[tuple[str, Labels, float]]] = {name: [] for name in self._declared}
-        for (name, labels), value in sorted(total.items()):
+        for (name, labels), counted in sorted(total.items()):
             if name in found:
-                found[name].append((name, labels, value))
+                found[name].append((name, labels, counted))
         for name, given, value in samples:
             labels = tuple(given.items())
             self._check(name, labels, GAUGE, COUNTER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_scheduler.web import fleet, imports, keys, models, queues, reports, requests, status, versions
+from trainyard_scheduler.web import fleet, imports, keys, models, queues, reports, requests, status, trace, versions
 from trainyard_scheduler.web.status import Services
 
 if TYPE_CHECKING:
@@ -25,4 +25,5 @@ def routes(services: Services) -> list[Route]:
         *queues.routes(services.store, services.queues),
         *fleet.routes(services),
         *status.routes(services),
+        *trace.routes(services.tracing),
     ]

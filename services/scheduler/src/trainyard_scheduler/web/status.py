@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.fleet import Fleet
     from trainyard.contracts.scheduling import Store
+    from trainyard.contracts.tracing import Tracing
     from trainyard.doctor import Doctor
     from trainyard_scheduler.domain.fleet import Rules
     from trainyard_scheduler.events import EventStreams
@@ -38,6 +39,7 @@ class Services:
     queues: Mapping[str, Pair]
     doctor: Doctor
     events: EventStreams
+    tracing: Tracing
 
 
 def routes(services: Services) -> list[Route]:

@@ -25,14 +25,17 @@ class PostgresTallies(Tallies):
             " FROM core.training_request WHERE state = 'queued'",
         ).scalar_one()
         return Tally(
-            requests=self._counts("SELECT state, count(*) FROM core.training_request GROUP BY state"),
+            requests=self._counts("SELECT state AS name, count(*) AS rows FROM core.training_request GROUP BY state"),
             request_oldest_seconds=oldest,
-            runs=self._counts("SELECT state, count(*) FROM core.run GROUP BY state"),
+            runs=self._counts("SELECT state AS name, count(*) AS rows FROM core.run GROUP BY state"),
             launches=self._counts(
-                "SELECT state, count(*) FROM core.launch WHERE state IN ('asked', 'launched') GROUP BY state"
+                "SELECT state AS name, count(*) AS rows FROM core.launch WHERE state IN ('asked', 'launched')"
+                " GROUP BY state"
             ),
-            outbox=self._counts("SELECT queue, count(*) FROM core.outbox WHERE sent_at IS NULL GROUP BY queue"),
+            outbox=self._counts(
+                "SELECT queue AS name, count(*) AS rows FROM core.outbox WHERE sent_at IS NULL GROUP BY queue"
+            ),
         )
 
     def _counts(self, query: str) -> dict[str, int]:
-        return dict(run(self._connection, query).tuples().all())
+        return {row.name: row.rows for row in run(self._connection, query)}
