@@ -59,6 +59,11 @@ cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can 
 sources: $(STATE)/dev $(STATE)/mariadb.made ## Pull sources against a real MariaDB
 	$(BIN)/python -m pytest tests/mariadb
 
+.PHONY: alerts
+alerts: $(STATE)/promtool.made ## The alert rules: Prometheus' own check, and each alert raised and not raised
+	cd deploy/prometheus && $(CURDIR)/$(STATE)/promtool/usr/bin/promtool check config prometheus.yml
+	cd deploy/prometheus && $(CURDIR)/$(STATE)/promtool/usr/bin/promtool test rules rules_test.yml
+
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
@@ -96,7 +101,7 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api clients cases sources emulators chaos promotions ## What CI runs
+verify: lint types test golden fuzz properties machines api clients cases sources emulators alerts chaos promotions ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -183,6 +188,17 @@ $(STATE)/mariadb.made:
 	  else \
 	    echo "trainyard: these tests need MariaDB; on Debian or Ubuntu install it with: apt-get install mariadb-server" >&2; exit 1; \
 	  fi; }
+	@touch $@
+
+# promtool out of Debian's package, which is not installed: that would start a server. Where there is one, it is taken.
+$(STATE)/promtool.made:
+	@rm -rf $(STATE)/promtool && mkdir -p $(STATE)/promtool/usr/bin
+	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $(STATE)/promtool/usr/bin/promtool; \
+	elif command -v apt-get >/dev/null; then \
+	  echo "unpacking Debian's prometheus in $(STATE)/promtool"; \
+	  cd $(STATE)/promtool && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >../promtool.log 2>&1 \
+	    && dpkg-deb -x prometheus_*.deb . || { tail -n 20 ../promtool.log >&2; exit 1; }; \
+	else echo "trainyard: this needs promtool; install Prometheus and try again" >&2; exit 1; fi
 	@touch $@
 
 # A Python 3.13 of this machine, or that of a Debian 13 in a folder of its own.

@@ -1,4 +1,4 @@
-"""Write the pages that the code already holds: docs/errors.md, docs/settings.md and docs/cli.md.
+"""Write the pages that the code already holds: docs/errors.md, docs/settings.md, docs/metrics.md and docs/cli.md.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 when one of them is not current.
 """
@@ -13,6 +13,7 @@ import click
 
 from trainyard.config import SETTINGS
 from trainyard.errors import CODES
+from trainyard.telemetry import catalogue, log_fields, numbers, readings
 from trainyard_client.cli.exits import MEANINGS
 from trainyard_client.main import make_command
 
@@ -49,6 +50,45 @@ def settings() -> str:
     return "\n".join([*lines, *rows]) + "\n"
 
 
+def metrics() -> str:
+    """Return docs/metrics.md."""
+    fields = {**log_fields.ALWAYS, **log_fields.FIELDS}
+    lines = [
+        "# Metrics and log fields",
+        "",
+        "Generated from `trainyard.telemetry` by `make docs`.",
+        "",
+        "Each of these services answers on `/metrics` (behind the one address: `/-/{service}/metrics`) in Prometheus'",
+        "text format, for all of its worker processes where they share `TRAINYARD_METRICS_DIR`. Numbers that stand",
+        f"in the database or at a queue are read at the scrape, and are up to {readings.SECONDS:.0f} s old. A metric",
+        f"has at most {numbers.MOST_SERIES:,} series; further ones count as `{numbers.OTHER}`. What to scrape and what",
+        "to be woken for: [observing.md](observing.md).",
+        "",
+        "| metric | type | unit | labels | service | meaning |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| `{m.name}` | {m.kind} | {m.unit} | {_names(m.labels)} | {', '.join(m.services)} | {m.meaning} |"
+            for m in catalogue.METRICS
+        ),
+        "",
+        f"Buckets of a histogram, in seconds: {', '.join(f'{bound:g}' for bound in catalogue.BUCKETS)}.",
+        "",
+        "## Log fields",
+        "",
+        "Each process writes one JSON object per line. What serves a request over HTTP has `trace`; what a run does",
+        "has `trace`, `request_id`, `run_id` and `model`.",
+        "",
+        "| field | type | meaning |",
+        "|---|---|---|",
+        *(f"| `{name}` | {kind} | {text} |" for name, (kind, text) in fields.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _names(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words) or "–"
+
+
 def cli() -> str:
     """Return docs/cli.md."""
     root = make_command()
@@ -83,7 +123,12 @@ def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple
 
 def pages() -> dict[Path, str]:
     """Return every generated page."""
-    return {_DOCS / "errors.md": errors(), _DOCS / "settings.md": settings(), _DOCS / "cli.md": cli()}
+    return {
+        _DOCS / "errors.md": errors(),
+        _DOCS / "settings.md": settings(),
+        _DOCS / "metrics.md": metrics(),
+        _DOCS / "cli.md": cli(),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -78,7 +78,7 @@ def test_what_draining_says(said: Callable[..., Any]) -> None:
     assert drain(scene.store, scene.queue) == 1
     unknown = next(fields for _, action, fields in said() if action == "ticket.unknown")
     assert said()[1:] == [
-        ("WARNING", "ticket.unknown", {"message": unknown["message"], "receives": 1}),
+        ("WARNING", "ticket.unknown", {"message_id": unknown["message_id"], "receives": 1}),
         ("INFO", "tickets.drained", {"tickets": 1}),
     ]
     scene.clock.advance(5)

@@ -242,7 +242,7 @@ def test_what_resending_says(scene: Scene, said: Callable[..., Any]) -> None:
     reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0)
     scene.clock.advance(60)
     assert reconciler.step() == 1
-    fields = {"request": request.id, "reason": "nobody took it", "sends": 1}
+    fields = {"request_id": request.id, "reason": "nobody took it", "sends": 1}
     assert said()[1:] == [("INFO", "request.sent_again", fields)]
 
 
@@ -260,7 +260,7 @@ def test_what_the_relay_says(scene: Scene, said: Callable[..., Any], caplog: pyt
         ("WARNING", "relay.outbox_old", {"oldest_seconds": 121, "limit_seconds": 120.0}),
         ("WARNING", "relay.queue_away", {"queue": "arrived", "messages": 1, "reason": "away"}),
         ("INFO", "relay.sent", {"messages": 2}),
-        ("ERROR", "relay.unreadable_message", {"id": 99}),
+        ("ERROR", "relay.unreadable_message", {"message_id": 99}),
     ]
     (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert "Mystery" in str(error)

@@ -79,11 +79,11 @@ class Function:
                 raise events.ForeignEventError(f"a message asks for one thing directly, or tells of S3; this is {kind}")
             request = events.direct_request(event, events.SENDER, idempotency_key=message_id or None)
         except TrainyardError as e:  # nobody will ever answer it: the queue buries it after its last attempt
-            _log.error("message.refused", error=e, message=message_id)
+            _log.error("message.refused", error=e, message_id=message_id)
             return False
         response = self._handler.handle(request)
         if response.status >= 300:
-            _log.warning("message.failed", message=message_id, status=response.status)
+            _log.warning("message.failed", message_id=message_id, status=response.status)
         return response.status < 300
 
     def _hint(self, event: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ def run(config: Config) -> int:
     presence = WorkerPresence(PostgresAttendance(engine), own, stop)
     studies = PostgresStudies(config.require_database(), service="trainer")
     trainer = Trainer(outside(config, clients, engine, studies, presence), own, stop)
-    log.info("trainer.ready", worker=own.worker, instance=own.instance_id, instance_type=own.instance_type)
+    log.info("trainer.ready", worker=own.worker, instance_id=own.instance_id, instance_type=own.instance_type)
     if watch is not None:
         watch.start()
     try:

@@ -256,7 +256,7 @@ class Trainer:
     def _end_instance(self) -> None:
         """Give the machine back; the process ends in any case."""
         instance_id = self._settings.instance_id
-        log.info("trainer.idle", instance=instance_id)
+        log.info("trainer.idle", instance_id=instance_id)
         if instance_id is None:
             return
         for _ in range(_END_ATTEMPTS):
@@ -264,7 +264,7 @@ class Trainer:
                 with step("K31"):
                     self._out.fleet.terminate([instance_id])
             except TransientError as e:
-                log.warning("instance.not_ended", instance=instance_id, reason=str(e))
+                log.warning("instance.not_ended", instance_id=instance_id, reason=str(e))
                 pause(self._clock)
             else:
                 return

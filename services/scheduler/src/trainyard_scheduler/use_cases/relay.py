@@ -97,7 +97,7 @@ def _request_ids(messages: Sequence[Waiting]) -> list[str]:
         try:
             decoded = decode(message.outgoing.type, message.outgoing.body)
         except MessageError as e:
-            _log.error("relay.unreadable_message", error=e, id=message.id)
+            _log.error("relay.unreadable_message", error=e, message_id=message.id)
             continue
         if isinstance(decoded, TrainingRequest):
             found[decoded.request_id] = None
