@@ -64,6 +64,21 @@ alerts: $(STATE)/promtool.made ## The alert rules: Prometheus' own check, and ea
 	cd deploy/prometheus && $(CURDIR)/$(STATE)/promtool/usr/bin/promtool check config prometheus.yml
 	cd deploy/prometheus && $(CURDIR)/$(STATE)/promtool/usr/bin/promtool test rules rules_test.yml
 
+.PHONY: audit
+audit: $(STATE)/audit.made ## Known vulnerabilities of every locked package (exceptions: requirements/audit-exceptions.toml)
+	$(BIN)/python requirements/audit.py $(STATE)/audit/bin/pip-audit
+
+.PHONY: sbom
+sbom: $(STATE)/audit.made ## A bill of materials (CycloneDX) for each image, from its lock, in .state/sbom
+	@mkdir -p $(STATE)/sbom
+	@for service in ingest scheduler trainer predictor console; do \
+	  if [ -f requirements/$$service.txt ]; then \
+	    $(STATE)/audit/bin/cyclonedx-py requirements requirements/$$service.txt --pyproject services/$$service/pyproject.toml \
+	      --output-reproducible --of JSON --validate -o $(STATE)/sbom/$$service.cdx.json || exit 1; \
+	    echo "$(STATE)/sbom/$$service.cdx.json"; \
+	  fi; \
+	done
+
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
 	$(BIN)/python tests/mutation/measure.py $(if $(WRITE),--write docs/evidence)
@@ -101,7 +116,7 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api clients cases sources emulators alerts chaos promotions ## What CI runs
+verify: lint types test golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -136,7 +151,7 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers clients predictor; do \
+	cd requirements && for set in bootstrap runtime dev peers clients predictor audit; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
@@ -176,6 +191,12 @@ $(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt
 	@echo "installing LocalStack in $(STATE)/localstack"
 	@$(PYTHON) -m venv --clear $(STATE)/localstack
 	@$(BIN)/uv pip install --quiet --python $(STATE)/localstack/bin/python --require-hashes --compile-bytecode -r requirements/localstack.txt
+	@touch $@
+
+$(STATE)/audit.made: $(STATE)/dev requirements/audit.txt
+	@echo "installing pip-audit and cyclonedx-py in $(STATE)/audit"
+	@$(PYTHON) -m venv --clear $(STATE)/audit
+	@$(BIN)/uv pip install --quiet --python $(STATE)/audit/bin/python --require-hashes -r requirements/audit.txt
 	@touch $@
 
 $(STATE)/mariadb.made:
