@@ -1,4 +1,4 @@
-"""Write the pages that the code already holds: docs/errors.md, docs/settings.md, docs/metrics.md and docs/cli.md.
+"""Write the pages that the code already holds: errors, settings, metrics and cli in docs/, and the README's services.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 when one of them is not current.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DOCS = Path(__file__).parent
+_README = _DOCS.parent / "README.md"
+_ROUTES = _DOCS.parent / "deploy/router/routes.toml"
+#: Between these lines of the README stands what is generated.
+_FROM, _UPTO = "<!-- services: written by make docs -->\n", "<!-- end of services -->\n"
+_SERVICES = {
+    "router": "the one address for everything",
+    "ingest": "datasets, rows by HTTP, S3 or pull, batch ledger and reports, erasure, feedback, prediction log",
+    "scheduler": "policies, requests, drift and live quality, versions, aliases, keys, fleet, costs, queues, traces",
+    "trainer": "claims the most urgent request that suits its instance, searches, tests, gates, publishes",
+    "predictor": "answers from S3 with numpy, in [four protocols](docs/protocols.md)",
+    "console": "one page that shows the loop",
+    "EC2 host": "starts a trainer for each instance of the emulator, and is its instance metadata",
+    "Postgres": "the warehouse and the records: the truth",
+    "AWS emulator": "S3, SQS and EC2 where there is no AWS",
+}
+_PORTS = {"EC2 host": "imds", "Postgres": "postgres", "AWS emulator": "aws"}
 
 
 def errors() -> str:
@@ -89,6 +106,22 @@ def _names(words: tuple[str, ...]) -> str:
     return ", ".join(f"`{word}`" for word in words) or "–"
 
 
+def readme() -> str:
+    """Return the README with its table of services, ports and paths as the code has them."""
+    before, rest = _README.read_text(encoding="utf-8").split(_FROM)
+    _, after = rest.split(_UPTO)
+    routes = tomllib.loads(_ROUTES.read_text(encoding="utf-8"))
+    named = {s.field: s for s in SETTINGS}
+    lines = ["| service | what it does | port | variable | at the one address |", "|---|---|---|---|---|"]
+    for service, meaning in _SERVICES.items():
+        port = named.get(f"{_PORTS.get(service, service)}_port")
+        at = [f"`{path}`" for path in routes["paths"].get(service, ())] or ["`/`"] * (service == routes["default"])
+        cells = [service, meaning, port.default if port else "–", f"`{port.variable}`" if port else "–"]
+        lines.append(f"| {' | '.join(str(cell) for cell in cells)} | {' '.join(at) or '–'} |")
+    lines += ["", f"All {len(SETTINGS)} environment variables, with defaults: [docs/settings.md](docs/settings.md)."]
+    return "\n".join([before + _FROM, *lines, _UPTO + after])
+
+
 def cli() -> str:
     """Return docs/cli.md."""
     root = make_command()
@@ -128,6 +161,7 @@ def pages() -> dict[Path, str]:
         _DOCS / "settings.md": settings(),
         _DOCS / "metrics.md": metrics(),
         _DOCS / "cli.md": cli(),
+        _README: readme(),
     }
 
 
