@@ -83,7 +83,7 @@ def test_what_draining_says(said: Callable[..., Any]) -> None:
     ]
     scene.clock.advance(5)
     (stray,) = scene.queue.receive(limit=10, wait_seconds=0, visibility_seconds=1)
-    assert stray.message_id == unknown["message"]
+    assert stray.message_id == unknown["message_id"]
 
 
 def test_one_step_is_bounded() -> None:

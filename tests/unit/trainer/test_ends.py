@@ -260,7 +260,7 @@ def test_an_idle_trainer_terminates_its_instance(world: World, said: Callable[[s
     trainer.run()
     (instance,) = world.fleet.instances()
     assert not instance.alive
-    assert said("trainer.idle") == [{"instance": instance.instance_id}]
+    assert said("trainer.idle") == [{"instance_id": instance.instance_id}]
     assert world.settings.idle_seconds <= world.clock.monotonic() < world.settings.idle_seconds + 5
     assert world.children.closed
 
