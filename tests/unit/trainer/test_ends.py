@@ -310,7 +310,7 @@ def test_a_trainer_without_an_instance_just_ends(
     monkeypatch.setattr(world.fleet, "terminate", ended.append)
     Trainer(world.outside, replace(world.settings, instance_id=None), world.stop).run()
     assert ended == []
-    assert said("trainer.idle") == [{"instance": None}]
+    assert said("trainer.idle") == [{"instance_id": None}]
 
 
 def test_a_request_that_comes_while_the_last_worker_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
