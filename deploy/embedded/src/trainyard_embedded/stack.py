@@ -123,6 +123,7 @@ def complete(config: Config, layout: Layout, cluster: postgres.Cluster) -> Confi
         console_key_file=console,
         spool_dir=layout.spool,
         work_dir=layout.work,
+        copies_dir=layout.copies,
         imds_url=f"http://127.0.0.1:{config.imds_port}",
     )
 
