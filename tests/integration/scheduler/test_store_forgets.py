@@ -17,13 +17,13 @@ from trainyard.alias_object import alias_key, artifact_key
 from trainyard.auth import KEYS_OBJECT
 from trainyard.clock import SystemClock
 from trainyard.config import load
+from trainyard.contracts.copies import STORE_MARK
 from trainyard.doctor import Doctor, Sources
 from trainyard.model import encode
 from trainyard.policy import Policy
 from trainyard.testing.models import sample_model
 from trainyard.testing.processes import wait_until
 from trainyard_scheduler.use_cases import keys
-from trainyard_scheduler.use_cases.copies import MARK
 from trainyard_scheduler.use_cases.versions import set_alias
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def test_everything_comes_back(
     with running(settings):
         wait_until(
             lambda: (
-                _copied(store) == 2 and {KEYS_OBJECT, alias_key("late", "champion"), MARK} <= _objects(blobs).keys()
+                _copied(store) == 2
+                and {KEYS_OBJECT, alias_key("late", "champion"), STORE_MARK} <= _objects(blobs).keys()
             ),
             "copies, and what is published",
         )

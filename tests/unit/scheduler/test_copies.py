@@ -9,13 +9,14 @@ import pytest
 
 from trainyard.alias_object import artifact_key
 from trainyard.clock import ManualClock
+from trainyard.contracts.copies import STORE_MARK
 from trainyard.errors import ServiceError, TransientError
 from trainyard.policy import Policy
 from trainyard.testing.contracts.scheduling import add_model, add_request
 from trainyard.testing.fakes import MemoryBlobs, MemoryStore
 from trainyard.testing.fakes.copies import MemoryShelf
 from trainyard_scheduler.use_cases.answers import By
-from trainyard_scheduler.use_cases.copies import MARK, CopyKeeper
+from trainyard_scheduler.use_cases.copies import CopyKeeper
 from trainyard_scheduler.use_cases.versions import set_alias
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def test_what_has_no_copy_gets_one(house: House) -> None:
     assert house.copies() == {small: b"0123456789", large: None}
     assert list(house.shelf.files.values()) == [b"0123456789A"]
     assert house.keeper.step() == 0
-    assert house.blobs.get(MARK).data
+    assert house.blobs.get(STORE_MARK).data
 
 
 def test_without_a_shelf_large_ones_have_none(house: House) -> None:
@@ -195,12 +196,12 @@ def test_a_death_before_the_mark(house: House) -> None:
     house.publish(b"small")
     house.keeper.step()
     house.empty()
-    put, house.blobs.put = house.blobs.put, _refusing(house.blobs.put, MARK)  # type: ignore[method-assign]
+    put, house.blobs.put = house.blobs.put, _refusing(house.blobs.put, STORE_MARK)  # type: ignore[method-assign]
     with pytest.raises(TransientError):
         house.keeper.step()
     house.blobs.put = put  # type: ignore[method-assign]
     assert house.keeper.step() == 0
-    assert house.blobs.get(MARK).data
+    assert house.blobs.get(STORE_MARK).data
     assert [life.restored for life in house.store.state.store_lives] == [0, 1, 0]
     assert house.lost() == []
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 IN_DATABASE, ON_SHELF = "database", "shelf"
+#: An object that the scheduler writes once: a bucket without it is taken for one that has lost what it held.
+STORE_MARK = "store/begun"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from trainyard import logs
 from trainyard.contracts.blobs import BlobExistsError, BlobMissingError
-from trainyard.contracts.copies import IN_DATABASE, ON_SHELF
+from trainyard.contracts.copies import IN_DATABASE, ON_SHELF, STORE_MARK
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.copies import LiveArtifact, Shelf
     from trainyard.contracts.scheduling import Store
 
-#: The mark; what it holds is for people.
-MARK = "store/begun"
+#: What the mark holds is for people.
 _MARK_TEXT = (
     b"Written once by the scheduler. Without it the scheduler takes the bucket for one that has lost its objects.\n"
 )
@@ -72,7 +71,7 @@ class CopyKeeper:
 
     def _marked(self) -> bool:
         try:
-            self._blobs.get(MARK)
+            self._blobs.get(STORE_MARK)
         except BlobMissingError:
             return False
         return True
@@ -163,7 +162,7 @@ class CopyKeeper:
                 records.journal.announce("store.empty", "store", counts)
         if not first:
             _log.error("store.empty", restored=restored, lost=lost, lost_extracts=released)
-        self._blobs.put(MARK, _MARK_TEXT)
+        self._blobs.put(STORE_MARK, _MARK_TEXT)
 
     def _exists(self, key: str) -> bool:
         try:
