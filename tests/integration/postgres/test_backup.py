@@ -6,7 +6,6 @@ import hashlib
 import io
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +31,7 @@ from trainyard_scheduler.use_cases.versions import set_alias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from trainyard.adapters.aws.clients import AwsClients
     from trainyard.config import Config

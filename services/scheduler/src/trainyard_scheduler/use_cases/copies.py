@@ -36,6 +36,7 @@ _MARK_TEXT = (
 _AT_ONCE = 20
 _LOOK_SECONDS = 60.0
 _NAMED = 100
+_PIECE_BYTES = 1 << 20
 _ACTOR = "scheduler"
 _log = logs.get(__name__)
 
@@ -227,7 +228,10 @@ class CopyKeeper:
 
 
 def _hash_of(file: BinaryIO) -> str:
+    hashed = hashlib.sha256()
     try:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE_BYTES):
+            hashed.update(piece)
     except OSError as e:
         raise TransientError(f"a copy cannot be read: {e}") from e
+    return hashed.hexdigest()

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from trainyard.adapters.backup.stack import Progress, Stack
     from trainyard.adapters.backup.tools import Tools
 
-_IN_MEMORY_BYTES = 16 << 20
 _PIECE_BYTES = 1 << 20
 _MARK_TEXT = b"Written when a backup was restored into this bucket.\n"
 #: Said of the schema, so that the same command again knows that its work is done.
@@ -139,7 +138,7 @@ def _empty(connection: sa.Connection) -> bool:
 
 def _put(stack: Stack, key: str, content: BinaryIO) -> None:
     # The store wants to read a body again where its first answer was lost.
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as body:
+    with tempfile.TemporaryFile() as body:
         while piece := content.read(_PIECE_BYTES):
             body.write(piece)
         body.seek(0)
