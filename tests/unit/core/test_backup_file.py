@@ -31,8 +31,9 @@ def written(parts: dict[str, bytes], missing: dict[str, str] | None = None) -> b
 def read(data: bytes) -> dict[str, bytes]:
     """Read a backup to its end."""
     reader = Reader(io.BytesIO(data))
+    parts = {name: content.read() for name, _, content in reader.parts()}
     assert reader.about == ABOUT
-    return {name: content.read() for name, _, content in reader.parts()}
+    return parts
 
 
 WHOLE = written(PARTS)

@@ -783,9 +783,9 @@ class Config:
     keep_decisions_days: float
     keep_launches_days: float
     keep_workers_days: float
-    keep_windows_days: float
     copy_most_mb: int
     copies_dir: Path | None
+    keep_windows_days: float
     keep_predictions_days: float
     url: str | None
     api_key: str | None

@@ -77,9 +77,12 @@ def add_to(root: click.Group) -> None:
             output.note(f"was not in the backup: {key} ({why})")
         if output.data({"restored": _described(done.about), "keys": list(done.keys), "again": done.again}):
             return
-        output.say(f"{'restored before' if done.again else 'restored'}: {_sentence(done.about)}")
-        if not done.again:
-            output.say("the first API keys are those of the backup" if done.keys else "no key file was restored")
+        if done.again:
+            output.say(f"it was restored here before, and is left as it is: {_sentence(done.about)}")
+            output.say("to go back to it, losing what came since, add --replace")
+            return
+        output.say(f"restored: {_sentence(done.about)}")
+        output.say("the first API keys are those of the backup" if done.keys else "no key file was restored")
 
     command(root, "backup", example="trainyard backup monday.trainyard", api=False)(backup)
     command(root, "restore", example="trainyard restore monday.trainyard", api=False)(restore)
