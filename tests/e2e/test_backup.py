@@ -6,23 +6,13 @@ import json
 import subprocess
 import sys
 
-import pytest
 from conftest import COLUMNS
-from stack import Stack, wait_until
+from stack import wait_until
 
 from trainyard_client.cli.exits import Exit
 
 POLICY = {"min_new_rows": None, "budget_trials": 2, "seed": 1, "gate": {"min_rows": 100}}
 ROWS = [{"age": age, "income": 5000.0, "city": city} for age in (20, 45, 70) for city in ("Bern", "Genf", None)]
-
-
-@pytest.fixture
-def other(tmp_path):
-    """Another data directory, with ports of its own; nothing runs there."""
-    stack = Stack(tmp_path / "other" / "data")
-    yield stack
-    if stack.process is not None and stack.process.poll() is None:
-        assert stack.stop() == 0
 
 
 def command(stack, *arguments):
@@ -32,14 +22,14 @@ def command(stack, *arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_stack_moves(stack, other, shoppers, tmp_path):
+def test_a_stack_moves(stack, elsewhere, shoppers, tmp_path):
     """Rows, versions, aliases, history and keys are there, it predicts the same, and the doctor is content."""
     stack.call("PUT", "/v1/datasets/moving", json={"columns": COLUMNS}, expect=201)
     stack.call("PUT", "/v1/models/moves", json={"dataset": "moving", "label": "bought", "policy": POLICY}, expect=201)
     stack.call("POST", "/v1/datasets/moving/rows", json={"rows": shoppers.rows(800)}, expect=201)
     stack.call("POST", "/v1/models/moves/requests", json={}, expect=201)
     wait_until(lambda: _champion(stack), seconds=120, what="a champion")
-    answer = wait_until(lambda: _predicted(stack), seconds=20, what="an answer by it")
+    answer = wait_until(lambda: stack.answers("moves", ROWS), seconds=20, what="an answer by it")
 
     file = tmp_path / "monday.trainyard"
     code, out, err = command(stack, "backup", file, "--json")
@@ -53,21 +43,20 @@ def test_a_stack_moves(stack, other, shoppers, tmp_path):
     versions = stack.items("/v1/models/moves/versions")
     deployments = stack.items("/v1/models/moves/deployments")
 
-    _killed_at_work(other, file)
-    code, out, err = command(other, "restore", file)
+    _killed_at_work(elsewhere, file)
+    code, out, err = command(elsewhere, "restore", file)
     assert code == Exit.OK, err
-    code, out, err = command(other, "restore", file, "--json")
+    code, out, err = command(elsewhere, "restore", file, "--json")
     assert (code, json.loads(out)["again"]) == (Exit.OK, True), err
-    other.start()
-    assert other.session.headers == stack.session.headers, "the admin's key is the one of the backup"
-    moved = wait_until(lambda: _predicted(other), seconds=30, what="an answer in the other place")
-    assert [_said(row) for row in moved["rows"]] == [_said(row) for row in answer["rows"]]
-    assert other.items("/v1/models/moves/versions") == versions
-    assert other.items("/v1/models/moves/deployments") == deployments
-    assert other.call("GET", "/v1/datasets/moving")["rows"] == stack.call("GET", "/v1/datasets/moving")["rows"]
-    report = wait_until(lambda: _healthy(other), seconds=120, what="a healthy stack", every=2)
-    assert report["healthy"]
-    batch = other.call("POST", "/v1/datasets/moving/rows", json={"rows": shoppers.rows(10)}, expect=201)
+    elsewhere.start()
+    assert elsewhere.session.headers == stack.session.headers, "the admin's key is the one of the backup"
+    moved = wait_until(lambda: elsewhere.answers("moves", ROWS), seconds=30, what="an answer in the other place")
+    assert moved == answer
+    assert elsewhere.items("/v1/models/moves/versions") == versions
+    assert elsewhere.items("/v1/models/moves/deployments") == deployments
+    assert elsewhere.call("GET", "/v1/datasets/moving")["rows"] == stack.call("GET", "/v1/datasets/moving")["rows"]
+    elsewhere.recovered()
+    batch = elsewhere.call("POST", "/v1/datasets/moving/rows", json={"rows": shoppers.rows(10)}, expect=201)
     assert batch["first_seq"] == 801, "it goes on where it was"
 
 
@@ -83,17 +72,3 @@ def _killed_at_work(stack, file):
 
 def _champion(stack):
     return [a for a in stack.items("/v1/models/moves/aliases") if a["name"] == "champion"]
-
-
-def _predicted(stack):
-    response = stack.session.post(stack.ready["url"] + "/v1/predict/moves", json={"rows": ROWS}, timeout=30)
-    return response.json() if response.status_code == 200 else None
-
-
-def _said(row):
-    return {name: value for name, value in row.items() if name != "prediction_id"}
-
-
-def _healthy(stack):
-    report = stack.doctor()
-    return report if report["healthy"] else None

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 from tests.integration.scheduler.loops import BY, ask_for, make_model
 from tests.integration.scheduler.warehouse import Warehouse
 
@@ -102,7 +103,10 @@ def content(url: str) -> dict[str, str]:
         ).scalars()
         found = {name: connection.execute(sa.text(_CONTENT.format(name))).scalar_one() for name in names}
         found["sequences"] = connection.execute(
-            sa.text("SELECT string_agg(s::text, ' ' ORDER BY schemaname, sequencename) FROM pg_sequences s")
+            sa.text(
+                "SELECT string_agg(schemaname || '.' || sequencename || ' ' || coalesce(last_value, 0), ' '"
+                " ORDER BY schemaname, sequencename) FROM pg_sequences"
+            )
         ).scalar_one()
     engine.dispose()
     return found
@@ -254,6 +258,22 @@ def test_a_later_release(source: Stack, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("trainyard.adapters.backup.restoring.revisions", lambda: ["0001"])
     with pytest.raises(BackupError, match=f"is at revision {head()}"):
         verify(file, _quiet)
+
+
+def test_no_superuser_is_needed(source: Stack, empty: Stack, postgres: PostgresServer) -> None:
+    """Whoever owns a database restores into it, whatever the owner of the other one was called, and backs it up."""
+    name = make_url(empty.database_url).database
+    postgres.execute("CREATE ROLE plain LOGIN")
+    postgres.execute(f'ALTER DATABASE "{name}" OWNER TO plain')
+    plain = make_url(empty.database_url).set(username="plain").render_as_string(hide_password=False)
+    owned = replace(empty, database_url=plain)
+    try:
+        restore(owned, taken(source), _quiet)
+        assert content(plain) == content(source.database_url)
+        assert verify(taken(owned), _quiet)[0].revision == head()
+    finally:
+        postgres.drop_database(str(name))
+        postgres.execute("DROP ROLE plain")
 
 
 def test_nothing_to_back_up(empty: Stack) -> None:

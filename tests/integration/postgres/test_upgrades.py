@@ -29,22 +29,12 @@ from trainyard_scheduler.use_cases.copies import CopyKeeper
 from trainyard_scheduler.use_cases.publish import ModelPublisher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from trainyard.testing.postgres import PostgresServer
 
 MODEL = sample_model(name="late")
 ARTIFACT = encode(MODEL)
 SHA256 = hashlib.sha256(ARTIFACT).hexdigest()
 SEED = Path(__file__).with_name("seed.sql")
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a database without anything."""
-    name = postgres.create_database()
-    yield postgres.url(name)
-    postgres.drop_database(name)
 
 
 @pytest.fixture
