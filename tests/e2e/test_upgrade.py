@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 from conftest import COLUMNS
 from stack import wait_until
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "postgres"))
-
-import previous_release
+from tests.integration.postgres import previous_release
 
 POLICY = {"min_new_rows": None, "budget_seconds": 5, "seed": 1, "gate": {"min_rows": 100}}
 ROWS = [{"age": age, "income": 5000.0, "city": city} for age in (20, 45, 70) for city in ("Bern", "Genf", None)]

@@ -36,7 +36,9 @@ class Tools:
         self._directory = directory
         url = make_url(database_url)
         self._address = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
-        self._password = str(url.password or "")
+        # Where the address names a file with the password, libpq looks there.
+        password = {"PGPASSWORD": str(url.password)} if url.password else {}
+        self._environ = {**password, "PGAPPNAME": APPLICATION, "LC_ALL": "C", "PATH": _PATH}
 
     @contextmanager
     def running(
@@ -51,7 +53,7 @@ class Tools:
         with tempfile.TemporaryFile() as words:
             process = subprocess.Popen(
                 [str(self._directory / program), *where, *arguments],
-                env={"PGPASSWORD": self._password, "PGAPPNAME": APPLICATION, "LC_ALL": "C", "PATH": _PATH},
+                env=self._environ,
                 stdin=stdin,
                 stdout=stdout,
                 stderr=words,
