@@ -44,7 +44,7 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 
 .PHONY: emulators
 emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
-	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison tests/cases \
+	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/integration/scheduler/test_store_forgets.py tests/poison tests/cases \
 	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack --hypothesis-profile full
 
 .PHONY: clients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_embedded.layout import write_private
+from trainyard.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainyard.private_files import write_private
 from trainyard.processes import ProcessId, own
 from trainyard_embedded.errors import EXIT_DATA_DIRECTORY, EXIT_IN_USE, StackError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 #: version of the directory's layout; raised when an older release could not read it
 FORMAT = 1
 _MARKER = "trainyard.json"
-_PARTS = ("aws", "spool", "metrics", "work", "logs", "run", "keys")
+_PARTS = ("aws", "spool", "metrics", "work", "logs", "run", "keys", "copies")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Layout:
     def work(self) -> Path:
         """Files of runs that trainers work on."""
         return self.root / "work"
+
+    @property
+    def copies(self) -> Path:
+        """Copies of large artifacts."""
+        return self.root / "copies"
 
     @property
     def logs(self) -> Path:
@@ -164,14 +170,3 @@ class Layout:
             return ProcessId.parse(self.owner_file.read_text())
         except OSError:
             return None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

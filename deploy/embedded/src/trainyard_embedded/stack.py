@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from trainyard import auth, logs
 from trainyard.clock import SystemClock
 from trainyard.config import redact_url
+from trainyard.private_files import write_private
 from trainyard.processes import ProcessId, alive, end
 from trainyard_embedded import emulator, identity, keys, postgres, table
 from trainyard_embedded.errors import EXIT_PORT_BUSY, OK, StackError
-from trainyard_embedded.layout import Layout, write_private
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.probes import port_problem
 from trainyard_embedded.spawn import spawner
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.config import Config
     from trainyard_embedded.child import Child
+    from trainyard_embedded.layout import Layout
 
     #: makes the process table; tests pass one with tiny children
     MakeTable = Callable[[Config, Mapping[str, str], Layout, postgres.Cluster], Sequence[Child]]
@@ -124,6 +125,7 @@ def complete(config: Config, layout: Layout, cluster: postgres.Cluster) -> Confi
         spool_dir=layout.spool,
         metrics_dir=layout.metrics,
         work_dir=layout.work,
+        copies_dir=layout.copies,
         imds_url=f"http://127.0.0.1:{config.imds_port}",
     )
 

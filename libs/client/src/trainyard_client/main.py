@@ -11,6 +11,7 @@ import click
 from trainyard import config
 from trainyard.errors import ConfigError
 from trainyard_client.cli import (
+    backup,
     batches,
     datasets,
     doctor,
@@ -45,6 +46,7 @@ def make_command() -> click.Group:
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
     for module in (
         stack,
+        backup,
         datasets,
         rows,
         batches,

@@ -665,6 +665,21 @@ SETTINGS: tuple[Setting, ...] = (
         "How long trainers stay in the list after their last word, in days.",
     ),
     Setting(
+        "copy_most_mb",
+        "TRAINYARD_COPY_MOST_MB",
+        _at_least(0),
+        "16",
+        "Live artifacts up to this size have a copy in the database, from which they are put back into a bucket that"
+        " lost them; 0: no artifact has a copy anywhere, for buckets that lose nothing.",
+    ),
+    Setting(
+        "copies_dir",
+        "TRAINYARD_COPIES_DIR",
+        _optional_path,
+        "",
+        "Directory for copies of larger artifacts, which trainyard_scheduler.main writes; empty: these have none.",
+    ),
+    Setting(
         "keep_windows_days",
         "TRAINYARD_KEEP_WINDOWS_DAYS",
         _days,
@@ -776,11 +791,18 @@ class Config:
     keep_decisions_days: float
     keep_launches_days: float
     keep_workers_days: float
+    copy_most_mb: int
+    copies_dir: Path | None
     keep_windows_days: float
     keep_predictions_days: float
     url: str | None
     api_key: str | None
     demo_seed: int
+
+    @property
+    def copy_most_bytes(self) -> int:
+        """Up to which size an artifact is copied into the database."""
+        return self.copy_most_mb << 20
 
     @property
     def first_resend_seconds(self) -> float:

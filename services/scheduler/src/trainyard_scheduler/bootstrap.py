@@ -22,6 +22,7 @@ from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.adapters.postgres.tracing import PostgresTracing
+from trainyard.adapters.shelf import DirectoryShelf
 from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
@@ -36,6 +37,7 @@ from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
 from trainyard_scheduler.use_cases import costs, drain, figures, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases.copies import CopyKeeper
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.forget import Keep, forget, forget_predictions
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
@@ -55,6 +57,7 @@ _RECONCILE_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
+_COPIES_SECONDS = 2.0
 _MONITOR_SECONDS = 1.0
 _COSTS_SECONDS = 2.0
 _FORGET_SECONDS = 60.0
@@ -92,6 +95,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         fleet=fleet,
         fleet_rules=fleet_rules(config),
         resend_seconds=config.first_resend_seconds,
+        copy_most_bytes=config.copy_most_bytes,
         queues={name: Pair(*both) for name, both in pairs.items()},
         doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
@@ -161,6 +165,13 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "predictions": sqs(config.queue_predictions),
     }
     publisher = Publisher(store, blobs)
+    copies = CopyKeeper(
+        store,
+        blobs,
+        None if config.copies_dir is None else DirectoryShelf(config.copies_dir),
+        most_bytes=config.copy_most_bytes,
+        clock=SystemClock(),
+    )
     reconciler = Reconciler(
         store,
         resend_seconds=config.first_resend_seconds,
@@ -192,6 +203,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("drain", partial(drain.drain, store, queues["training"]), period=_DRAIN_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
+        loop("copies", copies.step, period=_COPIES_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
         loop(

@@ -121,6 +121,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "approval": None if record.approval is None else _approval(record.approval),
         "aliases": list(record.aliases),
         "not_reproducible": record.not_reproducible,
+        "lost_at": _time(record.lost_at),
         "created_at": _time(record.created_at),
     }
 

@@ -120,4 +120,5 @@ def settings(config: Config, metadata: Metadata) -> TrainerSettings:
         lease_seconds=config.lease_seconds,
         beat_seconds=config.beat_seconds or config.lease_seconds / 3,
         idle_seconds=config.idle_seconds,
+        copy_most_bytes=config.copy_most_bytes,
     )

@@ -34,9 +34,9 @@ def add_to(root: click.Group) -> None:
 
         Everything is kept in TRAINYARD_DATA_DIR; a second `up` carries on where the first ended.
         """
-        embedded = _embedded()
+        embedded = local_stack()
         output.note(f"starting the stack in {settings.config.data_dir}")
-        with _stack_errors(embedded):
+        with stack_errors(embedded):
             code = embedded.commands.up(
                 settings.config,
                 settings.environ,
@@ -47,8 +47,8 @@ def add_to(root: click.Group) -> None:
 
     def down(output: Output, settings: Settings) -> Exit:
         """Stop the stack of this data directory; nothing to stop is no error."""
-        embedded = _embedded()
-        with _stack_errors(embedded):
+        embedded = local_stack()
+        with stack_errors(embedded):
             code = embedded.commands.down(settings.config)
         if not output.data({"stopped": str(settings.config.data_dir)}):
             output.say(f"nothing runs in {settings.config.data_dir} any more")
@@ -56,7 +56,7 @@ def add_to(root: click.Group) -> None:
 
     def status(output: Output, settings: Settings) -> Exit:
         """Show what runs in this data directory; exit 0 only when the stack is ready."""
-        embedded = _embedded()
+        embedded = local_stack()
         found = embedded.commands.status(settings.config)
         if not output.data(found.shown()):
             if found.ready is not None:
@@ -74,7 +74,7 @@ def add_to(root: click.Group) -> None:
     @click.option("--once", is_flag=True, help="End with exit code 0 after the story instead of staying up.")
     def demo(output: Output, settings: Settings, *, once: bool) -> Exit:
         """Tell the whole story of the loop on a year of real flights."""
-        story = _imported("trainyard_demo.main", "trainyard-demo")
+        story = imported("trainyard_demo.main", "trainyard-demo")
         return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json))
 
     command(root, "up", example="trainyard up --detach", api=False)(up)
@@ -83,13 +83,13 @@ def add_to(root: click.Group) -> None:
     command(root, "demo", example="trainyard demo --once", api=False)(demo)
 
 
-def _embedded() -> Any:
-    _imported("trainyard_embedded.errors", "trainyard-embedded")
-    _imported("trainyard_embedded.commands", "trainyard-embedded")
+def local_stack() -> Any:
+    imported("trainyard_embedded.errors", "trainyard-embedded")
+    imported("trainyard_embedded.commands", "trainyard-embedded")
     return importlib.import_module("trainyard_embedded")
 
 
-def _imported(module: str, package: str) -> Any:
+def imported(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as e:
@@ -101,7 +101,7 @@ def _imported(module: str, package: str) -> Any:
 
 
 @contextmanager
-def _stack_errors(embedded: Any) -> Iterator[None]:
+def stack_errors(embedded: Any) -> Iterator[None]:
     try:
         yield
     except embedded.errors.StackError as e:

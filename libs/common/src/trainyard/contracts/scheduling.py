@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.answers import Answers
     from trainyard.contracts.api_keys import ApiKeys
+    from trainyard.contracts.copies import Copies
     from trainyard.contracts.costs import Costs
     from trainyard.contracts.launches import Launches
     from trainyard.contracts.monitoring import Alarms, Monitoring
@@ -87,6 +88,7 @@ class Records(Protocol):
     journal: Journal
     alarms: Alarms
     upkeep: Upkeep
+    copies: Copies
     monitoring: Monitoring
     tallies: Tallies
 

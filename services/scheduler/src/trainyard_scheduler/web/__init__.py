@@ -19,7 +19,7 @@ def routes(services: Services) -> list[Route]:
         *models.routes(services.store),
         *requests.routes(services.store, rules=services.fleet_rules, resend_seconds=services.resend_seconds),
         *versions.routes(services.store, services.blobs),
-        *imports.routes(services.store, services.blobs),
+        *imports.routes(services.store, services.blobs, copy_most_bytes=services.copy_most_bytes),
         *reports.routes(services.store),
         *keys.routes(services.store),
         *queues.routes(services.store, services.queues),

@@ -36,6 +36,7 @@ class Services:
     fleet: Fleet
     fleet_rules: Rules
     resend_seconds: float
+    copy_most_bytes: int
     queues: Mapping[str, Pair]
     doctor: Doctor
     events: EventStreams

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres import idempotency, journal
 from trainyard.adapters.postgres.api_keys import PostgresApiKeys
+from trainyard.adapters.postgres.copies import PostgresCopies
 from trainyard.adapters.postgres.costs import PostgresCosts
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.launches import PostgresLaunches
@@ -108,6 +109,7 @@ class PostgresRecords(Records):
         self.journal = PostgresJournal(connection)
         self.alarms = PostgresAlarms(connection)
         self.upkeep = PostgresUpkeep(connection)
+        self.copies = PostgresCopies(connection)
         self.monitoring = PostgresMonitoring(connection)
         self.tallies = PostgresTallies(connection)
 

@@ -1,6 +1,7 @@
 """One behaviour suite for each protocol: subclass the mixin in a test module and give it its fixtures."""
 
 from trainyard.testing.contracts.blobs import BlobStoreContract
+from trainyard.testing.contracts.copies import CopiesContract, ShelfContract
 from trainyard.testing.contracts.fleet import FleetContract
 from trainyard.testing.contracts.keeping import KeepingContract
 from trainyard.testing.contracts.launches import LaunchesContract
@@ -21,6 +22,7 @@ from trainyard.testing.contracts.workers import WorkersContract
 
 __all__ = [
     "BlobStoreContract",
+    "CopiesContract",
     "FleetContract",
     "KeepingContract",
     "LaunchesContract",
@@ -32,6 +34,7 @@ __all__ = [
     "RunsContract",
     "SchedulingContract",
     "SearchesContract",
+    "ShelfContract",
     "SnapshotsContract",
     "SourcesContract",
     "StudiesContract",

@@ -44,6 +44,7 @@ class World(Protocol):
         self,
         request_id: str,
         *,
+        sha256: str = "ab" * 32,
         extract_key: str | None = None,
         report: Mapping[str, Any] | None = None,
         waits: bool = False,

@@ -15,6 +15,7 @@ from trainyard.contracts.api_keys import ApiKeys, KeyRecord
 from trainyard.contracts.outbox import Outbox, Waiting
 from trainyard.contracts.scheduling import AuditEntry, Event, Journal, Records, Store
 from trainyard.errors import ServiceError
+from trainyard.testing.fakes.copies import MemoryCopies
 from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
@@ -189,6 +190,7 @@ class MemoryRecords(Records):
         self.journal = MemoryJournal(state)
         self.alarms = MemoryAlarms(state)
         self.upkeep = MemoryUpkeep(state)
+        self.copies = MemoryCopies(state)
         self.monitoring = MemoryMonitoring(state)
         self.tallies = MemoryTallies(state)
 
