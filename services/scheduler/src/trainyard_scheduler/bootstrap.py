@@ -82,6 +82,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "arrived": config.queue_arrived,
         "objects": config.queue_objects,
         "predictions": config.queue_predictions,
+        "batch": config.queue_batch,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
     fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)

@@ -1,7 +1,6 @@
 """A blob store in which objects are also changed by compare-and-set, read in pieces and put together from parts.
 
-What a long piece of work needs that keeps its state in the store: the predictor's batch jobs. S3 has had all of it since
-conditional writes take an etag (November 2024).
+What a long piece of work needs that keeps its state in the store: the predictor's batch jobs.
 """
 
 from __future__ import annotations
@@ -46,7 +45,9 @@ class PartStore(BlobStore, Protocol):
         ...
 
     def read_range(self, key: str, start: int, length: int, *, etag: str) -> bytes:
-        """Return ``length`` bytes (1 or more) of the object with that etag, fewer at its end, which ``start`` is before.
+        """Return ``length`` bytes (1 or more) of the object with that etag, fewer where it ends before.
+
+        ``start`` lies before its end.
 
         Raises:
             BlobMissingError: there is none, or none with that etag.
