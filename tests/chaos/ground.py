@@ -447,7 +447,9 @@ class Yard:
 
     def doctor_says(self) -> list[str]:
         """Return what the doctor finds wrong, or cannot say, one sentence each."""
-        names = dict(zip(("training", "arrived", "objects", "predictions", "batch"), queue_names(self.config), strict=True))
+        names = dict(
+            zip(("training", "arrived", "objects", "predictions", "batch"), queue_names(self.config), strict=True)
+        )
         if not self._has(INGEST):
             del names["objects"]
         sqs = partial(SqsQueue, self.clients.sqs)

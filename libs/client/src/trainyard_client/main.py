@@ -11,6 +11,7 @@ import click
 from trainyard import config
 from trainyard.errors import ConfigError
 from trainyard_client.cli import (
+    batch_jobs,
     batches,
     datasets,
     doctor,
@@ -52,6 +53,7 @@ def make_command() -> click.Group:
         runs,
         versions,
         predictions,
+        batch_jobs,
         queues,
         fleet,
         operations,

@@ -34,6 +34,7 @@ _HINTS = {
     "unknown_run": "list the runs with: trainyard runs",
     "unknown_request": "list the training requests with: trainyard requests",
     "unknown_alias": "list the aliases with: trainyard alias list {name}",
+    "unknown_batch_job": "list your batch jobs with: trainyard batch list",
     "unknown_queue": "list the queues with: trainyard queue show",
     "unknown_key": "list the keys with: trainyard key list",
     "no_model": "a first version is in work, if trainyard runs {name} shows one; else: trainyard train {name} --wait",

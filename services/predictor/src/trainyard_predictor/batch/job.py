@@ -128,7 +128,9 @@ class Job:
             "started_at": _iso(self.started_at),
             "finished_at": _iso(self.finished_at),
             "output": self.output_key if self.state == DONE else None,
+            "output_bytes": self.output_bytes if self.state == DONE else 0,
             "rejects": self.rejects_key if self.state == DONE and self.bad else None,
+            "rejects_bytes": self.rejects_bytes if self.state == DONE else 0,
             "error": None if self.error_code is None else {"code": self.error_code, "message": self.error_message},
         }
 
