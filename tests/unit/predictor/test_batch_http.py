@@ -13,13 +13,13 @@ from trainyard.auth import KEYS_OBJECT, LiveKey, encode_keys, make_key, parse_ke
 from trainyard.contracts.part_store import MIN_PART_BYTES
 from trainyard.testing.models import sample_rows
 from trainyard_predictor import lambda_bootstrap
-from trainyard_predictor.function import Function
 from trainyard_predictor.handler import MAX_BODY_BYTES, Request
 from trainyard_predictor.wsgi import wsgi_app
 
 if TYPE_CHECKING:
     from conftest import World
 
+    from trainyard_predictor.function import Function
     from trainyard_predictor.handler import Response
 
 LINES = b"\n".join(json.dumps(row).encode() for row in sample_rows(5))
@@ -146,7 +146,7 @@ def test_packed_bodies(office: Office) -> None:
 
 
 def test_the_same_key_leads_to_the_same_job(office: Office) -> None:
-    """What was sent before is stored once; another body under the same key is refused, another key's word is its own."""
+    """What was sent before is stored once; another body under the same word is refused; API keys share no words."""
     first = office.send("anna", idempotency_key="k")
     assert office.send("anna", idempotency_key="k")["id"] == first["id"]
     assert len(list(office.world.blobs.list("batch/uploads/"))) == 1
