@@ -168,7 +168,7 @@ def test_the_sdk(client: Client, world: World, monkeypatch: pytest.MonkeyPatch) 
     world.blobs.put("batch/in/flights/day.ndjson", "\n".join(LINES).encode())
     other = client.score_object("flights", "batch/in/flights/day.ndjson", log_share=0.5)
     assert other["log_share"] == 0.5
-    assert [one["id"] for one in client.batch_jobs("flights")][0] in {job["id"], other["id"]}
+    assert next(one["id"] for one in client.batch_jobs("flights")) in {job["id"], other["id"]}
     with pytest.raises(MisuseError, match="not scored in batches"):
         client.score_batch("flights", b"[]", format="json")
     with pytest.raises(ApiError, match="no model"):

@@ -9,7 +9,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from trainyard.adapters.slim.service import ServerFaultError
+from trainyard.adapters.slim.service import CALL_SECONDS, SILENCE_SECONDS, ServerFaultError
 from trainyard.adapters.slim.sigv4 import quoted_path
 from trainyard.contracts.blobs import Blob, BlobExistsError, BlobInfo, BlobMissingError
 from trainyard.contracts.part_store import BlobChangedError, PartStore, UploadMissingError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CONFLICT_ATTEMPTS = 3
 #: Completing an upload may take S3 minutes; nothing comes meanwhile, or blanks.
 _COMPLETE_SECONDS = 300.0
+#: The slowest connection over which a body is sent.
+_BYTES_PER_SECOND = 1 << 20
 _CODE = re.compile(rb"<Code>([^<]{1,80})</Code>")
 
 
@@ -125,7 +127,7 @@ class SlimBlobs(PartStore):
         """
         query = [("partNumber", str(number)), ("uploadId", upload_id)]
         try:
-            answer = self._service.call("PUT", self._path(key), query=query, body=data)
+            answer = self._send(key, data, query=query)
         except ServerFaultError:
             next(self._parts(key, upload_id), None)  # moto has no other answer for an upload that is not open
             raise
@@ -174,10 +176,25 @@ class SlimBlobs(PartStore):
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         headers = {"x-amz-checksum-sha256": checksum, **condition}
         for _ in range(_CONFLICT_ATTEMPTS):
-            answer = self._service.call("PUT", self._path(key), headers=headers, body=data)
+            answer = self._send(key, data, headers=headers)
             if answer.status != 409:  # else another write of the key was under way
                 break
         return answer
+
+    def _send(
+        self, key: str, data: bytes, *, query: Sequence[tuple[str, str]] = (), headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """PUT ``data``; a large body is given a second more for each MiB."""
+        more = len(data) / _BYTES_PER_SECOND
+        return self._service.call(
+            "PUT",
+            self._path(key),
+            query=query,
+            headers=headers,
+            body=data,
+            seconds=CALL_SECONDS + more,
+            silence_seconds=SILENCE_SECONDS + more,
+        )
 
     def _listed(self, asked: Sequence[tuple[str, str]], prefix: str) -> Iterator[BlobInfo]:
         token: list[tuple[str, str]] = []
