@@ -376,6 +376,18 @@ def test_a_look_finds_what_messages_did_not_tell(batch_yard: Any, rows: list[dic
     assert len(list(batch_yard.jobs.after(""))) == 1
 
 
+def test_a_job_of_another_release(batch_yard: Any) -> None:
+    """It is left to those who can read it, and keeps nobody from the others."""
+    job_id = "bj_000000000000000000000"
+    batch_yard.blobs.put(f"batch/open/{job_id}", b"")
+    batch_yard.blobs.put(f"batch/jobs/{job_id}", b"\x81\xa1v\x63")
+    batch_yard.clock.advance(2 * 3600)
+    assert batch_yard.batch.look() == 0
+    assert batch_yard.work.advance(job_id, 10) == "ended"
+    assert list(batch_yard.jobs.after("")) == []
+    assert len(list(batch_yard.blobs.list("batch/open/"))) == 1
+
+
 def test_a_file_is_scored_once_and_anew_when_it_changes(batch_yard: Any, rows: list[dict[str, Any]]) -> None:
     """However often S3 tells of it."""
     first = batch_yard.drop(csv_of(rows))

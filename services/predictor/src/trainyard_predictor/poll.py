@@ -18,7 +18,7 @@ from trainyard.adapters.slim.clients import SlimClients
 from trainyard.clock import SystemClock
 from trainyard.config import load
 from trainyard.contracts.queue import MAX_BATCH, MAX_WAIT_SECONDS
-from trainyard.errors import ConfigError
+from trainyard.errors import ConfigError, TransientError
 from trainyard.loops import Loop, on_stop_signals, run_threads
 from trainyard_predictor import lambda_bootstrap
 
@@ -97,9 +97,18 @@ class Look(Hands):
         self._handle = handle
 
     def step(self) -> None:
-        """Look once; raises TransientError when something does not answer."""
+        """Look once.
+
+        Raises:
+            TransientError: something does not answer.
+        """
         with self._hands:
-            self._handle({"batch_look": True})
+            try:
+                self._handle({"batch_look": True})
+            except TransientError:
+                raise
+            except Exception as e:  # noqa: BLE001 - one job must not end the others: as Lambda, report and go on
+                _log.error("poll.look_failed", error=e)
 
 
 class Poller(Hands):

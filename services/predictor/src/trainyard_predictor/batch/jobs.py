@@ -61,13 +61,16 @@ class Jobs:
         """Return a job and the etag of its object.
 
         Raises:
-            ServiceError: ``unknown_batch_job``.
+            ServiceError: ``unknown_batch_job``; ``unavailable`` when this release cannot read it.
         """
         try:
             blob = self._blobs.get(JOBS + job_id)
+            return decode(blob.data), blob.etag
         except BlobMissingError:
             raise ServiceError("unknown_batch_job", f"there is no batch job {job_id!r}") from None
-        return decode(blob.data), blob.etag
+        except ValueError as e:
+            _log.error("batch.unreadable", error=e, job=job_id)
+            raise ServiceError("unavailable", f"the batch job {job_id} is of another release") from e
 
     def after(self, cursor: str) -> Iterator[Job]:
         """Yield the jobs behind the id ``cursor``, newest first; from the newest on where it is empty."""
@@ -76,7 +79,7 @@ class Jobs:
             try:
                 yield self.read(info.key.removeprefix(JOBS))[0]
             except ServiceError:
-                continue  # removed between the listing and now
+                continue  # removed between the listing and now, or of another release
 
     def known(self, origin: Origin) -> Job | None:
         """Return the job that the origin has led to, if it has.

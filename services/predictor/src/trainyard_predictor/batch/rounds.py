@@ -90,8 +90,8 @@ class Batch:
                 break
             try:
                 job, _ = self._jobs.read(job_id)
-            except ServiceError:
-                if now - marker.modified_at > _NEVER:
+            except ServiceError as e:
+                if e.code == "unknown_batch_job" and now - marker.modified_at > _NEVER:
                     self._jobs.forget(marker)
                 continue
             if job.owner is not None and job.lease_until > self._jobs.now():

@@ -92,7 +92,7 @@ class Work:
         try:
             job, etag = jobs.read(job_id)
         except ServiceError:
-            return ENDED  # it never came to be, or had its time
+            return ENDED  # it never came to be, had its time, or is of a release that somebody else runs
         if job.ended:
             jobs.tidy(job)
             return ENDED

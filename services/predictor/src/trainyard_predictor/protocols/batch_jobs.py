@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PATH = "/v1/batch-jobs"
 DEFAULT_LIMIT, MOST_LIMIT = 20, 100
 #: Jobs of others that one page looks past at most.
-_MOST_PASSED = 1_000
+_MOST_PASSED = 200
 #: Largest piece of an output in one answer: what Lambda takes as base64, with room.
 MAX_PIECE_BYTES = 4 * 1024 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})", re.ASCII)
