@@ -35,7 +35,7 @@ from trainyard_trainer.learning.trees import export
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 5
+ROUNDS = 3
 TREES, LEAVES, FEATURES = 200, 31, 30
 FITTED_ROWS, ROWS = 20_000, 40_000
 NAMES = [f"x{n:02}" for n in range(FEATURES)]
