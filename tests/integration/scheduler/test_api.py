@@ -540,7 +540,7 @@ def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     (pool,) = fleet["pools"]
     assert (pool["state"], pool["open"], pool["desired"], pool["error"]) == ("launching", 1, 1, None)
     queues = call("GET", "/v1/queues")["queues"]
-    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
+    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions", "batch"]
     assert queues[0].pop("oldest_seconds") >= 0
     assert queues[0] == {"name": "training", "visible": 0, "in_flight": 0, "delayed": 0, "dead": 0}
     assert queues[1]["oldest_seconds"] is None

@@ -20,7 +20,7 @@ def test_every_other_route_is_refused_without_a_key(world: World) -> None:
     routes = world.service.handler.routes.all()
     assert {route.path for route in routes if route.scope is None} == OPEN
     for route in routes:
-        path = route.path.format(target="flights", model="flights", version="1")
+        path = route.path.format(target="flights", model="flights", version="1", id="bj_1")
         response = world.service.handler.handle(Request(route.method, path, "", {"host": "localhost"}))
         assert (response.status == 401) == (route.path not in OPEN), route.path
 

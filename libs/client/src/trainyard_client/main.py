@@ -12,6 +12,7 @@ from trainyard import config
 from trainyard.errors import ConfigError
 from trainyard_client.cli import (
     backup,
+    batch_jobs,
     batches,
     datasets,
     doctor,
@@ -55,6 +56,7 @@ def make_command() -> click.Group:
         runs,
         versions,
         predictions,
+        batch_jobs,
         queues,
         fleet,
         operations,

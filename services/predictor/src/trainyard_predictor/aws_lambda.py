@@ -24,6 +24,6 @@ if _environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in _AHEAD:
     importlib.import_module("trainyard.model.batches")
 
 
-def handle(event: Any, context: Any) -> Any:  # noqa: ARG001 - Lambda passes both
+def handle(event: Any, context: Any) -> Any:
     """Answer one event; see :class:`trainyard_predictor.function.Function`."""
-    return _function.handle(event)
+    return _function.handle(event, context.get_remaining_time_in_millis() / 1000)

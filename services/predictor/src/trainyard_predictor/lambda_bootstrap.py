@@ -19,12 +19,13 @@ from trainyard_predictor.function import Function
 from trainyard_predictor.release import release
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trainyard.clock import Clock
     from trainyard.config import Config
-    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.part_store import PartStore
     from trainyard.contracts.queue import Queue
+    from trainyard_predictor.batch.rounds import Batch
 
 
 #: What the function reads of the settings: reading the paths among the others would import ``pathlib``.
@@ -34,6 +35,11 @@ SETTINGS = (
     "aws_region",
     "bucket",
     "queue_predictions",
+    "queue_batch",
+    "batch_max_bytes",
+    "batch_log_share",
+    "batch_lease_seconds",
+    "batch_slice_seconds",
     "alias_check_seconds",
     "model_cache_bytes",
     "models",
@@ -51,30 +57,43 @@ def build(
     config: Config,
     environ: Mapping[str, str],
     *,
-    blobs: BlobStore | None = None,
+    blobs: PartStore | None = None,
     queue: Queue | None = None,
+    batch_queue: Queue | None = None,
     clock: Clock | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Function:
     """Put the function together; nothing is read and nothing connected before the first event.
 
     Args:
         config: SETTINGS at least.
         environ: where AWS's credentials are looked for.
+        stopping: whether a long event is to be handed back.
     """
     clock = clock or SystemClock()
     clients = SlimClients(environ, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
     blobs = blobs or clients.blobs(config.bucket)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
+    log = DirectLog(queue or clients.queue(config.queue_predictions), blobs)
+    jobs_queue = batch_queue or clients.queue(config.queue_batch)
     handler = assemble(
         config,
         models=models,
-        log=DirectLog(queue or clients.queue(config.queue_predictions), blobs),
+        log=log,
         blobs=blobs,
+        batch_queue=jobs_queue,
         ring=ring,
         clock=clock,
         metrics=Metrics("predictor"),
         version=release(),
         hosts=None,  # Lambda has found the function by it
     )
-    return Function(handler, Freshness(models, ring, clock, check_seconds=config.alias_check_seconds))
+
+    def batch() -> Batch:
+        from trainyard_predictor.batch.assembly import batch as put_together  # noqa: PLC0415 - no prediction needs it
+
+        return put_together(config, blobs=blobs, queue=jobs_queue, models=models, log=log, clock=clock)
+
+    freshness = Freshness(models, ring, clock, check_seconds=config.alias_check_seconds)
+    return Function(handler, freshness, batch, stopping)

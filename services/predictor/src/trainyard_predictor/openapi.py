@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainyard.errors import ERROR_SCHEMA
-from trainyard_predictor import openapi_protocols
+from trainyard_predictor import openapi_batch, openapi_protocols
 from trainyard_predictor.domain import MAX_EXPLAINED_ROWS, MAX_ROWS
 
 _VALUE = {"type": ["string", "number", "boolean", "null"]}
@@ -111,6 +111,7 @@ def document(version: str) -> dict[str, Any]:
         "info": {"title": "Trainyard predictor", "version": version},
         "paths": {
             "/v1/predict/{target}": {"post": _PREDICT},
+            **openapi_batch.PATHS,
             **openapi_protocols.PATHS,
             "/healthz": {"get": _open("Whether the process is alive", "healthz")},
             "/readyz": {"get": _open("Whether the service can do its job", "readyz")},
@@ -119,7 +120,7 @@ def document(version: str) -> dict[str, Any]:
         },
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
-            "schemas": openapi_protocols.SCHEMAS,
+            "schemas": {**openapi_batch.SCHEMAS, **openapi_protocols.SCHEMAS},
             "responses": {
                 **openapi_protocols.RESPONSES,
                 "Error": {

@@ -84,6 +84,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "arrived": config.queue_arrived,
         "objects": config.queue_objects,
         "predictions": config.queue_predictions,
+        "batch": config.queue_batch,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
     fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)
@@ -186,6 +187,8 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         clock=SystemClock(),
     )
 
+    uploads = S3Uploads(clients.s3, config.bucket)
+    sweeper = Sweeper(store, blobs, uploads, keep_batch_days=config.keep_batch_days)
     loop = partial(Loop, stop=stop)
     loops = [
         loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
@@ -211,7 +214,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
             partial(forget_predictions, store, config.keep_predictions_days),
             period=_MONTHS_SECONDS,
         ),
-        loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
+        loop("sweeper", sweeper.step, period=_SWEEP_SECONDS),
         loop("monitor", monitor.Monitor(store, SystemClock()).step, period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
     ]

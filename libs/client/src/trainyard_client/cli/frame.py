@@ -34,6 +34,7 @@ _HINTS = {
     "unknown_run": "list the runs with: trainyard runs",
     "unknown_request": "list the training requests with: trainyard requests",
     "unknown_alias": "list the aliases with: trainyard alias list {name}",
+    "unknown_batch_job": "list your batch jobs with: trainyard batch list",
     "unknown_queue": "list the queues with: trainyard queue show",
     "unknown_trace": "what was just sent may be on its way for some seconds; ids are in: trainyard batches NAME,"
     " trainyard requests, trainyard runs, trainyard versions NAME (as NAME@3), and the header X-Request-Id of answers",
