@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from tests.api.service import HERE, Service, Subject, around, gunicorn, publish_keys
+from tests.api.service import HERE, Service, Subject, around, gunicorn, service_keys
 
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
@@ -29,8 +29,7 @@ def running(folder: Path) -> Iterator[Service]:
     """Run gunicorn, and put something in."""
     with around(folder, database=True) as stack:
         assert stack.postgres is not None
-        every = ("admin", "operate", "ingest", "read", "feedback")
-        keys = publish_keys(stack.blobs, all=every, none=("predict",))
+        keys = service_keys(stack.blobs, ("admin", "operate", "ingest", "read", "feedback"), ("predict",))
         with gunicorn(folder, stack.environment, "trainyard_ingest.wsgi:app()") as url:
             found = Service(url, keys, {"name": ["shop"], "model": ["buys"]})
             _fill(found, stack.postgres)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.api.service import HERE, Service, Subject, around, gunicorn, publish_keys
+from tests.api.service import HERE, Service, Subject, around, gunicorn, service_keys
 
 from trainyard.testing.models import sample_model
 from trainyard.testing.publishing import point_alias, publish_version
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def running(folder: Path) -> Iterator[Service]:
     """Run gunicorn, and publish the models."""
     with around(folder, database=False) as stack:
-        keys = publish_keys(stack.blobs, all=("predict",), none=("read", "ingest", "operate", "feedback"))
+        keys = service_keys(stack.blobs, ("predict",), ("read", "ingest", "operate", "feedback"))
         for version in (1, 2):
             pointer = publish_version(stack.blobs, sample_model("tree_ensemble", seed=version), version)
             point_alias(stack.blobs, pointer, seq=version, alias="champion" if version == 2 else "previous")

@@ -17,11 +17,12 @@ from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.postgres.migrate import migrate
-from trainyard.auth import KEYS_OBJECT, LiveKey, encode_keys, make_key, parse_key
+from trainyard.auth import make_key
 from trainyard.config import load
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
 from trainyard.testing.postgres import PostgresServer
 from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
+from trainyard.testing.publishing import publish_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,16 +136,9 @@ def gunicorn(folder: Path, environment: dict[str, str], application: str) -> Ite
         end(process)
 
 
-def publish_keys(blobs: S3Blobs, **scopes: tuple[str, ...]) -> dict[str, str]:
-    """Publish keys by name; ``wrong`` is one that nobody has published."""
-    keys = {name: make_key() for name in scopes}
-    live = []
-    for name, carried in scopes.items():
-        parsed = parse_key(keys[name])
-        assert parsed is not None
-        live.append(LiveKey(parsed.key_id, parsed.secret_sha256, carried, None))
-    blobs.put(KEYS_OBJECT, encode_keys(live))
-    return {**keys, "wrong": make_key()}
+def service_keys(blobs: S3Blobs, every: tuple[str, ...], other: tuple[str, ...]) -> dict[str, str]:
+    """Publish a key with ``every`` scope of the service and one with ``other`` ones; ``wrong`` is none of them."""
+    return {**publish_keys(blobs, {"all": every, "none": other}), "wrong": make_key()}
 
 
 def phases(folder: Path, subject: Subject, found: Service, examples: int, words: list[str]) -> list[dict[str, Any]]:
