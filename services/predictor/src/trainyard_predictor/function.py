@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
     from trainyard_predictor.edges.freshness import Freshness
     from trainyard_predictor.handler import Handler
+    from trainyard_predictor.snapshot import Snapshot
 
 _log = logs.get(__name__)
 
 
 class Function:
-    """Answers events. HTTP events and direct ones go through ``handler``; S3 events are a hint to look for news."""
+    """Answers events. HTTP events and direct ones go through ``handler``; S3 events are a hint to look for news.
 
-    def __init__(self, handler: Handler, freshness: Freshness) -> None:
+    ``snapshot`` is for Lambda's runtime hooks.
+    """
+
+    def __init__(self, handler: Handler, freshness: Freshness, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
         self._handler = handler
         self._freshness = freshness
         self._answers: dict[str, Callable[[Mapping[str, Any]], Any]] = {

@@ -11,12 +11,14 @@ from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard_predictor.assembly import assemble
+from trainyard_predictor.edges.beside import Beside
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.freshness import Freshness
 from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.function import Function
 from trainyard_predictor.release import release
+from trainyard_predictor.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 #: What the function reads of the settings: reading the paths among the others would import ``pathlib``.
 SETTINGS = (
     "log_level",
+    "env",
     "aws_endpoint_url",
     "aws_region",
     "bucket",
@@ -64,17 +67,23 @@ def build(
     clock = clock or SystemClock()
     clients = SlimClients(environ, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
     blobs = blobs or clients.blobs(config.bucket)
+    queue = queue or clients.queue(config.queue_predictions)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
+    beside = Beside(models, blobs, queue, clock, config.env)
     handler = assemble(
         config,
         models=models,
-        log=DirectLog(queue or clients.queue(config.queue_predictions), blobs),
+        log=DirectLog(queue, blobs),
         blobs=blobs,
         ring=ring,
         clock=clock,
         metrics=Metrics(),
         version=release(),
         hosts=None,  # Lambda has found the function by it
+        shadow=beside,
     )
-    return Function(handler, Freshness(models, ring, clock, check_seconds=config.alias_check_seconds))
+    freshness = Freshness(models, ring, clock, check_seconds=config.alias_check_seconds, beside=beside.step)
+    ahead = config.models or ([config.default_model] if config.default_model else [])
+    snapshot = Snapshot(models, ring, freshness, beside, forget=clients.forget, ahead=ahead)
+    return Function(handler, freshness, snapshot)
