@@ -20,7 +20,6 @@ from werkzeug.test import Client
 import trainyard_console.bootstrap
 import trainyard_ingest.bootstrap
 import trainyard_predictor.bootstrap
-import trainyard_predictor.wsgi
 import trainyard_scheduler.bootstrap
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.auth import SCOPES, make_key
@@ -31,10 +30,12 @@ from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.processes import wait_until
 from trainyard.testing.publishing import publish_keys
 from trainyard_embedded.router.routes import parse
+from trainyard_predictor.handler import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from flask import Flask
     from werkzeug.test import TestResponse
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from trainyard.adapters.aws.clients import AwsClients
     from trainyard.adapters.aws.ensure import AwsSetup
     from trainyard.config import Config
+    from trainyard_predictor.handler import Handler
 
 OPERATIONS = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
 #: What answers without a key: the operations of each service, what foreign protocols ask for their health by, and the
@@ -112,6 +114,18 @@ def _flask_table(app: Flask) -> set[tuple[str, str]]:
     }
 
 
+def _carried(handler: Handler) -> WSGIApplication:
+    """Return the predictor's handler as the other services are; how it is carried in earnest is tested elsewhere."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        headers = {name[5:].replace("_", "-").lower(): text for name, text in environ.items() if name[:5] == "HTTP_"}
+        answer = handler.handle(Request(environ["REQUEST_METHOD"], environ["PATH_INFO"], "", headers))
+        start_response(f"{answer.status} ", list(answer.headers.items()))
+        return [answer.body]
+
+    return application
+
+
 @pytest.fixture
 def yard(
     aws_clients: AwsClients, aws_setup: AwsSetup, aws_environment: dict[str, str], database_url: str, tmp_path: Path,
@@ -140,7 +154,7 @@ def yard(
     predictor = trainyard_predictor.bootstrap.build(config, blobs=blobs, queue=MemoryQueue(SystemClock()))
     predictor.background.start()
     clients = {name: Client(app) for name, app in apps.items()}
-    clients["predictor"] = Client(trainyard_predictor.wsgi.wsgi_app(predictor.handler))
+    clients["predictor"] = Client(_carried(predictor.handler))
     tables = {name: _flask_table(app) for name, app in apps.items()}
     tables["predictor"] = {(route.method, route.path) for route in predictor.handler.routes.all()}
     yield Yard(clients, tables, blobs, keys)

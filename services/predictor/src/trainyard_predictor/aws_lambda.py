@@ -20,10 +20,11 @@ _function = lambda_bootstrap.build(_config, _environ)
 _starts = _environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
 if _starts == "snap-start":
     _hooks = importlib.import_module("snapshot_restore_py")  # comes with Lambda's runtime client
-    _hooks.register_before_snapshot(_function.snapshot.prepare)
-    _hooks.register_after_restore(_function.snapshot.restore)
+    _snapshot = _function.snapshot()
+    _hooks.register_before_snapshot(_snapshot.prepare)
+    _hooks.register_after_restore(_snapshot.restore)
 elif _starts == "provisioned-concurrency":  # ahead of its first event: nobody waits for this
-    _function.snapshot.prepare()
+    _function.snapshot().prepare()
 
 
 def handle(event: Any, context: Any) -> Any:  # noqa: ARG001 - Lambda passes both

@@ -25,10 +25,10 @@ _log = logs.get(__name__)
 class Function:
     """Answers events. HTTP events and direct ones go through ``handler``; S3 events are a hint to look for news.
 
-    ``snapshot`` is for Lambda's runtime hooks.
+    ``snapshot`` makes what Lambda's runtime hooks call.
     """
 
-    def __init__(self, handler: Handler, freshness: Freshness, snapshot: Snapshot) -> None:
+    def __init__(self, handler: Handler, freshness: Freshness, snapshot: Callable[[], Snapshot]) -> None:
         self.snapshot = snapshot
         self._handler = handler
         self._freshness = freshness

@@ -18,7 +18,6 @@ from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.function import Function
 from trainyard_predictor.release import release
-from trainyard_predictor.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.queue import Queue
+    from trainyard_predictor.snapshot import Snapshot
 
 
 #: What the function reads of the settings: reading the paths among the others would import ``pathlib``.
@@ -84,6 +84,11 @@ def build(
         shadow=beside,
     )
     freshness = Freshness(models, ring, clock, check_seconds=config.alias_check_seconds, beside=beside.step)
-    ahead = config.models or ([config.default_model] if config.default_model else [])
-    snapshot = Snapshot(models, ring, freshness, beside, forget=clients.forget, ahead=ahead)
+
+    def snapshot() -> Snapshot:
+        from trainyard_predictor.snapshot import Snapshot  # noqa: PLC0415 - a cold start does without
+
+        ahead = config.models or ([config.default_model] if config.default_model else [])
+        return Snapshot(models, ring, freshness, beside, forget=clients.forget, ahead=ahead)
+
     return Function(handler, freshness, snapshot)
