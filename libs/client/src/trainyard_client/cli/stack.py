@@ -103,7 +103,7 @@ def _serving(ready: Any) -> list[dict[str, Any]]:
         ClientError: the stack does not answer, though it says that it is ready.
     """
     key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
-    with frame.Client(ready.url, key) as client:
+    with frame.client_of(ready.url, key) as client:
         return client.serving()
 
 
