@@ -108,8 +108,8 @@ properties: $(STATE)/dev ## What must hold for the scheduler whatever comes, wit
 	$(BIN)/python -m pytest tests/unit/scheduler -m hypothesis --numprocesses 2 --dist loadgroup --hypothesis-profile full
 
 .PHONY: api
-api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
-	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
+api: $(STATE)/dev ## Services against their own OpenAPI documents (FULL=1: 20,000 requests each, into docs/evidence)
+	$(BIN)/python -m tests.api.run $(if $(FULL),--full)
 
 .PHONY: gate-evidence
 gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retrains, and true gains, into docs/evidence

@@ -389,6 +389,8 @@ def test_a_challengers_share_and_who_serves(
     (found,) = call("GET", "/v1/models/late/deployments?limit=1")["serving"]
     assert (found["environment"], found["process"], found["asked"]) == ("test", "here-1", "challenger")
     assert (found["version"], found["seq"], found["refused"]) == (1, published.seq, None)
+    everything = call("GET", "/v1/serving", key="read")["items"]
+    assert [(one["model"], one["asked"]) for one in everything] == [("early", "champion"), ("late", "challenger")]
 
 
 def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainyard_predictor.batch.rounds import Batch
     from trainyard_predictor.edges.freshness import Freshness
     from trainyard_predictor.handler import Handler
+    from trainyard_predictor.snapshot import Snapshot
 
 _log = logs.get(__name__)
 
@@ -28,6 +29,7 @@ class Function:
     HTTP events and direct ones go through ``handler``; S3 events are a hint to look for news, or tell of files.
 
     Args:
+        snapshot: makes what Lambda's runtime hooks call.
         batch: what is done about batch jobs, made when it is needed first; None: nobody does anything.
         stopping: whether whoever hands over events would like to have the last one back.
     """
@@ -36,9 +38,11 @@ class Function:
         self,
         handler: Handler,
         freshness: Freshness,
+        snapshot: Callable[[], Snapshot],
         batch: Callable[[], Batch] | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.snapshot = snapshot
         self._handler = handler
         self._freshness = freshness
         self._make_batch = batch

@@ -12,6 +12,7 @@ from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.telemetry.numbers import Metrics
 from trainyard_predictor.assembly import assemble
+from trainyard_predictor.edges.beside import Beside
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.freshness import Freshness
 from trainyard_predictor.edges.model_source import ModelSource
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from trainyard.contracts.part_store import PartStore
     from trainyard.contracts.queue import Queue
     from trainyard_predictor.batch.rounds import Batch
+    from trainyard_predictor.snapshot import Snapshot
 
 
 #: What the function reads of the settings: reading the paths among the others would import ``pathlib``.
 SETTINGS = (
     "log_level",
+    "env",
     "aws_endpoint_url",
     "aws_region",
     "bucket",
@@ -73,10 +76,12 @@ def build(
     clock = clock or SystemClock()
     clients = SlimClients(environ, region=config.aws_region, endpoint=config.aws_endpoint_url, clock=clock)
     blobs = blobs or clients.blobs(config.bucket)
+    queue = queue or clients.queue(config.queue_predictions)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
-    log = DirectLog(queue or clients.queue(config.queue_predictions), blobs)
+    log = DirectLog(queue, blobs)
     jobs_queue = batch_queue or clients.queue(config.queue_batch)
+    beside = Beside(models, blobs, queue, clock, config.env)
     handler = assemble(
         config,
         models=models,
@@ -88,12 +93,20 @@ def build(
         metrics=Metrics("predictor"),
         version=release(),
         hosts=None,  # Lambda has found the function by it
+        shadow=beside,
     )
+
+    freshness = Freshness(models, ring, clock, check_seconds=config.alias_check_seconds, beside=beside.step)
+
+    def snapshot() -> Snapshot:
+        from trainyard_predictor.snapshot import Snapshot  # noqa: PLC0415 - a cold start does without
+
+        ahead = config.models or ([config.default_model] if config.default_model else [])
+        return Snapshot(models, ring, freshness, beside, forget=clients.forget, ahead=ahead)
 
     def batch() -> Batch:
         from trainyard_predictor.batch.assembly import batch as put_together  # noqa: PLC0415 - no prediction needs it
 
         return put_together(config, blobs=blobs, queue=jobs_queue, models=models, log=log, clock=clock)
 
-    freshness = Freshness(models, ring, clock, check_seconds=config.alias_check_seconds)
-    return Function(handler, freshness, batch, stopping)
+    return Function(handler, freshness, snapshot, batch, stopping)

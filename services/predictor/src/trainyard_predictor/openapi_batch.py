@@ -6,6 +6,7 @@ from typing import Any
 
 from trainyard_predictor.batch.job import STATES
 from trainyard_predictor.domain import CHAMPION
+from trainyard_predictor.openapi_answers import ANY, BODY, KEYED, MODEL, refusals, success
 from trainyard_predictor.protocols.batch_jobs import DEFAULT_LIMIT, MOST_LIMIT
 
 _TARGET = {
@@ -14,7 +15,8 @@ _TARGET = {
     "description": f"model, model@alias or model@version; the {CHAMPION} where it says the model alone",
 }
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1, "description": "part of the rows that is logged"}
-_ERRORS = {"4XX": {"$ref": "#/components/responses/Error"}, "5XX": {"$ref": "#/components/responses/Error"}}
+#: What asking for a job may end with; the store may be away.
+_STORED = ANY | KEYED | {404, 503}
 _KEY = [{"key": ["predict"]}]
 _JOB = {"$ref": "#/components/schemas/BatchJob"}
 
@@ -69,8 +71,8 @@ _RANGE = {"name": "Range", "in": "header", "required": False, "schema": {"type":
 _ROWS = {"type": "string", "description": "the file"}
 
 
-def _answer(status: str, what: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {status: {"description": what, "content": {"application/json": {"schema": schema}}}, **_ERRORS}
+def _answer(status: str, what: str, schema: dict[str, Any], errors: frozenset[int] = _STORED) -> dict[str, Any]:
+    return {status: success({"application/json": {"schema": schema}}, what), **refusals("Error", errors)}
 
 
 def _file(summary: str, ident: str, kinds: list[str]) -> dict[str, Any]:
@@ -80,9 +82,9 @@ def _file(summary: str, ident: str, kinds: list[str]) -> dict[str, Any]:
         "operationId": ident,
         "parameters": [_ID, _RANGE],
         "responses": {
-            "200": {"description": "All of it", "content": content},
-            "206": {"description": "The piece that Range asks for, or its beginning", "content": content},
-            **_ERRORS,
+            "200": success(content, "All of it"),
+            "206": success(content, "The piece that Range asks for, or its beginning"),
+            **refusals("Error", _STORED | {409}),
         },
         "security": _KEY,
     }
@@ -142,7 +144,7 @@ PATHS: dict[str, Any] = {
                     },
                 },
             },
-            "responses": _answer("202", "The job", _JOB),
+            "responses": _answer("202", "The job", _JOB, ANY | KEYED | BODY | MODEL | {409, 415, 422}),
             "security": _KEY,
         },
     },
@@ -158,7 +160,7 @@ PATHS: dict[str, Any] = {
             "summary": "End a job",
             "operationId": "cancelBatchJob",
             "parameters": [_ID],
-            "responses": _answer("200", "The job", _JOB),
+            "responses": _answer("200", "The job", _JOB, _STORED | {409}),
             "security": _KEY,
         },
     },

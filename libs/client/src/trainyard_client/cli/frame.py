@@ -145,8 +145,13 @@ def _with_client(
     **arguments: Any,
 ) -> Exit | None:
     where, key = address.resolve(settings.config, url, api_key)
-    with Client(where, key) as client:
+    with client_of(where, key) as client:
         return function(output, client, **arguments)
+
+
+def client_of(url: str, key: str | None) -> Client:
+    """Return a client of the services at an address, to be closed."""
+    return Client(url, key)
 
 
 def _report(output: Output, error: Exception, *, name: str) -> Exit:
