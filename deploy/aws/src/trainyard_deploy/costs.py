@@ -18,7 +18,7 @@ _SECONDS_PER_MONTH = DAYS_PER_MONTH * 86_400
 #: The templates' counts; a test compares them with the templates.
 ALARM_METRICS, CUSTOM_METRICS, ENDPOINTS = 14, 1, 6
 #: What an idle stack asks AWS for, calls per second, measured as docs/operations.md says.
-IDLE_SQS_PER_SECOND, IDLE_S3_LISTS_PER_SECOND, IDLE_S3_GETS_PER_SECOND = 2.25, 0.07, 1.05
+IDLE_SQS_PER_SECOND, IDLE_S3_LISTS_PER_SECOND, IDLE_S3_GETS_PER_SECOND = 1.25, 0.07, 1.05
 IDLE_LOG_GB = 0.05
 #: Images of a release, without what releases share.
 _IMAGES_GB = 1.0

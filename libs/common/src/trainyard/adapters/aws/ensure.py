@@ -230,11 +230,13 @@ def _plain(policy: dict[str, Any]) -> dict[str, str]:
 
 
 def _same_notification(entry: dict[str, Any], ours: dict[str, Any]) -> bool:
-    """Compare what counts: AWS may write 'prefix' as 'Prefix'."""
+    """Compare what counts: AWS may write 'prefix' as 'Prefix', and CloudFormation gives no id.
+
+    Two notifications that differ in their id alone overlap, which S3 refuses.
+    """
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     return (
-        entry.get("Id") == ours["Id"]
-        and entry.get("QueueArn") == ours["QueueArn"]
+        entry.get("QueueArn") == ours["QueueArn"]
         and entry.get("Events") == ours["Events"]
         and [(rule["Name"].lower(), rule["Value"]) for rule in rules] == [("prefix", LANDING_PREFIX)]
     )
