@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENV, REGION, ACCOUNT, BUCKET = "test", "eu-west-1", "111122223333", "trainyard-test-111122223333-eu-west-1"
 _PSEUDO = {
@@ -40,28 +43,27 @@ class Template:
 
     def value(self, node: Any) -> Any:
         """Resolve ``node``: of other resources their name stands for all that they give."""
-        match node:
-            case {"Ref": name}:
-                return self._names.get(name, name)
-            case {"Fn::GetAtt": [name, "Arn"]}:
-                return self._arn(name)
-            case {"Fn::GetAtt": [name, attribute]}:
-                return f"<{name}.{attribute}>"
-            case {"Fn::Sub": str(text)}:
-                return re.sub(r"\$\{([^}]+)\}", lambda m: str(self._names.get(m[1], m[1])), text)
-            case {"Fn::If": [name, yes, no]}:
-                return self.value(yes if self._holds(self.raw["Conditions"][name]) else no)
-            case {"Fn::Join": [glue, parts]}:
-                return glue.join(self.value(part) for part in self.value(parts))
-            case {"Fn::Base64": text}:
-                return self.value(text)
-            case {"Fn::Select": [index, {"Fn::GetAZs": _}]}:
-                return f"{REGION}{'abc'[index]}"
-            case dict():
-                return {key: self.value(value) for key, value in node.items()}
-            case list():
-                return [value for value in map(self.value, node) if value is not None]
-        return node
+        if isinstance(node, list):
+            return [value for value in map(self.value, node) if value is not None]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1 and (name := next(iter(node))) in self._functions:
+            return self._functions[name](node[name])
+        return {key: self.value(value) for key, value in node.items()}
+
+    @property
+    def _functions(self) -> dict[str, Callable[[Any], Any]]:
+        return {
+            "Ref": lambda name: self._names.get(name, name),
+            "Fn::GetAtt": lambda of: self._arn(of[0]) if of[1] == "Arn" else f"<{of[0]}.{of[1]}>",
+            "Fn::Sub": self._filled,
+            "Fn::If": lambda of: self.value(of[1] if self._holds(self.raw["Conditions"][of[0]]) else of[2]),
+            "Fn::Join": lambda of: of[0].join(self.value(part) for part in self.value(of[1])),
+            "Fn::Base64": self.value,
+        }
+
+    def _filled(self, text: Any) -> str:
+        return re.sub(r"\$\{([^}]+)\}", lambda m: str(self._names.get(m[1], m[1])), str(text))
 
     def _holds(self, condition: Any) -> bool:
         match condition:

@@ -106,7 +106,10 @@ def test_a_preview_changes_nothing(cloud: AwsCloud, made: AwsCloud) -> None:
 
 def test_the_services_find_nothing_to_make(made: AwsCloud, emulator: AwsEmulator) -> None:
     """What CloudFormation made is what the scheduler would have made: it writes nothing, for it may not."""
-    names = {f"TRAINYARD_QUEUE_{name.upper()}": f"trainyard-test-{name}" for name in ("training", "arrived", "objects", "predictions")}
+    names = {
+        f"TRAINYARD_QUEUE_{name.upper()}": f"trainyard-test-{name}"
+        for name in ("training", "arrived", "objects", "predictions")
+    }
     settings = config.load({**emulator.environment, **names, "TRAINYARD_ENV": "test", "TRAINYARD_BUCKET": PLACE.bucket})
     clients = AwsClients(settings, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
     written: list[str] = []

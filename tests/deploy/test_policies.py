@@ -125,7 +125,7 @@ def _policies(templates: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any
 
 @pytest.mark.parametrize("role", ["control", "ingest", "scheduler", "trainer", "predictor", "deploy"])
 def test_every_permission_is_in_the_table(role: str, statements: Any) -> None:
-    """What a role may do is asked for at least once: a statement that no row needs is one too many, or a row is missing."""
+    """What a role may do is asked for at least once: else a statement is one too many, or a row is missing."""
     allowed = [row for row in ROWS if row["role"] == role and row["answer"] == "allow"]
     unasked = [
         one["Sid"]
@@ -159,7 +159,9 @@ def test_who_may_take_a_role(templates: dict[str, Any]) -> None:
     """Ingest and scheduler are taken by the control instance alone, deploy by one repository's environment alone."""
     for role in ("Ingest", "Scheduler"):
         (trust,) = templates["roles"].resource(role)["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Condition"]["ArnEquals"] == {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/trainyard-test-control"}
+        assert trust["Condition"]["ArnEquals"] == {
+            "aws:PrincipalArn": "arn:aws:iam::111122223333:role/trainyard-test-control"
+        }
     (trust,) = templates["ci"].resource("Deploy")["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Condition"]["StringEquals"] == {
         "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 #: EC2 takes no more than that, before base64.
 MOST_BYTES = 16_384
 PASSWORD = "p@ss/w:rd"
 #: What the scripts touch on their own machine; everything else that begins with / is in a container, or a name.
 _OWN = re.compile(r"/(?:etc/trainyard|run/trainyard|etc/systemd|etc/fstab|usr/local/bin/trainyard-release|swap)\b")
-_RELEASE = "\n".join(f"{name}=registry/{name}@sha256:1" for name in ("ingest", "scheduler", "console", "router", "migrate"))
+_SERVICES = ("ingest", "scheduler", "console", "router")
+_RELEASE = "\n".join(f"{name}=registry/{name}@sha256:1" for name in _SERVICES)
 _FAKES = {
     "aws": """
 case "$1 $2" in
   "secretsmanager get-secret-value") [ ! -e "$ROOT/no-secret" ] || exit 255; cat "$ROOT/secret.json" ;;
   "ecr get-login-password") echo token ;;
-  "ssm get-parameter") case "$4" in */release) cat "$ROOT/release" ;; *) cat "$ROOT/parameter-$(basename "$4")" ;; esac ;;
+  "ssm get-parameter")
+    case "$4" in */release) cat "$ROOT/release" ;; *) cat "$ROOT/parameter-$(basename "$4")" ;; esac ;;
   "ssm put-parameter") cp "${8#file://}" "$ROOT/parameter-$(basename "$4")" ;;
 esac
 """,
@@ -64,7 +65,7 @@ class Machine:
         path = self.root / "user-data"
         path.write_text(self.text(script))
         return subprocess.Popen(
-            ["sh", "-eu", str(path)],
+            ["/bin/sh", "-eu", str(path)],
             env=self.environment(),
             text=True,
             stdout=subprocess.PIPE,
@@ -107,7 +108,9 @@ def machine(tmp_path: Path) -> Machine:
         (tmp_path / folder).mkdir(parents=True)
     for name, body in _FAKES.items():
         fake = tmp_path / "bin" / name
-        fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $(printf "%s" "$*" | tr "\\n" " ")" >>"$ROOT/calls"\n{body}\n')
+        fake.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "{name} $(printf "%s" "$*" | tr "\\n" " ")" >>"$ROOT/calls"\n{body}\n'
+        )
         fake.chmod(0o755)
     (tmp_path / "release").write_text(_RELEASE + "\n")
     made.rotate(PASSWORD)
@@ -123,7 +126,9 @@ def trainer(template: Any) -> str:
 @pytest.fixture
 def control(template: Any) -> Callable[..., str]:
     """The user data of the control instance."""
-    return lambda **given: str(template("services", **given).resource("Control")["UserData"])
+    return lambda **given: str(
+        template("services", **given).resource("ControlTemplate")["LaunchTemplateData"]["UserData"]
+    )
 
 
 def test_user_data_fits_and_holds_no_secret(trainer: str, control: Callable[..., str]) -> None:
@@ -206,7 +211,7 @@ def test_a_failed_migration_is_told(machine: Machine, control: Callable[..., str
     """The exit code of the migration is the release's."""
     machine.run(control())
     docker = machine.root / "bin/docker"
-    docker.write_text(docker.read_text() + '\ncase "$*" in *registry/migrate*) exit 3 ;; esac\n')
+    docker.write_text(docker.read_text() + '\ncase "$*" in *postgres.migrate*) exit 3 ;; esac\n')
 
     assert machine.release("migrate") == 3
 
@@ -222,7 +227,9 @@ def test_run_starts_the_release(machine: Machine, control: Callable[..., str]) -
     assert list(made) == ["scheduler", "scheduler-worker", "ingest", "ingest-worker", "console", "router"]
     for name, call in made.items():
         assert f"registry/{name.partition('-')[0]}@sha256:1" in call
-        assert ("--env-file " + str(machine.root / "run/trainyard/database") in call) == (name not in {"console", "router"})
+        assert ("--env-file " + str(machine.root / "run/trainyard/database") in call) == (
+            name not in {"console", "router"}
+        )
         assert ("aws-scheduler" in call) == name.startswith("scheduler")
         assert ("aws-ingest" in call) == name.startswith("ingest")
         assert ("key-admin" in call) == (name == "scheduler-worker")
@@ -254,7 +261,7 @@ def test_a_rotated_password_is_taken(machine: Machine, control: Callable[..., st
 
     assert "ingest" in machine.containers()
     assert "another" in (machine.root / "run/trainyard/database").read_text()
-    assert os.stat(machine.root / "run/trainyard/database").st_mode & 0o077 == 0
+    assert (machine.root / "run/trainyard/database").stat().st_mode & 0o077 == 0
 
 
 def test_after_a_reboot_the_release_comes_back(machine: Machine, control: Callable[..., str]) -> None:

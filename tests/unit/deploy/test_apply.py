@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +17,9 @@ from trainyard_deploy.ports import DeployError
 from trainyard_deploy.stacks import Place
 from trainyard_deploy.steps import Deployment, Outside
 from trainyard_deploy.testing import MemoryCloud, MemoryImages, MemorySmoke
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PLACE = Place("test", "111122223333", "eu-west-1")
 CHOICES = Choices(own_functions=("late", "buys"))
@@ -80,7 +83,9 @@ def test_apply_makes_everything() -> None:
     ]
     assert account.cloud.running == account.cloud.wanted_release
     assert account.cloud.migrated == [account.cloud.running]
-    assert [bool(made[part]["ReleaseVersion"]) for part in ("predictor", "predictor-late", "predictor-buys")] == [True] * 3
+    assert [bool(made[part]["ReleaseVersion"]) for part in ("predictor", "predictor-late", "predictor-buys")] == [
+        True
+    ] * 3
     assert made["predictor-late"]["Model"] == "late"
     assert made["fleet"]["Image"].startswith(
         "111122223333.dkr.ecr.eu-west-1.amazonaws.com/trainyard-test/trainer@sha256:"

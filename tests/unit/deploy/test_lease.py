@@ -43,7 +43,9 @@ def test_of_many_at_once_one_wins(clock: ManualClock) -> None:
         blobs, won = MemoryBlobs(clock), []
         start = threading.Barrier(8)
 
-        def race(number: int, blobs: MemoryBlobs = blobs, won: list[int] = won, start: threading.Barrier = start) -> None:
+        def race(
+            number: int, blobs: MemoryBlobs = blobs, won: list[int] = won, start: threading.Barrier = start
+        ) -> None:
             one = lease(blobs, clock, f"owner {number}")
             start.wait()
             try:

@@ -35,7 +35,9 @@ class AwsCloud(Cloud):
         build_role: ARN of the role that CloudFormation works with; None: the caller's own rights.
     """
 
-    def __init__(self, client: Callable[[str], Any], place: Place, clock: Clock, *, build_role: str | None = None) -> None:
+    def __init__(
+        self, client: Callable[[str], Any], place: Place, clock: Clock, *, build_role: str | None = None
+    ) -> None:
         self._client = client
         self._place = place
         self._clock = clock
@@ -115,7 +117,9 @@ class AwsCloud(Cloud):
                 return
             yield str(found["StackStatus"])
             if self._clock.monotonic() > deadline:
-                raise DeployError(f"the stack {stack} was not done after {_STACK_SECONDS:.0f} s; look at it, and repeat")
+                raise DeployError(
+                    f"the stack {stack} was not done after {_STACK_SECONDS:.0f} s; look at it, and repeat"
+                )
             self._clock.sleep(_POLL_SECONDS)
 
     def _stack(self, stack: str) -> dict[str, Any] | None:
@@ -269,9 +273,7 @@ class AwsCloud(Cloud):
 
 
 def _change(stack: str, raw: Mapping[str, Any]) -> Change:
-    return Change(
-        stack, raw["Action"], raw["LogicalResourceId"], raw["ResourceType"], raw.get("Replacement") == "True"
-    )
+    return Change(stack, raw["Action"], raw["LogicalResourceId"], raw["ResourceType"], raw.get("Replacement") == "True")
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def read(path: Path | None) -> Choices:
         wanted = list if isinstance(defaults[name], tuple) else type(defaults[name])
         if type(value) is not wanted:
             raise ConfigError(f"{path}: {name} = {value!r} is not of the kind of its default, {defaults[name]!r}")
-    return Choices(**{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()})
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+    return Choices(**given)
 
 
 def checked_env(env: str) -> str:

@@ -54,7 +54,7 @@ def bill(choices: Choices, load: Load, prices: Prices) -> list[Line]:
 
 
 def fargate(prices: Prices) -> float:
-    """Return the month of the same services on Fargate: a task each, of 0.25 processors and 0.5 GB, with an address each."""
+    """Return the month of the same services on Fargate: four tasks of 0.25 processors and 0.5 GB, with addresses."""
     task = 0.25 * prices.hour["fargate_vcpu"] + 0.5 * prices.hour["fargate_gb"] + prices.hour["ipv4"]
     return 4 * task * HOURS_PER_MONTH
 

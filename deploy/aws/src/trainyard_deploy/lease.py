@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from trainyard.contracts.blobs import BlobInfo, BlobStore
     from trainyard.clock import Clock
+    from trainyard.contracts.blobs import BlobInfo, BlobStore
 
 #: A holder that was not heard of for so long is dead; how soon a killed deployment can go on.
 LEASE_SECONDS = 60.0
@@ -73,7 +73,9 @@ class Lease:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Give it back."""
         self._stop.set()
         self._thread.join()

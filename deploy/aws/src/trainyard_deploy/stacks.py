@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainyard_deploy.choices import Choices
 
 #: Every service that has an image.
-IMAGES = ("ingest", "scheduler", "trainer", "predictor", "console", "router", "migrate")
+IMAGES = ("ingest", "scheduler", "trainer", "predictor", "console", "router")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ class Stack:
     @property
     def text(self) -> str:
         """The template."""
-        return (importlib.resources.files("trainyard_deploy") / "templates" / f"{self.template}.yaml").read_text("utf-8")
+        return (importlib.resources.files("trainyard_deploy") / "templates" / f"{self.template}.yaml").read_text(
+            "utf-8"
+        )
 
 
 def stacks(place: Place, c: Choices) -> dict[str, Stack]:

@@ -121,7 +121,9 @@ class Deployment:
             case Output(part, name):
                 outputs = self._out.cloud.outputs(part)
                 if outputs is None or name not in outputs:
-                    raise DeployError(f"the stack {part} has no output {name}; was it deleted? Repeat from the beginning")
+                    raise DeployError(
+                        f"the stack {part} has no output {name}; was it deleted? Repeat from the beginning"
+                    )
                 return outputs[name]
             case Image(service):
                 return self._uri(service, record.digests[service])
@@ -172,7 +174,9 @@ class Deployment:
         def move(record: Record) -> None:
             self._put(stack, record, version=record.versions[function])
 
-        return Step(f"move {stack.part}", f"point the alias live of {function} at the new version", move, reaches_people=True)
+        return Step(
+            f"move {stack.part}", f"point the alias live of {function} at the new version", move, reaches_people=True
+        )
 
     # --- destroy ---
 
@@ -205,5 +209,3 @@ class Deployment:
 
     def _release(self, record: Record) -> str:
         return "".join(f"{service}={self._uri(service, record.digests[service])}\n" for service in IMAGES)
-
-

@@ -37,7 +37,9 @@ class Prices:
             ConfigError: the table has none; a price is never guessed.
         """
         if kind not in self.hour:
-            raise ConfigError(f"the table of prices of {self.region}, {self.date}, has no {kind}; give one with --prices")
+            raise ConfigError(
+                f"the table of prices of {self.region}, {self.date}, has no {kind}; give one with --prices"
+            )
         return self.hour[kind]
 
 

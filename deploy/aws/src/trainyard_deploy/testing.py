@@ -1,4 +1,4 @@
-"""What a deployment needs from outside, in memory: an account that does what CloudFormation would, and tells what it did."""
+"""What a deployment needs from outside, in memory; the account tells what was asked of it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ class MemoryCloud(Cloud):
 
     def command(self, step: str) -> None:
         """Run what the release names."""
-        assert self.wanted_release is not None
+        if self.wanted_release is None:
+            raise DeployError(f"{step}: no release is named")
         self.calls.append(step)
         if step == "migrate":
             self.migrated.append(self.wanted_release)

@@ -14,6 +14,7 @@ from trainyard_client.cli import (
     backup,
     batches,
     datasets,
+    deploy,
     doctor,
     fleet,
     models,
@@ -60,6 +61,7 @@ def make_command() -> click.Group:
         operations,
         doctor,
         trace,
+        deploy,
     ):
         module.add_to(root)
     return root

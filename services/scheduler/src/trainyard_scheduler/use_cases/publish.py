@@ -155,7 +155,9 @@ class Publisher:
         look_seconds: how often objects are compared with the database though nothing changed there; 0: each time.
     """
 
-    def __init__(self, store: Store, blobs: BlobStore, *, look_seconds: float = 0.0, clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, blobs: BlobStore, *, look_seconds: float = 0.0, clock: Clock | None = None
+    ) -> None:
         clock = clock or SystemClock()
         self._keys = KeyPublisher(store, blobs, Every(look_seconds, clock))
         self._models = ModelPublisher(store, blobs, Every(look_seconds, clock))

@@ -1,0 +1,71 @@
+"""The smoke test of a deployment: rows in, a model, a prediction, by the ways that people take."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from trainyard_client.errors import ClientError
+from trainyard_deploy.ports import DeployError, SmokeTest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from trainyard_client.client import Client
+    from trainyard_deploy.ports import Cloud
+
+#: The dataset and the model of the test; both are removed behind it.
+NAME = "deploy_smoke"
+_ROWS = 400
+#: An instance has to start first, and to load its image.
+_TRAINING_SECONDS = 1_200.0
+_COLUMNS: list[dict[str, Any]] = [
+    {"name": "id", "type": "int64", "role": "key"},
+    {"name": "x", "type": "float64"},
+    {"name": "y", "type": "bool", "role": "label"},
+]
+
+
+class LoopSmokeTest(SmokeTest):
+    """Goes once around the loop.
+
+    Args:
+        connect: a client of the services for as long as its block lasts.
+        function: the function that is asked for a prediction, at its alias `live`.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[Client]], cloud: Cloud, function: str) -> None:
+        self._connect = connect
+        self._cloud = cloud
+        self._function = function
+
+    def run(self) -> None:
+        """Send rows, train, ask the function; remove dataset and model, whatever came of it."""
+        try:
+            with self._connect() as client:
+                try:
+                    self._loop(client)
+                finally:
+                    _remove(client)
+        except ClientError as e:
+            raise DeployError(f"smoke test: {e}") from e
+
+    def _loop(self, client: Client) -> None:
+        client.create_dataset(NAME, _COLUMNS)
+        client.push(NAME, [{"id": n, "x": n / _ROWS, "y": n > _ROWS // 2} for n in range(_ROWS)])
+        client.create_model(NAME, NAME, "y", policy={"promotion": "auto"})
+        request = client.wait(client.train(NAME, {"budget_trials": 3})["id"], seconds=_TRAINING_SECONDS)
+        if request["state"] != "done":
+            raise DeployError(
+                f"smoke test: the training ended as {request['state']}; see trainyard run explain {request['id']}"
+            )
+        body = json.dumps({"rows": [{"x": 0.9}]})
+        answer = self._cloud.invoke(self._function, "live", {"path": f"/v1/predict/{NAME}", "body": body})
+        if answer.get("statusCode") != 200 or not json.loads(answer["body"])["rows"]:
+            raise DeployError(f"smoke test: no prediction came: {answer}")
+
+
+def _remove(client: Client) -> None:
+    for remove in (client.delete_model, client.delete_dataset):
+        remove(NAME)
