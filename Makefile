@@ -124,6 +124,10 @@ templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation template
 	$(STATE)/deploy-lint/bin/checkov -d deploy/aws/src/trainyard_deploy/templates --config-file deploy/aws/checkov.yaml
 	$(BIN)/python -m pytest tests/deploy
 
+.PHONY: restore-drill
+restore-drill: $(STATE)/dev ## Restore Postgres to the second before a mistake, from a base backup and its WAL
+	$(BIN)/python -m pytest tests/integration/scheduler/test_restore_drill.py
+
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
 
