@@ -99,7 +99,7 @@ class Target:
         """The environment."""
         clock = SystemClock()
         images = DockerImages(self.source, _revision(self.source), self.client)
-        smoke = LoopSmokeTest(self.connect, self.cloud, self.place.function)
+        smoke = LoopSmokeTest(self.connect, self.cloud, self.place.function, clock)
         return Deployment(self.place, self.choices, Outside(self.cloud, images, smoke, clock))
 
     @contextmanager
