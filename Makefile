@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := .state
 PACKAGES := libs/common libs/client libs/convert services/ingest services/scheduler services/trainer \
-            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded
+            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded deploy/aws
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 
 ##@ Start
@@ -116,7 +116,17 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions ## What CI runs
+verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions ## What CI runs
+
+.PHONY: templates
+templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation templates: cfn-lint, checkov, who may do what, their user data
+	$(STATE)/deploy-lint/bin/cfn-lint deploy/aws/src/trainyard_deploy/templates/*.yaml
+	$(STATE)/deploy-lint/bin/checkov -d deploy/aws/src/trainyard_deploy/templates --config-file deploy/aws/checkov.yaml
+	$(BIN)/python -m pytest tests/deploy
+
+.PHONY: restore-drill
+restore-drill: $(STATE)/dev ## Restore Postgres to the second before a mistake, from a base backup and its WAL
+	$(BIN)/python -m pytest tests/integration/scheduler/test_restore_drill.py
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -151,7 +161,7 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers clients predictor audit; do \
+	cd requirements && for set in bootstrap runtime dev peers clients predictor audit deploy-lint; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
@@ -197,6 +207,12 @@ $(STATE)/audit.made: $(STATE)/dev requirements/audit.txt
 	@echo "installing pip-audit and cyclonedx-py in $(STATE)/audit"
 	@$(PYTHON) -m venv --clear $(STATE)/audit
 	@$(BIN)/uv pip install --quiet --python $(STATE)/audit/bin/python --require-hashes -r requirements/audit.txt
+	@touch $@
+
+$(STATE)/deploy-lint.made: $(STATE)/uv requirements/deploy-lint.txt
+	@echo "installing cfn-lint and checkov in $(STATE)/deploy-lint"
+	@$(PYTHON) -m venv --clear $(STATE)/deploy-lint
+	@$(BIN)/uv pip install --quiet --python $(STATE)/deploy-lint/bin/python --require-hashes --compile-bytecode -r requirements/deploy-lint.txt
 	@touch $@
 
 $(STATE)/mariadb.made:

@@ -15,6 +15,7 @@ from trainyard_client.cli import (
     batch_jobs,
     batches,
     datasets,
+    deploy,
     doctor,
     fleet,
     models,
@@ -62,6 +63,7 @@ def make_command() -> click.Group:
         operations,
         doctor,
         trace,
+        deploy,
     ):
         module.add_to(root)
     return root

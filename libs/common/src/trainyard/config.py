@@ -308,6 +308,14 @@ SETTINGS: tuple[Setting, ...] = (
         "How often the predictor looks for a moved alias, in seconds.",
     ),
     Setting(
+        "publish_look_seconds",
+        "TRAINYARD_PUBLISH_LOOK_SECONDS",
+        _amount,
+        "0",
+        "How often the scheduler compares aliases and keys on S3 with the database though nothing changed there, in"
+        " seconds; 0: every second.",
+    ),
+    Setting(
         "default_model",
         "TRAINYARD_DEFAULT_MODEL",
         _optional,
@@ -794,6 +802,7 @@ class Config:
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float
+    publish_look_seconds: float
     default_model: str | None
     sagemaker: bool
     invocations_keyless: bool

@@ -119,7 +119,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
             clock,
         ),
     )
-    hurry = Hurry(Publisher(store, blobs).step)
+    hurry = Hurry(Publisher(store, blobs, look_seconds=config.publish_look_seconds).step)
 
     @app.after_request
     def publish(response: Response) -> Response:
@@ -165,7 +165,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "arrived": sqs(config.queue_arrived),
         "predictions": sqs(config.queue_predictions),
     }
-    publisher = Publisher(store, blobs)
+    publisher = Publisher(store, blobs, look_seconds=config.publish_look_seconds)
     copies = CopyKeeper(
         store,
         blobs,

@@ -131,7 +131,11 @@ class AwsSetup:
         queues = current.get("QueueConfigurations", [])
         if all(any(_same_notification(entry, one) for entry in queues) for one in ours):
             return
-        others = [entry for entry in queues if entry.get("Id") not in queue_arns]
+        others = [
+            entry
+            for entry in queues
+            if entry.get("Id") not in queue_arns and not any(_same_notification(entry, one) for one in ours)
+        ]
         current["QueueConfigurations"] = [*others, *ours]
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=current)
         log.info("aws.notifications_created", bucket=bucket, queues=", ".join(queue_arns.values()))
@@ -244,11 +248,13 @@ def _notification(ident: str, queue_arn: str) -> dict[str, Any]:
 
 
 def _same_notification(entry: dict[str, Any], ours: dict[str, Any]) -> bool:
-    """Compare what counts: AWS may write 'prefix' as 'Prefix'."""
+    """Compare what counts: AWS may write 'prefix' as 'Prefix', and CloudFormation gives no id.
+
+    Two notifications that differ in their id alone overlap, which S3 refuses.
+    """
     rules, wanted = (one.get("Filter", {}).get("Key", {}).get("FilterRules", []) for one in (entry, ours))
     return (
-        entry.get("Id") == ours["Id"]
-        and entry.get("QueueArn") == ours["QueueArn"]
+        entry.get("QueueArn") == ours["QueueArn"]
         and entry.get("Events") == ours["Events"]
         and [(rule["Name"].lower(), rule["Value"]) for rule in rules] == [("prefix", wanted[0]["Value"])]
     )
