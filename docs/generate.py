@@ -1,4 +1,4 @@
-"""Write the pages that the code already holds: docs/errors.md, docs/settings.md and docs/cli.md.
+"""Write what the code already holds: docs/errors.md, docs/settings.md, docs/cli.md and the containers' router.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 when one of them is not current.
 """
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainyard.config import SETTINGS
+from trainyard.config import SETTINGS, load
 from trainyard.errors import CODES
 from trainyard_client.cli.exits import MEANINGS
 from trainyard_client.main import make_command
+from trainyard_embedded.router import nginx, routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DOCS = Path(__file__).parent
+_ROUTER = _DOCS.parent / "deploy" / "router"
 
 
 def errors() -> str:
@@ -73,6 +75,13 @@ def cli() -> str:
     return "\n".join(lines) + "\n"
 
 
+def router() -> str:
+    """Return deploy/router/nginx.conf: the services under their names, on their ports by default."""
+    parsed = routes.parse((_ROUTER / "routes.toml").read_text(encoding="utf-8"))
+    defaults = load({})
+    return nginx.render(parsed, {name: f"{name}:{getattr(defaults, name + '_port')}" for name in parsed.services})
+
+
 def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
@@ -83,7 +92,12 @@ def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple
 
 def pages() -> dict[Path, str]:
     """Return every generated page."""
-    return {_DOCS / "errors.md": errors(), _DOCS / "settings.md": settings(), _DOCS / "cli.md": cli()}
+    return {
+        _DOCS / "errors.md": errors(),
+        _DOCS / "settings.md": settings(),
+        _DOCS / "cli.md": cli(),
+        _ROUTER / "nginx.conf": router(),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.clock import SystemClock
+from trainyard.private_files import write_private
 from trainyard.processes import alive
 from trainyard_embedded import environment, table
 from trainyard_embedded.errors import EXIT_NOT_READY, EXIT_NOT_RUNNING, OK, StackError
-from trainyard_embedded.layout import Layout, write_private
+from trainyard_embedded.layout import Layout
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.stack import Ready, end_leftovers, logging_to, recorded_processes, run
 

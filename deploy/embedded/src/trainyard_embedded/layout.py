@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainyard.private_files import write_private
 from trainyard.processes import ProcessId, own
 from trainyard_embedded.errors import EXIT_DATA_DIRECTORY, EXIT_IN_USE, StackError
 
@@ -159,14 +160,3 @@ class Layout:
             return ProcessId.parse(self.owner_file.read_text())
         except OSError:
             return None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainyard import logs
+from trainyard.private_files import write_private
 from trainyard.processes import ProcessId, bound, end, identify
 from trainyard_embedded.errors import EXIT_DATA_DIRECTORY, EXIT_DEPENDENCY, EXIT_NOT_READY, StackError
-from trainyard_embedded.layout import write_private
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock

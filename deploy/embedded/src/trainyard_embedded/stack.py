@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from trainyard import auth, logs
 from trainyard.clock import SystemClock
 from trainyard.config import redact_url
+from trainyard.private_files import write_private
 from trainyard.processes import ProcessId, alive, end
 from trainyard_embedded import emulator, identity, keys, postgres, table
 from trainyard_embedded.errors import EXIT_PORT_BUSY, OK, StackError
-from trainyard_embedded.layout import Layout, write_private
+from trainyard_embedded.layout import Layout
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.probes import port_problem
 from trainyard_embedded.spawn import spawner
