@@ -7,11 +7,13 @@ set -eu
 ENVIRONMENT=/opt/trainyard
 TOOLS=/tools
 # Bytecode is taken as it is: sources never change in an image, and a read-only file system takes no newer one.
-export PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_LINK_MODE=copy UV_NO_CACHE=1
+export PYC_INVALIDATION_MODE=UNCHECKED_HASH
+# What was downloaded for one image serves the next; the cache is the builder's and in no layer.
+export UV_CACHE_DIR=/cache UV_LINK_MODE=copy PIP_CACHE_DIR=/cache/pip
 
 if [ ! -d "$TOOLS" ]; then
     python -m venv "$TOOLS"
-    "$TOOLS/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/images.txt
+    "$TOOLS/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r requirements/images.txt
     python -m venv --without-pip "$ENVIRONMENT"
 fi
 into() { "$TOOLS/bin/uv" pip install --quiet --python "$ENVIRONMENT/bin/python" --compile-bytecode "$@"; }

@@ -74,7 +74,7 @@ def main() -> int:
     """Build what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where everything goes; must not exist before the first step")
-    parser.add_argument("--step", choices=("packages", "ours"), help="only the first or the second step, as image layers")
+    parser.add_argument("--step", choices=("packages", "ours"), help="only one of the two steps: an image layer each")
     parser.add_argument("--zip", type=Path, metavar="FILE", help="also pack it, for a function from a zip (SnapStart)")
     asked = parser.parse_args()
     if asked.step != "ours":

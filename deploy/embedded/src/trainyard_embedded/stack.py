@@ -20,7 +20,6 @@ from trainyard.private_files import write_private
 from trainyard.processes import ProcessId, alive, end
 from trainyard_embedded import emulator, identity, keys, postgres, table
 from trainyard_embedded.errors import EXIT_PORT_BUSY, OK, StackError
-from trainyard_embedded.layout import Layout
 from trainyard_embedded.logfiles import LogFiles
 from trainyard_embedded.probes import port_problem
 from trainyard_embedded.spawn import spawner
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.config import Config
     from trainyard_embedded.child import Child
+    from trainyard_embedded.layout import Layout
 
     #: makes the process table; tests pass one with tiny children
     MakeTable = Callable[[Config, Mapping[str, str], Layout, postgres.Cluster], Sequence[Child]]
