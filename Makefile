@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := .state
 PACKAGES := libs/common libs/client libs/convert services/ingest services/scheduler services/trainer \
-            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded
+            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded deploy/setup
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 
 ##@ Start
