@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -116,7 +115,7 @@ def start_seconds(image: Image, name: str) -> float:
             try:
                 with urllib.request.urlopen(f"http://{address}/healthz", timeout=1):
                     return time.monotonic() - began
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:
                 time.sleep(0.02)
         raise TimeoutError(f"{name} does not answer")
     finally:

