@@ -31,7 +31,7 @@ def whole_loop(stack, shoppers):
     )
     assert stack.items("/v1/models/buys/requests") == []
 
-    stack.outside_s3().put_object(
+    stack.outside("s3").put_object(
         Bucket=stack.ready["bucket"], Key="landing/loop/second file.csv", Body=as_csv(shoppers.rows(500))
     )
     version = stack.wait_until(lambda: _versions(stack, "buys"), seconds=60, what="the first version")[0]

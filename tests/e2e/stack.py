@@ -78,10 +78,10 @@ class Running:
             if cursor is None:
                 return found
 
-    def outside_s3(self):
-        """Return an S3 client that knows nothing of Trainyard."""
+    def outside(self, service):
+        """Return a client of an AWS service that knows nothing of Trainyard."""
         with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": self.ready["aws_endpoint_url"]}):
-            return localstack_client.session.Session(localstack_host="127.0.0.1").client("s3")
+            return localstack_client.session.Session(localstack_host="127.0.0.1").client(service)
 
     def doctor(self) -> dict:
         """Return the doctor's report."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import localstack_client.session
 import pytest
 import requests
 from roads import QUICK, one_dies, requests_ended, whole_loop
@@ -60,8 +59,7 @@ def test_the_same_image_answers_as_a_function(stack):
 
 def test_a_question_on_the_queue_is_answered_into_the_log(stack):
     """The poller calls the function as Lambda would: the prediction is in the log, asked by `sqs`."""
-    session = localstack_client.session.Session(localstack_host="127.0.0.1")
-    sqs = session.client("sqs", endpoint_url=stack.ready["aws_endpoint_url"])
+    sqs = stack.outside("sqs")
     event = {"path": "/v1/predict/buys", "body": {"rows": [{"age": 20, "income": 5000.0, "city": "Genf"}]}}
     sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="trainyard-ask")["QueueUrl"], MessageBody=json.dumps(event))
     stack.wait_until(

@@ -46,7 +46,7 @@ def test_every_module_can_be_imported(engine, image):
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_an_image_has_nothing_that_only_builds_or_tests(engine, image):
-    """No folder of tests, no compiler, no wheel, no list of a package manager, and nothing left of pip's or uv's cache."""
+    """No folder of tests, no compiler, no wheel, no list of a package manager, and no cache of pip or uv."""
     places = f"find {' '.join(_OURS)} {_STRANGERS} 2>/dev/null || true"
     leftovers = "ls -d /cache /root/.cache /wheels /src /tools /var/lib/apt/lists/*Packages* 2>/dev/null || true"
     assert _run(engine, image, ["sh", "-c", f"{places}; {leftovers}"]) == ""
