@@ -78,7 +78,7 @@ types: $(STATE)/dev ## mypy, strict on libs/common
 
 .PHONY: emulators
 emulators: $(STATE)/dev $(STATE)/localstack.made ## Whatever is marked any_aws on two other emulators, moto and LocalStack
-	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/poison tests/cases \
+	$(BIN)/python -m pytest tests/contract tests/integration/aws tests/integration/scheduler/test_store_forgets.py tests/poison tests/cases \
 	  --numprocesses 2 --dist loadgroup -m any_aws -k "moto or localstack" --aws moto,localstack --hypothesis-profile full
 
 .PHONY: clients
@@ -96,6 +96,26 @@ sources: $(STATE)/dev $(STATE)/mariadb.made ## Pull sources against a real Maria
 .PHONY: compose-test
 compose-test: $(STATE)/dev offline-images images ## The loop, kills and limits on the stack as containers
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e/compose
+
+.PHONY: alerts
+alerts: $(STATE)/promtool.made ## The alert rules: Prometheus' own check, and each alert raised and not raised
+	cd deploy/prometheus && $(CURDIR)/$(STATE)/promtool/usr/bin/promtool check config prometheus.yml
+	cd deploy/prometheus && $(CURDIR)/$(STATE)/promtool/usr/bin/promtool test rules rules_test.yml
+
+.PHONY: audit
+audit: $(STATE)/audit.made ## Known vulnerabilities of every locked package (exceptions: requirements/audit-exceptions.toml)
+	$(BIN)/python requirements/audit.py $(STATE)/audit/bin/pip-audit
+
+.PHONY: sbom
+sbom: $(STATE)/audit.made ## A bill of materials (CycloneDX) for each image, from its lock, in .state/sbom
+	@mkdir -p $(STATE)/sbom
+	@for service in ingest scheduler trainer predictor console; do \
+	  if [ -f requirements/$$service.txt ]; then \
+	    $(STATE)/audit/bin/cyclonedx-py requirements requirements/$$service.txt --pyproject services/$$service/pyproject.toml \
+	      --output-reproducible --of JSON --validate -o $(STATE)/sbom/$$service.cdx.json || exit 1; \
+	    echo "$(STATE)/sbom/$$service.cdx.json"; \
+	  fi; \
+	done
 
 .PHONY: mutation
 mutation: $(STATE)/dev ## Mutation score and branch coverage of worker and scheduler (WRITE=1: docs/evidence/mutation.md)
@@ -126,15 +146,15 @@ properties: $(STATE)/dev ## What must hold for the scheduler whatever comes, wit
 	$(BIN)/python -m pytest tests/unit/scheduler -m hypothesis --numprocesses 2 --dist loadgroup --hypothesis-profile full
 
 .PHONY: api
-api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
-	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
+api: $(STATE)/dev ## Services against their own OpenAPI documents (FULL=1: 20,000 requests each, into docs/evidence)
+	$(BIN)/python -m tests.api.run $(if $(FULL),--full)
 
 .PHONY: gate-evidence
 gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retrains, and true gains, into docs/evidence
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api clients cases sources emulators chaos promotions compose-test ## What CI runs
+verify: lint types test golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions compose-test ## What CI runs
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -169,7 +189,7 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers clients predictor awslambdaric images ingest scheduler trainer console setup ministack; do \
+	cd requirements && for set in bootstrap runtime dev peers clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack-image.in -o localstack-image.txt
@@ -212,6 +232,12 @@ $(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt
 	@$(BIN)/uv pip install --quiet --python $(STATE)/localstack/bin/python --require-hashes --compile-bytecode -r requirements/localstack.txt
 	@touch $@
 
+$(STATE)/audit.made: $(STATE)/dev requirements/audit.txt
+	@echo "installing pip-audit and cyclonedx-py in $(STATE)/audit"
+	@$(PYTHON) -m venv --clear $(STATE)/audit
+	@$(BIN)/uv pip install --quiet --python $(STATE)/audit/bin/python --require-hashes -r requirements/audit.txt
+	@touch $@
+
 $(STATE)/mariadb.made:
 	@mkdir -p $(STATE)
 	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || { \
@@ -222,6 +248,17 @@ $(STATE)/mariadb.made:
 	  else \
 	    echo "trainyard: these tests need MariaDB; on Debian or Ubuntu install it with: apt-get install mariadb-server" >&2; exit 1; \
 	  fi; }
+	@touch $@
+
+# promtool out of Debian's package, which is not installed: that would start a server. Where there is one, it is taken.
+$(STATE)/promtool.made:
+	@rm -rf $(STATE)/promtool && mkdir -p $(STATE)/promtool/usr/bin
+	@if command -v promtool >/dev/null; then ln -s "$$(command -v promtool)" $(STATE)/promtool/usr/bin/promtool; \
+	elif command -v apt-get >/dev/null; then \
+	  echo "unpacking Debian's prometheus in $(STATE)/promtool"; \
+	  cd $(STATE)/promtool && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } >../promtool.log 2>&1 \
+	    && dpkg-deb -x prometheus_*.deb . || { tail -n 20 ../promtool.log >&2; exit 1; }; \
+	else echo "trainyard: this needs promtool; install Prometheus and try again" >&2; exit 1; fi
 	@touch $@
 
 # A Python 3.13 of this machine, or that of a Debian 13 in a folder of its own.

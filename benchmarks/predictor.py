@@ -77,7 +77,8 @@ def _emulator(folder: Path) -> Iterator[dict[str, str]]:
 def gunicorn(app: str, environment: dict[str, str], *, workers: int = 2) -> Iterator[int]:
     """Serve an application, and give its port."""
     port = free_port()
-    threads = ["--worker-class", "gthread", "--threads", "8", "--workers", str(workers)]
+    # an idle connection is kept as the stack keeps it; else a client that pauses for 2 s writes to a closed one
+    threads = ["--worker-class", "gthread", "--threads", "8", "--workers", str(workers), "--keep-alive", "75"]
     command = [sys.executable, "-m", "gunicorn", *threads]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*command, "--bind", f"127.0.0.1:{port}", app], env=environment, **quiet)

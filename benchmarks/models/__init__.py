@@ -1,7 +1,8 @@
 """How good the models are: ours, FLAML, LightGBM and scikit-learn on public tables, within equal wall-clock budgets.
 
 ``python -m benchmarks models`` runs the whole table (hours; it goes on where it was interrupted); ``--quick`` runs two
-tables for 30 s, and so does ``make bench``. ``--report`` runs nothing and writes docs/evidence/models.md.
+tables for 30 s, and so does ``make bench``. ``--report`` runs nothing and writes a page for each budget,
+docs/evidence/models-30s.md.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 QUICK_DATASETS = ("credit", "bikes")
-EVIDENCE = Path("docs/evidence/models.md")
+EVIDENCE = "docs/evidence/models-{budget:g}s.md"
 _PREPARE = Path(__file__).with_name("prepare.py")
 
 
@@ -40,8 +40,10 @@ def main(arguments: list[str]) -> list[dict[str, Any]]:
     if asked.report:
         command = " ".join(["python -m benchmarks models", *arguments])
         about = {"command": command, "commit": _commit(), "seeds": str(asked.seeds)}
-        EVIDENCE.write_text(page(tables, results, listed, about))
-        print(f"   written: {EVIDENCE}")
+        for table in tables:
+            written = Path(EVIDENCE.format(budget=table.budget))
+            written.write_text(page(table, [r for r in results if r["budget"] == table.budget], listed, about))
+            print(f"   written: {written}")
     return results
 
 
@@ -54,7 +56,9 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--budget", metavar="A,B", help="seconds a run (default: 30,120)")
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="runs at the same time (default: 1)")
     parser.add_argument("--quick", action="store_true", help="what is not named: two tables, one seed, 30 s")
-    parser.add_argument("--report", action="store_true", help=f"run nothing, write {EVIDENCE} from what is noted")
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing, write docs/evidence/models-*.md from what is noted"
+    )
     asked = parser.parse_args(arguments)
     datasets, seeds, budgets = (QUICK_DATASETS, 1, "30") if asked.quick else (listed, len(SEEDS), "30,120")
     asked.datasets = _some(parser, asked.datasets or ",".join(datasets), listed)

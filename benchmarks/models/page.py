@@ -1,4 +1,4 @@
-"""The tables as Markdown, with what it takes to repeat them."""
+"""The table of a budget as Markdown, with what it takes to repeat them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from benchmarks.models.catalog import Dataset
     from benchmarks.models.table import Row, Table
 
-_HEAD = """# Accuracy at equal budgets
+_HEAD = """# Accuracy within {budget:g} s
 
 Written by `{command}` at commit {commit}; {seeds} seed(s) a table.
 
@@ -28,20 +28,15 @@ better, and the best of a row is bold.
 """
 
 
-def page(
-    tables: Sequence[Table], results: Sequence[dict[str, Any]], listed: dict[str, Dataset], about: dict[str, str]
-) -> str:
+def page(table: Table, results: Sequence[dict[str, Any]], listed: dict[str, Dataset], about: dict[str, str]) -> str:
     """Return the whole page.
 
     Args:
-        results: those that the tables are made of.
+        results: those that the table is made of.
         about: command, commit and seeds.
     """
-    parts = [_HEAD.format(**about)]
-    for table in tables:
-        mine = [r for r in results if r["budget"] == table.budget]
-        parts.append(f"## {table.budget:g} s\n\n{_figures(table, listed)}\n{verdict(table)}\n{_times(mine)}")
-    return "\n".join(parts)
+    head = _HEAD.format(budget=table.budget, **about)
+    return f"{head}\n{_figures(table, listed)}\n{verdict(table)}\n{_times(results)}"
 
 
 def verdict(table: Table) -> str:

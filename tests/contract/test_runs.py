@@ -12,6 +12,7 @@ import msgpack
 import pytest
 import sqlalchemy as sa
 
+from trainyard.adapters.postgres.copies import PostgresCopies
 from trainyard.adapters.postgres.launches import PostgresLaunches
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.runs import PostgresRuns
@@ -308,6 +309,18 @@ class TestPostgresRuns(RunsContract):
         assert version["profile"] == {"v": 1}
         (trial, _) = desk._rows("SELECT *, core.kind_of(family) AS kind FROM core.trial")
         assert (trial["kind"], trial["params"], trial["chosen"]) == ("linear", {"strength": 1.0}, True)
+
+    def test_the_copy_of_an_artifact(self, desk: PostgresDesk, engine: sa.Engine) -> None:
+        """It is kept with the version, and of the same bytes once."""
+        from trainyard.testing.contracts.runs import claimed, new_version  # noqa: PLC0415
+
+        for upto, copy in ((70, b"\x00bytes"), (80, None), (90, b"\x00bytes")):
+            job = claimed(desk, desk.request(upto_seq=upto))
+            desk.runs.publish(job.lease, replace(new_version(), copy=copy), compared_with=job.champion)
+        with engine.begin() as connection:
+            (artifact,) = PostgresCopies(connection).live()
+            assert (artifact.key, artifact.copy) == (new_version().artifact_key, "database")
+            assert PostgresCopies(connection).data(artifact.key) == b"\x00bytes"
 
     def test_what_people_see_of_a_run(self, desk: PostgresDesk, engine: sa.Engine) -> None:
         """Its trials with their kinds, what they are ranked by, and the columns that its version leaves out."""

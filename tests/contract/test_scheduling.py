@@ -42,12 +42,13 @@ class MemoryWorld:
         self,
         request_id: str,
         *,
+        sha256: str = "ab" * 32,
         extract_key: str | None = None,
         report: Mapping[str, Any] | None = None,
         waits: bool = False,
     ) -> int:
         """Let the holder publish."""
-        return self.store.state.finish(request_id, extract_key=extract_key, report=report, waits=waits)
+        return self.store.state.finish(request_id, sha256=sha256, extract_key=extract_key, report=report, waits=waits)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""
@@ -87,12 +88,13 @@ class PostgresWorld:
         self,
         request_id: str,
         *,
+        sha256: str = "ab" * 32,
         extract_key: str | None = None,
         report: Mapping[str, Any] | None = None,
         waits: bool = False,
     ) -> int:
         """Let the holder publish."""
-        return self.warehouse.finish(request_id, extract_key=extract_key, report=report, waits=waits)
+        return self.warehouse.finish(request_id, sha256=sha256, extract_key=extract_key, report=report, waits=waits)
 
     def rows_went(self, version: int) -> None:
         """Mark it."""

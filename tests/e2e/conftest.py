@@ -75,6 +75,15 @@ def stack(tmp_path_factory):
 
 
 @pytest.fixture
+def elsewhere(tmp_path):
+    """A stack in another data directory, with ports of its own; nothing runs there yet."""
+    stack = Stack(tmp_path / "elsewhere" / "data")
+    yield stack
+    if stack.process is not None and stack.process.poll() is None:
+        assert stack.stop() == 0
+
+
+@pytest.fixture
 def shoppers(request):
     """Rows that differ from test to test, and not from run to run."""
     return Shoppers(sum(request.node.name.encode()))

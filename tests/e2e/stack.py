@@ -87,6 +87,17 @@ class Running:
         """Return the doctor's report."""
         return self.call_patiently("GET", "/v1/doctor")
 
+    def recovered(self, *, seconds: float = 120) -> None:
+        """Wait until the doctor has nothing to say: after a start what was under way is put in order first."""
+        wait_until(lambda: self.doctor()["healthy"], seconds=seconds, what="a healthy stack", every=2)
+
+    def answers(self, model: str, rows: list[dict]) -> list[dict] | None:
+        """Return what the model's champion answers, without the predictions' ids; None: it does not answer."""
+        response = self.session.post(f"{self.ready['url']}/v1/predict/{model}", json={"rows": rows}, timeout=30)
+        if response.status_code != 200:
+            return None
+        return [{k: v for k, v in row.items() if k != "prediction_id"} for row in response.json()["rows"]]
+
 
 @dataclass
 class Stack(Running):

@@ -12,15 +12,15 @@ REVISION = "0003"
 _ROOT = Path(__file__).parents[3]
 
 
-def unpack(directory: Path) -> list[str]:
-    """Write its packages below ``directory``; return the directories to import them from.
+def unpack(directory: Path, *folders: str) -> list[str]:
+    """Write its packages below ``directory``, and those of more ``folders``; return where to import them from.
 
     Raises:
         RuntimeError: the history does not reach that far.
     """
     archive = directory / "release.tar"
     done = subprocess.run(
-        ["git", "archive", "--output", str(archive), COMMIT, "libs", "services"],  # noqa: S607 - found by PATH
+        ["git", "archive", "--output", str(archive), COMMIT, "libs", "services", *folders],  # noqa: S607 - found by PATH
         cwd=_ROOT,
         capture_output=True,
         text=True,

@@ -26,11 +26,10 @@ from trainyard_ingest.domain.formats import CSV
 from trainyard_ingest.use_cases.intake import Origin, RowIntake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import sqlalchemy as sa
 
-    from trainyard.testing.postgres import PostgresServer
 
 SCRIPT = Path(__file__).with_name("old_release.py")
 
@@ -39,14 +38,6 @@ SCRIPT = Path(__file__).with_name("old_release.py")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The packages of the release before."""
     return previous_release.unpack(tmp_path_factory.mktemp("release"))
-
-
-@pytest.fixture
-def url(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a database without anything."""
-    name = postgres.create_database()
-    yield postgres.url(name)
-    postgres.drop_database(name)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ class Predictor:
 
     def __init__(self, environment: dict[str, str], spool: Path) -> None:
         self._environment = {**os.environ, **environment, "TRAINYARD_SPOOL_DIR": str(spool)}
+        self._environment["TRAINYARD_METRICS_DIR"] = str(spool / "metrics")
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 

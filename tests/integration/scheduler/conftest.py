@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.scheduler.calls import Client
+from tests.integration.scheduler.loops import BY
 from tests.integration.scheduler.warehouse import Warehouse
 
+from trainyard.adapters.aws.ensure import AwsSetup
+from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.config import Config, load
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
+from trainyard_scheduler.bootstrap import build_app
+from trainyard_scheduler.use_cases.keys import make_key
+from trainyard_scheduler.use_cases.publish import KeyPublisher
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import sqlalchemy as sa
+
+    from trainyard.adapters.aws.clients import AwsClients
 
 
 @pytest.fixture
@@ -50,3 +62,15 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give boto3 the emulator's credentials, which services take from the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+
+
+@pytest.fixture
+def call(settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients) -> Iterator[Client]:
+    """A client with an admin key, an operator's and a reader's."""
+    AwsSetup(aws_clients, settings).ensure()
+    with store.begin() as records:
+        keys = {scope: make_key(records, scope, [scope], None, BY)[1] for scope in ("admin", "operate", "read")}
+    KeyPublisher(store, S3Blobs(aws_clients.s3, settings.bucket)).step()
+    stop = threading.Event()
+    yield Client(build_app(settings, stop).test_client(), keys)
+    stop.set()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from tests.integration.scheduler.loops import BY
+from tests.integration.scheduler.calls import MODEL, Client, trained
 
-from trainyard.adapters.aws.ensure import AwsSetup, dead_letter_name
+from trainyard.adapters.aws.ensure import dead_letter_name
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.alias_object import alias_key, decode_alias, model_key
@@ -23,64 +22,14 @@ from trainyard.messages import TrainingRequest
 from trainyard.model import Lineage, Linear, Model, Number, Pipeline, encode, with_golden
 from trainyard.schema import Column, Schema
 from trainyard.serving_object import ServedModel, encode_serving, serving_key
-from trainyard_scheduler.bootstrap import build_app
-from trainyard_scheduler.use_cases.keys import make_key
-from trainyard_scheduler.use_cases.publish import KeyPublisher
 from trainyard_scheduler.use_cases.requests import request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flask.testing import FlaskClient
     from tests.integration.scheduler.warehouse import Warehouse
-    from werkzeug.test import TestResponse
 
     from trainyard.adapters.aws.clients import AwsClients
     from trainyard.adapters.postgres.scheduling import PostgresStore
     from trainyard.config import Config
-
-MODEL = {"dataset": "flights", "label": "late", "policy": {"min_new_rows": 100}}
-
-
-class Client:
-    """Calls with an API key; expects a status and returns the JSON."""
-
-    def __init__(self, client: FlaskClient, keys: dict[str, str]) -> None:
-        self._client = client
-        self._keys = keys
-
-    def send(self, method: str, path: str, *, key: str = "admin", **more: Any) -> TestResponse:
-        """Send and return the whole answer."""
-        headers = {"Authorization": f"Bearer {self._keys[key]}", **more.pop("headers", {})}
-        return self._client.open(path, method=method, base_url="http://127.0.0.1", headers=headers, **more)
-
-    def __call__(self, method: str, path: str, status: int = 200, **more: Any) -> Any:
-        """Send, check the status, return the JSON."""
-        answer = self.send(method, path, **more)
-        assert answer.status_code == status, answer.get_data(as_text=True)
-        return answer.get_json(silent=True)
-
-
-@pytest.fixture
-def call(settings: Config, store: PostgresStore, warehouse: Warehouse, aws_clients: AwsClients) -> Iterator[Client]:
-    """A client with an admin key, an operator's and a reader's."""
-    AwsSetup(aws_clients, settings).ensure()
-    with store.begin() as records:
-        keys = {scope: make_key(records, scope, [scope], None, BY)[1] for scope in ("admin", "operate", "read")}
-    KeyPublisher(store, S3Blobs(aws_clients.s3, settings.bucket)).step()
-    stop = threading.Event()
-    yield Client(build_app(settings, stop).test_client(), keys)
-    stop.set()
-
-
-def trained(call: Client, store: PostgresStore, warehouse: Warehouse, *, waits: bool = False) -> int:
-    """Let a trainer serve a request by hand; return the version, which may wait for a person."""
-    warehouse.add(10)
-    asked = call("POST", "/v1/models/late/requests", 201)
-    with store.begin() as records:
-        request = request_of(records, asked["id"])
-    warehouse.claim(request.id)
-    return warehouse.finish(request.id, waits=waits)
 
 
 def test_model_is_made_changed_and_deleted(call: Client) -> None:
@@ -440,6 +389,8 @@ def test_a_challengers_share_and_who_serves(
     (found,) = call("GET", "/v1/models/late/deployments?limit=1")["serving"]
     assert (found["environment"], found["process"], found["asked"]) == ("test", "here-1", "challenger")
     assert (found["version"], found["seq"], found["refused"]) == (1, published.seq, None)
+    everything = call("GET", "/v1/serving", key="read")["items"]
+    assert [(one["model"], one["asked"]) for one in everything] == [("early", "champion"), ("late", "challenger")]
 
 
 def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
@@ -591,7 +542,7 @@ def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     (pool,) = fleet["pools"]
     assert (pool["state"], pool["open"], pool["desired"], pool["error"]) == ("launching", 1, 1, None)
     queues = call("GET", "/v1/queues")["queues"]
-    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
+    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions", "batch"]
     assert queues[0].pop("oldest_seconds") >= 0
     assert queues[0] == {"name": "training", "visible": 0, "in_flight": 0, "delayed": 0, "dead": 0}
     assert queues[1]["oldest_seconds"] is None

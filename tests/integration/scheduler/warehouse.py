@@ -22,11 +22,15 @@ COLUMNS = [
 
 
 class Warehouse:
-    """One dataset ``flights`` in the database of ``engine``."""
+    """One dataset ``flights`` in the database of ``engine``; ``existing``: another one has made it."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, *, existing: bool = False) -> None:
         self._engine = engine
         with engine.begin() as connection:
+            if existing:
+                found = connection.execute(sa.text("SELECT id FROM core.dataset WHERE name = 'flights'"))
+                self.dataset_id = found.scalar_one()
+                return
             self.dataset_id = connection.execute(
                 sa.text("INSERT INTO core.dataset (name, columns) VALUES ('flights', CAST(:c AS jsonb)) RETURNING id"),
                 {"c": json.dumps(COLUMNS)},

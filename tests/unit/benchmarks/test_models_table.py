@@ -78,7 +78,7 @@ def test_the_page_says_how_it_was_made() -> None:
     """Command, commit, every method's figures and the verdict are on the page."""
     found = results({"ours": [0.9, 1], "flaml": [1, 1.1], "lightgbm": [2, 2]})
     table = tabulate(found, 30, ["credit"], METHODS, 2)
-    text = page([table], found, catalog.load(), {"command": "the command", "commit": "abc", "seeds": "2"})
+    text = page(table, found, catalog.load(), {"command": "the command", "commit": "abc", "seeds": "2"})
     for words in (
         "`the command` at commit abc",
         "| credit | log_loss | **0.95** ± 0.05 |",

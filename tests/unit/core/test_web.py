@@ -52,7 +52,13 @@ def client(key):
         Route("GET", "/v1/problem", _problem, "read", "A bad row"),
     ]
     app = make_app(
-        "test", routes, ring=ring, clock=ManualClock(), ready=lambda: {"db": True}, hosts=["localhost"], version="1.2.3"
+        "console",
+        routes,
+        ring=ring,
+        clock=ManualClock(),
+        ready=lambda: {"db": True},
+        hosts=["localhost"],
+        version="1.2.3",
     )
     test_client = app.test_client()
     test_client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key}"

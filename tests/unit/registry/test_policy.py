@@ -31,6 +31,7 @@ def test_defaults_are_those_of_the_api_page() -> None:
         "seed": 0,
         "search_workers": 1,
         "keep_extract": False,
+        "keep_copies": 10,
         "own_function": False,
         "leakage": "leave_out",
         "columns": {"exclude": [], "include": []},

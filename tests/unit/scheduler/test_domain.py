@@ -54,9 +54,9 @@ def test_resend(request_: OpenRequest, queue_made_at: float | None, reason: str 
         ("outbox", ("relay",)),
         ("batch.committed", ()),
         ("request.created", ("fleet",)),
-        ("alias.moved", ("publisher", "fleet")),
+        ("alias.moved", ("publisher", "copies", "fleet")),
         ("key.revoked", ("publisher", "fleet")),
-        ("version.published", ("publisher", "fleet")),
+        ("version.published", ("publisher", "copies", "fleet")),
     ],
 )
 def test_wake_ups(kind: str, loops: tuple[str, ...]) -> None:

@@ -78,12 +78,12 @@ def test_what_draining_says(said: Callable[..., Any]) -> None:
     assert drain(scene.store, scene.queue) == 1
     unknown = next(fields for _, action, fields in said() if action == "ticket.unknown")
     assert said()[1:] == [
-        ("WARNING", "ticket.unknown", {"message": unknown["message"], "receives": 1}),
+        ("WARNING", "ticket.unknown", {"message_id": unknown["message_id"], "receives": 1}),
         ("INFO", "tickets.drained", {"tickets": 1}),
     ]
     scene.clock.advance(5)
     (stray,) = scene.queue.receive(limit=10, wait_seconds=0, visibility_seconds=1)
-    assert stray.message_id == unknown["message"]
+    assert stray.message_id == unknown["message_id"]
 
 
 def test_one_step_is_bounded() -> None:

@@ -308,14 +308,14 @@ def test_what_launching_says(
         scene.clock.advance(1_000)
     assert scene.keeper.step() == 1
     launch, instance = list(scene.store.state.launches)[-1], scene.alive()[0]
-    fields = {"launch": launch, "instance": instance, "type": "c7i.large"}
+    fields = {"launch": launch, "instance_id": instance, "instance_type": "c7i.large"}
     assert said()[-1] == ("INFO", "fleet.launched", fields)
     payload = {"instance_id": instance, "instance_type": "c7i.large", "market": "spot", "usd_per_hour": 3.6}
     assert journal(scene.store, skip)[0][-1] == ("fleet.launched", f"launch/{launch}", payload)
     scene.clock.advance(301)
     scene.keeper.step()
     silent = "its trainer was not seen within 300 s"
-    gone = {"instance": instance, "launch": launch, "reason": silent}
+    gone = {"instance_id": instance, "launch": launch, "reason": silent}
     assert ("WARNING", "fleet.ending", gone) in said()
     assert ("INFO", "fleet.terminated", {"instances": instance}) in said()
     assert ("fleet.ended", f"launch/{launch}", {"reason": silent}) in journal(scene.store, skip)[0]

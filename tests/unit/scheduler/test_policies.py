@@ -346,7 +346,7 @@ def test_what_firing_says(said: Callable[..., Any], journal: Callable[..., Any])
     scene = Scene(min_new_rows=10)
     scene.rows(12)
     (request,) = scene.requests
-    fields = {"model": "late", "request": request.id, "trigger": "min_new_rows", "new_rows": 12}
+    fields = {"model": "late", "request_id": request.id, "trigger": "min_new_rows", "new_rows": 12}
     assert said() == [("INFO", "policy.fired", fields)]
     payload = {"model": "late", "reason": "min_new_rows", "upto_seq": 12}
     assert journal(scene.store)[0][-1] == ("request.created", f"request/{request.id}", payload)
@@ -359,7 +359,7 @@ def test_an_unreadable_arrival_is_told(said: Callable[..., Any], caplog: pytest.
     idents = [message.message_id for message in scene.queue._stored]
     bodies = [message.body for message in scene.queue._stored]
     assert policies.consume_arrived(scene.store, scene.queue, wait_seconds=0) == 2
-    assert said() == [("ERROR", "arrived.unreadable_message", {"message": ident}) for ident in idents]
+    assert said() == [("ERROR", "arrived.unreadable_message", {"message_id": ident}) for ident in idents]
     errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert [str(error).split(":")[0] for error in errors] == [
         str(MessageError(f"a {kind} that names no dataset", body)).split(":")[0]

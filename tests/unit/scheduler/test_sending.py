@@ -14,7 +14,7 @@ from trainyard.testing.crashpoints import armed
 from trainyard.testing.fakes import MemoryQueue
 from trainyard.testing.fakes.scheduling import MemoryOutbox
 from trainyard.testing.fakes.scheduling_rows import Message
-from trainyard_scheduler.use_cases import relay
+from trainyard_scheduler.use_cases import figures, relay
 from trainyard_scheduler.use_cases.resend import Reconciler
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def scene() -> Scene:
 def test_nothing_to_send(scene: Scene) -> None:
     """An empty outbox costs one look."""
     assert scene.relay() == 0
-    assert relay.oldest_seconds(scene.store) == 0
+    assert ("trainyard_outbox_oldest_seconds", {}, 0) in figures.of_records(scene.store)
 
 
 def test_no_transaction_is_open_while_a_queue_is_called(scene: Scene) -> None:
@@ -137,7 +137,7 @@ def test_an_old_outbox_is_told(scene: Scene, caplog: pytest.LogCaptureFixture) -
         scene.relay()
     assert "relay.outbox_old" not in caplog.messages
     scene.clock.advance(1)
-    assert relay.oldest_seconds(scene.store) == 121
+    assert ("trainyard_outbox_oldest_seconds", {}, 121) in figures.of_records(scene.store)
     with pytest.raises(TransientError):
         scene.relay()
     assert "relay.outbox_old" in caplog.messages
@@ -242,7 +242,7 @@ def test_what_resending_says(scene: Scene, said: Callable[..., Any]) -> None:
     reconciler = Reconciler(scene.store, resend_seconds=60, queue_made_at=lambda: 0.0)
     scene.clock.advance(60)
     assert reconciler.step() == 1
-    fields = {"request": request.id, "reason": "nobody took it", "sends": 1}
+    fields = {"request_id": request.id, "reason": "nobody took it", "sends": 1}
     assert said()[1:] == [("INFO", "request.sent_again", fields)]
 
 
@@ -260,7 +260,7 @@ def test_what_the_relay_says(scene: Scene, said: Callable[..., Any], caplog: pyt
         ("WARNING", "relay.outbox_old", {"oldest_seconds": 121, "limit_seconds": 120.0}),
         ("WARNING", "relay.queue_away", {"queue": "arrived", "messages": 1, "reason": "away"}),
         ("INFO", "relay.sent", {"messages": 2}),
-        ("ERROR", "relay.unreadable_message", {"id": 99}),
+        ("ERROR", "relay.unreadable_message", {"message_id": 99}),
     ]
     (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert "Mystery" in str(error)

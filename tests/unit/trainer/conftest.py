@@ -181,6 +181,11 @@ class World:
         self.settings = replace(self.settings, lease_seconds=43_200, beat_seconds=43_200.0)
         self.trainer = Trainer(self.outside, self.settings, self.stop)
 
+    def limit_copies(self, most_bytes: int) -> None:
+        """Let artifacts up to this size be copied into the database."""
+        self.settings = replace(self.settings, copy_most_bytes=most_bytes)
+        self.trainer = Trainer(self.outside, self.settings, self.stop)
+
     def request(self, *, upto_seq: int = 400, **more: Any) -> str:
         """Queue a request and its message."""
         settings = {"kinds": ["linear"], "gate": {"min_rows": 20}, "budget_seconds": 20.0}

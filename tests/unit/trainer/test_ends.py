@@ -260,7 +260,7 @@ def test_an_idle_trainer_terminates_its_instance(world: World, said: Callable[[s
     trainer.run()
     (instance,) = world.fleet.instances()
     assert not instance.alive
-    assert said("trainer.idle") == [{"instance": instance.instance_id}]
+    assert said("trainer.idle") == [{"instance_id": instance.instance_id}]
     assert world.settings.idle_seconds <= world.clock.monotonic() < world.settings.idle_seconds + 5
     assert world.children.closed
 
@@ -310,7 +310,7 @@ def test_a_trainer_without_an_instance_just_ends(
     monkeypatch.setattr(world.fleet, "terminate", ended.append)
     Trainer(world.outside, replace(world.settings, instance_id=None), world.stop).run()
     assert ended == []
-    assert said("trainer.idle") == [{"instance": None}]
+    assert said("trainer.idle") == [{"instance_id": None}]
 
 
 def test_a_request_that_comes_while_the_last_worker_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_an_instance_that_cannot_be_ended_is_told(world: World, said: Said) -> N
     instance = world.fleet.launch("l", LaunchSpec(("c7i.large",), spot=True)).instance_id
     world.fleet.outage = TransientError("EC2 is away")
     Trainer(world.outside, replace(world.settings, instance_id=instance), world.stop).run()
-    assert said("instance.not_ended") == [{"instance": instance, "reason": "EC2 is away"}] * 3
+    assert said("instance.not_ended") == [{"instance_id": instance, "reason": "EC2 is away"}] * 3
 
 
 # --- when it leaves ---

@@ -38,6 +38,17 @@ def test_a_request_becomes_a_version(world: World) -> None:
     assert [trial.kind for trial in model.versions[1].trials] == ["prior", "linear"]
 
 
+def test_a_copy_goes_with_the_version(world: World) -> None:
+    """The whole artifact where it is small enough, else none."""
+    for limit in (1 << 20, 100):
+        world.limit_copies(limit)
+        world.request()
+        assert world.trainer.step()
+    first, second = world.runs.models["flights"].versions.values()
+    assert (first.copy, second.copy) == (world.blobs.get(first.artifact_key).data, None)
+    assert second.size_bytes > 100
+
+
 def test_the_same_snapshot_again_gives_the_same_bytes(world: World) -> None:
     """Two requests for one snapshot store one object; the second version finds no row that the first has not seen."""
     for _ in range(2):

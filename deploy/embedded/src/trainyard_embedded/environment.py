@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _KEPT = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER"})
 _KEPT_PREFIXES = ("SSL_", "TRAINYARD_")
+#: the emulator takes any credentials
+ACCESS_KEY, SECRET_KEY = "test", "test"
 #: settings that not every child may have
 _DATABASE = "TRAINYARD_DATABASE_URL"
 #: what is sooner over here than on EC2, unless somebody says otherwise: a trainer is a process, not a machine
@@ -41,7 +43,7 @@ def for_child(environ: Mapping[str, str], config: Config, *, database: bool, aws
     if not database:
         env.pop(_DATABASE)
     if aws:
-        env |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        env |= {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     return env
 
 

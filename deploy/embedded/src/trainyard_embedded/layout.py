@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: version of the directory's layout; raised when an older release could not read it
 FORMAT = 1
 _MARKER = "trainyard.json"
-_PARTS = ("aws", "spool", "work", "logs", "run", "keys")
+_PARTS = ("aws", "spool", "metrics", "work", "logs", "run", "keys", "copies")
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,19 @@ class Layout:
         return self.root / "spool"
 
     @property
+    def metrics(self) -> Path:
+        """Numbers of the services' worker processes."""
+        return self.root / "metrics"
+
+    @property
     def work(self) -> Path:
         """Files of runs that trainers work on."""
         return self.root / "work"
+
+    @property
+    def copies(self) -> Path:
+        """Copies of large artifacts."""
+        return self.root / "copies"
 
     @property
     def logs(self) -> Path:

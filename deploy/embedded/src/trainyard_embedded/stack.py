@@ -123,7 +123,9 @@ def complete(config: Config, layout: Layout, cluster: postgres.Cluster) -> Confi
         admin_key_file=admin,
         console_key_file=console,
         spool_dir=layout.spool,
+        metrics_dir=layout.metrics,
         work_dir=layout.work,
+        copies_dir=layout.copies,
         imds_url=f"http://127.0.0.1:{config.imds_port}",
     )
 

@@ -47,7 +47,7 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
         _web("ingest", config.ingest_port, both),
         _web("scheduler", config.scheduler_port, both),
         _web("predictor", config.predictor_port, aws_only, needs=("aws",), workers=2),
-        *_poll(config, aws_only),
+        Child("predictor-poll", _module("trainyard_predictor.poll"), aws_only, needs=("aws",), stage=_WORK),
         _web("console", config.console_port, plain, needs=()),
         Child("ingest-worker", _module("trainyard_ingest.main"), both, needs=_BOTH, stage=_WORK),
         Child("scheduler-worker", _module("trainyard_scheduler.main"), both, needs=_BOTH, stage=_WORK),
@@ -106,12 +106,6 @@ def _postgres(cluster: Cluster) -> Child:
 
 def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", name)
-
-
-def _poll(config: Config, env: Mapping[str, str]) -> tuple[Child, ...]:
-    """Return what stands in for Lambda on queues, where there is a queue for it."""
-    child = Child("predictor-poll", _module("trainyard_predictor.poll"), env, needs=("aws",), stage=_WORK)
-    return (child,) if config.poll_queues else ()
 
 
 def _web(service: str, port: int, env: Mapping[str, str], *, needs: tuple[str, ...] = _BOTH, workers: int = 1) -> Child:

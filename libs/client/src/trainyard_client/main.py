@@ -11,6 +11,8 @@ import click
 from trainyard import config
 from trainyard.errors import ConfigError
 from trainyard_client.cli import (
+    backup,
+    batch_jobs,
     batches,
     datasets,
     doctor,
@@ -23,6 +25,7 @@ from trainyard_client.cli import (
     runs,
     sources,
     stack,
+    trace,
     versions,
 )
 from trainyard_client.cli.exits import Exit
@@ -44,6 +47,7 @@ def make_command() -> click.Group:
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
     for module in (
         stack,
+        backup,
         datasets,
         rows,
         batches,
@@ -52,10 +56,12 @@ def make_command() -> click.Group:
         runs,
         versions,
         predictions,
+        batch_jobs,
         queues,
         fleet,
         operations,
         doctor,
+        trace,
     ):
         module.add_to(root)
     return root

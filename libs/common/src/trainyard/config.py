@@ -138,6 +138,13 @@ def _amount(value: str) -> float:
     return number
 
 
+@_takes("a number from 0 to 1")
+def _share(value: str) -> float:
+    if not 0 <= (number := float(value)) <= 1:
+        raise ValueError(f"{number} is no share")
+    return number
+
+
 def _optional(value: str) -> str | None:
     return value or None
 
@@ -234,6 +241,13 @@ SETTINGS: tuple[Setting, ...] = (
         _text,
         "trainyard-predictions",
         "Queue of prediction logs and feedback events.",
+    ),
+    Setting(
+        "queue_batch",
+        "TRAINYARD_QUEUE_BATCH",
+        _text,
+        "trainyard-batch",
+        "Queue of batch jobs, and of S3 notifications for batch/in/.",
     ),
     Setting(
         "allowed_hosts",
@@ -368,7 +382,44 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_POLL_QUEUES",
         _some_words,
         "",
-        "Queues that `python -m trainyard_predictor.poll` reads in Lambda's stead; their messages ask for predictions.",
+        "More queues that `python -m trainyard_predictor.poll` reads in Lambda's stead; their messages ask for"
+        " predictions.",
+    ),
+    Setting(
+        "batch_max_bytes",
+        "TRAINYARD_BATCH_MAX_BYTES",
+        _at_least(1),
+        str(4 << 30),
+        "Largest input of a batch job as it is stored, in bytes.",
+    ),
+    Setting(
+        "batch_log_share",
+        "TRAINYARD_BATCH_LOG_SHARE",
+        _share,
+        "0",
+        "Share of the rows of batch jobs that goes to the prediction log where the job does not say, from 0 to 1.",
+    ),
+    Setting(
+        "batch_lease_seconds",
+        "TRAINYARD_BATCH_LEASE_SECONDS",
+        _seconds,
+        "60",
+        "How soon another worker may take up a batch job after a crash, in seconds.",
+    ),
+    Setting(
+        "batch_slice_seconds",
+        "TRAINYARD_BATCH_SLICE_SECONDS",
+        _seconds,
+        "240",
+        "How long a worker stays at one batch job before the next one has its turn, in seconds; in Lambda no longer"
+        " than the function may run.",
+    ),
+    Setting(
+        "batch_look_seconds",
+        "TRAINYARD_BATCH_LOOK_SECONDS",
+        _seconds,
+        "30",
+        "How often the poller looks for batch jobs that nobody works on, and files nobody told of, in seconds.",
     ),
     Setting(
         "landing_sweep_seconds",
@@ -609,6 +660,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Instance metadata service of EC2.",
     ),
     Setting(
+        "metrics_dir",
+        "TRAINYARD_METRICS_DIR",
+        _optional_path,
+        "",
+        "Where the worker processes of a service share their numbers for /metrics; empty: each tells its own alone.",
+    ),
+    Setting(
         "work_dir",
         "TRAINYARD_WORK_DIR",
         _path,
@@ -665,6 +723,21 @@ SETTINGS: tuple[Setting, ...] = (
         "How long trainers stay in the list after their last word, in days.",
     ),
     Setting(
+        "copy_most_mb",
+        "TRAINYARD_COPY_MOST_MB",
+        _at_least(0),
+        "16",
+        "Live artifacts up to this size have a copy in the database, from which they are put back into a bucket that"
+        " lost them; 0: no artifact has a copy anywhere, for buckets that lose nothing.",
+    ),
+    Setting(
+        "copies_dir",
+        "TRAINYARD_COPIES_DIR",
+        _optional_path,
+        "",
+        "Directory for copies of larger artifacts, which trainyard_scheduler.main writes; empty: these have none.",
+    ),
+    Setting(
         "keep_windows_days",
         "TRAINYARD_KEEP_WINDOWS_DAYS",
         _days,
@@ -678,6 +751,13 @@ SETTINGS: tuple[Setting, ...] = (
         _days,
         "400",
         "How long predictions and their labels stay in the log, in days; they go by whole months (UTC) of logging.",
+    ),
+    Setting(
+        "keep_batch_days",
+        "TRAINYARD_KEEP_BATCH_DAYS",
+        _days,
+        "30",
+        "How long batch jobs and what they made stay, in days; files in batch/in/ stay until somebody removes them.",
     ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
@@ -704,6 +784,7 @@ class Config:
     queue_arrived: str
     queue_objects: str
     queue_predictions: str
+    queue_batch: str
     allowed_hosts: tuple[str, ...]
     router_port: int
     ingest_port: int
@@ -731,6 +812,11 @@ class Config:
     key_burst: int
     request_seconds: float
     poll_queues: tuple[str, ...]
+    batch_max_bytes: int
+    batch_log_share: float
+    batch_lease_seconds: float
+    batch_slice_seconds: float
+    batch_look_seconds: float
     landing_sweep_seconds: float
     pull_hosts: tuple[str, ...]
     pull_http: bool
@@ -768,6 +854,7 @@ class Config:
     trainer_database_secret: str | None
     instance_id: str | None
     imds_url: str
+    metrics_dir: Path | None
     work_dir: Path
     max_upload_bytes: int
     keep_events_days: float
@@ -776,11 +863,19 @@ class Config:
     keep_decisions_days: float
     keep_launches_days: float
     keep_workers_days: float
+    copy_most_mb: int
+    copies_dir: Path | None
     keep_windows_days: float
     keep_predictions_days: float
+    keep_batch_days: float
     url: str | None
     api_key: str | None
     demo_seed: int
+
+    @property
+    def copy_most_bytes(self) -> int:
+        """Up to which size an artifact is copied into the database."""
+        return self.copy_most_mb << 20
 
     @property
     def first_resend_seconds(self) -> float:

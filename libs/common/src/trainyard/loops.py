@@ -127,7 +127,7 @@ def patiently(step: Callable[[], None], what: str, stop: threading.Event) -> Non
             step()
         except TransientError as e:
             failures += 1
-            _log.warning("start.waiting", for_=what, failures=failures, reason=str(e))
+            _log.warning("start.waiting", what=what, failures=failures, reason=str(e))
             stop.wait(backoff_seconds(failures))
         else:
             return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.clock import SystemClock
 from trainyard.errors import ConfigError
+from trainyard.telemetry.numbers import shared
 from trainyard_console import web
 from trainyard_console.edges import HttpApi
 from trainyard_console.use_cases import Overview
@@ -40,6 +41,7 @@ def build_app(config: Config, *, api: Api | None = None, clock: Clock | None = N
         hosts=config.allowed_hosts,
         peers=_networks(config.console_peers),
         version=version("trainyard-console"),
+        metrics=shared("console", config.metrics_dir),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from trainyard.clock import Clock
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_console.domain import Page
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -35,7 +36,13 @@ _HEADERS = {
 
 
 def build(
-    overview: Callable[[], Page], *, clock: Clock, hosts: Sequence[str], peers: Sequence[Network], version: str
+    overview: Callable[[], Page],
+    *,
+    clock: Clock,
+    hosts: Sequence[str],
+    peers: Sequence[Network],
+    version: str,
+    metrics: Metrics,
 ) -> Flask:
     """Return the WSGI application.
 
@@ -65,6 +72,7 @@ def build(
         ready=dict,
         hosts=hosts,
         version=version,
+        metrics=metrics,
     )
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.template_folder = str(_HERE / "templates")

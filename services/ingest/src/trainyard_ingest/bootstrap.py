@@ -26,6 +26,8 @@ from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.loops import Loop
+from trainyard.telemetry.numbers import shared
+from trainyard.telemetry.readings import Reading, Readings
 from trainyard_ingest import web
 from trainyard_ingest.edges import Consumer, Pulling, Sweeping, landing_handler, predictions_handler
 from trainyard_ingest.pulling.addresses import AddressRule
@@ -38,6 +40,7 @@ from trainyard_ingest.use_cases.feedback import TakeFeedback
 from trainyard_ingest.use_cases.intake import RowIntake
 from trainyard_ingest.use_cases.landing import Landing
 from trainyard_ingest.use_cases.pulls import Puller
+from trainyard_ingest.use_cases.taken import taken
 from trainyard_ingest.web import body, sources
 
 if TYPE_CHECKING:
@@ -88,6 +91,8 @@ def build_app(config: Config) -> Flask:
         ready=lambda: {"database": reachable(engine)},
         hosts=config.allowed_hosts,
         version=version("trainyard-ingest"),
+        metrics=shared("ingest", config.metrics_dir),
+        samples=Readings([Reading("database", partial(taken, warehouse))], clock),
     )
     app.register_error_handler(ParseException, body.broken_body)
     app.register_error_handler(NoMoreData, body.broken_body)

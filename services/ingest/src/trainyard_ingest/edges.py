@@ -88,7 +88,7 @@ class Consumer:
                 raise
             except Exception as e:  # noqa: BLE001 - one message must never end the loop for all others
                 what = "message.invalid" if isinstance(e, MessageError) else "message.crashed"
-                _log.error(what, message=message.message_id, receives=message.receive_count, error=e)
+                _log.error(what, message_id=message.message_id, receives=message.receive_count, error=e)
                 self._queue.extend(message.receipt, _INVALID_AGAIN_SECONDS)
             else:
                 self._queue.delete(message.receipt)
@@ -102,7 +102,7 @@ class Consumer:
                 failures += 1
                 if self._stop.is_set() or self._clock.monotonic() >= until:
                     raise
-                _log.warning("message.delayed", message=message.message_id, failures=failures, reason=str(e))
+                _log.warning("message.delayed", message_id=message.message_id, failures=failures, reason=str(e))
                 self._stop.wait(backoff_seconds(failures))
             else:
                 return

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
+from trainyard.telemetry.numbers import shared
 from trainyard_predictor.assembly import assemble
 from trainyard_predictor.edges.background import Background
 from trainyard_predictor.edges.health import HealthCheck
-from trainyard_predictor.edges.metrics import Metrics
 from trainyard_predictor.edges.model_source import ModelSource
 from trainyard_predictor.edges.serving import ServingNotice
 from trainyard_predictor.edges.shadow import ShadowScorer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.config import Config
-    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.part_store import PartStore
     from trainyard.contracts.queue import Queue
     from trainyard_predictor.handler import Handler
 
@@ -46,8 +46,9 @@ def build(
     config: Config,
     environ: Mapping[str, str] | None = None,
     *,
-    blobs: BlobStore | None = None,
+    blobs: PartStore | None = None,
     queue: Queue | None = None,
+    batch_queue: Queue | None = None,
     clock: Clock | None = None,
 ) -> Service:
     """Put a predictor together; without collaborators it works on S3 and SQS, with the credentials in ``environ``.
@@ -62,7 +63,7 @@ def build(
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     spool = Spool(config.spool_dir)
-    metrics = Metrics(config.spool_dir / "metrics")
+    metrics = shared("predictor", config.metrics_dir)
     shipper = Shipper(spool, queue, clock)
     shadow = ShadowScorer(queue, clock)
     handler = assemble(
@@ -70,6 +71,7 @@ def build(
         models=models,
         log=spool,
         blobs=blobs,
+        batch_queue=batch_queue or clients.queue(config.queue_batch),
         ring=ring,
         clock=clock,
         metrics=metrics,

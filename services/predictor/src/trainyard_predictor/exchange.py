@@ -13,6 +13,7 @@ from trainyard.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from typing import BinaryIO
 
     from trainyard.auth import Principal
 
@@ -25,7 +26,9 @@ _UTF8 = {"utf-8", "utf8", "us-ascii"}
 class Request:
     """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
 
-    ``principal`` is who asks, where whoever carries the request knows it; else the API key in its headers says so.
+    ``rest`` is what follows ``body`` on the wire where that is longer than the limit; few routes read it, which may
+    raise TimeoutError. ``principal`` is who asks, where whoever carries the request knows it; else the API key in its
+    headers says so.
     """
 
     method: str
@@ -34,6 +37,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     principal: Principal | None = None
+    rest: BinaryIO | None = None
 
 
 @dataclass(frozen=True)

@@ -6,30 +6,28 @@ here is paid at every cold start: numpy, msgpack, the standard library and ``tra
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
-from trainyard import logs
+from trainyard import logs, trace_ids
 from trainyard.errors import ServiceError, TransientError
+from trainyard.telemetry.numbers import CONTENT_TYPE
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request, Response, json_response
 from trainyard_predictor.protocols.routes import Call, Rest, Route, Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from trainyard.auth import KeyRing
+    from trainyard.auth import KeyRing, Principal
     from trainyard.clock import Clock
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
     from trainyard_predictor.edges.limits import RateLimit
-    from trainyard_predictor.edges.metrics import Metrics
 
 __all__ = ["MAX_BODY_BYTES", "Handler", "Request", "Response"]
 
 _MAX_URI_CHARS = 4096
-_TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PORT = re.compile(r":\d+$")
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _log = logs.get(__name__)
 
 
@@ -75,7 +73,7 @@ class Handler:
         self.routes = Routes([*routes, *self._operations()], rest)
 
     def _operations(self) -> list[Route]:
-        plain = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        plain = {"Content-Type": CONTENT_TYPE}
         return [
             Route("GET", "/healthz", None, lambda _: json_response(200, {"alive": True}), quiet=True),
             Route("GET", "/readyz", None, lambda call: self._readiness(call.request), quiet=True),
@@ -92,9 +90,8 @@ class Handler:
     def handle(self, request: Request) -> Response:
         """Return the answer, an error of docs/errors.md in the form of its protocol included."""
         began = self._clock.monotonic()
-        asked = request.headers.get("x-request-id", "")
-        trace_id = asked if _TRACE.fullmatch(asked) else os.urandom(16).hex()
-        route, names = self.routes.find(request.path)
+        trace_id = trace_ids.trace_id(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
+        route, names = self.routes.find(request.path, request.method)
         try:
             response = self._answer(request, route, names, trace_id)
         except ServiceError as e:
@@ -110,8 +107,7 @@ class Handler:
         response.headers["X-Request-Id"] = trace_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         seconds = self._clock.monotonic() - began
-        method = request.method if request.method in _METHODS else "other"
-        self._metrics.observe_request(method, route.path if route else "unmatched", response.status, seconds)
+        self._metrics.observe_request(request.method, route.path if route else "unmatched", response.status, seconds)
         # every prediction is in the prediction log with its trace id, so only what is refused is worth a line
         if response.status >= 400 or route is None or not route.quiet:
             _log.info(
@@ -132,25 +128,26 @@ class Handler:
         if route is None:
             raise ServiceError("not_found", "no such route")
         if request.method != route.method:
-            raise ServiceError("method_not_allowed", f"this path takes {route.method}, not {request.method[:16]}")
-        key_id = None if route.scope is None else self._authenticate(request, route.scope)
-        return route.answer(Call(request, names, trace_id, key_id))
+            takes = " or ".join(self.routes.methods(route))
+            raise ServiceError("method_not_allowed", f"this path takes {takes}, not {request.method[:16]}")
+        who = None if route.scope is None else self._authenticate(request, route.scope)
+        return route.answer(Call(request, names, trace_id, who.key_id if who else None, who))
 
-    def _authenticate(self, request: Request, scope: str) -> str:
-        """Return the id of whoever asks: of the API key that was sent, or whom the carrier knows."""
+    def _authenticate(self, request: Request, scope: str) -> Principal:
+        """Return who asks: whose API key was sent, or whom the carrier knows."""
         who = request.principal or self._ring.authenticate(request.headers.get("authorization"))
         if not who.may(scope):
             raise ServiceError("wrong_scope", f"this route needs the scope {scope!r}")
         if self._limit is not None:
             self._limit.take(who.key_id)
-        return who.key_id
+        return who
 
     def _refuse(self, request: Request, route: Route | None, error: ServiceError) -> Response:
         response = route.refuse(error) if route else self.routes.refuse(request.path, error)
         if error.retry_after_seconds is not None:
             response.headers["Retry-After"] = str(error.retry_after_seconds)
         if error.code == "method_not_allowed" and route:
-            response.headers["Allow"] = route.method
+            response.headers["Allow"] = ", ".join(self.routes.methods(route))
         if error.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response

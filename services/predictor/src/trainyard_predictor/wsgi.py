@@ -17,6 +17,7 @@ from trainyard_predictor.handler import MAX_BODY_BYTES, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import BinaryIO
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from trainyard_predictor.handler import Handler
@@ -44,7 +45,10 @@ def wsgi_app(handler: Handler) -> WSGIApplication:
     """Return ``handler`` as a WSGI application."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = handler.handle(_request(environ))
+        request = _request(environ)
+        response = handler.handle(request)
+        if request.rest is not None:
+            _discard(request.rest)
         headers = [*response.headers.items(), ("Content-Length", str(len(response.body)))]
         start_response(f"{response.status} {responses.get(response.status, '')}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
@@ -59,12 +63,12 @@ def _request(environ: WSGIEnvironment) -> Request:
             headers[name.replace("_", "-").lower()] = environ[name]
     path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
     method = environ["REQUEST_METHOD"]
-    body = _body(environ, headers) if method == "POST" else b""
-    return Request(method, path, environ.get("QUERY_STRING", ""), headers, body)
+    body, rest = _body(environ, headers) if method == "POST" else (b"", None)
+    return Request(method, path, environ.get("QUERY_STRING", ""), headers, body, rest=rest)
 
 
-def _body(environ: WSGIEnvironment, headers: dict[str, str]) -> bytes:
-    """Return the body, or as much of it as shows that it is too long or stopped half-way."""
+def _body(environ: WSGIEnvironment, headers: dict[str, str]) -> tuple[bytes, BinaryIO | None]:
+    """Return the body, or as much as shows that it is too long or stopped half-way; and the rest of a long one."""
     stream: Any = environ["wsgi.input"]
     connection = environ.get("gunicorn.socket")
     if connection is not None:
@@ -76,15 +80,16 @@ def _body(environ: WSGIEnvironment, headers: dict[str, str]) -> bytes:
             data = stream.read(min(int(stated), MAX_BODY_BYTES + 1))
         elif environ.get("wsgi.input_terminated"):  # chunked: the server knows where it ends
             data = stream.read(MAX_BODY_BYTES + 1)
-        if len(data) > MAX_BODY_BYTES:
-            _discard(stream)
     except TimeoutError:
         pass  # the handler sees that the body is not whole
-    return data
+    return data, stream if len(data) > MAX_BODY_BYTES else None
 
 
-def _discard(stream: Any) -> None:
-    """Throw away the rest of a body that is too long: a client that is still sending cannot read the refusal."""
-    for _ in range(_DISCARD_BYTES // _BLOCK_BYTES):
-        if not stream.read(_BLOCK_BYTES):
-            return
+def _discard(stream: BinaryIO) -> None:
+    """Throw away what no route has read of a body: a client that is still sending cannot read the refusal."""
+    try:
+        for _ in range(_DISCARD_BYTES // _BLOCK_BYTES):
+            if not stream.read(_BLOCK_BYTES):
+                return
+    except TimeoutError:
+        return  # it does not send any more either

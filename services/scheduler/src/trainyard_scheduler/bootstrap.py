@@ -16,24 +16,28 @@ from trainyard.adapters.aws.prices import Ec2Prices, load_table
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.adapters.aws.uploads import S3Uploads
-from trainyard.adapters.http_metrics import Gauge
 from trainyard.adapters.machine import ThisMachine
 from trainyard.adapters.postgres.doctor import PostgresDatabase
 from trainyard.adapters.postgres.engine import make_engine, reachable
 from trainyard.adapters.postgres.listen import Listener
 from trainyard.adapters.postgres.scheduling import PostgresStore
+from trainyard.adapters.postgres.tracing import PostgresTracing
+from trainyard.adapters.shelf import DirectoryShelf
 from trainyard.adapters.web import make_app
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.contracts.fleet import LaunchSpec
 from trainyard.doctor import Doctor, Sources
 from trainyard.loops import Loop, patiently
+from trainyard.telemetry.numbers import shared
+from trainyard.telemetry.readings import Reading, Readings
 from trainyard_scheduler import web
 from trainyard_scheduler.domain.fleet import Rules
 from trainyard_scheduler.domain.machines import Patience
 from trainyard_scheduler.edges import Program
 from trainyard_scheduler.events import EventStreams
-from trainyard_scheduler.use_cases import costs, drain, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases import costs, drain, figures, keys, monitor, policies, relay
+from trainyard_scheduler.use_cases.copies import CopyKeeper
 from trainyard_scheduler.use_cases.fleet import FleetKeeper, Looks
 from trainyard_scheduler.use_cases.forget import Keep, forget, forget_predictions
 from trainyard_scheduler.use_cases.publish import Hurry, Publisher
@@ -53,6 +57,7 @@ _RECONCILE_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
 _PUBLISH_SECONDS = 1.0
 _FLEET_SECONDS = 1.0
+_COPIES_SECONDS = 2.0
 _MONITOR_SECONDS = 1.0
 _COSTS_SECONDS = 2.0
 _FORGET_SECONDS = 60.0
@@ -61,9 +66,6 @@ _SWEEP_SECONDS = 600.0
 _LONG_POLL_SECONDS = 2
 #: Beyond their time these stay: the newest events for the stream's readers, the newest decisions of each model.
 _EVENTS_KEPT, _DECISIONS_KEPT = 10_000, 100
-_OUTBOX_MEANING = (
-    f"Age of the oldest message that no queue has taken, in seconds; alarm above {relay.MOST_SECONDS:.0f}."
-)
 
 
 def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
@@ -82,6 +84,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "arrived": config.queue_arrived,
         "objects": config.queue_objects,
         "predictions": config.queue_predictions,
+        "batch": config.queue_batch,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
     fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)
@@ -93,9 +96,11 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         fleet=fleet,
         fleet_rules=fleet_rules(config),
         resend_seconds=config.first_resend_seconds,
+        copy_most_bytes=config.copy_most_bytes,
         queues={name: Pair(*both) for name, both in pairs.items()},
         doctor=Doctor(Sources(PostgresDatabase(engine), blobs, pairs, fleet, machine), clock),
         events=EventStreams(store, lambda: Listener(database_url), clock),
+        tracing=PostgresTracing(engine),
     )
     app = make_app(
         "scheduler",
@@ -105,7 +110,14 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         ready=lambda: {"database": reachable(engine)},
         hosts=config.allowed_hosts,
         version=version("trainyard-scheduler"),
-        gauges=[Gauge("trainyard_outbox_oldest_seconds", _OUTBOX_MEANING, partial(relay.oldest_seconds, store))],
+        metrics=shared("scheduler", config.metrics_dir),
+        samples=Readings(
+            [
+                Reading("database", partial(figures.of_records, store)),
+                Reading("queues", partial(figures.of_queues, services.queues)),
+            ],
+            clock,
+        ),
     )
     hurry = Hurry(Publisher(store, blobs).step)
 
@@ -154,6 +166,13 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "predictions": sqs(config.queue_predictions),
     }
     publisher = Publisher(store, blobs)
+    copies = CopyKeeper(
+        store,
+        blobs,
+        None if config.copies_dir is None else DirectoryShelf(config.copies_dir),
+        most_bytes=config.copy_most_bytes,
+        clock=SystemClock(),
+    )
     reconciler = Reconciler(
         store,
         resend_seconds=config.first_resend_seconds,
@@ -168,6 +187,8 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         clock=SystemClock(),
     )
 
+    uploads = S3Uploads(clients.s3, config.bucket)
+    sweeper = Sweeper(store, blobs, uploads, keep_batch_days=config.keep_batch_days)
     loop = partial(Loop, stop=stop)
     loops = [
         loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
@@ -185,6 +206,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("drain", partial(drain.drain, store, queues["training"]), period=_DRAIN_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
+        loop("copies", copies.step, period=_COPIES_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
         loop(
@@ -192,7 +214,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
             partial(forget_predictions, store, config.keep_predictions_days),
             period=_MONTHS_SECONDS,
         ),
-        loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
+        loop("sweeper", sweeper.step, period=_SWEEP_SECONDS),
         loop("monitor", monitor.Monitor(store, SystemClock()).step, period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
     ]

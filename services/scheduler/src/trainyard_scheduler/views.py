@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
     from trainyard.contracts.scheduling import AuditEntry
     from trainyard_scheduler.use_cases.queues import DeadLetter, QueueState, Redriven
+    from trainyard_scheduler.use_cases.trace import Node
     from trainyard_scheduler.use_cases.version_reports import VersionReport
 
 
@@ -120,6 +121,7 @@ def version(record: VersionRecord) -> dict[str, Any]:
         "approval": None if record.approval is None else _approval(record.approval),
         "aliases": list(record.aliases),
         "not_reproducible": record.not_reproducible,
+        "lost_at": _time(record.lost_at),
         "created_at": _time(record.created_at),
     }
 
@@ -194,6 +196,21 @@ def audit(record: AuditEntry) -> dict[str, Any]:
         "details": dict(record.details),
         "previous_hash": record.previous_hash,
         "hash": record.hash,
+    }
+
+
+def node(found: Node) -> dict[str, Any]:
+    """Return a step of a trace."""
+    facts = {name: _time(value) if isinstance(value, datetime) else value for name, value in found.facts.items()}
+    return {
+        "node": found.name,
+        "kind": found.kind,
+        "id": found.id,
+        "at": _time(found.at),
+        "trace_id": found.trace_id,
+        "asked": found.asked,
+        "after": list(found.after),
+        "facts": facts,
     }
 
 

@@ -53,7 +53,7 @@ def run(config: Config) -> int:
     presence = WorkerPresence(PostgresAttendance(engine), own, stop)
     studies = PostgresStudies(config.require_database(), service="trainer")
     trainer = Trainer(outside(config, clients, engine, studies, presence), own, stop)
-    log.info("trainer.ready", worker=own.worker, instance=own.instance_id, instance_type=own.instance_type)
+    log.info("trainer.ready", worker=own.worker, instance_id=own.instance_id, instance_type=own.instance_type)
     if watch is not None:
         watch.start()
     try:
@@ -120,4 +120,5 @@ def settings(config: Config, metadata: Metadata) -> TrainerSettings:
         lease_seconds=config.lease_seconds,
         beat_seconds=config.beat_seconds or config.lease_seconds / 3,
         idle_seconds=config.idle_seconds,
+        copy_most_bytes=config.copy_most_bytes,
     )

@@ -95,7 +95,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """Who this trainer is, and how long it waits for what (seconds)."""
+    """Who this trainer is, how long it waits for what (seconds), and which artifacts are copied into the database."""
 
     worker: str
     instance_id: str | None
@@ -105,6 +105,7 @@ class TrainerSettings:
     beat_seconds: float
     idle_seconds: float
     wait_seconds: int = 2
+    copy_most_bytes: int = 0
 
 
 @dataclass(frozen=True)

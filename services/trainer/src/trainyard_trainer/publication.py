@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.runs import Job
     from trainyard_trainer.guard import Guard
-    from trainyard_trainer.ports import Outside, Stop
+    from trainyard_trainer.ports import Outside, Stop, TrainerSettings
 
 
 class Publication:
     """What a run does once its artifact is verified. No child is at work any more: the fence alone protects."""
 
-    def __init__(self, outside: Outside, worker: str, stop: Stop, job: Job, guard: Guard) -> None:
+    def __init__(self, outside: Outside, settings: TrainerSettings, stop: Stop, job: Job, guard: Guard) -> None:
         self._out = outside
-        self._worker = worker
+        self._settings = settings
         self._stop = stop
         self._job = job
         self._guard = guard
@@ -71,11 +71,12 @@ class Publication:
             extract_key=described.get("extract_key"),
             report=report.get("evaluation"),
             environment=report.get("environment"),
+            copy=data if len(data) <= self._settings.copy_most_bytes else None,
         )
 
     def _made(self, trial: Trial) -> Trial:
         """Return the trial with who has made it: us, where nobody else is named."""
-        return trial if trial.worker else replace(trial, worker=self._worker)
+        return trial if trial.worker else replace(trial, worker=self._settings.worker)
 
     def keep_extract(self, directory: Path, described: Mapping[str, Any]) -> str:
         """Store the rows that the version was made from, under their hash, and return the key.

@@ -58,7 +58,7 @@ class Run:
         self._study = study_name(job.lease.request_id, job.known_seq, installed("trainyard"))
         self._earlier: list[Trial] = []
         self.guard = Guard(keeper, stop, outside.clock)
-        self._publication = Publication(outside, settings.worker, stop, job, self.guard)
+        self._publication = Publication(outside, settings, stop, job, self.guard)
 
     def execute(self) -> Published | Reproduction:
         """Read, train, verify, store, publish; or fit a version again, and note how it compares.

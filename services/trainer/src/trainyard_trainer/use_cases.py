@@ -148,7 +148,9 @@ class Trainer:
         if claim.job is None:
             return self._pass_on(claim, request_id, message)
         lease = claim.job.lease
-        with logs.bound(request_id=lease.request_id, run_id=lease.run_id, model=claim.job.model):
+        with logs.bound(
+            request_id=lease.request_id, run_id=lease.run_id, model=claim.job.model, trace=claim.job.trace_id
+        ):
             self._serve(claim.job, message.receipt)
         return True
 
@@ -254,7 +256,7 @@ class Trainer:
     def _end_instance(self) -> None:
         """Give the machine back; the process ends in any case."""
         instance_id = self._settings.instance_id
-        log.info("trainer.idle", instance=instance_id)
+        log.info("trainer.idle", instance_id=instance_id)
         if instance_id is None:
             return
         for _ in range(_END_ATTEMPTS):
@@ -262,7 +264,7 @@ class Trainer:
                 with step("K31"):
                     self._out.fleet.terminate([instance_id])
             except TransientError as e:
-                log.warning("instance.not_ended", instance=instance_id, reason=str(e))
+                log.warning("instance.not_ended", instance_id=instance_id, reason=str(e))
                 pause(self._clock)
             else:
                 return

@@ -25,6 +25,14 @@ class Operation(Calls):
         days = {name: day for name, day in (("from", first), ("upto", last)) if day is not None}
         return self._get("/v1/costs", days)
 
+    def trace(self, ident: str) -> Json:
+        """Return what led to what, as ``nodes`` in the order of the chain, each with those it came ``after``.
+
+        Args:
+            ident: a trace id, or that of a batch, request, run, prediction or version (``model@3``).
+        """
+        return self._get(f"/v1/trace/{in_path(ident)}")
+
     def queues(self) -> list[Json]:
         """Return the queues with their backlog."""
         found: list[Json] = self._get("/v1/queues")["queues"]

@@ -15,14 +15,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from trainyard_client.cli import exits
+from trainyard_client.cli import exits, frame
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, Settings, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trainyard_client.cli.output import Output
+
+_SERVING = ("environment", "process", "model", "asked", "version", "refused", "at")
+_MOST_SAID = 3
 
 
 def add_to(root: click.Group) -> None:
@@ -34,9 +37,9 @@ def add_to(root: click.Group) -> None:
 
         Everything is kept in TRAINYARD_DATA_DIR; a second `up` carries on where the first ended.
         """
-        embedded = _embedded()
+        embedded = local_stack()
         output.note(f"starting the stack in {settings.config.data_dir}")
-        with _stack_errors(embedded):
+        with stack_errors(embedded):
             code = embedded.commands.up(
                 settings.config,
                 settings.environ,
@@ -47,18 +50,23 @@ def add_to(root: click.Group) -> None:
 
     def down(output: Output, settings: Settings) -> Exit:
         """Stop the stack of this data directory; nothing to stop is no error."""
-        embedded = _embedded()
-        with _stack_errors(embedded):
+        embedded = local_stack()
+        with stack_errors(embedded):
             code = embedded.commands.down(settings.config)
         if not output.data({"stopped": str(settings.config.data_dir)}):
             output.say(f"nothing runs in {settings.config.data_dir} any more")
         return exits.of_stack(code)
 
     def status(output: Output, settings: Settings) -> Exit:
-        """Show what runs in this data directory; exit 0 only when the stack is ready."""
-        embedded = _embedded()
+        """Show what runs in this data directory and which versions answer.
+
+        Exit 0 only when the stack is ready and no predictor refuses a version that it should serve.
+        """
+        embedded = local_stack()
         found = embedded.commands.status(settings.config)
-        if not output.data(found.shown()):
+        serving = [] if found.ready is None else _serving(found.ready)
+        refusing = [one for one in serving if one["refused"]]
+        if not output.data({**found.shown(), "serving": serving}):
             if found.ready is not None:
                 output.say(f"ready at {found.ready.url} (pid {found.pid})")
                 _show_addresses(output, found.ready)
@@ -69,13 +77,18 @@ def add_to(root: click.Group) -> None:
             rows = [{"process": name, "pid": pid} for name, pid in found.processes.items()]
             if rows:
                 output.table(rows, ("process", "pid"), empty="")
+            if found.ready is not None:
+                output.say("what serves now:")
+                output.table(serving, _SERVING, empty="no predictor has been asked for a model yet")
+        if refusing:
+            raise _refused(refusing)
         return exits.of_stack(found.exit_code)
 
     @click.option("--once", is_flag=True, help="End with exit code 0 after the story instead of staying up.")
     @click.option("--at", metavar="URL", help="Play on the fresh stack that runs there, with TRAINYARD_API_KEY.")
     def demo(output: Output, settings: Settings, *, once: bool, at: str | None) -> Exit:
         """Tell the whole story of the loop on a year of real flights."""
-        story = _imported("trainyard_demo.main", "trainyard-demo")
+        story = imported("trainyard_demo.main", "trainyard-demo")
         return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json, at=at))
 
     command(root, "up", example="trainyard up --detach", api=False)(up)
@@ -84,13 +97,40 @@ def add_to(root: click.Group) -> None:
     command(root, "demo", example="trainyard demo --once", api=False)(demo)
 
 
-def _embedded() -> Any:
-    _imported("trainyard_embedded.errors", "trainyard-embedded")
-    _imported("trainyard_embedded.commands", "trainyard-embedded")
+def _serving(ready: Any) -> list[dict[str, Any]]:
+    """Return what predictors serve and refuse.
+
+    Raises:
+        ClientError: the stack does not answer, though it says that it is ready.
+    """
+    key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
+    with frame.client_of(ready.url, key) as client:
+        return client.serving()
+
+
+def _refused(refusing: Sequence[Mapping[str, Any]]) -> CommandError:
+    """Return the error about versions that are not served though an alias points at them."""
+    said = [
+        f"{one['environment']}/{one['process']} refuses what {one['model']}@{one['asked']} points at and"
+        + (f" goes on with version {one['version']}" if one["version"] else " has no version to answer with")
+        + f": {one['refused']}"
+        for one in refusing
+    ]
+    model = refusing[0]["model"]
+    return CommandError(
+        "; ".join(said[:_MOST_SAID]),
+        Exit.FAILED,
+        hint=f"put a sound version there: trainyard rollback {model}, or trainyard promote {model} VERSION",
+    )
+
+
+def local_stack() -> Any:
+    imported("trainyard_embedded.errors", "trainyard-embedded")
+    imported("trainyard_embedded.commands", "trainyard-embedded")
     return importlib.import_module("trainyard_embedded")
 
 
-def _imported(module: str, package: str) -> Any:
+def imported(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as e:
@@ -102,7 +142,7 @@ def _imported(module: str, package: str) -> Any:
 
 
 @contextmanager
-def _stack_errors(embedded: Any) -> Iterator[None]:
+def stack_errors(embedded: Any) -> Iterator[None]:
     try:
         yield
     except embedded.errors.StackError as e:

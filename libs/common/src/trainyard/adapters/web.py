@@ -7,31 +7,29 @@ arguments and returns ``(status, JSON value)`` or a Flask response; it finds who
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from trainyard import logs, strict_json
+from trainyard import logs, strict_json, trace_ids
 from trainyard.adapters import openapi
-from trainyard.adapters.http_metrics import HttpMetrics
 from trainyard.errors import CODES, Problem, ServiceError, TransientError
+from trainyard.telemetry.numbers import CONTENT_TYPE, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from trainyard.adapters.http_metrics import Gauge
     from trainyard.auth import KeyRing, Principal
     from trainyard.clock import Clock
+    from trainyard.telemetry.numbers import Sample
 
 #: Largest body of a route that does not say otherwise, in bytes.
 CONTROL_BODY_BYTES = 256 * 1024
 #: The query parameters of a list, as :func:`page_arguments` reads them.
 PAGE = ("limit", "cursor")
 _MAX_URI_CHARS = 4096
-_TRACE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",
@@ -81,7 +79,7 @@ def principal() -> Principal:
 
 
 def trace_id() -> str:
-    """Return the current request's id: the caller's ``X-Request-Id`` when well-formed, else a new one."""
+    """Return the current request's id: the caller's where it is well-formed, else a new one."""
     ident: str = g.trace_id
     return ident
 
@@ -199,7 +197,8 @@ def make_app(
     ready: Callable[[], dict[str, bool]],
     hosts: Sequence[str],
     version: str,
-    gauges: Sequence[Gauge] = (),
+    metrics: Metrics | None = None,
+    samples: Callable[[], Sequence[Sample]] = tuple,
 ) -> Flask:
     """Build a service's WSGI application.
 
@@ -211,26 +210,25 @@ def make_app(
         ready: names what the service needs and whether it answers; /readyz is 503 while one does not.
         hosts: lower-case host names that the ``Host`` header may carry.
         version: the release, for OpenAPI.
-        gauges: more numbers for /metrics.
+        metrics: counts what is answered; None: this process alone.
+        samples: more numbers for /metrics, asked at each scrape.
     """
     app = Flask(service, static_folder=None)
-    metrics = HttpMetrics(service)
-    for gauge in gauges:
-        metrics.add_gauge(gauge)
+    numbers = metrics or Metrics(service)
     document: dict[str, Any] = {}
-    everything = [*_own_routes(ring, ready, metrics, document), *routes]
+    everything = [*_own_routes(ring, ready, lambda: numbers.render(samples()), document), *routes]
     document.update(openapi.document(service, everything, version))
     for number, route in enumerate(everything):
         app.add_url_rule(
             route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
         )
-    _frame_requests(app, metrics, clock, hosts)
+    _frame_requests(app, numbers, clock, hosts)
     _answer_errors(app)
     return app
 
 
 def _own_routes(
-    ring: KeyRing | None, ready: Callable[[], dict[str, bool]], metrics: HttpMetrics, document: dict[str, Any]
+    ring: KeyRing | None, ready: Callable[[], dict[str, bool]], scrape: Callable[[], bytes], document: dict[str, Any]
 ) -> list[Route]:
     def readiness() -> tuple[int, Any]:
         parts = ready() if ring is None else {**ready(), "api keys": ring.ready}
@@ -251,7 +249,7 @@ def _own_routes(
         Route(
             "GET",
             "/metrics",
-            lambda: Response(metrics.text(), mimetype="text/plain"),
+            lambda: Response(scrape(), content_type=CONTENT_TYPE),
             None,
             "Prometheus metrics",
             statuses=(200,),
@@ -260,14 +258,13 @@ def _own_routes(
     ]
 
 
-def _frame_requests(app: Flask, metrics: HttpMetrics, clock: Clock, hosts: Sequence[str]) -> None:
+def _frame_requests(app: Flask, metrics: Metrics, clock: Clock, hosts: Sequence[str]) -> None:
     """Give every request its id and its limits, and every answer its headers, its figures and its line in the log."""
 
     @app.before_request
     def begin() -> None:
         g.began = clock.monotonic()
-        asked = request.headers.get("X-Request-Id", "")
-        g.trace_id = asked if _TRACE.fullmatch(asked) else secrets.token_hex(16)
+        g.trace_id = trace_ids.trace_id(request.headers.get("X-Request-Id", ""), request.headers.get("traceparent", ""))
         if len(request.full_path) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
         _check_host(hosts)
@@ -278,7 +275,7 @@ def _frame_requests(app: Flask, metrics: HttpMetrics, clock: Clock, hosts: Seque
         response.headers["X-Content-Type-Options"] = "nosniff"
         rule = request.url_rule.rule if request.url_rule else "unmatched"
         seconds = clock.monotonic() - g.get("began", clock.monotonic())
-        metrics.observe(request.method, rule, response.status_code, seconds)
+        metrics.observe_request(request.method, rule, response.status_code, seconds)
         if rule not in {"/healthz", "/readyz", "/metrics"}:
             _log.info(
                 "http.answered",

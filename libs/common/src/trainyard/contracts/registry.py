@@ -70,6 +70,7 @@ class VersionRecord:
 
     One that was imported has no request, run and fence; its ``gate`` says ``imported``: from which library.
     ``not_reproducible`` says why the version cannot be trained again to the same bytes: rows of its snapshot went.
+    ``lost_at``: when the object store lost the artifact, of which there was no copy; such a version serves no more.
     """
 
     model: str
@@ -92,6 +93,7 @@ class VersionRecord:
     not_reproducible: str | None = None
     extract_key: str | None = None
     approval: Approval | None = None
+    lost_at: datetime | None = None
 
 
 @dataclass(frozen=True)

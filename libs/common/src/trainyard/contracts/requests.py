@@ -87,6 +87,7 @@ class Standing:
 class NewRequest:
     """A request to be inserted. ``settings``: see :meth:`trainyard.policy.Policy.settings`.
 
+    ``trace_id``: of whoever asks; None: of the newest batch in the snapshot, whose rows made the policy ask.
     ``reproduces``: the version to fit again, with ``upto_seq`` 0, for it takes no rows of its own.
     """
 

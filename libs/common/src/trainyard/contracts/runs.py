@@ -7,7 +7,7 @@ refused with :class:`LeaseLostError`: a holder that was believed dead can do no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trainyard.errors import TrainyardError
@@ -178,6 +178,7 @@ class NewVersion:
     fitted on (:func:`trainyard.drift.profile_of`); ``extract_key`` is the object with the snapshot's rows, where
     the policy keeps them; ``report`` is what the hold-out tells (:func:`trainyard.evaluation.evaluate`). ``waits``: it
     is not promoted before a person approves. ``environment`` is where the run computed: it goes into the run's row.
+    ``copy``: the artifact itself, to be kept in the database as well.
     """
 
     artifact_key: str
@@ -195,6 +196,7 @@ class NewVersion:
     report: Mapping[str, Any] | None = None
     waits: bool = False
     environment: Mapping[str, Any] | None = None
+    copy: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

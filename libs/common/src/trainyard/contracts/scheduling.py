@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
     from trainyard.contracts.answers import Answers
     from trainyard.contracts.api_keys import ApiKeys
+    from trainyard.contracts.copies import Copies
     from trainyard.contracts.costs import Costs
     from trainyard.contracts.launches import Launches
     from trainyard.contracts.monitoring import Alarms, Monitoring
     from trainyard.contracts.outbox import Outbox
     from trainyard.contracts.registry import Models, Versions
     from trainyard.contracts.requests import Requests
+    from trainyard.contracts.tallies import Tallies
     from trainyard.contracts.upkeep import Upkeep
     from trainyard.contracts.workers import Workers
 
@@ -86,7 +88,9 @@ class Records(Protocol):
     journal: Journal
     alarms: Alarms
     upkeep: Upkeep
+    copies: Copies
     monitoring: Monitoring
+    tallies: Tallies
 
 
 class Store(Protocol):

@@ -89,6 +89,17 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What the ledger holds of one source and state, all datasets together."""
+
+    source: str
+    state: str
+    batches: int
+    rows: int
+    rejected: int
+
+
+@dataclass(frozen=True)
 class Rows:
     """Checked rows on their way in, as CSV: what every format becomes and every warehouse takes as it is.
 
@@ -224,4 +235,8 @@ class Warehouse(Protocol):
 
     def rejects(self, batch: Batch, *, limit: int, after: int = 0) -> list[tuple[int, Problem]]:
         """Return the problems of the batch behind ordinal ``after`` (the first is 1), with their ordinals."""
+        ...
+
+    def taken(self) -> list[Taken]:
+        """Return what has come in so far, by source and state."""
         ...

@@ -144,6 +144,7 @@ def objects_are_known(
     now = database.now()
     versions = database.stored_versions()
     _versions_have_objects(findings, blobs, versions, {info.key: info.size for info in stored})
+    _store_forgot(findings, database)
     _objects_have_versions(findings, database, stored, {version.key for version in versions}, now)
     differing = _unpublished(database, blobs, None)
     if differing:
@@ -159,17 +160,37 @@ def objects_are_known(
 def _versions_have_objects(
     findings: Findings, blobs: BlobStore, versions: Sequence[StoredVersion], sizes: Mapping[str, int]
 ) -> None:
+    lost = 0
     for version in versions:
         if version.deleted:
             continue  # nothing leads to it any more
         name = f"version {version.version} of model {version.model}"
-        if version.key not in sizes:
+        if version.lost:
+            lost += 1
+        elif version.key not in sizes:
             if not _exists(blobs, version.key):  # it may have come after the listing
                 findings.problem(f"{name}: there is no object {version.key}", _MEND_LOST)
         elif sizes[version.key] != version.size:
             findings.problem(
                 f"{name}: {version.key} has {sizes[version.key]:,} bytes, registered were {version.size:,}", _MEND_LOST
             )
+    if lost:
+        findings.note(f"{lost:,} versions without a copy went with what the store held; none of them can serve again")
+
+
+def _store_forgot(findings: Findings, database: Database) -> None:
+    """Tell of each time that the store came back without what it held, and of copies that are missing."""
+    for life in database.store_lives():
+        if not life.first:
+            findings.note(
+                f"on {life.found_at:%Y-%m-%d at %H:%M:%S} UTC the object store had lost what it held:"
+                f" {life.restored:,} artifacts were put back from copies, {life.lost:,} versions had none,"
+                f" {life.lost_extracts:,} lost their extract; files in landing/ that nobody had ingested, and what"
+                " functions had put there or on a queue and no worker had taken, are gone"
+            )
+    copied, live = database.copies()
+    if 0 < copied < live:
+        findings.note(f"{live - copied:,} of {live:,} live artifacts have no copy beside the object store (yet)")
 
 
 def _exists(blobs: BlobStore, key: str) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from trainyard.contracts.copies import StoreLife
     from trainyard.contracts.registry import PublishedAlias, PublishedVersion
 
 
@@ -129,13 +130,17 @@ class Predictions:
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """A version's artifact as the database knows it; ``deleted``: its model was, so nobody needs it any more."""
+    """A version's artifact as the database knows it.
+
+    ``deleted``: its model was, so nobody needs it any more. ``lost``: it is known to be gone with what the store held.
+    """
 
     model: str
     version: int
     key: str
     size: int
     deleted: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +241,14 @@ class Database(Protocol):
 
     def stored_versions(self) -> Sequence[StoredVersion]:
         """Return every version's artifact, deleted models' included."""
+        ...
+
+    def store_lives(self) -> Sequence[StoreLife]:
+        """Return the lives of the object store, the oldest first."""
+        ...
+
+    def copies(self) -> tuple[int, int]:
+        """Return how many live artifacts have a copy beside the store, and how many there are."""
         ...
 
     def published(self) -> tuple[Sequence[str], Sequence[PublishedVersion]]:

@@ -18,10 +18,11 @@ from trainyard.policy.checks import (
 from trainyard.policy.columns import LEAKAGE, ColumnPolicy, unknown_columns
 from trainyard.policy.gate import GatePolicy
 from trainyard.policy.monitoring import MonitoringPolicy
-from trainyard.policy.policy import RUN_KEYS, Policy
+from trainyard.policy.policy import KEEP_COPIES, RUN_KEYS, Policy
 
 __all__ = [
     "CLASSIFICATION",
+    "KEEP_COPIES",
     "KINDS",
     "LEAKAGE",
     "MAX_PRIORITY",

@@ -100,6 +100,7 @@ _KEYS: Mapping[str, Field] = {
     "seed": whole(0, 2**31 - 1),
     "search_workers": whole(1, MAX_SEARCH_WORKERS),
     "keep_extract": flag(),
+    "keep_copies": whole(0, 1000),
     "own_function": flag(),
     "leakage": one_of(LEAKAGE),
     "promotion": one_of(PROMOTIONS),

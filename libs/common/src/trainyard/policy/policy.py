@@ -28,6 +28,8 @@ RUN_KEYS = (
 )
 #: Copied only where they are not as by default.
 _WHERE_SET = ("budget_trials", "kinds", "leakage", "columns", "search_workers", "keep_extract", "promotion")
+#: Of the newest versions of a model so many have a copy beside the object store, where the policy does not say.
+KEEP_COPIES = 10
 #: Keys that are objects of their own.
 _PARTS = ("gate", "columns", "monitoring")
 
@@ -55,6 +57,8 @@ class Policy:
         search_workers: workers that one search may have, the one that leads it included, where idle ones are to be had;
             a search that can be repeated has one in any case.
         keep_extract: keep the rows of each version as Parquet in the object store.
+        keep_copies: how many of the newest versions have a copy beside the object store; those that an alias leads to
+            or that wait for a person have one in any case.
         leakage: what becomes of columns that seem to give the label away: ``leave_out``, or ``keep`` (and report).
         columns: what is learnt from in any case, or in no case.
         promotion: whether versions that pass the gate become champion by themselves ('auto'), wait for a person
@@ -80,6 +84,7 @@ class Policy:
     seed: int = 0
     search_workers: int = 1
     keep_extract: bool = False
+    keep_copies: int = KEEP_COPIES
     leakage: str = LEAKAGE[0]
     columns: ColumnPolicy = field(default_factory=ColumnPolicy)
     promotion: str = "auto"

@@ -122,7 +122,7 @@ def _decoded(file: IO[bytes], size: int, job: dict[str, Any]) -> Iterator[tuple[
                 status = process.wait()
                 words.seek(0)
                 last = words.read()[-_LAST_WORDS:].decode(errors="replace")
-                _log.warning("parquet.decoder_died", status=status, words=last)
+                _log.warning("parquet.decoder_died", status=status, said=last)
                 raise _death(status)
         finally:
             process.kill()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trainyard.auth import KeyRing
     from trainyard.clock import Clock
-    from trainyard_predictor.edges.metrics import Metrics
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.model_source import ModelSource
     from trainyard_predictor.edges.serving import ServingNotice
     from trainyard_predictor.edges.shadow import ShadowScorer
@@ -63,7 +63,6 @@ class Background:
         self._threads: list[threading.Thread] = []
         self._keys_at = self._adopted_at = -1e9
         self._backoff_seconds = 0.0
-        self._metrics_saved = True
 
     def start(self) -> None:
         """Read the API keys, so that the first request need not fail, and start the threads (daemons)."""
@@ -93,7 +92,7 @@ class Background:
         return KEYS_SECONDS
 
     def refresh(self) -> float:
-        """Look at the models once, tell what is served, save the metrics; return the seconds to wait.
+        """Look at the models once, tell what is served, count; return the seconds to wait.
 
         The keys are looked at as well when that is due: where there are no threads, this is the one call.
         """
@@ -128,14 +127,6 @@ class Background:
             self._metrics.set_total("trainyard_shadow_rows_total", self._shadow.counts[outcome], outcome=outcome)
         self._metrics.set_total("trainyard_prediction_log_sent_total", self._shipper.sent)
         self._metrics.set_total("trainyard_prediction_log_failures_total", self._shipper.failures)
-        try:
-            self._metrics.save()
-        except OSError as e:
-            if self._metrics_saved:
-                _log.warning("metrics.not_shared", reason=str(e))
-            self._metrics_saved = False
-        else:
-            self._metrics_saved = True
 
     def _loop(self, name: str, step: Callable[[], float]) -> None:
         wait_seconds = 0.0

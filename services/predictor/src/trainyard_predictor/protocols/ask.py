@@ -8,7 +8,7 @@ from trainyard.crashpoints import crashpoint
 from trainyard_predictor import domain
 
 if TYPE_CHECKING:
-    from trainyard_predictor.edges.metrics import Metrics
+    from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.protocols.routes import Call
     from trainyard_predictor.use_cases import Answer, Predict
 

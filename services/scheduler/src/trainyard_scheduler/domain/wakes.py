@@ -12,6 +12,8 @@ _WAKES = {
     "request.": ("fleet",),
     "fleet.": (),
     "alarm.": ("policies",),
+    "version.": ("publisher", "copies", "fleet"),
+    "alias.": ("publisher", "copies", "fleet"),
 }
 
 

@@ -57,7 +57,7 @@ def _settle(store: Store, queue: Queue, ticket: Received) -> bool:
     """Delete the ticket if its request has ended, else give it back; return whether it was deleted."""
     request = _request(store, ticket)
     if request is None:
-        _log.warning("ticket.unknown", message=ticket.message_id, receives=ticket.receive_count)
+        _log.warning("ticket.unknown", message_id=ticket.message_id, receives=ticket.receive_count)
         queue.extend(ticket.receipt, _UNKNOWN_AGAIN_SECONDS)
         return False
     if request.open:

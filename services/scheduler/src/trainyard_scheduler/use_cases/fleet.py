@@ -146,7 +146,7 @@ class FleetKeeper:
             records.launches.ended([launch_id], reason)
             records.journal.announce("fleet.ended", f"launch/{launch_id}", {"reason": reason})
         for seat in plan.excess:
-            _log.warning("fleet.ending", instance=seat.instance_id, launch=seat.launch_id, reason=seat.excess)
+            _log.warning("fleet.ending", instance_id=seat.instance_id, launch=seat.launch_id, reason=seat.excess)
         for cap in plan.caps:
             if records.launches.first_today(f"cap:{cap.name}"):
                 records.journal.announce("fleet.cap_reached", "fleet", asdict(cap))
@@ -203,7 +203,9 @@ class FleetKeeper:
             if not instance.alive:
                 records.launches.ended([launch_id], f"EC2 calls it {instance.state}")
             records.journal.announce("fleet.launched", f"launch/{launch_id}", payload)
-        _log.info("fleet.launched", launch=launch_id, instance=instance.instance_id, type=instance.instance_type)
+        _log.info(
+            "fleet.launched", launch=launch_id, instance_id=instance.instance_id, instance_type=instance.instance_type
+        )
         return True
 
     def _failed(self, launch_id: str, kind: str, error: str) -> bool:

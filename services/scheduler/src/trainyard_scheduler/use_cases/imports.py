@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trainyard.alias_object import artifact_key
 from trainyard.contracts.blobs import BlobExistsError
+from trainyard.contracts.copies import LiveArtifact
 from trainyard.contracts.registry import ImportedVersion
 from trainyard.errors import ArtifactError, Problem, ServiceError
 from trainyard.model import decode, self_test
@@ -104,8 +105,12 @@ def store(blobs: BlobStore, name: str, data: bytes, sha256: str) -> None:
         blobs.put(key, data)
 
 
-def register(records: Records, name: str, upload: Upload, by: By) -> tuple[bool, VersionRecord]:
+def register(
+    records: Records, name: str, upload: Upload, by: By, *, copy: bytes | None = None
+) -> tuple[bool, VersionRecord]:
     """Make it a version, or find the one of the same bytes; return whether it was made, and the version.
+
+    ``copy``: the file, to be kept in the database as well.
 
     Raises:
         ServiceError: ``unknown_model``, or what :func:`check` raises: model and dataset may have changed since.
@@ -126,6 +131,8 @@ def register(records: Records, name: str, upload: Upload, by: By) -> tuple[bool,
             upload.model.metrics.get("parity"),
         ),
     )
+    if copy is not None:
+        records.copies.keep(LiveArtifact(name, made.artifact_key, made.sha256, made.size_bytes, None), copy)
     subject = f"model/{name}"
     details = {"version": made.version, "sha256": upload.sha256, "library": origin.get("library")}
     records.journal.announce("version.imported", subject, details)

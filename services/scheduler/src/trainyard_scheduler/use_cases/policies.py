@@ -46,7 +46,7 @@ def consume_arrived(store: Store, queue: Queue, *, wait_seconds: int, visibility
         try:
             datasets[_dataset_in(message)] = None
         except MessageError as e:
-            _log.error("arrived.unreadable_message", error=e, message=message.message_id)
+            _log.error("arrived.unreadable_message", error=e, message_id=message.message_id)
             queue.extend(message.receipt, _UNREADABLE_AGAIN_SECONDS)
         else:
             readable.append(message)
@@ -166,5 +166,7 @@ def _request(records: Records, model: ModelRecord, verdict: Verdict) -> RequestR
         crashpoint("K46")
     payload = {"model": model.name, "reason": request.reason, "upto_seq": request.upto_seq}
     records.journal.announce("request.created", f"request/{request.id}", payload)
-    _log.info("policy.fired", model=model.name, request=request.id, trigger=verdict.trigger, new_rows=verdict.new_rows)
+    _log.info(
+        "policy.fired", model=model.name, request_id=request.id, trigger=verdict.trigger, new_rows=verdict.new_rows
+    )
     return request

@@ -133,7 +133,7 @@ def redrive(records: Records, queues: Mapping[str, Pair], name: str, limit: int 
     details = {"moved": moved, "kept": kept, "background": background, "limit": limit}
     records.journal.announce("queue.redriven", f"queue/{name}", details)
     records.journal.audit(actor=by.key_id, action="queue.redrive", subject=f"queue/{name}", details=details)
-    _log.info("queue.redriven", queue=name, **details)
+    _log.info("queue.redriven", queue=name, moved=moved, kept=kept, background=background, limit=limit)
     return done
 
 
@@ -163,7 +163,7 @@ def _send(queue: Queue, letter: Received) -> bool:
     try:
         return not queue.send([Outgoing(letter.type, letter.body)])
     except ValueError as e:  # larger than anything that we send
-        _log.warning("queue.letter_kept", message=letter.message_id, reason=str(e))
+        _log.warning("queue.letter_kept", message_id=letter.message_id, reason=str(e))
         return False
 
 
@@ -182,4 +182,4 @@ def _held(dead: Queue) -> Iterator[list[Received]]:
             try:
                 dead.extend(letter.receipt, 0)
             except TransientError as e:
-                _log.warning("queue.letter_not_given_back", message=letter.message_id, reason=str(e))
+                _log.warning("queue.letter_not_given_back", message_id=letter.message_id, reason=str(e))

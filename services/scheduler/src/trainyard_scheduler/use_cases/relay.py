@@ -97,18 +97,8 @@ def _request_ids(messages: Sequence[Waiting]) -> list[str]:
         try:
             decoded = decode(message.outgoing.type, message.outgoing.body)
         except MessageError as e:
-            _log.error("relay.unreadable_message", error=e, id=message.id)
+            _log.error("relay.unreadable_message", error=e, message_id=message.id)
             continue
         if isinstance(decoded, TrainingRequest):
             found[decoded.request_id] = None
     return list(found)
-
-
-def oldest_seconds(store: Store) -> float:
-    """Return how long the oldest message has waited, in seconds; above :data:`MOST_SECONDS` somebody should look.
-
-    Raises:
-        TransientError: the database does not answer.
-    """
-    with store.begin() as records:
-        return records.outbox.oldest_seconds()

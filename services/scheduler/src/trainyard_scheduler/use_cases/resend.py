@@ -68,5 +68,5 @@ class Reconciler:
             if reason is not None and message.outgoing().body not in waiting:
                 records.outbox.post("training", message)
                 posted += 1
-                _log.info("request.sent_again", request=request.id, reason=reason, sends=request.send_count)
+                _log.info("request.sent_again", request_id=request.id, reason=reason, sends=request.send_count)
         return posted

@@ -28,6 +28,15 @@ def version_of(records: Records, model: ModelRecord, number: int) -> VersionReco
     return found
 
 
+def _servable(version: VersionRecord) -> None:
+    if version.lost_at is not None:
+        raise ServiceError(
+            "conflict",
+            f"the artifact of version {version.version} was lost by the object store on {version.lost_at:%Y-%m-%d}, and"
+            " there was no copy of it; put the object back, or train again",
+        )
+
+
 def alias_of(records: Records, model: ModelRecord, name: str, *, lock: bool = False) -> AliasRecord:
     """Return the alias.
 
@@ -59,7 +68,7 @@ def set_alias(
     if not is_name(alias):
         raise ServiceError("bad_request", "an alias is a lower-case letter, then letters, digits or _, at most 48")
     model = model_called(records, model_name, lock=True)
-    version_of(records, model, version)
+    _servable(version_of(records, model, version))
     return move_alias(
         records.versions,
         records.journal,

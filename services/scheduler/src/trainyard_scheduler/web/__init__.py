@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_scheduler.web import fleet, imports, keys, models, queues, reports, requests, status, versions
+from trainyard_scheduler.web import fleet, imports, keys, models, queues, reports, requests, status, trace, versions
 from trainyard_scheduler.web.status import Services
 
 if TYPE_CHECKING:
@@ -19,10 +19,11 @@ def routes(services: Services) -> list[Route]:
         *models.routes(services.store),
         *requests.routes(services.store, rules=services.fleet_rules, resend_seconds=services.resend_seconds),
         *versions.routes(services.store, services.blobs),
-        *imports.routes(services.store, services.blobs),
+        *imports.routes(services.store, services.blobs, copy_most_bytes=services.copy_most_bytes),
         *reports.routes(services.store),
         *keys.routes(services.store),
         *queues.routes(services.store, services.queues),
         *fleet.routes(services),
         *status.routes(services),
+        *trace.routes(services.tracing),
     ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ARTIFACT = "application/vnd.trainyard.model"
 
 
-def routes(store: Store, blobs: BlobStore) -> list[Route]:
+def routes(store: Store, blobs: BlobStore, *, copy_most_bytes: int) -> list[Route]:
     def imported(name: str) -> Any:
         if request.mimetype != _ARTIFACT:
             raise ServiceError("unsupported_media", f"this route reads model files: send Content-Type: {_ARTIFACT}")
@@ -31,9 +31,10 @@ def routes(store: Store, blobs: BlobStore) -> list[Route]:
         with store.begin() as records:
             imports.check(records, name, upload)
         imports.store(blobs, name, data, upload.sha256)
+        copy = data if len(data) <= copy_most_bytes else None
 
         def change(records: Records) -> Outcome:
-            made, version = imports.register(records, name, upload, asker())
+            made, version = imports.register(records, name, upload, asker(), copy=copy)
             return Outcome(201 if made else 200, views.version(version))
 
         return changed(store, change)

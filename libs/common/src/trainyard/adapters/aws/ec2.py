@@ -145,7 +145,7 @@ class Ec2Fleet(Fleet):
             # EC2 refuses the whole call for one unknown id, so the others are ended one by one.
             for instance_id in instance_ids:
                 if not self._terminated([instance_id]):
-                    log.info("fleet.instance_unknown", instance=instance_id)
+                    log.info("fleet.instance_unknown", instance_id=instance_id)
 
     def _terminated(self, instance_ids: Sequence[str]) -> bool:
         try:

@@ -79,6 +79,8 @@ class Ec2Prices(Prices):
                 if place not in newest or at > newest[place][0]:
                     newest[place] = (at, float(entry["SpotPrice"]))
         except (TransientError, KeyError, ValueError) as e:
-            log.info("price.unknown", type=instance_type, reason=str(e))  # an instance is not refused for its price
+            log.info(
+                "price.unknown", instance_type=instance_type, reason=str(e)
+            )  # an instance is not refused for its price
             return None
         return max((price for _, price in newest.values()), default=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Stored
+from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Stored, Taken
 from trainyard.errors import Problem, ServiceError
 
 if TYPE_CHECKING:
@@ -160,6 +160,17 @@ def rejects(connection: sa.Connection, batch: Batch, *, limit: int, after: int) 
         {"batch": batch.id, "after": after, "limit": limit},
     )
     return [(row.ordinal, Problem(row.row_number, row.column_name, row.expected, row.got)) for row in found]
+
+
+def taken(connection: sa.Connection) -> list[Taken]:
+    """Return what has come in so far, by source and state."""
+    found = connection.execute(
+        sa.text(
+            "SELECT source, state, count(*), CAST(sum(row_count) AS bigint), CAST(sum(rejected_count) AS bigint)"
+            " FROM core.batch GROUP BY source, state ORDER BY source, state"
+        )
+    )
+    return [Taken(*row) for row in found]
 
 
 def _batch(row: Any) -> Batch:

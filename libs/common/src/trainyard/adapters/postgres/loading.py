@@ -109,7 +109,7 @@ class PostgresLoadingBoard(LoadingBoard):
                 run(connection, statement, **values)
         except SQLAlchemyError as e:
             self._away_until = self._clock.monotonic() + _AWAY_SECONDS
-            _log.warning("loading.board_away", batch=values.get("id"), error=e, again_in=_AWAY_SECONDS)
+            _log.warning("loading.board_away", batch=values.get("id"), error=e, again_in_seconds=_AWAY_SECONDS)
 
 
 class _Line:

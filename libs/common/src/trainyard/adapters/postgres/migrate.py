@@ -77,6 +77,12 @@ def head() -> str:
     return revision
 
 
+def revisions() -> list[str]:
+    """Return every revision that this release knows, the oldest first."""
+    with _settings() as settings:
+        return [script.revision for script in ScriptDirectory.from_config(settings).walk_revisions()][::-1]
+
+
 def migrate(
     database_url: str, revision: str = "head", *, limits: Limits | None = None, clock: Clock | None = None
 ) -> list[str]:

@@ -44,7 +44,7 @@ _VERSION = """
     SELECT m.name AS model, v.version, v.request_id::text, v.run_id::text, v.fence, v.artifact_key, v.sha256,
            v.size_bytes, v.upto_seq, v.snapshot_rows, v.snapshot_hash, v.holdout, v.metrics, v.gate, v.passed,
            ARRAY(SELECT a.name FROM core.alias a WHERE a.model_id = v.model_id AND a.version = v.version ORDER BY 1)
-               AS aliases, v.created_at, v.not_reproducible, v.extract_key,
+               AS aliases, v.created_at, v.not_reproducible, v.extract_key, v.lost_at,
            w.state AS approval_state, w.champion_seq, w.decided_by, w.decided_at, w.reason AS approval_reason
     FROM core.version v JOIN core.model m ON m.id = v.model_id
     LEFT JOIN core.approval w ON w.model_id = v.model_id AND w.version = v.version

@@ -106,7 +106,10 @@ class PostgresRequests(Requests):
             self._connection,
             "INSERT INTO core.training_request (id, model_id, reason, upto_seq, new_rows, settings, requested_by,"
             " trace_id, priority, instance_types, spot, reproduces, label_seq) VALUES (CAST(:id AS uuid), :model_id,"
-            " :reason, :upto_seq, :new_rows, core.with_families(CAST(:settings AS jsonb)), :requested_by, :trace_id,"
+            " :reason, :upto_seq, :new_rows, core.with_families(CAST(:settings AS jsonb)), :requested_by,"
+            " coalesce(:trace_id, (SELECT b.trace_id FROM core.batch b JOIN core.model m ON m.dataset_id = b.dataset_id"
+            "  WHERE m.id = :model_id AND b.state = 'committed' AND b.first_seq <= :upto_seq"
+            "  ORDER BY b.first_seq DESC LIMIT 1)),"
             " :priority, :instance_types, :spot, :reproduces, (SELECT coalesce(max(seq), 0) FROM core.feedback))"
             " ON CONFLICT (model_id, upto_seq) WHERE state IN ('queued', 'running') DO NOTHING",
             id=ident,

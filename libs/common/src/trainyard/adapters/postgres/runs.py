@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres import claims, journal
 from trainyard.adapters.postgres.claims import MAX_ERROR_CHARS, SUITED, champion
+from trainyard.adapters.postgres.copies import keep_copy
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.publication import insert_version, lock_model, lost
 from trainyard.adapters.postgres.registry import PostgresVersions
@@ -193,6 +194,8 @@ class PostgresRuns(Runs):
                     version=number,
                     seq=0 if current is None else current.seq,
                 )
+            if version.copy is not None:
+                keep_copy(connection, version.artifact_key, version.sha256, version.copy, size=version.size_bytes)
             self._write_study(connection, lease, version)
             self._end_run(connection, lease, "done", None, None)
             crashpoint("K26")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres import idempotency, journal
 from trainyard.adapters.postgres.api_keys import PostgresApiKeys
+from trainyard.adapters.postgres.copies import PostgresCopies
 from trainyard.adapters.postgres.costs import PostgresCosts
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.launches import PostgresLaunches
@@ -15,6 +16,7 @@ from trainyard.adapters.postgres.outbox import PostgresOutbox
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
 from trainyard.adapters.postgres.requests import PostgresRequests
 from trainyard.adapters.postgres.sql import run
+from trainyard.adapters.postgres.tallies import PostgresTallies
 from trainyard.adapters.postgres.upkeep import PostgresUpkeep
 from trainyard.adapters.postgres.workers import PostgresWorkers
 from trainyard.contracts.answers import Answers
@@ -107,7 +109,9 @@ class PostgresRecords(Records):
         self.journal = PostgresJournal(connection)
         self.alarms = PostgresAlarms(connection)
         self.upkeep = PostgresUpkeep(connection)
+        self.copies = PostgresCopies(connection)
         self.monitoring = PostgresMonitoring(connection)
+        self.tallies = PostgresTallies(connection)
 
 
 class PostgresStore(Store):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from trainyard.clock import Clock
-    from trainyard.contracts.warehouse import Batch, Dataset, Intake, Rows
+    from trainyard.contracts.warehouse import Batch, Dataset, Intake, Rows, Taken
     from trainyard.errors import Problem
     from trainyard.schema import Schema
 
@@ -230,3 +230,8 @@ class PostgresWarehouse(Warehouse):
         """Return the problems that were kept, in the order they were found."""
         with transaction(self._engine) as connection:
             return ledger.rejects(connection, batch, limit=limit, after=after)
+
+    def taken(self) -> list[Taken]:
+        """Add the ledger up."""
+        with transaction(self._engine) as connection:
+            return ledger.taken(connection)

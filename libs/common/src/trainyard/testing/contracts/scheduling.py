@@ -44,6 +44,7 @@ class World(Protocol):
         self,
         request_id: str,
         *,
+        sha256: str = "ab" * 32,
         extract_key: str | None = None,
         report: Mapping[str, Any] | None = None,
         waits: bool = False,
@@ -552,6 +553,25 @@ class SchedulingContract:
             assert records.outbox.waiting("arrived") == [second.outgoing]
             records.outbox.mark_sent([second.id])
             assert records.outbox.oldest_seconds() == 0
+
+    def test_tally(self, world: World) -> None:
+        """Requests, runs and messages are counted by state and queue; nothing open has waited for no time."""
+        upto = world.add_rows(9)
+        with world.store.begin() as records:
+            assert records.tallies.tally().request_oldest_seconds == 0
+            model = add_model(records)
+            held, ended, queued = (add_request(records, model, upto - back).id for back in range(3))
+            records.outbox.post("training", TrainingRequest(queued))
+        world.claim(held)
+        world.claim(ended)
+        world.end(ended, "failed")
+        with world.store.begin() as records:
+            tally = records.tallies.tally()
+            waited = records.outbox.oldest_seconds()
+        assert (tally.requests, tally.runs["running"]) == ({"running": 1, "failed": 1, "queued": 1}, 1)
+        assert sum(tally.runs.values()) == 2
+        assert (tally.outbox, tally.launches) == ({"training": 1}, {})
+        assert 0 < waited <= tally.request_oldest_seconds
 
     def test_outbox_limit(self, world: World) -> None:
         """The limit holds for each queue on its own: a long one does not keep another from moving."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trainyard.contracts.warehouse import Intake, Rows
+from trainyard.contracts.warehouse import Intake, Rows, Taken
 from trainyard.errors import Problem, ServiceError
 from trainyard.schema import Schema
 
@@ -67,6 +67,16 @@ class WarehouseContract:
             made = list(pool.map(lambda _: warehouse.create("shop", _SCHEMA, actor="k1"), range(8)))
         assert sorted(new for _, new in made) == [False] * 7 + [True]
         assert len({dataset.id for dataset, _ in made}) == 1
+
+    def test_what_was_taken(self, warehouse: Warehouse) -> None:
+        """The ledger adds up by source and state, over all datasets; the same batch again counts once."""
+        assert warehouse.taken() == []
+        shop = warehouse.create("shop", _SCHEMA, actor="k1")[0]
+        other = warehouse.create("other", _SCHEMA, actor="k1")[0]
+        for dataset, ids, fingerprint in ((shop, [1, 2], "f1"), (shop, [1, 2], "f1"), (other, [3], "f2")):
+            _load(warehouse, dataset, ids, fingerprint, rejected=2)
+        warehouse.refuse(other, _intake("f3", rejected=4), "too many rejects")
+        assert warehouse.taken() == [Taken("http", "committed", 2, 3, 4), Taken("http", "refused", 1, 0, 4)]
 
     def test_unknown_dataset(self, warehouse: Warehouse) -> None:
         """What does not exist is named so, when read and when deleted."""

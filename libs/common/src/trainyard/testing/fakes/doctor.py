@@ -24,6 +24,7 @@ from trainyard.doctor.evidence import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trainyard.contracts.copies import StoreLife
     from trainyard.contracts.registry import PublishedVersion
 
 
@@ -40,6 +41,8 @@ class MemoryDatabase(Database):
     requests: dict[str, bool] = field(default_factory=dict)
     predictions_answer: Predictions = field(default_factory=Predictions)
     stored_answer: list[StoredVersion] = field(default_factory=list)
+    lives: list[StoreLife] = field(default_factory=list)
+    copies_answer: tuple[int, int] = (0, 0)
     models: list[str] = field(default_factory=list)
     published_answer: list[PublishedVersion] = field(default_factory=list)
     busy: frozenset[str] = frozenset()
@@ -92,6 +95,16 @@ class MemoryDatabase(Database):
         """Return the artifacts."""
         self._answer(None)
         return self.stored_answer
+
+    def store_lives(self) -> Sequence[StoreLife]:
+        """Return the lives."""
+        self._answer(None)
+        return self.lives
+
+    def copies(self) -> tuple[int, int]:
+        """Return the numbers."""
+        self._answer(None)
+        return self.copies_answer
 
     def published(self) -> tuple[Sequence[str], Sequence[PublishedVersion]]:
         """Return models and versions."""

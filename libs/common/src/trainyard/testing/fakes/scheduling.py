@@ -15,12 +15,14 @@ from trainyard.contracts.api_keys import ApiKeys, KeyRecord
 from trainyard.contracts.outbox import Outbox, Waiting
 from trainyard.contracts.scheduling import AuditEntry, Event, Journal, Records, Store
 from trainyard.errors import ServiceError
+from trainyard.testing.fakes.copies import MemoryCopies
 from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
 from trainyard.testing.fakes.scheduling_requests import MemoryRequests
 from trainyard.testing.fakes.scheduling_rows import Message
 from trainyard.testing.fakes.scheduling_state import State
+from trainyard.testing.fakes.scheduling_tallies import MemoryTallies
 from trainyard.testing.fakes.upkeep import MemoryUpkeep
 from trainyard.testing.fakes.workers import MemoryWorkers
 
@@ -188,7 +190,9 @@ class MemoryRecords(Records):
         self.journal = MemoryJournal(state)
         self.alarms = MemoryAlarms(state)
         self.upkeep = MemoryUpkeep(state)
+        self.copies = MemoryCopies(state)
         self.monitoring = MemoryMonitoring(state)
+        self.tallies = MemoryTallies(state)
 
 
 class MemoryStore(Store):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trainyard.auth import LiveKey
     from trainyard.clock import Clock
     from trainyard.contracts.api_keys import KeyRecord
+    from trainyard.contracts.copies import StoreLife
     from trainyard.contracts.monitoring import Alarm, Reference
     from trainyard.contracts.prediction_log import ShadowScore
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
@@ -63,6 +64,8 @@ class State:
     feedback: list[tuple[str, Any]] = field(default_factory=list)
     given_at: list[datetime] = field(default_factory=list)  # of each of the feedback
     forgotten_feedback: set[int] = field(default_factory=set)  # indexes of it
+    copies: dict[str, tuple[str, bytes | None]] = field(default_factory=dict)  # by artifact key: hash, bytes
+    store_lives: list[StoreLife] = field(default_factory=list)
 
     def model(self, model_id: int) -> Model:
         """Return a model's row, deleted or not."""

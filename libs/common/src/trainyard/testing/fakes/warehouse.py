@@ -8,7 +8,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Warehouse
+from trainyard.contracts.warehouse import MAX_REJECTS_KEPT, Batch, Dataset, Stored, Taken, Warehouse
 from trainyard.dataset_settings import DatasetSettings
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived
@@ -159,6 +159,22 @@ class MemoryWarehouse(Warehouse):
         """Return the problems that were kept."""
         self._answer()
         return list(enumerate(self._rejects[batch.id], start=1))[after : after + limit]
+
+    def taken(self) -> list[Taken]:
+        """Add the ledger up."""
+        self._answer()
+        found: dict[tuple[str, str], Taken] = {}
+        for stored in [stored for ledger in self._ledger.values() for stored in ledger.values()]:
+            batch = stored.batch
+            before = found.get((batch.source, batch.state), Taken(batch.source, batch.state, 0, 0, 0))
+            found[batch.source, batch.state] = Taken(
+                batch.source,
+                batch.state,
+                before.batches + 1,
+                before.rows + batch.rows,
+                before.rejected + batch.rejected,
+            )
+        return [found[key] for key in sorted(found)]
 
     def replace(self, dataset: Dataset) -> Dataset:
         """Put another record in the place of the dataset's; for what keeps datasets."""

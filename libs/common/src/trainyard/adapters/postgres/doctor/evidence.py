@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
+from trainyard.adapters.postgres.copies import PostgresCopies
 from trainyard.adapters.postgres.doctor import ledger, statements
 from trainyard.adapters.postgres.engine import transaction
 from trainyard.adapters.postgres.registry import PostgresModels, PostgresVersions
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from trainyard.contracts.copies import StoreLife
     from trainyard.contracts.registry import PublishedVersion
 
 #: SQLSTATE of a statement that took longer than it may.
@@ -125,10 +127,21 @@ class PostgresDatabase(Database):
             found = run(
                 connection,
                 "SELECT m.name AS model, v.version, v.artifact_key AS key, v.size_bytes AS size,"
-                " m.deleted_at IS NOT NULL AS deleted"
+                " m.deleted_at IS NOT NULL AS deleted, v.lost_at IS NOT NULL AS lost"
                 " FROM core.version v JOIN core.model m ON m.id = v.model_id ORDER BY 1, 2",
             )
             return [StoredVersion(**row) for row in found.mappings()]
+
+    def store_lives(self) -> Sequence[StoreLife]:
+        """Return the lives."""
+        with self._reading() as connection:
+            return PostgresCopies(connection).lives()
+
+    def copies(self) -> tuple[int, int]:
+        """Count."""
+        with self._reading() as connection:
+            live = PostgresCopies(connection).live()
+        return sum(artifact.copy is not None for artifact in live), len(live)
 
     def published(self) -> tuple[Sequence[str], Sequence[PublishedVersion]]:
         """Return what the publisher writes."""
