@@ -70,8 +70,9 @@ class Containers(Running):
 
     def run(self, *arguments: str) -> str:
         """Run a command of compose on this stack; return what it prints."""
-        command = [*self.compose.docker_compose_command(), *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        done = self._done(*arguments)
+        done.check_returncode()
+        return done.stdout
 
     def containers(self) -> dict[str, docker.models.containers.Container]:
         """Return the containers by service, those that ran once included."""
@@ -81,8 +82,13 @@ class Containers(Running):
 
     def logs(self) -> str:
         """Return the end of what every container has written, and every trainer of the EC2 host."""
-        trainers = ["sh", "-c", "tail -n 20 /var/lib/trainyard/logs/*.log"]
-        return self.run("logs", "--no-color", "--tail", "40") + self.compose.exec_in_container(trainers, "ec2-host")[0]
+        trainers = ["exec", "-T", "ec2-host", "sh", "-c", "tail -n 20 /var/lib/trainyard/logs/*.log"]
+        ends = [self._done(*words) for words in (("logs", "--no-color", "--tail", "40"), trainers)]
+        return "".join(end.stdout + end.stderr for end in ends)  # a container that is down is part of the story
+
+    def _done(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*self.compose.docker_compose_command(), *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
