@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := .state
 PACKAGES := libs/common libs/client libs/convert services/ingest services/scheduler services/trainer \
-            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded deploy/aws
+            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded deploy/aws deploy/setup
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 
 ##@ Start
@@ -23,9 +23,43 @@ setup: $(STATE)/dev ## Make the virtual environment with everything, test tools 
 demo: $(STATE)/runtime $(STATE)/data ## Tell the whole story on real data (ONCE=1: end with exit code 0)
 	@$(BIN)/trainyard demo $(if $(ONCE),--once)
 
+.PHONY: install
+install: $(STATE)/runtime ## Make the virtual environment with what users need: `.venv/bin/trainyard up`
+
+##@ Containers
 .PHONY: up
-up: $(STATE)/runtime ## Start the stack on this machine and stay in front of it
-	@$(BIN)/trainyard up
+up: images ## Start the stack as containers; prints its address and key (docs/compose.md)
+	@docker compose up --wait --quiet-pull
+	@echo "Trainyard is ready at http://127.0.0.1:$${TRAINYARD_ROUTER_PORT:-8080}"
+	@echo "  API key   $$(docker compose exec -T scheduler cat /secrets/admin/key)"
+
+.PHONY: down
+down: ## Stop the containers; the data stays (VOLUMES=1 removes it)
+	@docker compose --profile '*' down $(if $(VOLUMES),--volumes)
+
+.PHONY: logs
+logs: ## Follow what the containers write
+	@docker compose logs --follow --tail 50
+
+.PHONY: ps
+ps: ## Show the containers
+	@docker compose ps --all
+
+.PHONY: demo-docker
+demo-docker: $(STATE)/runtime $(STATE)/data images ## The demo on a fresh stack of containers of its own, removed at the end (KEEP=1 keeps it)
+	@COMPOSE_PROJECT_NAME=trainyard-demo deploy/compose-demo.sh $(BIN)/trainyard $(if $(KEEP),--keep)
+
+.PHONY: images
+images: ## Build the images of all services
+	@TRAINYARD_VERSION=$$(cat VERSION) TRAINYARD_REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose build --quiet
+
+.PHONY: engine
+engine: ## Install a Docker engine with its plugins where they are missing, and start it (Debian or Ubuntu, as root)
+	@deploy/offline/engine.sh
+
+.PHONY: offline-images
+offline-images: engine ## Build the base images from Debian and PyPI, for networks without a container registry
+	@deploy/offline/build.sh
 
 ##@ Check
 .PHONY: test
@@ -58,6 +92,10 @@ cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can 
 .PHONY: sources
 sources: $(STATE)/dev $(STATE)/mariadb.made ## Pull sources against a real MariaDB
 	$(BIN)/python -m pytest tests/mariadb
+
+.PHONY: compose-test
+compose-test: $(STATE)/dev offline-images images ## The loop, kills and limits on the stack as containers
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e/compose
 
 .PHONY: alerts
 alerts: $(STATE)/promtool.made ## The alert rules: Prometheus' own check, and each alert raised and not raised
@@ -116,7 +154,7 @@ gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retra
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
 .PHONY: verify
-verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions ## What CI runs
+verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions compose-test ## What CI runs
 
 .PHONY: templates
 templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation templates: cfn-lint, checkov, who may do what, their user data
@@ -161,9 +199,10 @@ docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers clients predictor audit deploy-lint; do \
+	cd requirements && for set in bootstrap runtime dev peers clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack-image.in -o localstack-image.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header golden-python313.in -o golden-python313.txt
 	cd requirements && for set in data models-data lambda-emulator; do \

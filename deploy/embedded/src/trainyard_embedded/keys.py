@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard.private_files import write_private
+from trainyard.private_files import keep_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +13,4 @@ if TYPE_CHECKING:
 
 def ensure(directory: Path, make_key: Callable[[], str]) -> tuple[Path, Path]:
     """Return the files of the admin key and of the console's read-only key; a file that exists is left alone."""
-    files = (directory / "admin.key", directory / "console.key")
-    for file in files:
-        if not file.exists():
-            write_private(file, make_key() + "\n")
-    return files
+    return keep_private(directory / "admin.key", make_key), keep_private(directory / "console.key", make_key)

@@ -287,6 +287,13 @@ SETTINGS: tuple[Setting, ...] = (
         "File with the read-only API key the console uses.",
     ),
     Setting(
+        "console_peers",
+        "TRAINYARD_CONSOLE_PEERS",
+        _words,
+        "127.0.0.0/8 ::1/128",
+        "Networks from which the console is asked; wider only where nothing but a router on this machine reaches it.",
+    ),
+    Setting(
         "admin_key_file",
         "TRAINYARD_ADMIN_KEY_FILE",
         _optional_path,
@@ -799,6 +806,7 @@ class Config:
     scheduler_url: str
     predictor_url: str
     console_key_file: Path | None
+    console_peers: tuple[str, ...]
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float

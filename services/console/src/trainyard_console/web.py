@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trainyard.telemetry.numbers import Metrics
     from trainyard_console.domain import Page
 
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 REFRESH_SECONDS = 5
 _HERE = Path(__file__).parent
 _HEADERS = {
@@ -33,22 +35,30 @@ _HEADERS = {
 }
 
 
-def build(overview: Callable[[], Page], *, clock: Clock, hosts: Sequence[str], version: str, metrics: Metrics) -> Flask:
+def build(
+    overview: Callable[[], Page],
+    *,
+    clock: Clock,
+    hosts: Sequence[str],
+    peers: Sequence[Network],
+    version: str,
+    metrics: Metrics,
+) -> Flask:
     """Return the WSGI application.
 
-    Nobody signs in yet, so the page is only for whoever is on this machine: the caller's address must be loopback and
-    the Host one of ``hosts`` (lower case).
+    Nobody signs in yet, so the page is only for whoever is on this machine: the caller's address must be in one of
+    ``peers`` and the Host one of ``hosts`` (lower case).
     """
     style = (_HERE / "static" / "console.css").read_text(encoding="utf-8")
 
     def index() -> Response:
-        _check_loopback()
+        _check_peer(peers)
         paused = request.args.get("pause") == "1"
         text = render_template("page.html", page=overview(), paused=paused, refresh=REFRESH_SECONDS, version=version)
         return _response(text, "text/html", "no-store")
 
     def css() -> Response:
-        _check_loopback()
+        _check_peer(peers)
         return _response(style, "text/css", "max-age=60")
 
     app = make_app(
@@ -76,9 +86,10 @@ def _response(text: str, kind: str, cache: str) -> Response:
     return response
 
 
-def _check_loopback() -> None:
+def _check_peer(peers: Sequence[Network]) -> None:
     try:
-        here = ipaddress.ip_address(request.remote_addr or "").is_loopback
+        address = ipaddress.ip_address(request.remote_addr or "")
+        here = any(address in network for network in peers)
     except ValueError:
         here = False
     if not here:

@@ -85,10 +85,11 @@ def add_to(root: click.Group) -> None:
         return exits.of_stack(found.exit_code)
 
     @click.option("--once", is_flag=True, help="End with exit code 0 after the story instead of staying up.")
-    def demo(output: Output, settings: Settings, *, once: bool) -> Exit:
+    @click.option("--at", metavar="URL", help="Play on the fresh stack that runs there, with TRAINYARD_API_KEY.")
+    def demo(output: Output, settings: Settings, *, once: bool, at: str | None) -> Exit:
         """Tell the whole story of the loop on a year of real flights."""
         story = imported("trainyard_demo.main", "trainyard-demo")
-        return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json))
+        return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json, at=at))
 
     command(root, "up", example="trainyard up --detach", api=False)(up)
     command(root, "down", example="trainyard down", api=False)(down)

@@ -75,6 +75,8 @@ class AwsSetup:
             if ensure_rule(self._clients.s3, self._config.bucket):
                 log.info("aws.lifecycle_rule_created", bucket=self._config.bucket)
             arns = {name: self._ensure_queue(name) for name in queue_names(self._config)}
+            for name in self._config.poll_queues:
+                self._ensure_poll_queue(name)
             told = ((self._config.queue_objects, _LANDING_ID), (self._config.queue_batch, _BATCH_ID))
             for name, _ in told:
                 self._ensure_s3_may_send(name, arns[name])
@@ -164,6 +166,15 @@ class AwsSetup:
             },
         )
         return arn
+
+    def _ensure_poll_queue(self, name: str) -> None:
+        """Make a queue of questions to the predictor if there is none; one that is there is its owner's to set up."""
+        try:
+            self._clients.sqs.get_queue_url(QueueName=name)
+        except ClientError as e:
+            if code_of(e) not in _NO_QUEUE:
+                raise
+            self._ensure_queue(name)
 
     def _made(self, name: str) -> tuple[str, str]:
         """Return URL and ARN of the queue, which is made if there is none."""
