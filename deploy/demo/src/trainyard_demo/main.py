@@ -124,7 +124,7 @@ def _tell(
         story = Story(plan, flights, User(client, ready, clock), narrator)
         chapters = story.tell()
         narrator.chapter("Now you")
-        narrator.say(f"console   {ready.url}/")
+        narrator.say(f"console   {commands.console_link(ready)}")
         narrator.say(f"commands  TRAINYARD_DATA_DIR={ready.data_dir} trainyard versions {MODEL} --gate")
         narrator.say(f"\n{story.curl()}")
     if as_json:

@@ -1,4 +1,4 @@
-"""The first API keys: made once, kept in files that only their owner may read, registered by the scheduler."""
+"""The first API key: made once, kept in a file that only its owner may read, registered by the scheduler."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def ensure(directory: Path, make_key: Callable[[], str]) -> tuple[Path, Path]:
-    """Return the files of the admin key and of the console's read-only key; a file that exists is left alone."""
-    files = (directory / "admin.key", directory / "console.key")
-    for file in files:
-        if not file.exists():
-            write_private(file, make_key() + "\n")
-    return files
+def ensure(directory: Path, make_key: Callable[[], str]) -> Path:
+    """Return the file of the admin key; one that exists is left alone."""
+    file = directory / "admin.key"
+    if not file.exists():
+        write_private(file, make_key() + "\n")
+    return file

@@ -1,4 +1,4 @@
-"""`trainyard up`, `down`, `status`, `demo`: the whole stack on this machine.
+"""`trainyard up`, `down`, `status`, `console`, `demo`: the whole stack on this machine.
 
 They need the package trainyard-embedded (and trainyard-demo), which a client of a remote stack does without: both are
 imported when one of these commands runs, not before.
@@ -41,7 +41,7 @@ def add_to(root: click.Group) -> None:
                 settings.config,
                 settings.environ,
                 detach=detach,
-                on_ready=lambda ready: _show_ready(output, ready, detach=detach),
+                on_ready=lambda ready: _show_ready(output, ready, embedded.commands.console_link(ready), detach=detach),
             )
         return exits.of_stack(code)
 
@@ -71,6 +71,24 @@ def add_to(root: click.Group) -> None:
                 output.table(rows, ("process", "pid"), empty="")
         return exits.of_stack(found.exit_code)
 
+    def console(output: Output, settings: Settings) -> Exit:
+        """Print an address that signs a browser in to the console of this data directory's stack.
+
+        It can be followed once, within an hour, and gives the rights of the admin key: it is a password.
+        """
+        embedded = _embedded()
+        found = embedded.commands.status(settings.config)
+        if found.ready is None:
+            raise CommandError(
+                f"no stack is ready in {settings.config.data_dir}",
+                exits.of_stack(found.exit_code),
+                hint="start it with: trainyard up",
+            )
+        link = embedded.commands.console_link(found.ready)
+        if not output.data({"url": link}):
+            output.say(link)
+        return Exit.OK
+
     @click.option("--once", is_flag=True, help="End with exit code 0 after the story instead of staying up.")
     def demo(output: Output, settings: Settings, *, once: bool) -> Exit:
         """Tell the whole story of the loop on a year of real flights."""
@@ -80,6 +98,7 @@ def add_to(root: click.Group) -> None:
     command(root, "up", example="trainyard up --detach", api=False)(up)
     command(root, "down", example="trainyard down", api=False)(down)
     command(root, "status", example="trainyard status --json", api=False)(status)
+    command(root, "console", example="trainyard console", api=False)(console)
     command(root, "demo", example="trainyard demo --once", api=False)(demo)
 
 
@@ -108,11 +127,12 @@ def stack_errors(embedded: Any) -> Iterator[None]:
         raise CommandError(str(e), exits.of_stack(e.exit_code)) from e
 
 
-def _show_ready(output: Output, ready: Any, *, detach: bool) -> None:
+def _show_ready(output: Output, ready: Any, console: str, *, detach: bool) -> None:
     key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
-    if output.data({**ready.shown(), "key": key}):
+    if output.data({**ready.shown(), "key": key, "console": console}):
         return
     output.say(f"Trainyard is ready at {ready.url}")
+    output.say(f"  console   {console}")
     output.say(f"  API key   {key}")
     _show_addresses(output, ready)
     output.say("stop it with: trainyard down" if detach else "stop it with Ctrl-C")
