@@ -52,7 +52,10 @@ class HttpApi:
             return Fetched(missing="does not answer", status=503)
         except (ServiceError, ValueError) as e:
             _log.warning("console.bad_answer", asked=service, path=path, reason=str(e))
-            return Fetched(missing="answers something unexpected", status=502)
+            large = isinstance(e, ServiceError) and e.code == "too_large"
+            return Fetched(
+                missing=f"answers {'more than a page can show' if large else 'something unexpected'}", status=502
+            )
 
     def send(self, method: str, service: str, path: str, key: str, *, body: Any = None, repeat: str = "") -> Any:
         """Change something; return the JSON of the answer, None without one.

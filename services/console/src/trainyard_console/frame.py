@@ -62,11 +62,11 @@ _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 class Frame:
     """Makes routes of pages."""
 
-    def __init__(self, door: Door, version: str) -> None:
+    def __init__(self, door: Door, release: str) -> None:
         self._door = door
         self._files = {file.relative_to(STATIC).as_posix(): file.read_bytes() for file in sorted(STATIC.rglob("*.*"))}
         self._marks = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._files.items()}
-        self._version = version
+        self._release = release
 
     def prepare(self, app: Flask) -> None:
         """Give the templates what all of them use."""
@@ -74,7 +74,7 @@ class Frame:
         app.template_folder = str(TEMPLATES)
         app.jinja_env.globals.update(
             asset=lambda name: f"/static/{name}?v={self._marks[name]}",
-            version=self._version,
+            release=self._release,
             url=url,
             words=words,
             spark=bars.spark,

@@ -21,7 +21,7 @@ def spark(values: Sequence[float], title: str) -> Markup:
     step = _SPARK_WIDTH / max(len(values), 12)
     drawn = Markup().join(
         Markup('<rect x="{}" y="{}" width="{}" height="{}"/>').format(
-            round(_SPARK_WIDTH - (len(values) - i) * step, 1),
+            round(i * step, 1),
             round(_SPARK_HEIGHT - high, 1),
             round(step * 0.8, 1),
             round(high, 1),

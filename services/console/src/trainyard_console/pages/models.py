@@ -74,6 +74,7 @@ def one(visit: Visit, name: str) -> Response:
 
 def decisions(visit: Visit, name: str) -> Response:
     """List the policy's decisions."""
+    found(visit, name)
     answers = visit.ask({"decisions": ("scheduler", page_of(url("v1", "models", name, "decisions")))})
     shown = listed(answers["decisions"], lambda one: views.decision(one, visit.now))
     return show("models/decisions.html", area="models", name=name, decisions=shown)
@@ -81,6 +82,7 @@ def decisions(visit: Visit, name: str) -> Response:
 
 def history(visit: Visit, name: str) -> Response:
     """List the moves of aliases."""
+    found(visit, name)
     answers = visit.ask({"moves": ("scheduler", page_of(url("v1", "models", name, "deployments")))})
     shown = listed(answers["moves"], lambda one: operations.deployment(one, visit.now))
     return show("models/history.html", area="models", name=name, moves=shown)

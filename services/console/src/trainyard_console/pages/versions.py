@@ -11,7 +11,7 @@ from trainyard.metric_names import HIGHER_IS_BETTER
 from trainyard_console.frame import form_text, go, show, url
 from trainyard_console.views import models as model_views
 from trainyard_console.views import versions as views
-from trainyard_console.views.words import items, part
+from trainyard_console.views.words import items, part, text
 
 if TYPE_CHECKING:
     from flask import Response
@@ -46,7 +46,7 @@ def one(visit: Visit, name: str, number: str) -> Response:
         area="models",
         name=name,
         version=views.version(found, visit.now),
-        others=[str(other["version"]) for other in items(others.value) if str(other.get("version")) != number],
+        others=[shown for other in items(others.value) if (shown := text(other.get("version"))) != number],
         actions=[(a, title) for a, title in views.ACTIONS.items() if views.may(a, item, operator=operator)],
     )
 

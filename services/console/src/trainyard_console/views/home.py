@@ -240,7 +240,7 @@ def _feedback(found: _Found) -> Station:
         newest = next(iter(items(value, "drift")), None)
         if newest is not None:
             outcome = state(newest.get("outcome"))
-            look = outcome.look if outcome.look in {"bad", "warn"} else look
+            look = "warn" if outcome.look in {"bad", "warn"} else look
             lines.append(f"{name}: drift {outcome.name}")
     return Station(
         "Feedback and drift",
@@ -293,7 +293,7 @@ def _alerts(found: _Found) -> list[Alert]:
     for name in found.models:
         made += _model_alerts(name, found)
     newest = next(iter(items(found.get("runs").value)), {})
-    if newest.get("state") in {"failed", "lost"}:
+    if text(newest.get("state")) in {"failed", "lost"}:
         words = (
             f"the newest run of {text(newest.get('model'))} {text(newest.get('state'))}: {text(newest.get('error'))}"
         )

@@ -223,13 +223,20 @@ def decision(item: dict[str, Any], now: datetime) -> Decision:
         conditions=tuple(
             (
                 name.replace("_", " "),
-                f"{figure(one.get('value'))} of {figure(one.get('threshold'))}",
+                _numbers(one),
                 one.get("met") is True,
             )
             for name, one in triggers.items()
             if isinstance(one, dict)
         ),
     )
+
+
+def _numbers(trigger: dict[str, Any]) -> str:
+    """Return how far a trigger is, where it counts something."""
+    if not is_number(trigger.get("value")):
+        return ""
+    return f"{figure(trigger['value'])} of {figure(trigger.get('threshold'))}"
 
 
 def alias(item: dict[str, Any], now: datetime) -> Alias:

@@ -128,7 +128,7 @@ def run(item: dict[str, Any], explained: Any, now: datetime) -> Run:
         instance=text(item.get("instance_id")),
         ended=moment(item.get("ended_at"), now),
         over=over,
-        may_cancel=told.get("state") in {"queued", "running"} and told.get("code") != "cancelling",
+        may_cancel=text(told.get("state")) in {"queued", "running"} and told.get("code") != "cancelling",
         error=text(item.get("error"), ""),
         trials=tuple(_trial(one) for one in trials[:_MOST_TRIALS]),
         more_trials=max(0, len(trials) - _MOST_TRIALS),

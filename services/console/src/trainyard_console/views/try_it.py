@@ -134,7 +134,7 @@ def _contributions(explanation: Mapping[str, Any]) -> Markup:
 def _words(explanation: Mapping[str, Any]) -> str:
     if not explanation:
         return ""
-    of = f" of {text(explanation['class'])}" if explanation.get("class") is not None else ""
+    of = f" of {shown_value(explanation['class'])}" if explanation.get("class") is not None else ""
     return (
         f"In {text(explanation.get('unit'))}{of}: it begins with {figure(explanation.get('base'))},"
         f" the columns add what the bars say, and the score is {figure(explanation.get('score'))}."

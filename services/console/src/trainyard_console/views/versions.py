@@ -9,7 +9,7 @@ from trainyard.card.document import Chart, Curve, Table, Words, figure
 from trainyard.card.sections import card_of
 from trainyard.card.svg import as_svg
 from trainyard_console.views import models
-from trainyard_console.views.words import items, part, text
+from trainyard_console.views.words import is_number, items, part, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -253,7 +253,7 @@ def _pictures(sides: tuple[Json, ...], numbers: tuple[str, ...]) -> list[str]:
                 points = [
                     (float(point[0]), float(point[1]))
                     for point in one.get("points") or ()
-                    if isinstance(point, list) and len(point) >= 2
+                    if isinstance(point, list) and len(point) >= 2 and is_number(point[0]) and is_number(point[1])
                 ]
                 curves.append(Curve(f"version {number}, {text(one.get('class'))}", points))
         if len(curves) == 2:
