@@ -26,14 +26,16 @@ PAGES = [
 ]  # fmt: skip
 
 
-def table(rows: int, first: int, seed: int, *, learnable: bool) -> str:
-    """Return shoppers as CSV; whether they buy depends on their age, or on nothing."""
+def table(rows: int, first: int, seed: int, *, known: bool) -> str:
+    """Return shoppers as CSV; whether they buy depends on their age, which is ``known`` or missing."""
     source = random.Random(seed)
     lines = ["id,age,income,city,bought"]
     for i in range(first, first + rows):
         age = source.randrange(18, 80)
-        bought = (age + source.gauss(0, 8) > 50) if learnable else source.random() > 0.5
-        lines.append(f"{i},{age},{source.gauss(5000, 900):.2f},{source.choice(['Bern', 'Genf'])},{str(bought).lower()}")
+        bought = age + source.gauss(0, 8) > 50
+        lines.append(
+            f"{i},{age if known else ''},{source.gauss(5000, 900):.2f},{source.choice(['Bern', 'Genf'])},{str(bought).lower()}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -53,11 +55,11 @@ def upload(page: Page, file: Path) -> None:
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A table that can be learnt, and one whose label says nothing."""
+    """A table that can be learnt from, and one that lacks what it would be learnt from."""
     folder = tmp_path_factory.mktemp("tables")
     good, worse = folder / "shop.csv", folder / "worse.csv"
-    good.write_text(table(1200, 0, 1, learnable=True), encoding="utf-8")
-    worse.write_text(table(1200, 1200, 2, learnable=False), encoding="utf-8")
+    good.write_text(table(1200, 0, 1, known=True), encoding="utf-8")
+    worse.write_text(table(1200, 1200, 2, known=False), encoding="utf-8")
     return good, worse
 
 
@@ -138,7 +140,7 @@ def test_home_follows_an_event_without_a_script_of_the_reader(page: Page, files:
     other = page.context.new_page()
     other.goto(page.url)
     extra = files[0].with_name("extra.csv")
-    extra.write_text(table(10, 2400, 3, learnable=True), encoding="utf-8")
+    extra.write_text(table(10, 2400, 3, known=True), encoding="utf-8")
     began = time.monotonic()
     upload(other, extra)
     expect(rows).to_contain_text("2,410", timeout=10_000)

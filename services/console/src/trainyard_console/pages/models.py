@@ -152,7 +152,7 @@ def create(visit: Visit) -> Response:
     if given["min_new_rows"].isdigit():
         chosen["min_new_rows"] = int(given["min_new_rows"])
     if given["budget"]:
-        chosen["budget_seconds"] = given["budget"]
+        chosen["budget_seconds"] = views.length(given["budget"])
     body = {"dataset": given["dataset"], "label": given["label"], "policy": chosen}
     try:
         visit.act("PUT", "scheduler", url("v1", "models", given["name"] or " "), body=body)

@@ -319,10 +319,18 @@ def _read(values: Sequence[str], one: _Asked) -> Any:
     value = values[0].strip() if values else ""
     if not value:
         return 0 if one.name == "min_interval" else None
+    if one.reads == "length":
+        return length(value)
     try:
         return {"whole": int, "real": float}.get(one.reads, str)(value)
     except ValueError:
         return value
+
+
+def length(given: str) -> float | str:
+    """Return a length of time in seconds; what is none goes on as it is, for the scheduler to refuse."""
+    found = seconds_of(given)
+    return given if found is None else found
 
 
 def shown_problems(details: Sequence[Mapping[str, Any]]) -> dict[str, str]:
