@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 TRAINED_MS = 120_000
 PAGES = [
-    "/", "/datasets", "/datasets/new", "/datasets/shop", "/models", "/models/new", "/models/buys", "/models/buys/policy",
-    "/models/buys/decisions", "/models/buys/history", "/models/buys/versions/1", "/models/buys/versions/2/promote",
+    "/", "/datasets", "/datasets/new", "/datasets/shop", "/models", "/models/new", "/models/buys",
+    "/models/buys/policy", "/models/buys/decisions", "/models/buys/history", "/models/buys/versions/1", "/models/buys/versions/2/promote",
     "/models/buys/compare?a=1&b=2", "/runs", "/try", "/try/buys", "/quality/buys", "/operations", "/operations/fleet",
     "/operations/queues/training", "/operations/keys", "/operations/audit", "/operations/doctor",
 ]  # fmt: skip
@@ -33,9 +33,9 @@ def table(rows: int, first: int, seed: int, *, known: bool) -> str:
     for i in range(first, first + rows):
         age = source.randrange(18, 80)
         bought = age + source.gauss(0, 8) > 50
-        lines.append(
-            f"{i},{age if known else ''},{source.gauss(5000, 900):.2f},{source.choice(['Bern', 'Genf'])},{str(bought).lower()}"
-        )
+        told = age if known else ""
+        city = source.choice(["Bern", "Genf"])
+        lines.append(f"{i},{told},{source.gauss(5000, 900):.2f},{city},{str(bought).lower()}")
     return "\n".join(lines) + "\n"
 
 

@@ -97,7 +97,7 @@ def test_failures_are_reasons(api: HttpApi, service: str, path: str, reason: str
 
 
 def test_changes_are_sent_and_refusals_come_back_as_they_were(api: HttpApi) -> None:
-    """JSON with its idempotency key, or a file; a refusal has the service's code and details, or says that it has none."""
+    """JSON with its idempotency key, or a file; a refusal has the service's code and details, or says it has none."""
     assert api.send("POST", "up", "/made", "ty_x", body={"a": 1}, repeat="r") == {"got": '{"a": 1}', "repeat": "r"}
     assert api.upload("up", "/made", "ty_x", b"a,b\n", "text/csv") == {"got": "a,b\n", "repeat": None}
     with pytest.raises(ServiceError) as refused:

@@ -60,7 +60,7 @@ def test_all_browsers_share_one_stream_and_it_is_renewed() -> None:
 
 
 def test_there_is_a_place_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One browser too many gets an empty stream, and its page renews itself by the clock; a place given back is free."""
+    """One browser too many gets an empty stream, and its page goes by the clock; a place given back is free."""
     monkeypatch.setattr(live, "MOST_BROWSERS", 1)
     scheduler = Scheduler()
     hub = Live(scheduler, ManualClock())  # type: ignore[arg-type]

@@ -93,7 +93,7 @@ SHOWN = {
     "/models/late/compare?a=7&b=9": ["version 7", "better", "tested on different rows"],
     "/runs": ["late, ", "done", "version 9"],
     "/runs/RUN": ["it is done: version 9 came of it", "1 linear 0.4906", "length 1, penalty l2", "trainer-1"],
-    "/try/late": ["carrier category", "curl -s http://localhost/v1/predict/late", "from trainyard_client import Client"],
+    "/try/late": ["carrier category", "curl -s http://localhost/v1/predict/late", "import Client"],
     "/quality/late": ["stability index", "roc auc", "From the line on, a feature drifts"],
     "/operations": ["training 0 0 0", "instance hours"],
     "/operations/keys": ["demo-curl", "Revoke"],
@@ -127,8 +127,11 @@ def test_pages_of_an_empty_stack(admin: Browser, services: Services, path: str, 
 
 @pytest.mark.parametrize(
     ("path", "words"),
-    [("/", "Make a dataset"), ("/datasets", "No dataset yet"), ("/models", "No model yet"), ("/runs", "No training run yet"),
-     ("/try", "No model yet"), ("/quality", "No model yet"), ("/models/new", "Make a dataset"), ("/operations/fleet", "No instance")],
+    [
+        ("/", "Make a dataset"), ("/datasets", "No dataset yet"), ("/models", "No model yet"),
+        ("/runs", "No training run yet"), ("/try", "No model yet"), ("/quality", "No model yet"),
+        ("/models/new", "Make a dataset"), ("/operations/fleet", "No instance"),
+    ],
 )  # fmt: skip
 def test_an_empty_page_says_what_comes_next(admin: Browser, services: Services, path: str, words: str) -> None:
     """Nothing there yet is not an error: the page says how something comes there."""
@@ -250,7 +253,8 @@ def test_what_needs_attention_is_named_first(admin: Browser, services: Services)
     said = read(admin.get("/").text).said
     for words in (
         "2 dead letters in the queue training", "a training request has waited for 15 min", "waits for database",
-        "refuses late@champion, version 7 answers on: bad_sha256: not that", "the newest run of late failed: too few rows",
+        "refuses late@champion, version 7 answers on: bad_sha256: not that",
+        "the newest run of late failed: too few rows",
         "version 9 of late waits for a decision", "a limit of the fleet is reached",
     ):  # fmt: skip
         assert words in said, words
