@@ -76,7 +76,7 @@ def add_to(root: click.Group) -> None:
 
         It can be followed once, within an hour, and gives the rights of the admin key: it is a password.
         """
-        embedded = _embedded()
+        embedded = local_stack()
         found = embedded.commands.status(settings.config)
         if found.ready is None:
             raise CommandError(
