@@ -133,7 +133,7 @@ def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
     submit(page, "Roll back")
     expect(page.get_by_role("status")).to_contain_text("The champion moved back")
     page.goto(urlsplit(page.url)._replace(path="/models/buys/history", query="").geturl())
-    expect(page.get_by_text("to see what happens")).to_be_visible()
+    expect(page.get_by_role("cell", name="to see what happens", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("path", PAGES)
