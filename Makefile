@@ -153,8 +153,12 @@ api: $(STATE)/dev ## Services against their own OpenAPI documents (FULL=1: 20,00
 gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retrains, and true gains, into docs/evidence
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
+.PHONY: browser
+browser: $(STATE)/browser.made $(STATE)/data ## The console in Chromium against a running stack (screenshots in .state/screenshots)
+	$(BIN)/python -m pytest tests/browser
+
 .PHONY: verify
-verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions compose-test ## What CI runs
+verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions browser compose-test ## What CI runs
 
 .PHONY: templates
 templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation templates: cfn-lint, checkov, who may do what, their user data
@@ -197,9 +201,13 @@ format: $(STATE)/dev ## Rewrite the sources in the project's format
 docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
 
+.PHONY: vendor
+vendor: $(STATE)/uv $(STATE)/frontend.made ## Copy what the console's pages load from npm's locked packages, with their hashes
+	$(BIN)/python services/console/frontend/vendor.py $(STATE)/frontend/node_modules
+
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
+	cd requirements && for set in bootstrap runtime dev browser peers clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack-image.in -o localstack-image.txt
@@ -234,6 +242,26 @@ $(STATE)/runtime: $(STATE)/uv requirements/runtime.txt VERSION $(PACKAGES:%=%/py
 $(STATE)/dev: $(STATE)/runtime requirements/dev.txt
 	@echo "installing the test tools"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(STATE)/frontend.made: services/console/frontend/package-lock.json
+	@command -v npm >/dev/null || { echo "trainyard: this needs npm; on Debian or Ubuntu install it with: apt-get install npm" >&2; exit 1; }
+	@echo "installing the locked npm packages in $(STATE)/frontend"
+	@rm -rf $(STATE)/frontend && mkdir -p $(STATE)/frontend
+	@cp services/console/frontend/package.json services/console/frontend/package-lock.json $(STATE)/frontend
+	@cd $(STATE)/frontend && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+$(STATE)/browser.made: $(STATE)/dev $(STATE)/frontend.made requirements/browser.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
+	@command -v chromium >/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing chromium"; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } >$(STATE)/browser.log 2>&1 \
+	      || { tail -n 20 $(STATE)/browser.log >&2; exit 1; }; \
+	  else \
+	    echo "trainyard: these tests need Chromium; on Debian install it with: apt-get install chromium" >&2; exit 1; \
+	  fi; }
 	@touch $@
 
 $(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt

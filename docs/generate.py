@@ -34,7 +34,7 @@ _SERVICES = {
     "scheduler": "policies, requests, drift and live quality, versions, aliases, keys, fleet, costs, queues, traces",
     "trainer": "claims the most urgent request that suits its instance, searches, tests, gates, publishes",
     "predictor": "answers from S3 with numpy, in [four protocols](docs/protocols.md)",
-    "console": "one page that shows the loop",
+    "console": "[pages for people](docs/console.md): the loop live, and everything in it",
     "EC2 host": "starts a trainer for each instance of the emulator, and is its instance metadata",
     "Postgres": "the warehouse and the records: the truth",
     "AWS emulator": "S3, SQS and EC2 where there is no AWS",

@@ -405,8 +405,9 @@ def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore
 
 
 def test_scopes(call: Client) -> None:
-    """A reader reads and no more; keys and the audit log are the admin's."""
+    """A reader reads and no more, but learns what its own key may; keys and the audit log are the admin's."""
     call("GET", "/v1/models", key="read")
+    assert [call("GET", "/v1/keys/self", key=key)["scopes"] for key in ("read", "operate")] == [["read"], ["operate"]]
     for method, path in [("PUT", "/v1/models/late"), ("POST", "/v1/models/late/requests")]:
         assert call(method, path, 403, key="read", json={})["error"]["code"] == "wrong_scope"
     for method, path in [

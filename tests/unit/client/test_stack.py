@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import requests
 
+from trainyard import private_records
+from trainyard.clock import SystemClock
 from trainyard_client.cli import stack
 from trainyard_client.cli.exits import Exit
 from trainyard_embedded import commands, errors
@@ -22,7 +26,6 @@ def ready(tmp_path):
         data_dir=str(tmp_path),
         logs_dir=str(tmp_path / "logs"),
         admin_key_file=str(key),
-        console_key_file=str(key),
         database_url="postgresql+psycopg2://trainyard:secret@127.0.0.1:5432/trainyard",
         aws_endpoint_url="http://127.0.0.1:4566",
         aws_region="us-east-1",
@@ -74,6 +77,7 @@ def test_up_prints_addresses_and_key(trainyard, monkeypatch, ready):
     done = trainyard("up")
     assert done.code == Exit.OK
     psql = "postgres.password) psql postgresql://trainyard@127.0.0.1:5432/trainyard"
+    assert f"{ready.url}/sign-in/link?once=" in done.out
     for part in (ready.url, "ty_admin", ready.logs_dir, "Ctrl-C", psql):
         assert part in done.out
     assert "secret" not in done.out
@@ -151,6 +155,26 @@ def test_status_of_a_ready_stack(trainyard, api, ready_status, ready):
     assert done.json["ready"]["database_url"] == "postgresql+psycopg2://trainyard:***@127.0.0.1:5432/trainyard"
     assert done.json["ready"]["database_password_file"].endswith("postgres.password")
     assert "secret" not in done.out + done.err
+
+
+def test_a_link_to_the_console_holds_the_admin_key_once(trainyard, monkeypatch, ready):
+    """Each call prints another link; what it opens is in a folder of the stack and goes with the first use."""
+    monkeypatch.setattr(commands, "status", lambda _config: commands.Status(True, 7, ready, {}))
+    links = [trainyard("console").out.strip(), trainyard("console", "--json").json["url"]]
+    kept = private_records.links(Path(ready.data_dir) / "console", SystemClock())
+    for link in links:
+        address, _, token = link.partition("?once=")
+        assert address == f"{ready.url}/sign-in/link"
+        assert kept.take(token) == {"key": "ty_admin"}
+        assert kept.take(token) is None
+
+
+def test_no_link_to_a_console_that_is_not_there(trainyard, monkeypatch):
+    """Without a stack there is nothing to sign in to, and the command says what starts one."""
+    monkeypatch.setattr(commands, "status", lambda _config: commands.Status(False, None, None, {}))
+    done = trainyard("console")
+    assert (done.code, done.out) == (Exit.NOT_RUNNING, "")
+    assert "trainyard up" in done.err
 
 
 def test_down(trainyard, monkeypatch):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The folder as its volumes make it."""
-    for name in ("database", "admin", "console"):
+    for name in ("database", "admin"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -46,9 +46,7 @@ def test_each_file_is_as_closed_as_its_readers_allow(folder: Path) -> None:
     """Keys are well-formed and private; libpq takes its file only when it is private; the server reads the password."""
     secret_files.ensure(folder)
     modes = {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
-    assert modes == {"admin/key": 0o600, "console/key": 0o600, "database/pgpass": 0o600, "database/password": 0o644}
-    keys = [(folder / name / "key").read_text().strip() for name in ("admin", "console")]
-    assert all(auth.parse_key(key) for key in keys)
-    assert keys[0] != keys[1]
+    assert modes == {"admin/key": 0o600, "database/pgpass": 0o600, "database/password": 0o644}
+    assert auth.parse_key((folder / "admin" / "key").read_text().strip())
     password = (folder / "database" / "password").read_text().strip()
     assert (folder / "database" / "pgpass").read_text() == f"*:*:*:trainyard:{password}\n"

@@ -143,7 +143,7 @@ def _tell(
         story = Story(plan, flights, User(client, stage, clock), narrator)
         chapters = story.tell()
         narrator.chapter("Now you")
-        narrator.say(f"console   {stage.url}/")
+        narrator.say(f"console   {stage.console}")
         narrator.say(f"commands  {stage.command} versions {MODEL} --gate")
         narrator.say(f"\n{story.curl()}")
     if as_json:

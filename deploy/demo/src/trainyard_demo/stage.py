@@ -29,7 +29,10 @@ _PORTS = ("router_port", "ingest_port", "scheduler_port", "predictor_port", "con
 
 @dataclass(frozen=True)
 class Stage:
-    """A stack as its user sees it. ``command`` is what stands before a `trainyard` command that shall reach it."""
+    """A stack as its user sees it.
+
+    ``command`` is what stands before a `trainyard` command that shall reach it, ``console`` where a browser begins.
+    """
 
     url: str
     key: str
@@ -37,6 +40,7 @@ class Stage:
     aws_endpoint_url: str
     aws_region: str
     command: str
+    console: str
 
     @classmethod
     def own(cls, ready: Ready) -> Stage:
@@ -48,6 +52,7 @@ class Stage:
             ready.aws_endpoint_url,
             ready.aws_region,
             f"TRAINYARD_DATA_DIR={ready.data_dir} trainyard",
+            commands.console_link(ready),
         )
 
     @classmethod
@@ -60,7 +65,7 @@ class Stage:
         if not config.api_key or not config.aws_endpoint_url:
             raise DemoError("--at needs TRAINYARD_API_KEY, and AWS_ENDPOINT_URL for the bucket")
         command = f"TRAINYARD_URL={url} TRAINYARD_API_KEY=… trainyard"
-        return cls(url, config.api_key, config.bucket, config.aws_endpoint_url, config.aws_region, command)
+        return cls(url, config.api_key, config.bucket, config.aws_endpoint_url, config.aws_region, command, f"{url}/")
 
 
 def prepare(config: Config, environ: Mapping[str, str]) -> tuple[Config, list[str]]:

@@ -1,4 +1,4 @@
-"""The first API keys: made once, kept in files that only their owner may read, registered by the scheduler."""
+"""The first API key: made once, kept in a file that only its owner may read, registered by the scheduler."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def ensure(directory: Path, make_key: Callable[[], str]) -> tuple[Path, Path]:
-    """Return the files of the admin key and of the console's read-only key; a file that exists is left alone."""
-    return keep_private(directory / "admin.key", make_key), keep_private(directory / "console.key", make_key)
+def ensure(directory: Path, make_key: Callable[[], str]) -> Path:
+    """Return the file of the admin key; one that exists is left alone."""
+    return keep_private(directory / "admin.key", make_key)

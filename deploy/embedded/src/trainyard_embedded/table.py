@@ -48,7 +48,8 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
         _web("scheduler", config.scheduler_port, both),
         _web("predictor", config.predictor_port, aws_only, needs=("aws",), workers=2),
         Child("predictor-poll", _module("trainyard_predictor.poll"), aws_only, needs=("aws",), stage=_WORK),
-        _web("console", config.console_port, plain, needs=()),
+        # Each open page holds a thread with its stream of events.
+        _web("console", config.console_port, plain, needs=(), threads=32),
         Child("ingest-worker", _module("trainyard_ingest.main"), both, needs=_BOTH, stage=_WORK),
         Child("scheduler-worker", _module("trainyard_scheduler.main"), both, needs=_BOTH, stage=_WORK),
         # Its trainers have 30 s to hand back their work, so it has a little more.
@@ -108,11 +109,19 @@ def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", name)
 
 
-def _web(service: str, port: int, env: Mapping[str, str], *, needs: tuple[str, ...] = _BOTH, workers: int = 1) -> Child:
+def _web(
+    service: str,
+    port: int,
+    env: Mapping[str, str],
+    *,
+    needs: tuple[str, ...] = _BOTH,
+    workers: int = 1,
+    threads: int = 8,
+) -> Child:
     command = (
         *_module("gunicorn"),
         "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker",
-        "--threads", "8",
+        "--threads", str(threads),
         "--workers", str(workers),
         "--bind", f"127.0.0.1:{port}",
         # Longer than the router keeps an idle connection, so that it never sends into one that is being closed.

@@ -2,7 +2,6 @@
 
 ``database``   password of Postgres, for its server, and the same as a libpq password file, for our services
 ``admin``      first admin API key; the scheduler registers it
-``console``    read-only API key of the console
 """
 
 from __future__ import annotations
@@ -27,4 +26,3 @@ def ensure(folder: Path) -> None:
     line = f"*:*:*:{DATABASE_USER}:{password.read_text(encoding='utf-8').strip()}\n"
     write_private(folder / "database" / "pgpass", line)
     keep_private(folder / "admin" / "key", auth.make_key)
-    keep_private(folder / "console" / "key", auth.make_key)

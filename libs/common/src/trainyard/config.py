@@ -280,18 +280,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the console finds the predictor.",
     ),
     Setting(
-        "console_key_file",
-        "TRAINYARD_CONSOLE_KEY_FILE",
-        _optional_path,
-        "",
-        "File with the read-only API key the console uses.",
-    ),
-    Setting(
-        "console_peers",
-        "TRAINYARD_CONSOLE_PEERS",
-        _words,
-        "127.0.0.0/8 ::1/128",
-        "Networks from which the console is asked; wider only where nothing but a router on this machine reaches it.",
+        "console_dir",
+        "TRAINYARD_CONSOLE_DIR",
+        _path,
+        "~/.trainyard/console",
+        "Where the console keeps its sessions and finds one-time links; its processes share it.",
     ),
     Setting(
         "admin_key_file",
@@ -805,8 +798,7 @@ class Config:
     ingest_url: str
     scheduler_url: str
     predictor_url: str
-    console_key_file: Path | None
-    console_peers: tuple[str, ...]
+    console_dir: Path
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float

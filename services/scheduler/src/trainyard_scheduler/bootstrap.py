@@ -152,11 +152,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
     setup = AwsSetup(clients, config)
     database_url = config.require_database()
     store = PostgresStore(make_engine(database_url, service="scheduler-loops"))
-    first_keys = [
-        (config.admin_key_file, "admin", "admin"),
-        (config.console_key_file, "console", "read"),
-    ]
-    patiently(lambda: keys.register_files(store, first_keys), "Postgres", stop)
+    patiently(lambda: keys.register_files(store, [(config.admin_key_file, "admin", "admin")]), "Postgres", stop)
     patiently(setup.ensure, "AWS", stop)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure)
     sqs = partial(SqsQueue, clients.sqs, on_missing=setup.ensure)
