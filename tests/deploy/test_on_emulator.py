@@ -145,7 +145,7 @@ def test_the_services_find_nothing_to_make(made: AwsCloud, emulator: AwsEmulator
     """What CloudFormation made is what the scheduler would have made: it writes nothing, for it may not."""
     names = {
         f"TRAINYARD_QUEUE_{name.upper()}": f"trainyard-test-{name}"
-        for name in ("training", "arrived", "objects", "predictions")
+        for name in ("training", "arrived", "objects", "predictions", "batch")
     }
     settings = config.load({**emulator.environment, **names, "TRAINYARD_ENV": "test", "TRAINYARD_BUCKET": PLACE.bucket})
     clients = AwsClients(settings, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
@@ -165,8 +165,9 @@ def test_deleted_stacks_are_gone_and_data_stays(client: Callable[[str], Any]) ->
     own = stacks(place, Choices())
     bucket = {"Bucket": place.bucket, "Env": "gone"}
     cloud.put_stack("queues", own["queues"].text, bucket)
-    arn = (cloud.outputs("queues") or {})["ObjectsArn"]
-    cloud.put_stack("storage", own["storage"].text, {**bucket, "ObjectsQueueArn": arn, "SchedulerRole": "some-role"})
+    made = cloud.outputs("queues") or {}
+    told = {"ObjectsQueueArn": made["ObjectsArn"], "BatchQueueArn": made["BatchArn"]}
+    cloud.put_stack("storage", own["storage"].text, {**bucket, **told, "SchedulerRole": "some-role"})
     for part in ("storage", "queues", "queues"):
         cloud.delete_stack(part)
 

@@ -46,7 +46,7 @@ def _assert_complete(clients: AwsClients, config: Config, aws: Emulator) -> None
     for name in queue_names(config):
         attributes = _attributes(clients, name)
         dead_letters = _attributes(clients, dead_letter_name(name))
-        assert attributes["VisibilityTimeout"] == "60"
+        assert attributes["VisibilityTimeout"] == ("180" if name == config.queue_batch else "60")
         assert attributes["MessageRetentionPeriod"] == str(4 * 86_400)
         assert dead_letters["MessageRetentionPeriod"] == str(14 * 86_400)
         redrive = json.loads(attributes["RedrivePolicy"])
