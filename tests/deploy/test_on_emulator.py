@@ -133,6 +133,24 @@ def test_a_function_is_released_by_its_alias(made: AwsCloud) -> None:
         assert made.live(function) == wanted
 
 
+def test_batch_jobs_reach_the_released_function(made: AwsCloud, client: Callable[[str], Any]) -> None:
+    """Messages come one at a time, and stay hidden for six turns; a look comes by itself."""
+    function = PLACE.function
+    put(made, "predictor", ReleaseVersion=made.publish(function))
+    queue = client("sqs").get_queue_url(QueueName="trainyard-test-batch")["QueueUrl"]
+    attributes = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    (mapping,) = client("lambda").list_event_source_mappings(EventSourceArn=attributes["QueueArn"])[
+        "EventSourceMappings"
+    ]
+    (target,) = client("events").list_targets_by_rule(Rule="trainyard-test-batch-look")["Targets"]
+    timeout = client("lambda").get_function_configuration(FunctionName=function)["Timeout"]
+
+    assert mapping["FunctionArn"].endswith(f"{function}:live")
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (1, ["ReportBatchItemFailures"])
+    assert int(attributes["VisibilityTimeout"]) == 6 * timeout
+    assert (target["Arn"], target["Input"]) == (mapping["FunctionArn"], '{"batch_look": true}')
+
+
 def test_a_release_is_kept(made: AwsCloud) -> None:
     """None at first; then what was written last."""
     assert made.release() is None

@@ -112,7 +112,8 @@ def test_what_others_made_stays(aws_setup: AwsSetup, aws_clients: AwsClients, aw
 
     aws_setup.ensure()
 
-    assert sorted(n["Id"] for n in _notifications(aws_clients, aws_config)) == ["theirs", "trainyard-landing"]
+    told = sorted(n["Id"] for n in _notifications(aws_clients, aws_config))
+    assert told == ["theirs", "trainyard-batch", "trainyard-landing"]
     whole = aws_clients.s3.get_bucket_notification_configuration(Bucket=aws_config.bucket)
     assert whole.get("EventBridgeConfiguration") == found.get("EventBridgeConfiguration")
     attributes = _attributes(aws_clients, aws_config.queue_objects)
