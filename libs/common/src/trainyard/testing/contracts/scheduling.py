@@ -566,8 +566,8 @@ class SchedulingContract:
         world.claim(ended)
         world.end(ended, "failed")
         with world.store.begin() as records:
-            tally = records.tallies.tally()
             waited = records.outbox.oldest_seconds()
+            tally = records.tallies.tally()
         assert (tally.requests, tally.runs["running"]) == ({"running": 1, "failed": 1, "queued": 1}, 1)
         assert sum(tally.runs.values()) == 2
         assert (tally.outbox, tally.launches) == ({"training": 1}, {})
