@@ -18,7 +18,7 @@ from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.messages import PredictionLogged, decode
 from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.models import sample_model, sample_rows
-from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
+from trainyard.testing.processes import PREDICTOR, answers, end, free_port, wait_until
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Predictor:
     def start(self) -> None:
         """Start gunicorn as the stack does and wait until it is ready."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *GUNICORN, "--workers", "2", "--bind", f"127.0.0.1:{self.port}",
-             "--log-level", "warning", "trainyard_predictor.wsgi:app()"],
+            [sys.executable, "-m", *PREDICTOR, "--workers", "2", "--bind", f"127.0.0.1:{self.port}",
+             "--log-level", "warning"],
             env=self._environment, start_new_session=True,
         )  # fmt: skip
         wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/readyz"), "the predictor")

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _BOTH = ("migrate", "aws")
 #: Trainers beside their watcher tell how far they are more often than a third of a lease, where nobody says otherwise.
 _BEAT_SECONDS = 5.0
+#: How gunicorn serves: a thread for each request, or an event loop in each of two processes.
+_BY_THREADS = ("--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker")
+_BY_LOOPS = (
+    "--worker-class", "trainyard_predictor.web.worker.LoopWorker", "--workers", "2", "--worker-connections", "4000",
+)  # fmt: skip
 #: stages of the stop, the highest first: nobody asks any more, then nobody works, then the state is closed
 _STATE, _AWS, _WORK, _EDGE = range(4)
 
@@ -46,7 +51,7 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
         Child("migrate", _module("trainyard.adapters.postgres.migrate"), both, needs=("postgres",), once=True),
         _web("ingest", config.ingest_port, both),
         _web("scheduler", config.scheduler_port, both),
-        _web("predictor", config.predictor_port, aws_only, needs=("aws",), workers=2),
+        _web("predictor", config.predictor_port, aws_only, needs=("aws",), module="web.app", serving=_BY_LOOPS),
         *_poll(config, aws_only),
         _web("console", config.console_port, plain, needs=()),
         Child("ingest-worker", _module("trainyard_ingest.main"), both, needs=_BOTH, stage=_WORK),
@@ -114,19 +119,26 @@ def _poll(config: Config, env: Mapping[str, str]) -> tuple[Child, ...]:
     return (child,) if config.poll_queues else ()
 
 
-def _web(service: str, port: int, env: Mapping[str, str], *, needs: tuple[str, ...] = _BOTH, workers: int = 1) -> Child:
+def _web(
+    service: str,
+    port: int,
+    env: Mapping[str, str],
+    *,
+    needs: tuple[str, ...] = _BOTH,
+    module: str = "wsgi",
+    serving: tuple[str, ...] = _BY_THREADS,
+) -> Child:
     command = (
         *_module("gunicorn"),
-        "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker",
+        *serving,
         "--threads", "8",
-        "--workers", str(workers),
         "--bind", f"127.0.0.1:{port}",
         # Longer than the router keeps an idle connection, so that it never sends into one that is being closed.
         "--keep-alive", "75",
         # Event streams never end by themselves; 3 s are for answers that do.
         "--graceful-timeout", "3",
         "--no-control-socket",
-        f"trainyard_{service}.wsgi:app()",
+        f"trainyard_{service}.{module}:app()",
     )  # fmt: skip
     probe = http_ready(port, "/healthz", "/readyz")
     return Child(service, command, env, needs=needs, stage=_WORK, probe=probe)

@@ -26,6 +26,7 @@ class Request:
     """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
 
     ``principal`` is who asks, where whoever carries the request knows it; else the API key in its headers says so.
+    ``fault`` is why it could not be read: that is then its answer.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     principal: Principal | None = None
+    fault: ServiceError | None = None
 
 
 @dataclass(frozen=True)

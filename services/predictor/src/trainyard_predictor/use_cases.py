@@ -44,6 +44,10 @@ class Models(Protocol):
         """Return the version to ask; raises ServiceError when there is none."""
         ...
 
+    def holds(self, target: domain.Target) -> bool:
+        """Tell whether :meth:`get` has it in memory."""
+        ...
+
     def beside(self, model: str, alias: str) -> tuple[Served, float] | None:
         """Return what an alias beside the champion points at, with its weight, if it is ready; never waits."""
         ...

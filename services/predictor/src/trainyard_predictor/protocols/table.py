@@ -62,4 +62,4 @@ def routes(
         )
         return Rest((*inference.routes(), *scoring.routes()), {"/v2": refuse})
 
-    return own.routes(ask), rest
+    return own.routes(ask, models), rest
