@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from trainyard.model import Prediction, Predictor
     from trainyard.schema import Schema
 
-_BY_COLUMNS_FROM = 8
 _log = logs.get(__name__)
 
 
@@ -230,8 +229,7 @@ class Predict:
 
 def clean_rows(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
     """Return the rows by columns, each value checked; raises ``invalid_rows`` with every problem of every row."""
-    # by columns pays from a few rows on; a single row is checked faster value by value
-    columns = clean_columns(features, rows) if len(rows) >= _BY_COLUMNS_FROM else None
+    columns = clean_columns(features, rows)
     return _checked(features, rows) if columns is None else columns
 
 
