@@ -186,7 +186,7 @@ def _fillers(steps: Sequence[Step]) -> list[Filler]:
 
 
 def _is_plain(step: Step) -> bool:
-    return isinstance(step, Number) and step.transform is None and step.clip is None
+    return isinstance(step, Number) and step.transform != "log" and step.clip is None
 
 
 def _plain(steps: Sequence[Any]) -> Filler:

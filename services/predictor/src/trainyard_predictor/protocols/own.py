@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard import strict_json
 from trainyard.errors import ServiceError
 from trainyard_predictor import domain
 from trainyard_predictor.exchange import check_length, check_media, json_response
@@ -13,7 +12,7 @@ from trainyard_predictor.protocols.routes import Route
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trainyard_predictor.exchange import Request, Response
+    from trainyard_predictor.exchange import Json, Request, Response
     from trainyard_predictor.protocols.ask import Ask
     from trainyard_predictor.protocols.routes import Call
     from trainyard_predictor.use_cases import Models
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _QUICK_BYTES = 16 * 1024
 
 
-def routes(ask: Ask, models: Models) -> list[Route]:
+def routes(ask: Ask, models: Models, json: Json) -> list[Route]:
     """Return the one route: ``ask`` has rows predicted, ``models`` says which models are in memory."""
 
     def predict(call: Call) -> Response:
@@ -31,9 +30,9 @@ def routes(ask: Ask, models: Models) -> list[Route]:
         check_media(request.headers, ["application/json"])
         check_length(request)
         target = domain.parse_target(call.names["target"])
-        rows, explain = domain.parse_body(strict_json.loads(request.body))
+        rows, explain = domain.parse_body(json.loads(request.body))
         answer = ask(call, target, rows, explain=explain)
-        response = json_response(200, answer.as_dict())
+        response = json_response(200, answer.as_dict(), json)
         response.headers["x-trainyard-version"] = str(answer.version)
         return response
 

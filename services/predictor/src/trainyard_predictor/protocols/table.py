@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.blobs import BlobStore
     from trainyard.telemetry.numbers import Metrics
+    from trainyard_predictor.exchange import Json
     from trainyard_predictor.use_cases import Models, Predict
 
 
@@ -28,6 +29,7 @@ def routes(
     config: Config,
     ready: Callable[[], bool],
     version: str,
+    json: Json,
 ) -> tuple[list[Route], Callable[[], Rest]]:
     """Return the routes of our own protocol, and what makes those of the others.
 
@@ -40,6 +42,7 @@ def routes(
         config: which model ``/invocations`` means, and for whom.
         ready: whether the service can do its job.
         version: the release.
+        json: how our own protocol is read and written.
     """
     ask = Ask(predict, metrics)
 
@@ -62,4 +65,4 @@ def routes(
         )
         return Rest((*inference.routes(), *scoring.routes()), {"/v2": refuse})
 
-    return own.routes(ask, models), rest
+    return own.routes(ask, models, json), rest
