@@ -100,14 +100,14 @@ def _rates(running: Iterable[Running], rows: Rows, folder: Path) -> tuple[Figure
         for load in LOADS:
             for one in running:
                 server, before = one.server, one.processor_seconds()
-                found = most(
+                rate = most(
                     one.port, server.path, server.headers, server.request(rows[: load[0]]), connections=load[1],
                     seconds=SECONDS if number else 1, folder=folder,
                 )  # fmt: skip
                 if number:  # the first round warms everything up
-                    rates[one.name, load].append(found.rate)
+                    rates[one.name, load].append(rate)
                     spent = one.processor_seconds() - before
-                    processor[one.name, load].append(1e3 * spent / max(1.0, found.rate * SECONDS))
+                    processor[one.name, load].append(1e3 * spent / max(1.0, rate * SECONDS))
     return rates, processor
 
 

@@ -10,30 +10,19 @@ import asyncio
 import re
 import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _CONNECTIONS = 32
 _ANSWER_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class Most:
-    """What wrk has seen."""
-
-    rate: float
-    p50_ms: float
-    p99_ms: float
-
-
 def most(
     port: int, path: str, headers: Mapping[str, str], body: bytes, *, connections: int, seconds: int, folder: Path
-) -> Most:
+) -> float:
     """Return how often a server answers when it is asked without pause; RuntimeError when it fails to once."""
     (folder / "body").write_bytes(body)
     script = folder / "post.lua"
@@ -41,22 +30,15 @@ def most(
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in said.items()]
     read = f'local file = io.open("{folder / "body"}", "rb")'
     script.write_text("\n".join([read, 'wrk.method = "POST"', 'wrk.body = file:read("*a")', *lines]))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency", "-s", str(script)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "-s", str(script)]
     said_by_wrk = subprocess.run(
         [*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, timeout=seconds + 60, check=True
     ).stdout
     if "Non-2xx" in said_by_wrk or "Socket errors" in said_by_wrk:
         raise RuntimeError(said_by_wrk)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said_by_wrk)
-    times = dict(re.findall(r"^\s+(50|99)%\s+(\S+)$", said_by_wrk, re.MULTILINE))
     assert rate, said_by_wrk
-    return Most(float(rate[1]), _milliseconds(times["50"]), _milliseconds(times["99"]))
-
-
-def _milliseconds(text: str) -> float:
-    found = re.fullmatch(r"([\d.]+)(us|ms|s)", text)
-    assert found, text
-    return float(found[1]) * _UNITS[found[2]]
+    return float(rate[1])
 
 
 def at_rate(port: int, request: bytes, *, rate: float, seconds: float) -> list[float]:

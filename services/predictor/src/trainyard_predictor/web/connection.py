@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
             return
         self._transport.write(self._rendered(request, done.result(), keep))
         self._server.touched(self)
-        if self._in_message:
+        if self._in_message and not self._unread:  # the next request, whose sender had to wait
             self.deadline = self._server.loop.time() + HEAD_SECONDS
         self._rest()
 
