@@ -29,7 +29,7 @@ from trainyard.testing.processes import PREDICTOR
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 PROMOTIONS, ROLLBACKS = 20, 5
 MOST_SECONDS = 5.0

@@ -107,7 +107,7 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
             lambda port, _: [str(PEERS / "python"), str(APPS / "litserve_app.py"), str(port)], environment=quiet
         ),
         "bentoml": Server(
-            lambda port, folder: [
+            lambda port, _: [
                 str(PEERS / "bentoml"), "serve", "bento_app:Forest", "--working-dir", str(APPS),
                 "--host", "127.0.0.1", "--port", str(port),
             ],
@@ -132,8 +132,8 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
         ),
         "mlflow": Server(
             lambda port, folder: [
-                str(PEERS / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow"), "--env-manager", "local",
-                "--host", "127.0.0.1", "--port", str(port), *two,
+                str(PEERS / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow"),
+                "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), *two,
             ],
             "/invocations",
             lambda rows: {"inputs": [list(row.values()) for row in rows]},

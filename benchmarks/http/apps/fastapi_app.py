@@ -9,7 +9,9 @@ from pydantic import BaseModel
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-session = onnxruntime.InferenceSession(f"{os.environ['MODELS']}/model.onnx", options, providers=["CPUExecutionProvider"])
+session = onnxruntime.InferenceSession(
+    f"{os.environ['MODELS']}/model.onnx", options, providers=["CPUExecutionProvider"]
+)
 app = FastAPI()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 class Api(litserve.LitAPI):
     """scikit-learn's model."""
 
-    def setup(self, device):
+    def setup(self, device):  # noqa: ARG002 - the name is LitServe's
         """Load it."""
         self.model = joblib.load(f"{os.environ['MODELS']}/model.joblib")
 

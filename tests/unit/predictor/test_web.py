@@ -97,13 +97,15 @@ class Web:
             return answers(connection)
 
 
-def answers(connection: socket.socket, most: int = 1000, *, head_only: bool = False) -> list[tuple[int, dict[str, str], bytes]]:
+def answers(
+    connection: socket.socket, most: int = 1000, *, head_only: bool = False
+) -> list[tuple[int, dict[str, str], bytes]]:
     """Read up to ``most`` answers, or until the server closes."""
     found: list[tuple[int, dict[str, str], bytes]] = []
     stream = connection.makefile("rb")
     while len(found) < most and (line := stream.readline()):
         headers: dict[str, str] = {}
-        while (header := stream.readline().rstrip()):
+        while header := stream.readline().rstrip():
             name, _, value = header.decode().partition(": ")
             headers[name.lower()] = value
         length = 0 if head_only else int(headers.get("content-length", "0"))
@@ -198,7 +200,7 @@ def test_chunks_are_put_together(web: Web) -> None:
 
 
 def test_whoever_asks_first_is_told_to_go_on(web: Web) -> None:
-    """``Expect: 100-continue`` gets its answer before the body comes, and a body that is too long is refused at once."""
+    """``Expect: 100-continue`` gets its answer before the body comes, and one that is too long is refused at once."""
     with web.connect() as connection:
         connection.sendall(web.post(b"", "Expect: 100-continue", length=len(BODY)))
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -212,7 +214,11 @@ def test_whoever_asks_first_is_told_to_go_on(web: Web) -> None:
 def test_a_body_that_is_too_long_is_refused_and_thrown_away(web: Web, chunked: bool) -> None:
     """The refusal can be read by a client that sends all of it first; the connection ends then."""
     body = b" " * (5 * MAX_BODY_BYTES)
-    request = web.post(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), "Transfer-Encoding: chunked") if chunked else web.post(body)
+    request = (
+        web.post(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), "Transfer-Encoding: chunked")
+        if chunked
+        else web.post(body)
+    )
     found = web.talk(request)
     assert code(found[0]) == (413, "too_large")
     assert found[0][1]["connection"] == "close"
@@ -311,7 +317,7 @@ def test_slow_sockets_do_not_slow_others(world: World) -> None:
             request = web.post(BODY)
             with web.connect() as connection:
                 for number in range(200):
-                    slow[number].sendall(request[:1 + number % 100])
+                    slow[number].sendall(request[: 1 + number % 100])
                     connection.sendall(request)
                     assert answers(connection, 1)[0][0] == 200
             assert web.connections >= 400
@@ -322,23 +328,22 @@ def test_slow_sockets_do_not_slow_others(world: World) -> None:
 
 def test_beyond_the_limit_the_longest_waiting_makes_room(world: World) -> None:
     """Clients that keep sockets open without asking cannot keep others out, and one that asks is not put out."""
-    with served(world, connections=20) as web:
-        with web.connect() as asking:
-            asking.sendall(HEALTH)
-            assert answers(asking, 1)[0][0] == 200
-            silent = []
-            try:
-                for _ in range(100):
-                    silent.append(web.connect())
-                    asking.sendall(HEALTH)
-                    assert answers(asking, 1)[0][0] == 200
-                with web.connect() as late:
-                    late.sendall(HEALTH)
-                    assert answers(late, 1)[0][0] == 200
-                assert web.connections <= 20
-            finally:
-                for one in silent:
-                    one.close()
+    with served(world, connections=20) as web, web.connect() as asking:
+        asking.sendall(HEALTH)
+        assert answers(asking, 1)[0][0] == 200
+        silent = []
+        try:
+            for _ in range(100):
+                silent.append(web.connect())
+                asking.sendall(HEALTH)
+                assert answers(asking, 1)[0][0] == 200
+            with web.connect() as late:
+                late.sendall(HEALTH)
+                assert answers(late, 1)[0][0] == 200
+            assert web.connections <= 20
+        finally:
+            for one in silent:
+                one.close()
 
 
 def test_a_slow_answer_keeps_nobody_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,9 +397,13 @@ def test_a_client_that_does_not_read_is_not_answered_for_ever(world: World, monk
     monkeypatch.setattr(limits, "UNREAD_SECONDS", 0.5)
     with served(world) as web, web.connect() as deaf:
         request = web.post(MANY)
-        with pytest.raises(ConnectionError):
+
+        def send_for_ever() -> None:
             while True:
                 deaf.sendall(request)
+
+        with pytest.raises(ConnectionError):
+            send_for_ever()
         assert web.talk(HEALTH)[0][0] == 200
         wait_until(lambda: web.connections == 0, "the connection to be ended")
         assert web.held_bytes == 0

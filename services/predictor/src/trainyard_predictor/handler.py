@@ -75,7 +75,14 @@ class Handler:
     def _operations(self) -> list[Route]:
         plain = {"Content-Type": CONTENT_TYPE}
         return [
-            Route("GET", "/healthz", None, lambda _: json_response(200, {"alive": True}), quiet=True, is_quick=lambda *_: True),
+            Route(
+                "GET",
+                "/healthz",
+                None,
+                lambda _: json_response(200, {"alive": True}),
+                quiet=True,
+                is_quick=lambda *_: True,
+            ),
             Route("GET", "/readyz", None, lambda call: self._readiness(call.request), quiet=True),
             Route(
                 "GET",

@@ -1,7 +1,7 @@
 """Answers to single rows in plain Python: what is done for each column costs less than a call of numpy would.
 
-The same operations in the same order as :mod:`trainyard.model.batches`, so the same bits. Linear models and trees, alone
-or blended, need no numpy at all; a process that has it gives scorers for what is faster with it.
+The same operations in the same order as :mod:`trainyard.model.batches`, so the same bits. Linear models and trees,
+alone or blended, need no numpy at all; a process that has it gives scorers for what is faster with it.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ def _fillers(steps: Sequence[Step]) -> list[Filler]:
     """Return what fills the matrix columns of all steps; plain numbers that follow each other go together."""
     fillers: list[Filler] = []
     for plain, run in groupby(steps, _is_plain):
-        fillers += [_plain(list(run))] if plain else [_filler(step) for step in run]
+        together = list(run)
+        fillers += [_plain(together)] if plain else map(_filler, together)
     return fillers
 
 

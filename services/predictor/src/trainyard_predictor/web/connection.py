@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote_to_bytes
@@ -113,7 +114,7 @@ class Connection(asyncio.Protocol):
             self._take_turn()
         return self._busy or bool(self._ready)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
         """Forget everything."""
         self._gone = self._deaf = True
         self._release(self._body_bytes)
@@ -229,7 +230,9 @@ class Connection(asyncio.Protocol):
         if method != "POST":
             self._release(len(body))
             body = b""
-        return Request(method, path.decode("utf-8", "replace"), query.decode("latin-1"), self._headers, body, None, fault)
+        return Request(
+            method, path.decode("utf-8", "replace"), query.decode("latin-1"), self._headers, body, None, fault
+        )
 
     def _cut_short(self) -> None:
         """Have a request answered whose body is too long, without reading it to its end."""
@@ -261,7 +264,7 @@ class Connection(asyncio.Protocol):
             request, keep = item
             if not server.is_quick(request):
                 self._busy = True
-                server.answer_later(request).add_done_callback(lambda done, item=item: self._answered(done, *item))
+                server.answer_later(request).add_done_callback(partial(self._answered, request, keep))
                 break
             self._release(len(request.body))
             out.append(self._rendered(request, server.answer(request), keep))
@@ -270,7 +273,7 @@ class Connection(asyncio.Protocol):
             server.touched(self)
         self._rest()
 
-    def _answered(self, done: asyncio.Future[Response], request: Request, keep: bool) -> None:
+    def _answered(self, request: Request, keep: bool, done: asyncio.Future[Response]) -> None:
         """Send what a thread has answered."""
         self._busy = False
         self._release(len(request.body))
@@ -291,7 +294,9 @@ class Connection(asyncio.Protocol):
         lines = "".join([f"{name}: {value}\r\n" for name, value in response.headers.items()])
         length = len(response.body)
         status = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} \r\nDate: "
-        head = f"{status}{self._server.date}\r\n{lines}Content-Length: {length}\r\n{said}\r\n".encode("latin-1", "replace")
+        head = f"{status}{self._server.date}\r\n{lines}Content-Length: {length}\r\n{said}\r\n".encode(
+            "latin-1", "replace"
+        )
         return head if request.method == "HEAD" else head + response.body
 
     def _rest(self) -> None:
