@@ -168,14 +168,14 @@ class KeyRing:
             raise ServiceError("no_key", "this route needs an API key: Authorization: Bearer ty_...")
         scheme, _, text = authorization.partition(" ")
         parsed = parse_key(text.strip()) if scheme.lower() == "bearer" else None
-        refused = ServiceError("bad_key", "the API key is unknown, malformed, expired or revoked")
-        if parsed is None:
-            raise refused
-        live = self._find(parsed.key_id)
-        if live is None or not hmac.compare_digest(live.secret_sha256, parsed.secret_sha256):
-            raise refused
-        if live.expires_at is not None and live.expires_at <= self._clock.now():
-            raise refused
+        live = None if parsed is None else self._find(parsed.key_id)
+        if (
+            parsed is None
+            or live is None
+            or not hmac.compare_digest(live.secret_sha256, parsed.secret_sha256)
+            or (live.expires_at is not None and live.expires_at <= self._clock.now())
+        ):
+            raise ServiceError("bad_key", "the API key is unknown, malformed, expired or revoked")
         return Principal(live.key_id, frozenset(live.scopes))
 
     def _find(self, key_id: str) -> LiveKey | None:

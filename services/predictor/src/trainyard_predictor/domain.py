@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.alias_object import is_name
@@ -59,6 +60,7 @@ class Query:
     sticky: str | None = None
 
 
+@lru_cache(maxsize=1_000)
 def parse_target(text: str) -> Target:
     """Read ``model``, ``model@alias`` or ``model@number``.
 

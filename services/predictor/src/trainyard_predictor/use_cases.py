@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -81,8 +81,7 @@ class Answer:
         return {"model": self.model, "version": self.version, "rows": self.rows}
 
 
-@dataclass(frozen=True)
-class _Scored:
+class _Scored(NamedTuple):
     served: Served
     predictions: Sequence[Prediction]
     explanations: list[dict[str, Any]] | None
