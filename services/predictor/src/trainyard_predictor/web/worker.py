@@ -24,7 +24,7 @@ _BEAT_SECONDS = 1.0
 _OWN_FILES = 128
 #: A thread that computes gives way to the loop after this time instead of Python's 5 ms.
 _SWITCH_SECONDS = 0.001
-#: Objects that are made before a look for cycles: requests make none, and one of 1,000 rows makes some thousand objects.
+#: Objects made before a look for cycles: requests make none, and 1,000 rows are some thousand objects.
 _COLLECT_FROM = 50_000
 
 
