@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STATE := .state
 PACKAGES := libs/common libs/client libs/convert services/ingest services/scheduler services/trainer \
-            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded
+            services/predictor services/console deploy/ec2host deploy/demo deploy/embedded deploy/aws deploy/setup
 EDITABLE := $(foreach package,$(PACKAGES),-e ./$(package))
 
 ##@ Start
@@ -23,9 +23,43 @@ setup: $(STATE)/dev ## Make the virtual environment with everything, test tools 
 demo: $(STATE)/runtime $(STATE)/data ## Tell the whole story on real data (ONCE=1: end with exit code 0)
 	@$(BIN)/trainyard demo $(if $(ONCE),--once)
 
+.PHONY: install
+install: $(STATE)/runtime ## Make the virtual environment with what users need: `.venv/bin/trainyard up`
+
+##@ Containers
 .PHONY: up
-up: $(STATE)/runtime ## Start the stack on this machine and stay in front of it
-	@$(BIN)/trainyard up
+up: images ## Start the stack as containers; prints its address and key (docs/compose.md)
+	@docker compose up --wait --quiet-pull
+	@echo "Trainyard is ready at http://127.0.0.1:$${TRAINYARD_ROUTER_PORT:-8080}"
+	@echo "  API key   $$(docker compose exec -T scheduler cat /secrets/admin/key)"
+
+.PHONY: down
+down: ## Stop the containers; the data stays (VOLUMES=1 removes it)
+	@docker compose --profile '*' down $(if $(VOLUMES),--volumes)
+
+.PHONY: logs
+logs: ## Follow what the containers write
+	@docker compose logs --follow --tail 50
+
+.PHONY: ps
+ps: ## Show the containers
+	@docker compose ps --all
+
+.PHONY: demo-docker
+demo-docker: $(STATE)/runtime $(STATE)/data images ## The demo on a fresh stack of containers of its own, removed at the end (KEEP=1 keeps it)
+	@COMPOSE_PROJECT_NAME=trainyard-demo deploy/compose-demo.sh $(BIN)/trainyard $(if $(KEEP),--keep)
+
+.PHONY: images
+images: ## Build the images of all services
+	@TRAINYARD_VERSION=$$(cat VERSION) TRAINYARD_REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) docker compose build --quiet
+
+.PHONY: engine
+engine: ## Install a Docker engine with its plugins where they are missing, and start it (Debian or Ubuntu, as root)
+	@deploy/offline/engine.sh
+
+.PHONY: offline-images
+offline-images: engine ## Build the base images from Debian and PyPI, for networks without a container registry
+	@deploy/offline/build.sh
 
 ##@ Check
 .PHONY: test
@@ -58,6 +92,10 @@ cases: $(STATE)/dev ## Twenty faults, each a case, and messages that nobody can 
 .PHONY: sources
 sources: $(STATE)/dev $(STATE)/mariadb.made ## Pull sources against a real MariaDB
 	$(BIN)/python -m pytest tests/mariadb
+
+.PHONY: compose-test
+compose-test: $(STATE)/dev offline-images images ## The loop, kills and limits on the stack as containers
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e/compose
 
 .PHONY: alerts
 alerts: $(STATE)/promtool.made ## The alert rules: Prometheus' own check, and each alert raised and not raised
@@ -108,15 +146,29 @@ properties: $(STATE)/dev ## What must hold for the scheduler whatever comes, wit
 	$(BIN)/python -m pytest tests/unit/scheduler -m hypothesis --numprocesses 2 --dist loadgroup --hypothesis-profile full
 
 .PHONY: api
-api: $(STATE)/dev ## Ingest against its own OpenAPI document (FULL=1: 20,000 requests, into docs/evidence)
-	$(BIN)/python tests/api/run.py $(if $(FULL),--full)
+api: $(STATE)/dev ## Services against their own OpenAPI documents (FULL=1: 20,000 requests each, into docs/evidence)
+	$(BIN)/python -m tests.api.run $(if $(FULL),--full)
 
 .PHONY: gate-evidence
 gate-evidence: $(STATE)/dev ## What the gate promotes: 1,000 simulated A/A retrains, and true gains, into docs/evidence
 	OMP_NUM_THREADS=1 $(BIN)/python tests/gate/simulate.py
 
+.PHONY: browser
+browser: $(STATE)/browser.made $(STATE)/data ## The console in Chromium against a running stack (screenshots in .state/screenshots)
+	$(BIN)/python -m pytest tests/browser
+
 .PHONY: verify
-verify: lint types test golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions ## What CI runs
+verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions browser compose-test ## What CI runs
+
+.PHONY: templates
+templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation templates: cfn-lint, checkov, who may do what, their user data
+	$(STATE)/deploy-lint/bin/cfn-lint deploy/aws/src/trainyard_deploy/templates/*.yaml
+	$(STATE)/deploy-lint/bin/checkov -d deploy/aws/src/trainyard_deploy/templates --config-file deploy/aws/checkov.yaml
+	$(BIN)/python -m pytest tests/deploy
+
+.PHONY: restore-drill
+restore-drill: $(STATE)/dev ## Restore Postgres to the second before a mistake, from a base backup and its WAL
+	$(BIN)/python -m pytest tests/integration/scheduler/test_restore_drill.py
 
 .PHONY: localstack-env
 localstack-env: $(STATE)/localstack.made ## Install LocalStack in an environment of its own: its libraries are older
@@ -149,11 +201,16 @@ format: $(STATE)/dev ## Rewrite the sources in the project's format
 docs: $(STATE)/runtime ## Write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
 
+.PHONY: vendor
+vendor: $(STATE)/uv $(STATE)/frontend.made ## Copy what the console's pages load from npm's locked packages, with their hashes
+	$(BIN)/python services/console/frontend/vendor.py $(STATE)/frontend/node_modules
+
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev peers peers-http peers-mlserver clients predictor audit; do \
+	cd requirements && for set in bootstrap runtime dev browser peers peers-http peers-mlserver clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack-image.in -o localstack-image.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header golden-numpy1.in -o golden-numpy1.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header golden-python313.in -o golden-python313.txt
 	cd requirements && for set in data models-data lambda-emulator; do \
@@ -187,6 +244,26 @@ $(STATE)/dev: $(STATE)/runtime requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
 	@touch $@
 
+$(STATE)/frontend.made: services/console/frontend/package-lock.json
+	@command -v npm >/dev/null || { echo "trainyard: this needs npm; on Debian or Ubuntu install it with: apt-get install npm" >&2; exit 1; }
+	@echo "installing the locked npm packages in $(STATE)/frontend"
+	@rm -rf $(STATE)/frontend && mkdir -p $(STATE)/frontend
+	@cp services/console/frontend/package.json services/console/frontend/package-lock.json $(STATE)/frontend
+	@cd $(STATE)/frontend && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+$(STATE)/browser.made: $(STATE)/dev $(STATE)/frontend.made requirements/browser.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
+	@command -v chromium >/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing chromium"; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } >$(STATE)/browser.log 2>&1 \
+	      || { tail -n 20 $(STATE)/browser.log >&2; exit 1; }; \
+	  else \
+	    echo "trainyard: these tests need Chromium; on Debian install it with: apt-get install chromium" >&2; exit 1; \
+	  fi; }
+	@touch $@
+
 $(STATE)/localstack.made: $(STATE)/uv requirements/localstack.txt
 	@echo "installing LocalStack in $(STATE)/localstack"
 	@$(PYTHON) -m venv --clear $(STATE)/localstack
@@ -197,6 +274,12 @@ $(STATE)/audit.made: $(STATE)/dev requirements/audit.txt
 	@echo "installing pip-audit and cyclonedx-py in $(STATE)/audit"
 	@$(PYTHON) -m venv --clear $(STATE)/audit
 	@$(BIN)/uv pip install --quiet --python $(STATE)/audit/bin/python --require-hashes -r requirements/audit.txt
+	@touch $@
+
+$(STATE)/deploy-lint.made: $(STATE)/uv requirements/deploy-lint.txt
+	@echo "installing cfn-lint and checkov in $(STATE)/deploy-lint"
+	@$(PYTHON) -m venv --clear $(STATE)/deploy-lint
+	@$(BIN)/uv pip install --quiet --python $(STATE)/deploy-lint/bin/python --require-hashes --compile-bytecode -r requirements/deploy-lint.txt
 	@touch $@
 
 $(STATE)/mariadb.made:

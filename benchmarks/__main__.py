@@ -15,6 +15,7 @@ from pathlib import Path
 #: Modules of this package; each has a function ``run()`` that prints a table and returns its figures.
 REGISTRY = (
     "artifacts",
+    "batch",
     "cold_start",
     "database_time",
     "drift",

@@ -1,4 +1,4 @@
-"""Write the pages that the code already holds: errors, settings, metrics and cli in docs/, and the README's services.
+"""Write what the code already holds: errors, settings, metrics and cli in docs/, the README's services, nginx.conf.
 
 ``python docs/generate.py`` writes them, ``--check`` exits 1 when one of them is not current.
 """
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainyard.config import SETTINGS
+from trainyard.config import SETTINGS, load
 from trainyard.errors import CODES
 from trainyard.telemetry import catalogue, log_fields, numbers, readings
 from trainyard_client.cli.exits import MEANINGS
 from trainyard_client.main import make_command
+from trainyard_embedded.router import nginx, routes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DOCS = Path(__file__).parent
+_ROUTER = _DOCS.parent / "deploy" / "router"
 _README = _DOCS.parent / "README.md"
-_ROUTES = _DOCS.parent / "deploy/router/routes.toml"
+_ROUTES = _ROUTER / "routes.toml"
 #: Between these lines of the README stands what is generated.
 _FROM, _UPTO = "<!-- services: written by make docs -->\n", "<!-- end of services -->\n"
 _SERVICES = {
@@ -32,7 +34,7 @@ _SERVICES = {
     "scheduler": "policies, requests, drift and live quality, versions, aliases, keys, fleet, costs, queues, traces",
     "trainer": "claims the most urgent request that suits its instance, searches, tests, gates, publishes",
     "predictor": "answers from S3 with numpy, in [four protocols](docs/protocols.md)",
-    "console": "one page that shows the loop",
+    "console": "[pages for people](docs/console.md): the loop live, and everything in it",
     "EC2 host": "starts a trainer for each instance of the emulator, and is its instance metadata",
     "Postgres": "the warehouse and the records: the truth",
     "AWS emulator": "S3, SQS and EC2 where there is no AWS",
@@ -110,12 +112,12 @@ def readme() -> str:
     """Return the README with its table of services, ports and paths as the code has them."""
     before, rest = _README.read_text(encoding="utf-8").split(_FROM)
     _, after = rest.split(_UPTO)
-    routes = tomllib.loads(_ROUTES.read_text(encoding="utf-8"))
+    table = tomllib.loads(_ROUTES.read_text(encoding="utf-8"))
     named = {s.field: s for s in SETTINGS}
     lines = ["| service | what it does | port | variable | at the one address |", "|---|---|---|---|---|"]
     for service, meaning in _SERVICES.items():
         port = named.get(f"{_PORTS.get(service, service)}_port")
-        at = [f"`{path}`" for path in routes["paths"].get(service, ())] or ["`/`"] * (service == routes["default"])
+        at = [f"`{path}`" for path in table["paths"].get(service, ())] or ["`/`"] * (service == table["default"])
         cells = [service, meaning, port.default if port else "–", f"`{port.variable}`" if port else "–"]
         lines.append(f"| {' | '.join(str(cell) for cell in cells)} | {' '.join(at) or '–'} |")
     lines += ["", f"All {len(SETTINGS)} environment variables, with defaults: [docs/settings.md](docs/settings.md)."]
@@ -146,6 +148,13 @@ def cli() -> str:
     return "\n".join(lines) + "\n"
 
 
+def router() -> str:
+    """Return deploy/router/nginx.conf: the services under their names, on their ports by default."""
+    parsed = routes.parse(_ROUTES.read_text(encoding="utf-8"))
+    defaults = load({})
+    return nginx.render(parsed, {name: f"{name}:{getattr(defaults, name + '_port')}" for name in parsed.services})
+
+
 def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
@@ -162,6 +171,7 @@ def pages() -> dict[Path, str]:
         _DOCS / "metrics.md": metrics(),
         _DOCS / "cli.md": cli(),
         _README: readme(),
+        _ROUTER / "nginx.conf": router(),
     }
 
 

@@ -20,7 +20,10 @@ os.environ.update({f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLA
 
 _UNIT = Path(__file__).parent / "unit"
 #: What takes minutes has targets of its own, so that `make test` stays short.
-_APART = {Path(__file__).parent / name for name in ("cases", "chaos", "clients", "machines", "mariadb", "poison")}
+_APART = {
+    Path(__file__).parent / name
+    for name in ("browser", "cases", "chaos", "clients", "e2e/compose", "machines", "mariadb", "poison")
+}
 _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 
 

@@ -19,6 +19,6 @@ poll)
     exec python -m trainyard_predictor.poll
     ;;
 *)
-    exec python -m awslambdaric "$@"
+    exec /lambda-entrypoint.sh "$@"
     ;;
 esac

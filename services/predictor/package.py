@@ -73,11 +73,15 @@ def pack(folder: Path, file: Path) -> int:
 def main() -> int:
     """Build what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where everything goes; must not exist")
+    parser.add_argument("folder", type=Path, help="where everything goes; must not exist before the first step")
+    parser.add_argument("--step", choices=("packages", "ours"), help="only one of the two steps: an image layer each")
     parser.add_argument("--zip", type=Path, metavar="FILE", help="also pack it, for a function from a zip (SnapStart)")
     asked = parser.parse_args()
-    asked.folder.mkdir(parents=True)
-    install(asked.folder)
+    if asked.step != "ours":
+        asked.folder.mkdir(parents=True)
+        install(asked.folder)
+    if asked.step == "packages":
+        return 0
     size = finish(asked.folder)
     print(f"{asked.folder}: {size / 1e6:.1f} MB, for Python {sys.version_info.major}.{sys.version_info.minor}")
     if asked.zip:

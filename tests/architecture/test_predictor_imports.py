@@ -46,7 +46,14 @@ def test_over_http_there_is_a_server_and_its_parsers_besides() -> None:
 
 def test_foreign_protocols_wait_until_they_are_asked_for() -> None:
     """Whoever is asked in our own protocol imports neither the others nor the document that describes them."""
-    late = ["edges.catalogue", "openapi", "openapi_protocols", "protocols.open_inference", "protocols.scoring"]
+    late = [
+        "edges.catalogue",
+        "openapi",
+        "openapi_answers",
+        "openapi_protocols",
+        "protocols.open_inference",
+        "protocols.scoring",
+    ]
     code = (
         "import sys, trainyard_predictor.handler, trainyard_predictor.bootstrap, trainyard_predictor.web.app;"
         f"print([name for name in {late!r} if f'trainyard_predictor.{{name}}' in sys.modules])"

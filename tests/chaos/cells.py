@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from asking import Asker
-from ground import ENOUGH_ROWS, HOST, INGEST, MODEL, PREDICTOR, SCHEDULER, TRAINER, clock, wait_for
+from ground import ENOUGH_ROWS, HOST, INGEST, MODEL, POLL, PREDICTOR, SCHEDULER, TRAINER, clock, wait_for
 
 from trainyard.testing.crashpoints import chaos
 
@@ -20,11 +23,20 @@ if TYPE_CHECKING:
 
 #: Far above what any cell needs on an idle machine (8 s): the tests of a whole project may run beside it.
 DONE_SECONDS = 120.0
-_MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST, "predictor": PREDICTOR}
+_MODULES = {"scheduler": SCHEDULER, "trainer": TRAINER, "ingest": INGEST, "predictor": PREDICTOR, "poller": POLL}
 _LABELS, _FEW_ROWS = 3, 20
 #: What gunicorn's master ends with when its worker cannot start.
 _BOOT_FAILED = 3
 _WATCHED = {"window_rows": 100, "min_rows": 50, "persistence": 1, "max_alarms_per_day": 1}
+#: Of a file that is scored: so many rows, of so many bytes, are two parts; one line is bad.
+_BATCH_ROWS, _BATCH_ROW_BYTES, _BAD_LINE = 6_000, 1_000, 3_000
+#: Another worker takes over soon, and a message comes again within the time that a cell has.
+_BATCH = {
+    "TRAINYARD_BATCH_LEASE_SECONDS": "3",
+    "TRAINYARD_BATCH_LOOK_SECONDS": "1",
+    "TRAINYARD_BATCH_SLICE_SECONDS": "10",
+    "TRAINYARD_MESSAGE_SECONDS": "10",
+}
 #: A message is sent again only after an instance has had time to start, as in production.
 _FLEET = {"TRAINYARD_FLEET_MAX": "1", "TRAINYARD_IDLE_SECONDS": "1", "TRAINYARD_RESEND_SECONDS": "20"}
 
@@ -39,7 +51,7 @@ class Outcome:
 
 def run_cell(ground: Ground, cell: Cell) -> Outcome:
     """Run one cell; AssertionError or TimeoutError when something does not hold."""
-    with ground.yard(**(_FLEET if cell.row.drive == "fleet" else {})) as yard:
+    with ground.yard(**{"fleet": _FLEET, "batch": _BATCH}.get(cell.row.drive, {})) as yard:
         return _Run(yard, cell).run()
 
 
@@ -64,6 +76,8 @@ class _Run:
             self._check_labels()
         if drive == "predictions":
             self._check_predictions()
+        if drive == "batch":
+            self._check_batch()
         self._check_versions(2 if drive == "drift" else 1)
         self._check_armed()
         return Outcome(clock.monotonic() - begun, max((r["attempt"] for r in self._yard.requests()), default=0))
@@ -122,6 +136,16 @@ class _Run:
         for _ in range(2):
             self._asker.ask_all(seconds=DONE_SECONDS)
 
+    def _drive_batch(self) -> None:
+        """A file is dropped that takes two parts; one of its lines is no row."""
+        self._first_version()
+        self._until(lambda: list(self._yard.blobs.list(f"aliases/{MODEL}/champion")), lambda: "the alias on S3")
+        filler = "x" * _BATCH_ROW_BYTES
+        lines = [f"{20 + number % 50},{number},{filler}" for number in range(_BATCH_ROWS)]
+        lines[_BAD_LINE] = "no row"
+        self._yard.blobs.put(f"batch/in/{MODEL}/file.csv", "\n".join(["age,number,filler", *lines]).encode())
+        self._start(POLL)
+
     def _first_version(self, **policy: Any) -> None:
         self._yard.make_model(**policy)
         self._yard.add_rows()
@@ -156,6 +180,8 @@ class _Run:
     def _done(self) -> bool:
         drive = self._cell.row.drive
         if drive == "predictions" and not self._asker.promised <= set(self._logged()):
+            return False
+        if drive == "batch" and (self._made("summary.json") is None or list(self._yard.blobs.list("batch/open/"))):
             return False
         if drive == "labels" and self._yard.one("SELECT count(*) FROM core.feedback") < _LABELS:
             return False
@@ -198,6 +224,23 @@ class _Run:
         logged = self._logged()
         assert len(logged) == len(set(logged)), "each prediction once"
         assert self._asker.promised <= set(logged) <= self._asker.answered, "what was promised, and nothing unheard of"
+
+    def _check_batch(self) -> None:
+        """Every row is there once, in order, and the bad one apart; nothing else is left."""
+        output, rejects = self._made("file.csv"), self._made("rejects.ndjson")
+        assert output is not None
+        assert rejects is not None
+        rows = list(csv.DictReader(io.StringIO(output.decode())))
+        assert [int(row["number"]) for row in rows] == [n for n in range(_BATCH_ROWS) if n != _BAD_LINE]
+        assert len({row["prediction_id"] for row in rows}) == _BATCH_ROWS - 1
+        assert [json.loads(line)["row"] for line in rejects.splitlines()] == [_BAD_LINE + 1]
+        assert list(self._yard.blobs.list("batch/work/")) == [], "no checkpoint is left"
+        assert len(list(self._yard.blobs.list("batch/jobs/"))) == 1, "the file led to one job"
+
+    def _made(self, name: str) -> bytes | None:
+        """Return the object of that name which a batch job has made."""
+        found = [info.key for info in self._yard.blobs.list(f"batch/out/{MODEL}/") if info.key.endswith(f"/{name}")]
+        return self._yard.blobs.get(found[0]).data if found else None
 
     def _logged(self) -> list[str]:
         return [str(row["id"]) for row in self._yard.rows("SELECT id FROM core.prediction")]

@@ -66,11 +66,12 @@ SCHEMA = Schema(
 #: Rows that a policy waits for.
 ENOUGH_ROWS = 100
 POLICY = {"min_new_rows": ENOUGH_ROWS, "budget_seconds": 5, "kinds": ["linear"], "gate": {"min_rows": 10}}
-SCHEDULER, TRAINER, INGEST, HOST, PREDICTOR = (
+SCHEDULER, TRAINER, INGEST, HOST, POLL, PREDICTOR = (
     "trainyard_scheduler.main",
     "trainyard_trainer.main",
     "trainyard_ingest.main",
     "trainyard_ec2host.__main__",
+    "trainyard_predictor.poll",
     "predictor_service",
 )
 #: A training child that does not train (50 ms); all else is the product.
@@ -421,14 +422,15 @@ class Yard:
     def depths(self) -> dict[str, int]:
         """Return how many messages each queue holds, visible or not, dead letters too; those with none are left out.
 
-        Of the queue of objects only what is visible counts, and only where ingest runs: S3 announces each bucket's
-        first use to it, and what a killed ingest had taken stays hidden for 15 min while the sweep does the work.
+        Of the queues that S3 writes to only what is visible counts, and only where their reader runs: S3 announces
+        each bucket's first use to them, and what a killed reader had taken stays hidden while its sweep does the work.
         """
+        readers = {self.config.queue_objects: INGEST, self.config.queue_batch: POLL}
         found = {}
         for name in queue_names(self.config):
             for queue in (name, dead_letter_name(name)):
                 depth = SqsQueue(self.clients.sqs, queue).depth()
-                count = depth.total if name != self.config.queue_objects else depth.visible * self._has(INGEST)
+                count = depth.visible * self._has(readers[name]) if name in readers else depth.total
                 if count:
                     found[queue] = count
         return found
@@ -447,11 +449,13 @@ class Yard:
 
     def doctor_says(self) -> list[str]:
         """Return what the doctor finds wrong, or cannot say, one sentence each."""
-        names = dict(zip(("training", "arrived", "objects", "predictions"), queue_names(self.config), strict=True))
-        if not self._has(INGEST):
-            del names["objects"]
+        short = ("training", "arrived", "objects", "predictions", "batch")
+        names = dict(zip(short, queue_names(self.config), strict=True))
+        for queue, reader in (("objects", INGEST), ("batch", POLL)):
+            if not self._has(reader):
+                del names[queue]
         sqs = partial(SqsQueue, self.clients.sqs)
-        queues = {short: (sqs(name), sqs(dead_letter_name(name))) for short, name in names.items()}
+        queues = {queue: (sqs(name), sqs(dead_letter_name(name))) for queue, name in names.items()}
         fleet = Ec2Fleet(self.clients.ec2, self.config.env)
         sources = Sources(PostgresDatabase(self.engine), self.blobs, queues, fleet)
         report = Doctor(sources, clock).examine(EVERYTHING)

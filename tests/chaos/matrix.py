@@ -18,7 +18,7 @@ FAULTS = ("kill9", "sigterm", "error", "lost")
 NOTHING_ASKED = "nothing outside is asked here: there is no reply to lose"
 SAME_TRANSACTION = "the next reply that can be lost is COMMIT's, at {}"
 
-SCHEDULER, TRAINER, INGEST, PREDICTOR = "scheduler", "trainer", "ingest", "predictor"
+SCHEDULER, TRAINER, INGEST, PREDICTOR, POLLER = "scheduler", "trainer", "ingest", "predictor", "poller"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Row:
             database), ``fleet`` (as ``rows``, with instances that the scheduler
             launches), ``labels`` (labels come as an event for predictions in the log), ``drift`` (predictions on
             shifted rows raise an alarm, and the alarm asks for a second training), ``predictions`` (a client asks a
-            predictor that has just started, again and again until it is answered).
+            predictor that has just started, again and again until it is answered), ``batch`` (a file of two
+            parts with a bad line is dropped into the bucket and scored).
         without: faults that are left out, with the reason.
     """
 
@@ -111,6 +112,12 @@ ROWS = (
     Row("K44", SCHEDULER, "a window's drift is computed", "drift", _LOCAL),
     Row("K45", SCHEDULER, "the alarm is written, not yet committed", "drift", {"lost": _NO_COMMIT}),
     Row("K46", SCHEDULER, "the alarm's request is written, not yet committed", "drift", _BEFORE_K12),
+    Row("K47", POLLER, "the marker of a batch job is stored; there is no job yet", "batch", _LOCAL),
+    Row("K48", POLLER, "the batch job is stored, unless it is there", "batch"),
+    Row("K49", POLLER, "a part of the output is stored", "batch"),
+    Row("K50", POLLER, "how far a batch job got is written down, by compare-and-set", "batch"),
+    Row("K51", POLLER, "the output, or the file of bad lines, is made", "batch"),
+    Row("K52", POLLER, "what is in no part yet is stored for a checkpoint", "batch"),
 )
 
 

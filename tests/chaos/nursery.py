@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: What is imported before the first fork; each is started as ``python -m`` would.
 HOST = "trainyard_ec2host.__main__"
 PREDICTOR = "predictor_service"
-MODULES = ("trainyard_scheduler.main", "trainyard_trainer.main", "trainyard_ingest.main", HOST, PREDICTOR)
+POLL = "trainyard_predictor.poll"
+MODULES = ("trainyard_scheduler.main", "trainyard_trainer.main", "trainyard_ingest.main", HOST, PREDICTOR, POLL)
 _START_SECONDS = 60.0
 _MOST_BYTES = 65_536
 

@@ -1,4 +1,4 @@
-"""The blob store contract on the fake and on S3."""
+"""The contracts of the blob store, and of the one that takes parts, on the fake and on S3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.clock import SystemClock
-from trainyard.testing.contracts import BlobStoreContract
+from trainyard.testing.contracts import BlobStoreContract, PartStoreContract
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
 from trainyard.testing.fakes import MemoryBlobs
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.any_aws
 
 
-class TestMemoryBlobs(BlobStoreContract):
+class TestMemoryBlobs(BlobStoreContract, PartStoreContract):
     """The fake."""
 
     @pytest.fixture
@@ -42,7 +42,7 @@ class TestS3Blobs(BlobStoreContract):
         return S3Blobs(aws_clients.s3, aws_config.bucket)
 
 
-class TestSlimBlobs(BlobStoreContract):
+class TestSlimBlobs(BlobStoreContract, PartStoreContract):
     """The adapter without boto3, on the emulator."""
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""A whole embedded stack for a test: started as a user would, spoken to over HTTP and S3, killed at will."""
+"""A whole stack for a test: spoken to over HTTP and S3, killed at will. The embedded one, started as a user would."""
 
 from __future__ import annotations
 
@@ -32,8 +32,75 @@ def wait_until(condition, *, seconds, what, every=0.1):
         time.sleep(every)
 
 
+class Running:
+    """A stack that is ready, as its user sees it.
+
+    ``ready`` says where it is; ``patience`` multiplies every wait, for stacks that share a small machine with more.
+    """
+
+    ready: dict
+    session: requests.Session
+    patience = 1
+
+    def wait_until(self, condition, *, seconds, what):
+        """Return the first truthy value of ``condition()``, as :func:`wait_until` does."""
+        return wait_until(condition, seconds=seconds * self.patience, what=what)
+
+    def call(self, method: str, path: str, *, expect: int | tuple[int, ...] = (200, 201, 204), **arguments):
+        """Send one request to the one address; fail on another status."""
+        response = self.session.request(method, self.ready["url"] + path, timeout=60, **arguments)
+        wanted = (expect,) if isinstance(expect, int) else expect
+        assert response.status_code in wanted, f"{method} {path}: {response.status_code} {response.text[:500]}"
+        return response.json() if response.content else None
+
+    def call_patiently(self, method: str, path: str, *, seconds: float = 60, **arguments):
+        """Send a repeatable request until it is answered, as a client does whose server is being restarted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                response = self.session.request(method, self.ready["url"] + path, timeout=30, **arguments)
+                if response.status_code < 500:
+                    assert response.ok, f"{method} {path}: {response.status_code} {response.text[:500]}"
+                    return response.json() if response.content else None
+                said = f"{response.status_code} {response.text[:200]}"
+            except requests.RequestException as e:
+                said = repr(e)
+            assert time.monotonic() < deadline, f"{method} {path} was not answered within {seconds} s: {said}"
+            time.sleep(0.2)
+
+    def items(self, path: str):
+        """Return all items of a list, page by page."""
+        found, cursor = [], None
+        while True:
+            page = self.call_patiently("GET", path, params={"limit": 1000, **({"cursor": cursor} if cursor else {})})
+            found += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return found
+
+    def outside(self, service):
+        """Return a client of an AWS service that knows nothing of Trainyard."""
+        with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": self.ready["aws_endpoint_url"]}):
+            return localstack_client.session.Session(localstack_host="127.0.0.1").client(service)
+
+    def doctor(self) -> dict:
+        """Return the doctor's report."""
+        return self.call_patiently("GET", "/v1/doctor")
+
+    def recovered(self, *, seconds: float = 120) -> None:
+        """Wait until the doctor has nothing to say: after a start what was under way is put in order first."""
+        wait_until(lambda: self.doctor()["healthy"], seconds=seconds, what="a healthy stack", every=2)
+
+    def answers(self, model: str, rows: list[dict]) -> list[dict] | None:
+        """Return what the model's champion answers, without the predictions' ids; None: it does not answer."""
+        response = self.session.post(f"{self.ready['url']}/v1/predict/{model}", json={"rows": rows}, timeout=30)
+        if response.status_code != 200:
+            return None
+        return [{k: v for k, v in row.items() if k != "prediction_id"} for row in response.json()["rows"]]
+
+
 @dataclass
-class Stack:
+class Stack(Running):
     """The stack in ``data_dir``; ``start`` may be called again after ``kill``."""
 
     data_dir: Path
@@ -97,55 +164,3 @@ class Stack:
         pid = self.children()[name]
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: self.children().get(name, pid) != pid, seconds=60, what=f"{name} is restarted")
-
-    def call(self, method: str, path: str, *, expect: int | tuple[int, ...] = (200, 201, 204), **arguments):
-        """Send one request to the one address; fail on another status."""
-        response = self.session.request(method, self.ready["url"] + path, timeout=60, **arguments)
-        wanted = (expect,) if isinstance(expect, int) else expect
-        assert response.status_code in wanted, f"{method} {path}: {response.status_code} {response.text[:500]}"
-        return response.json() if response.content else None
-
-    def call_patiently(self, method: str, path: str, *, seconds: float = 60, **arguments):
-        """Send a repeatable request until it is answered, as a client does whose server is being restarted."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                response = self.session.request(method, self.ready["url"] + path, timeout=30, **arguments)
-                if response.status_code < 500:
-                    assert response.ok, f"{method} {path}: {response.status_code} {response.text[:500]}"
-                    return response.json() if response.content else None
-                said = f"{response.status_code} {response.text[:200]}"
-            except requests.RequestException as e:
-                said = repr(e)
-            assert time.monotonic() < deadline, f"{method} {path} was not answered within {seconds} s: {said}"
-            time.sleep(0.2)
-
-    def items(self, path: str):
-        """Return all items of a list, page by page."""
-        found, cursor = [], None
-        while True:
-            page = self.call_patiently("GET", path, params={"limit": 1000, **({"cursor": cursor} if cursor else {})})
-            found += page["items"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return found
-
-    def outside_s3(self):
-        """Return an S3 client that knows nothing of Trainyard."""
-        with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": self.ready["aws_endpoint_url"]}):
-            return localstack_client.session.Session(localstack_host="127.0.0.1").client("s3")
-
-    def doctor(self) -> dict:
-        """Return the doctor's report."""
-        return self.call_patiently("GET", "/v1/doctor")
-
-    def recovered(self, *, seconds: float = 120) -> None:
-        """Wait until the doctor has nothing to say: after a start what was under way is put in order first."""
-        wait_until(lambda: self.doctor()["healthy"], seconds=seconds, what="a healthy stack", every=2)
-
-    def answers(self, model: str, rows: list[dict]) -> list[dict] | None:
-        """Return what the model's champion answers, without the predictions' ids; None: it does not answer."""
-        response = self.session.post(f"{self.ready['url']}/v1/predict/{model}", json={"rows": rows}, timeout=30)
-        if response.status_code != 200:
-            return None
-        return [{k: v for k, v in row.items() if k != "prediction_id"} for row in response.json()["rows"]]

@@ -2,15 +2,8 @@
 
 import pytest
 from conftest import COLUMNS
+from roads import QUICK, one_dies, requests_ended
 from stack import Stack, wait_until
-
-QUICK = {"min_new_rows": None, "budget_seconds": 10, "kinds": ["linear"], "gate": {"min_rows": 50}}
-ENDED = {"done", "failed", "cancelled", "blocked_by_data"}
-
-
-def _requests_ended(stack, models):
-    requests = [request for model in models for request in stack.items(f"/v1/models/{model}/requests")]
-    return requests if all(request["state"] in ENDED for request in requests) else None
 
 
 def test_the_emulator_dies_with_five_open_requests(stack, shoppers):
@@ -22,7 +15,7 @@ def test_the_emulator_dies_with_five_open_requests(stack, shoppers):
         stack.call("PUT", f"/v1/models/{model}", json={"dataset": "five", "label": "bought", "policy": QUICK})
         stack.call("POST", f"/v1/models/{model}/requests", json={}, expect=201)
     stack.kill_child("aws")
-    requests = wait_until(lambda: _requests_ended(stack, models), seconds=120, what="five ended requests")
+    requests = wait_until(lambda: requests_ended(stack, models), seconds=120, what="five ended requests")
     assert [request["state"] for request in requests] == ["done"] * 5
     assert [len(stack.items(f"/v1/models/{model}/versions")) for model in models] == [1] * 5
     report = stack.doctor()
@@ -45,20 +38,7 @@ def test_the_emulator_dies_with_five_open_requests(stack, shoppers):
 )
 def test_any_process_dies_while_rows_come_in_and_a_model_is_trained(stack, shoppers, name):
     """Rows sent with patience arrive once each, and the request that was open ends with one version."""
-    dataset = f"kill_{name.replace('-', '_')}"
-    stack.call("PUT", f"/v1/datasets/{dataset}", json={"columns": COLUMNS})
-    stack.call("PUT", f"/v1/models/{dataset}", json={"dataset": dataset, "label": "bought", "policy": QUICK})
-    stack.call("POST", f"/v1/datasets/{dataset}/rows", json={"rows": shoppers.rows(600)})
-    stack.call("POST", f"/v1/models/{dataset}/requests", json={}, expect=201)
-    stack.kill_child(name)
-    for _ in range(4):
-        stack.call_patiently("POST", f"/v1/datasets/{dataset}/rows", json={"rows": shoppers.rows(100)})
-    requests = wait_until(lambda: _requests_ended(stack, [dataset]), seconds=90, what="an ended request")
-    assert [request["state"] for request in requests] == ["done"]
-    assert len(stack.items(f"/v1/models/{dataset}/versions")) == 1
-    assert stack.call_patiently("GET", f"/v1/datasets/{dataset}")["rows"] == 1000
-    report = stack.doctor()
-    assert report["healthy"], report
+    one_dies(stack, shoppers, name)
 
 
 def test_everything_dies_and_comes_back(tmp_path, shoppers):
@@ -69,7 +49,7 @@ def test_everything_dies_and_comes_back(tmp_path, shoppers):
     stack.call("PUT", "/v1/models/all", json={"dataset": "all", "label": "bought", "policy": QUICK})
     stack.call("POST", "/v1/datasets/all/rows", json={"rows": shoppers.rows(600)})
     stack.call("POST", "/v1/models/all/requests", json={}, expect=201)
-    wait_until(lambda: _requests_ended(stack, ["all"]), seconds=60, what="the first version")
+    wait_until(lambda: requests_ended(stack, ["all"]), seconds=60, what="the first version")
     stack.call("POST", "/v1/datasets/all/rows", json={"rows": shoppers.rows(400)})
     stack.call("POST", "/v1/models/all/requests", json={}, expect=201)
     stack.kill()
@@ -77,7 +57,7 @@ def test_everything_dies_and_comes_back(tmp_path, shoppers):
     stack.start()
     asked = {"rows": [{"age": 70, "income": 5000.0, "city": "Bern"}]}
     assert stack.call_patiently("POST", "/v1/predict/all", json=asked)["version"] >= 1
-    requests = wait_until(lambda: _requests_ended(stack, ["all"]), seconds=90, what="the open request ended")
+    requests = wait_until(lambda: requests_ended(stack, ["all"]), seconds=90, what="the open request ended")
     assert [request["state"] for request in requests] == ["done", "done"]
     assert len(stack.items("/v1/models/all/versions")) == 2
     assert stack.call("GET", "/v1/datasets/all")["rows"] == 1000

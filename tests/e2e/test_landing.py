@@ -64,7 +64,7 @@ def test_a_file_in_parts(stack, tmp_path):
         out.writelines(b"%d,%s\n" % (number, b"x" * 1000) for number in range(LARGE_ROWS))
     assert file.stat().st_size > 100_000_000
     _aws_copy(stack, file, "landing/parts/large.csv")
-    head = stack.outside_s3().head_object(Bucket=stack.ready["bucket"], Key="landing/parts/large.csv")
+    head = stack.outside("s3").head_object(Bucket=stack.ready["bucket"], Key="landing/parts/large.csv")
     assert "-" in head["ETag"]
     batch = _arrived(stack, "parts", "landing/parts/large.csv")
     assert (batch["state"], batch["rows"], batch["last_seq"]) == ("committed", LARGE_ROWS, LARGE_ROWS)

@@ -55,8 +55,9 @@ def _assert_complete(clients: AwsClients, config: Config, aws: Emulator) -> None
         allowed = {"redrivePermission": "byQueue", "sourceQueueArns": [attributes["QueueArn"]]}
         kept = allowed if aws.keeps_redrive_allow else {}
         assert json.loads(dead_letters.get("RedriveAllowPolicy", "{}")) == kept
-    (notification,) = [n for n in _notifications(clients, config) if n["Id"] == "trainyard-landing"]
-    assert notification["QueueArn"] == _attributes(clients, config.queue_objects)["QueueArn"]
+    for ident, queue in (("trainyard-landing", config.queue_objects), ("trainyard-batch", config.queue_batch)):
+        (notification,) = [n for n in _notifications(clients, config) if n["Id"] == ident]
+        assert notification["QueueArn"] == _attributes(clients, queue)["QueueArn"]
     name = launch_template_name(config.env)
     (template,) = clients.ec2.describe_launch_templates(LaunchTemplateNames=[name])["LaunchTemplates"]
     assert template["LatestVersionNumber"] == 1

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from trainyard.errors import Problem, ServiceError
 from trainyard.testing.processes import free_port
 from trainyard_console.edges import HttpApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Service(BaseHTTPRequestHandler):
@@ -23,6 +23,7 @@ class Service(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Say what the path asks for; /key says which key came along."""
         status, body = {
+            "/v1/events": (200, b": still here\n\nid: 7\nevent: run.ended\ndata: {}\n\n"),
             "/key": (200, json.dumps({"key": self.headers["Authorization"]}).encode()),
             "/readyz": (503, b'{"ready":false,"needs":{}}'),
             "/refused": (403, b"{}"),
@@ -42,36 +43,47 @@ class Service(BaseHTTPRequestHandler):
         except ConnectionError:
             return  # the reader has seen enough
 
+    def do_POST(self) -> None:
+        """Accept /made, refuse /taken in our form and /odd in another."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status, answer = {
+            "/made": (201, {"got": body.decode(), "repeat": self.headers["Idempotency-Key"]}),
+            "/taken": (409, ServiceError("conflict", "taken", [Problem(1, "a", "b", "c")]).as_dict()),
+        }.get(self.path, (500, {"detail": "odd"}))
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that the base class has
         """Stay quiet."""
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[HttpApi]:
+def api() -> Iterator[HttpApi]:
     """The API of one running and one dead service."""
-    key_file = tmp_path / "key"
-    key_file.write_text("ty_secret\n")
     with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        urls = {"up": f"http://127.0.0.1:{server.server_port}", "dead": f"http://127.0.0.1:{free_port()}"}
-        yield HttpApi(urls, key_file)
+        up = f"http://127.0.0.1:{server.server_port}"
+        yield HttpApi({"up": up, "scheduler": up, "dead": f"http://127.0.0.1:{free_port()}"})
         server.shutdown()
         thread.join(10)
 
 
 def test_the_key_travels(api: HttpApi) -> None:
-    """Questions carry the key of the file; readiness needs none and may be 503."""
-    assert api.get("up", "/key").value == {"key": "Bearer ty_secret"}
-    assert api.get("up", "/readyz").value == {"ready": False, "needs": {}}
+    """Questions carry the visitor's key; readiness needs none and may be 503."""
+    assert api.get("up", "/key", "ty_secret").value == {"key": "Bearer ty_secret"}
+    assert api.get("up", "/readyz", None).value == {"ready": False, "needs": {}}
 
 
 @pytest.mark.parametrize(
     ("service", "path", "reason"),
     [
         ("dead", "/key", "does not answer"),
-        ("up", "/nothing", "has no such page"),
-        ("up", "/refused", "refuses the console's API key"),
+        ("up", "/nothing", "has no such thing"),
+        ("up", "/refused", "does not show this to your API key"),
         ("up", "/broken", "answers 500"),
         ("up", "/moved", "answers 302"),
         ("up", "/text", "answers something unexpected"),
@@ -81,12 +93,23 @@ def test_the_key_travels(api: HttpApi) -> None:
 )
 def test_failures_are_reasons(api: HttpApi, service: str, path: str, reason: str) -> None:
     """What goes wrong is said in words that can stand on the page."""
-    assert api.get(service, path).missing == reason
+    assert api.get(service, path, "ty_secret").missing == reason
 
 
-def test_without_a_key_nothing_is_asked(tmp_path: Path) -> None:
-    """No file, or an empty one: the page says which setting is missing."""
-    for key_file in (None, tmp_path / "absent"):
-        missing = HttpApi({"up": "http://127.0.0.1:1"}, key_file).get("up", "/key").missing
-        assert missing is not None
-        assert "TRAINYARD_CONSOLE_KEY_FILE" in missing
+def test_changes_are_sent_and_refusals_come_back_as_they_were(api: HttpApi) -> None:
+    """JSON with its idempotency key, or a file; a refusal has the service's code and details, or says it has none."""
+    assert api.send("POST", "up", "/made", "ty_x", body={"a": 1}, repeat="r") == {"got": '{"a": 1}', "repeat": "r"}
+    assert api.upload("up", "/made", "ty_x", b"a,b\n", "text/csv") == {"got": "a,b\n", "repeat": None}
+    with pytest.raises(ServiceError) as refused:
+        api.send("POST", "up", "/taken", "ty_x", body={})
+    assert (refused.value.code, refused.value.message) == ("conflict", "taken")
+    assert refused.value.details == [Problem(1, "a", "b", "c")]
+    for service, path in (("up", "/odd"), ("dead", "/made")):
+        with pytest.raises(ServiceError) as odd:
+            api.send("POST", service, path, "ty_x", body={})
+        assert odd.value.code == "unavailable"
+
+
+def test_events_are_kinds_and_signs_of_life(api: HttpApi) -> None:
+    """Each event's kind, an empty one for each comment; the content does not come along."""
+    assert list(api.events("ty_x")) == ["", "run.ended"]

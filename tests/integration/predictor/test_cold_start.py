@@ -45,9 +45,10 @@ TOO_DEAR = {
     "xml",
 }
 FIRST_ROW = """
-import json, sys
+import json, sys, types
 from trainyard_predictor.aws_lambda import handle
-answer = handle(json.loads(sys.argv[1]), None)
+context = types.SimpleNamespace(get_remaining_time_in_millis=lambda: 3000)
+answer = handle(json.loads(sys.argv[1]), context)
 print(json.dumps({"answer": answer, "modules": sorted(sys.modules)}))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
 from trainyard.contracts.queue import Outgoing
 from trainyard.messages import PredictionLogged, decode
-from trainyard.testing.models import sample_model
+from trainyard.testing.models import sample_model, sample_rows
 from trainyard.testing.processes import wait_until
 from trainyard.testing.publishing import point_alias, publish_version
 
@@ -40,6 +41,7 @@ def test_messages_are_answered_into_the_log_until_sigterm(
         **aws.environment,
         "TRAINYARD_BUCKET": aws_config.bucket,
         "TRAINYARD_QUEUE_PREDICTIONS": aws_config.queue_predictions,
+        "TRAINYARD_QUEUE_BATCH": aws_config.queue_batch,
         "TRAINYARD_POLL_QUEUES": aws_config.queue_arrived,
     }
     process = subprocess.Popen(
@@ -59,10 +61,33 @@ def test_messages_are_answered_into_the_log_until_sigterm(
         process.wait()
 
 
-def test_without_a_queue_it_says_which_setting_is_missing() -> None:
-    """Exit code 2, as for every setting that cannot be read."""
-    environ = {**os.environ, "TRAINYARD_POLL_QUEUES": ""}
+def test_a_dropped_file_is_scored(
+    aws: Emulator, aws_clients: AwsClients, aws_config: Config, aws_setup: AwsSetup
+) -> None:
+    """From the notification of S3 to the output, on a queue that nobody has to name; a stop ends the process."""
+    blobs = S3Blobs(aws_clients.s3, aws_config.bucket)
+    point_alias(blobs, publish_version(blobs, sample_model(), 1), seq=1)
+    rows = sample_rows(6_000)
+    filler = "x" * 1_000  # so that the output takes two parts
+    lines = [json.dumps({"number": number, "filler": filler, **row}) for number, row in enumerate(rows)]
+    blobs.put("batch/in/flights/day.ndjson.gz", gzip.compress("\n".join(lines).encode()))
+    environ = {
+        **os.environ,
+        **aws.environment,
+        "TRAINYARD_BUCKET": aws_config.bucket,
+        "TRAINYARD_QUEUE_PREDICTIONS": aws_config.queue_predictions,
+        "TRAINYARD_QUEUE_BATCH": aws_config.queue_batch,
+        "TRAINYARD_POLL_QUEUES": "",
+    }
     command = [sys.executable, "-m", "trainyard_predictor.poll"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "TRAINYARD_POLL_QUEUES" in done.stderr
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(i.key.endswith("summary.json") for i in blobs.list("batch/out/flights/")), "the output")
+        (output,) = [info.key for info in blobs.list("batch/out/flights/") if info.key.endswith("day.ndjson")]
+        got = [json.loads(line) for line in blobs.open(output)]
+        assert [one["input"]["number"] for one in got] == list(range(6_000))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -389,6 +389,8 @@ def test_a_challengers_share_and_who_serves(
     (found,) = call("GET", "/v1/models/late/deployments?limit=1")["serving"]
     assert (found["environment"], found["process"], found["asked"]) == ("test", "here-1", "challenger")
     assert (found["version"], found["seq"], found["refused"]) == (1, published.seq, None)
+    everything = call("GET", "/v1/serving", key="read")["items"]
+    assert [(one["model"], one["asked"]) for one in everything] == [("early", "champion"), ("late", "challenger")]
 
 
 def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
@@ -403,8 +405,9 @@ def test_alias_of_a_name_that_was_used_before(call: Client, store: PostgresStore
 
 
 def test_scopes(call: Client) -> None:
-    """A reader reads and no more; keys and the audit log are the admin's."""
+    """A reader reads and no more, but learns what its own key may; keys and the audit log are the admin's."""
     call("GET", "/v1/models", key="read")
+    assert [call("GET", "/v1/keys/self", key=key)["scopes"] for key in ("read", "operate")] == [["read"], ["operate"]]
     for method, path in [("PUT", "/v1/models/late"), ("POST", "/v1/models/late/requests")]:
         assert call(method, path, 403, key="read", json={})["error"]["code"] == "wrong_scope"
     for method, path in [
@@ -540,7 +543,7 @@ def test_fleet_and_queues(call: Client, warehouse: Warehouse) -> None:
     (pool,) = fleet["pools"]
     assert (pool["state"], pool["open"], pool["desired"], pool["error"]) == ("launching", 1, 1, None)
     queues = call("GET", "/v1/queues")["queues"]
-    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions"]
+    assert [queue["name"] for queue in queues] == ["training", "arrived", "objects", "predictions", "batch"]
     assert queues[0].pop("oldest_seconds") >= 0
     assert queues[0] == {"name": "training", "visible": 0, "in_flight": 0, "delayed": 0, "dead": 0}
     assert queues[1]["oldest_seconds"] is None

@@ -56,6 +56,7 @@ class World:
                 "arrived": settings.queue_arrived,
                 "objects": settings.queue_objects,
                 "predictions": settings.queue_predictions,
+                "batch": settings.queue_batch,
             }.items()
         }
         self.fleet = Ec2Fleet(clients.ec2, settings.env, on_missing=AwsSetup(clients, settings).ensure)

@@ -70,7 +70,7 @@ def test_training_after_rows_went(yard: Yard) -> None:
     assert (first["snapshot_rows"], second["snapshot_rows"]) == (600, 599)
     assert erasure.id in first["not_reproducible"]
     assert second["not_reproducible"] is None
-    sweeper = Sweeper(PostgresStore(yard.engine), yard.blobs, MemoryUploads())
+    sweeper = Sweeper(PostgresStore(yard.engine), yard.blobs, MemoryUploads(), keep_batch_days=30)
     assert [sweeper.step(), sweeper.step()] == [1, 0]
     assert [info.key for info in yard.blobs.list("extracts/")] == [second["extract_key"]]
     assert [version["extract_key"] for version in yard.versions()] == [None, second["extract_key"]]

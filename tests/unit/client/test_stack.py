@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import requests
+
+from trainyard import private_records
+from trainyard.clock import SystemClock
 from trainyard_client.cli import stack
 from trainyard_client.cli.exits import Exit
 from trainyard_embedded import commands, errors
@@ -21,7 +26,6 @@ def ready(tmp_path):
         data_dir=str(tmp_path),
         logs_dir=str(tmp_path / "logs"),
         admin_key_file=str(key),
-        console_key_file=str(key),
         database_url="postgresql+psycopg2://trainyard:secret@127.0.0.1:5432/trainyard",
         aws_endpoint_url="http://127.0.0.1:4566",
         aws_region="us-east-1",
@@ -73,6 +77,7 @@ def test_up_prints_addresses_and_key(trainyard, monkeypatch, ready):
     done = trainyard("up")
     assert done.code == Exit.OK
     psql = "postgres.password) psql postgresql://trainyard@127.0.0.1:5432/trainyard"
+    assert f"{ready.url}/sign-in/link?once=" in done.out
     for part in (ready.url, "ty_admin", ready.logs_dir, "Ctrl-C", psql):
         assert part in done.out
     assert "secret" not in done.out
@@ -96,9 +101,50 @@ def test_status(trainyard, monkeypatch, found, code, said):
     assert trainyard("status", "--json").json["running"] is found.running
 
 
-def test_status_of_a_ready_stack(trainyard, monkeypatch, ready):
-    """A ready stack is exit code 0 with its address and processes."""
+@pytest.fixture
+def ready_status(monkeypatch, ready):
+    """`status` finds a stack that is ready."""
     monkeypatch.setattr(commands, "status", lambda _config: commands.Status(True, 7, ready, {"postgres": 8}))
+
+
+def _served(**changed):
+    one = {"environment": "embedded", "process": "here-1", "model": "buys", "asked": "champion", "version": 3, "seq": 4}
+    return {**one, "refused": None, "at": "2026-01-01T00:00:00+00:00", **changed}
+
+
+def test_status_says_what_serves(trainyard, api, ready_status):
+    """Each process with model, alias and version; nothing served yet is no error."""
+    api.on("GET", "/v1/serving", {"items": [_served()]}, {"items": []}, {"items": [_served()]})
+    done = trainyard("status")
+    assert (done.code, "here-1" in done.out, "buys" in done.out) == (Exit.OK, True, True)
+    done = trainyard("status")
+    assert (done.code, "no predictor has been asked" in done.out) == (Exit.OK, True)
+    assert trainyard("status", "--json").json["serving"] == [_served()]
+
+
+@pytest.mark.parametrize(("version", "said"), [(3, "goes on with version 3"), (None, "has no version to answer with")])
+def test_status_is_loud_about_a_version_that_is_refused(trainyard, api, ready_status, version, said):
+    """Another exit code, who refuses what and why, and the command that mends it; with --json as well."""
+    refused = _served(version=version, refused="checksum: the bytes are not those of the pointer")
+    api.on("GET", "/v1/serving", {"items": [_served(process="here-2"), refused]})
+    for arguments in ((), ("--json",)):
+        done = trainyard("status", *arguments)
+        assert done.code == Exit.FAILED
+        for part in ("embedded/here-1 refuses what buys@champion points at", said, "checksum: the bytes"):
+            assert part in done.err
+        assert "trainyard rollback buys" in done.err
+    assert done.json["serving"][1] == refused
+
+
+def test_status_of_a_stack_that_says_ready_and_does_not_answer(trainyard, api, ready_status):
+    """Not to know what serves is not success."""
+    api.on("GET", "/v1/serving", requests.ConnectionError())
+    assert trainyard("status").code == Exit.UNREACHABLE
+
+
+def test_status_of_a_ready_stack(trainyard, api, ready_status, ready):
+    """A ready stack is exit code 0 with its address and processes."""
+    api.on("GET", "/v1/serving", {"items": []})
     done = trainyard("status")
     assert (done.code, ready.url in done.out, "postgres" in done.out) == (Exit.OK, True, True)
     assert ready.aws_endpoint_url in done.out
@@ -109,6 +155,26 @@ def test_status_of_a_ready_stack(trainyard, monkeypatch, ready):
     assert done.json["ready"]["database_url"] == "postgresql+psycopg2://trainyard:***@127.0.0.1:5432/trainyard"
     assert done.json["ready"]["database_password_file"].endswith("postgres.password")
     assert "secret" not in done.out + done.err
+
+
+def test_a_link_to_the_console_holds_the_admin_key_once(trainyard, monkeypatch, ready):
+    """Each call prints another link; what it opens is in a folder of the stack and goes with the first use."""
+    monkeypatch.setattr(commands, "status", lambda _config: commands.Status(True, 7, ready, {}))
+    links = [trainyard("console").out.strip(), trainyard("console", "--json").json["url"]]
+    kept = private_records.links(Path(ready.data_dir) / "console", SystemClock())
+    for link in links:
+        address, _, token = link.partition("?once=")
+        assert address == f"{ready.url}/sign-in/link"
+        assert kept.take(token) == {"key": "ty_admin"}
+        assert kept.take(token) is None
+
+
+def test_no_link_to_a_console_that_is_not_there(trainyard, monkeypatch):
+    """Without a stack there is nothing to sign in to, and the command says what starts one."""
+    monkeypatch.setattr(commands, "status", lambda _config: commands.Status(False, None, None, {}))
+    done = trainyard("console")
+    assert (done.code, done.out) == (Exit.NOT_RUNNING, "")
+    assert "trainyard up" in done.err
 
 
 def test_down(trainyard, monkeypatch):

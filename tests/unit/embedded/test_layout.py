@@ -26,7 +26,7 @@ def test_a_new_directory_is_made_and_taken_again(tmp_path: Path) -> None:
     layout.prepare()
     layout.prepare()
     assert {path.name for path in layout.root.iterdir() if path.is_dir()} == {
-        "aws", "spool", "metrics", "work", "logs", "run", "keys", "copies",
+        "aws", "spool", "metrics", "work", "logs", "run", "keys", "console", "copies",
     }  # fmt: skip
     assert {path.stat().st_mode & 0o077 for path in (layout.root, *layout.root.iterdir())} == {0}
 

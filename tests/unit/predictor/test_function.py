@@ -12,7 +12,8 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.errors import TransientError
-from trainyard.messages import PredictionLogged, PredictionsStored, decode
+from trainyard.messages import PredictionLogged, PredictionsStored, ShadowScored, decode
+from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.queue import MemoryQueue
 from trainyard.testing.logged import logged_records
@@ -46,6 +47,21 @@ class World:
         answer = self.function.handle({"path": "/v1/predict/flights", "body": BODY})
         assert answer["statusCode"] == 200, answer
         return json.loads(answer["body"])["version"]
+
+    def finish(self) -> None:
+        """Wait for what is done beside the last event."""
+        thread = self.function._freshness._thread
+        assert thread is not None
+        thread.join(10)
+
+    def compared(self) -> list[dict[str, Any]]:
+        """Return every comparison that the queue holds, and what else it holds not at all."""
+        found = []
+        for message in self.queue.receive(limit=10, wait_seconds=0, visibility_seconds=60):
+            decoded = decode(message.type, message.body)
+            found += decoded.records if isinstance(decoded, ShadowScored) else []
+            self.queue.delete(message.receipt)
+        return found
 
     def logged(self) -> list[dict[str, Any]]:
         """Return every record that the queue holds."""
@@ -269,10 +285,75 @@ def test_a_busy_environment_looks_beside_its_answers(world: World) -> None:
     world.publish(2)
     world.clock.advance(1.5)
     world.version()
-    thread = world.function._freshness._thread
-    assert thread is not None
-    thread.join(10)
+    world.finish()
     assert world.version() == 2
+
+
+def served(world: World) -> list[ServedModel]:
+    """Return what the one process that has said something says."""
+    (info,) = world.blobs.list(PREFIX)
+    return decode_serving(world.blobs.get(info.key).data)
+
+
+def test_an_environment_tells_what_it_serves_beside_its_events(world: World) -> None:
+    """Not with the first answer, which would wait; then when it changes, and again within the 20 s that count."""
+    assert world.version() == 1
+    assert list(world.blobs.list(PREFIX)) == []
+    world.clock.advance(1.5)
+    world.version()
+    world.finish()
+    assert served(world)[0] == ServedModel("flights", "champion", 1, 1, None)
+    world.publish(2)
+    world.clock.advance(3600)
+    assert world.version() == 2
+    world.finish()
+    assert [(one.version, one.seq) for one in served(world) if one.asked == "champion"] == [(2, 2)]
+
+
+def test_an_environment_says_the_same_again_every_15_s_and_no_more_often(world: World) -> None:
+    """Each time is a write to S3, and there may be hundreds of environments; silence of 20 s means gone."""
+    world.version()
+    writes = []
+    for _ in range(40):
+        world.clock.advance(1)
+        world.version()
+        world.finish()
+        writes += [info.modified_at for info in world.blobs.list(PREFIX)]
+    assert len(set(writes)) == 3
+
+
+def test_that_nobody_can_be_told_harms_no_answer(world: World) -> None:
+    """The store is away when it is time to tell."""
+    assert world.version() == 1
+    world.blobs.outage = TransientError("away")
+    world.clock.advance(20)
+    assert world.version() == 1
+    world.finish()
+    world.blobs.outage = None
+    world.clock.advance(1.5)
+    world.version()
+    world.finish()
+    assert served(world)[0].version == 1
+
+
+def test_a_shadow_scores_beside_a_later_event(world: World) -> None:
+    """No answer waits for it: what was answered is compared when the next event comes, under the prediction's id."""
+    world.version()
+    pointer = publish_version(world.blobs, sample_model(seed=9), 9)
+    point_alias(world.blobs, pointer, seq=2, alias="shadow")
+    world.clock.advance(5)
+    world.version()
+    world.finish()
+    world.compared()
+    answer = world.function.handle({"path": "/v1/predict/flights", "body": BODY})
+    ids = [row["prediction_id"] for row in json.loads(answer["body"])["rows"]]
+    assert world.compared() == []
+    world.clock.advance(1.5)
+    assert world.version() == 1
+    world.finish()
+    compared = world.compared()
+    assert ids[0] in [record["id"] for record in compared]
+    assert {(record["version"], record["shadow_version"]) for record in compared} == {(1, 9)}
 
 
 def test_a_store_that_is_away_leaves_the_last_version_answering(world: World) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.queue import Outgoing
+from trainyard.errors import TransientError
 from trainyard.testing.fakes.queue import MemoryQueue
-from trainyard_predictor.poll import Poller
+from trainyard_predictor.poll import Look, Poller
 
 
 @pytest.fixture
@@ -87,3 +88,22 @@ def test_after_the_end_no_message_is_taken_in_hand(queue: MemoryQueue) -> None:
     assert thread.is_alive()
     assert called == []
     assert queue.depth().in_flight == 3
+
+
+def test_a_look_that_fails_is_not_the_last() -> None:
+    """A fault is reported, as Lambda does; an outage is the loop's to wait for."""
+    answers: list[Any] = [KeyError("x"), TransientError("away"), None]
+    asked: list[Any] = []
+
+    def handle(event: Any) -> None:
+        asked.append(event)
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+
+    look = Look(handle)
+    look.step()
+    with pytest.raises(TransientError):
+        look.step()
+    look.step()
+    assert asked == [{"batch_look": True}] * 3

@@ -324,7 +324,7 @@ def test_what_a_redrive_says(
     details = {"moved": 1, "kept": 1, "background": False, "limit": 5}
     kept, done = said()
     assert kept[:2] == ("WARNING", "queue.letter_kept")
-    assert (set(kept[2]), kept[2]["message"]) == ({"message", "reason"}, "large")
+    assert (set(kept[2]), kept[2]["message_id"]) == ({"message_id", "reason"}, "large")
     assert str(MAX_BYTES) in kept[2]["reason"].replace(",", "")
     assert done == ("INFO", "queue.redriven", {"queue": "training", **details})
     events, audit = journal(scene.store)

@@ -25,7 +25,7 @@ def blobs() -> MemoryBlobs:
 def listed(blobs: MemoryBlobs, *, after: float = 0.0) -> list[tuple[str, str, str, int | None]]:
     """Return what is listed of the model `late` so many seconds after the newest object was written."""
     newest = max(info.modified_at for info in blobs.list(PREFIX))
-    found = uses.serving(blobs, "late", newest + timedelta(seconds=after))
+    found = uses.serving(blobs, newest + timedelta(seconds=after), "late")
     return [(one["environment"], one["process"], one["asked"], one["version"]) for one in found]
 
 
@@ -33,6 +33,18 @@ def test_living_processes_are_listed_by_environment(blobs: MemoryBlobs) -> None:
     """Of the model that was asked for, each with alias or version."""
     expected = [("dev", "a-1", "9", 9), ("dev", "a-1", "champion", 3), ("prod", "b-1", "champion", 3)]
     assert listed(blobs, after=19) == expected
+
+
+def test_all_models_are_listed_for_whoever_names_none(blobs: MemoryBlobs) -> None:
+    """By environment, process and model."""
+    newest = max(info.modified_at for info in blobs.list(PREFIX))
+    found = [(one["process"], one["model"], one["asked"]) for one in uses.serving(blobs, newest)]
+    assert found == [
+        ("a-1", "late", "9"),
+        ("a-1", "late", "champion"),
+        ("b-1", "late", "champion"),
+        ("b-1", "trains", "champion"),
+    ]
 
 
 def test_processes_that_are_silent_are_gone(blobs: MemoryBlobs) -> None:

@@ -35,7 +35,7 @@ class House:
         self.store.state.add_rows("flights", 5)
         self.blobs = MemoryBlobs(self.clock)
         self.uploads = MemoryUploads()
-        self.sweeper = Sweeper(self.store, self.blobs, self.uploads)
+        self.sweeper = Sweeper(self.store, self.blobs, self.uploads, keep_batch_days=30)
         with self.store.begin() as records:
             self.model = add_model(records)
 
@@ -382,3 +382,17 @@ def test_months_of_predictions_and_their_labels(house: House) -> None:
     assert [row.id for _, row in house.store.state.numbered()] == ["p1"]
     assert [ident for ident, _ in house.store.state.given()] == ["p1"]
     assert forget_predictions(house.store, 400.0) == 0
+
+
+def test_batch_jobs_whose_time_is_over(house: House) -> None:
+    """What the predictor keeps of them and what they made goes; files that were dropped are other people's."""
+    keys = ["batch/in/late/a.csv", "batch/jobs/bj_1", "batch/keys/k", "batch/out/late/bj_1/a.csv", "batch/uploads/bj_1"]
+    for key in keys:
+        house.blobs.put(key, b"x")
+    house.clock.advance(29 * DAY)
+    house.blobs.put("batch/jobs/bj_0", b"x")
+    house.sweeper.step()
+    assert house.stored() == sorted([*keys, "batch/jobs/bj_0"])
+    house.clock.advance(2 * DAY)
+    assert house.sweeper.step() == 4
+    assert house.stored() == ["batch/in/late/a.csv", "batch/jobs/bj_0"]

@@ -17,7 +17,7 @@ from trainyard.testing.fakes import MemoryBlobs, MemoryQueue, MemoryStore
 from trainyard_scheduler.use_cases import keys, policies, relay
 from trainyard_scheduler.use_cases.answers import By
 from trainyard_scheduler.use_cases.models import delete_model, put_model
-from trainyard_scheduler.use_cases.publish import KeyPublisher, ModelPublisher
+from trainyard_scheduler.use_cases.publish import KeyPublisher, ModelPublisher, Publisher
 from trainyard_scheduler.use_cases.requests import ask
 from trainyard_scheduler.use_cases.resend import Reconciler
 from trainyard_scheduler.use_cases.versions import remove_alias, set_alias
@@ -243,6 +243,34 @@ def test_model_objects_follow(scene: Scene) -> None:
         delete_model(records, "late", BY)
     assert publisher.step() == 2
     assert list(blobs.list("")) == []
+
+
+def test_objects_are_looked_at_as_often_as_asked(scene: Scene) -> None:
+    """While the database says the same, S3 is asked only when a look is due; a change is published at once."""
+    clock = ManualClock()
+    with scene.store.begin() as records:
+        keys.make_key(records, "first", ["read"], 1, BY)
+    blobs = MemoryBlobs()
+    publisher = Publisher(scene.store, blobs, look_seconds=60, clock=clock)
+    publisher.step()
+    publisher.step()
+    stands = blobs.get("catalogue/late").data
+    for key in ("catalogue/late", KEYS_OBJECT):
+        blobs.delete(key)
+    clock.advance(59)
+    publisher.step()
+    assert list(blobs.list("")) == []
+
+    clock.advance(1)
+    publisher.step()
+    assert blobs.get("catalogue/late").data == stands
+    assert decode_keys(blobs.get(KEYS_OBJECT).data)
+
+    clock.advance(1)
+    with scene.store.begin() as records:
+        made, _ = keys.make_key(records, "me", ["read"], 1, BY)
+    publisher.step()
+    assert made.id in decode_keys(blobs.get(KEYS_OBJECT).data)
 
 
 def test_key_object_follows(scene: Scene) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
@@ -13,12 +12,12 @@ from botocore.exceptions import ClientError as BotoClientError
 
 from trainyard.clock import SystemClock
 from trainyard_client import Client, ClientError
-from trainyard_demo import stage
 from trainyard_demo.data import flights as table
 from trainyard_demo.data import source
 from trainyard_demo.errors import DemoError
 from trainyard_demo.narrator import Narrator
 from trainyard_demo.plan import MODEL, Plan
+from trainyard_demo.stage import Stage, prepare
 from trainyard_demo.story import Story, as_data
 from trainyard_demo.user import User
 from trainyard_embedded import commands
@@ -40,11 +39,20 @@ class _StoryOver(Exception):  # noqa: N818 - not an error: with --once the end o
     """Leaves the stack's `up` in order."""
 
 
-def run(config: Config, environ: Mapping[str, str], *, once: bool, as_json: bool, plan: Plan | None = None) -> int:
+def run(
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    once: bool,
+    as_json: bool,
+    at: str | None = None,
+    plan: Plan | None = None,
+) -> int:
     """Run the demo in this terminal; call from the main thread. Return the exit code.
 
     Args:
         once: end with the story instead of staying up until Ctrl-C.
+        at: address of a running stack to play on; it is not stopped.
         as_json: tell the story on standard error and print its table as JSON on standard output.
         plan: another story than the usual one; tests tell a short one.
     """
@@ -53,14 +61,26 @@ def run(config: Config, environ: Mapping[str, str], *, once: bool, as_json: bool
     plan = plan or Plan(seed=config.demo_seed)
     try:
         source.find()  # before anything is started
-        _announce(narrator, plan, once=once)
-        config, notes = stage.prepare(config, environ)
+        _announce(narrator, plan, once=once or at is not None)
+        if at is not None:
+            return _perform_at(Stage.running(config, at), plan, narrator, clock, as_json=as_json)
+        config, notes = prepare(config, environ)
         for note in notes:
             narrator.step(note)
     except (DemoError, StackError) as e:
         narrator.say(f"error: {e}")
         return FAILED
     return _perform(config, environ, plan, narrator, clock, once=once, as_json=as_json)
+
+
+def _perform_at(stage: Stage, plan: Plan, narrator: Narrator, clock: Clock, *, as_json: bool) -> int:
+    with ThreadPoolExecutor(1, "table") as executor:
+        try:
+            _tell(plan, executor.submit(table.build), stage, narrator, clock, as_json=as_json)
+        except (DemoError, ClientError, BotoCoreError, BotoClientError) as e:
+            narrator.say(f"\nerror: {e}")
+            return FAILED
+    return OK
 
 
 def _perform(
@@ -78,7 +98,7 @@ def _perform(
     def on_ready(ready: Ready) -> None:
         nonlocal told
         narrator.step(f"the stack is ready at {ready.url}")
-        _tell(plan, building, ready, narrator, clock, as_json=as_json)
+        _tell(plan, building, Stage.own(ready), narrator, clock, as_json=as_json)
         told = True
         if once:
             raise _StoryOver
@@ -112,20 +132,19 @@ def _announce(narrator: Narrator, plan: Plan, *, once: bool) -> None:
 
 
 def _tell(
-    plan: Plan, building: Future[Flights], ready: Ready, narrator: Narrator, clock: Clock, *, as_json: bool
+    plan: Plan, building: Future[Flights], stage: Stage, narrator: Narrator, clock: Clock, *, as_json: bool
 ) -> None:
     flights = building.result(timeout=_BUILD_SECONDS)
     narrator.step(
         f"{len(flights):,} flights with what was known two hours before departure; "
         f"{flights.left_out:,} that were cancelled or diverted have no arrival delay and are left out"
     )
-    key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
-    with Client(ready.url, key, clock=clock) as client:
-        story = Story(plan, flights, User(client, ready, clock), narrator)
+    with Client(stage.url, stage.key, clock=clock) as client:
+        story = Story(plan, flights, User(client, stage, clock), narrator)
         chapters = story.tell()
         narrator.chapter("Now you")
-        narrator.say(f"console   {ready.url}/")
-        narrator.say(f"commands  TRAINYARD_DATA_DIR={ready.data_dir} trainyard versions {MODEL} --gate")
+        narrator.say(f"console   {stage.console}")
+        narrator.say(f"commands  {stage.command} versions {MODEL} --gate")
         narrator.say(f"\n{story.curl()}")
     if as_json:
         sys.stdout.write(json.dumps(as_data(chapters), indent=2) + "\n")

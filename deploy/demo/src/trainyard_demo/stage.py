@@ -1,4 +1,4 @@
-"""Where the demo plays: a data directory of its own, fresh each time, and ports that nobody uses."""
+"""Where the demo plays: on a stack of its own, fresh each time, on ports that nobody uses; or on one that runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shutil
 import socket
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,53 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainyard.config import Config
+    from trainyard_embedded.stack import Ready
 
 DEFAULT_DIRECTORY = ".trainyard-demo"
 _MARKER = "demo.json"
 _PORTS = ("router_port", "ingest_port", "scheduler_port", "predictor_port", "console_port", "aws_port",
           "postgres_port", "imds_port")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stack as its user sees it.
+
+    ``command`` is what stands before a `trainyard` command that shall reach it, ``console`` where a browser begins.
+    """
+
+    url: str
+    key: str
+    bucket: str
+    aws_endpoint_url: str
+    aws_region: str
+    command: str
+    console: str
+
+    @classmethod
+    def own(cls, ready: Ready) -> Stage:
+        """Return the stack that the demo has started."""
+        return cls(
+            ready.url,
+            Path(ready.admin_key_file).read_text(encoding="utf-8").strip(),
+            ready.bucket,
+            ready.aws_endpoint_url,
+            ready.aws_region,
+            f"TRAINYARD_DATA_DIR={ready.data_dir} trainyard",
+            commands.console_link(ready),
+        )
+
+    @classmethod
+    def running(cls, config: Config, url: str) -> Stage:
+        """Return the stack at ``url``.
+
+        Raises:
+            DemoError: the settings do not say with which key, or where its bucket is.
+        """
+        if not config.api_key or not config.aws_endpoint_url:
+            raise DemoError("--at needs TRAINYARD_API_KEY, and AWS_ENDPOINT_URL for the bucket")
+        command = f"TRAINYARD_URL={url} TRAINYARD_API_KEY=… trainyard"
+        return cls(url, config.api_key, config.bucket, config.aws_endpoint_url, config.aws_region, command, f"{url}/")
 
 
 def prepare(config: Config, environ: Mapping[str, str]) -> tuple[Config, list[str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainyard.clock import Clock
-    from trainyard_embedded.stack import Ready
+    from trainyard_demo.stage import Stage
 
     Row = dict[str, Any]
     Json = dict[str, Any]
@@ -46,15 +46,15 @@ class Asked:
 class User:
     """One user with an API key and access to the bucket."""
 
-    def __init__(self, client: Client, ready: Ready, clock: Clock) -> None:
+    def __init__(self, client: Client, stage: Stage, clock: Clock) -> None:
         self.client = client
         self._clock = clock
         self._known_champion: int | None = None
-        self._bucket = ready.bucket
+        self._bucket = stage.bucket
         self._s3 = boto3.client(
             "s3",
-            endpoint_url=ready.aws_endpoint_url,
-            region_name=ready.aws_region,
+            endpoint_url=stage.aws_endpoint_url,
+            region_name=stage.aws_region,
             aws_access_key_id="test",  # the emulator takes any
             aws_secret_access_key="test",  # noqa: S106
             config=BotoConfig(connect_timeout=5, read_timeout=30, s3={"addressing_style": "path"}),

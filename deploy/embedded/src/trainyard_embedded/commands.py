@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainyard import logs
+from trainyard import logs, private_records
 from trainyard.clock import SystemClock
 from trainyard.private_files import write_private
 from trainyard.processes import alive
@@ -52,6 +53,13 @@ class Status:
     def exit_code(self) -> int:
         """The exit code that a command ends with."""
         return OK if self.ready else EXIT_NOT_READY if self.running else EXIT_NOT_RUNNING
+
+
+def console_link(ready: Ready) -> str:
+    """Return an address that signs one browser in to the console with the admin key, once, within the hour."""
+    key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
+    records = private_records.links(Layout(Path(ready.data_dir)).console, SystemClock())
+    return f"{ready.url}/sign-in/link?once={records.put({'key': key}, seconds=private_records.LINK_SECONDS)}"
 
 
 def up(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: version of the directory's layout; raised when an older release could not read it
 FORMAT = 1
 _MARKER = "trainyard.json"
-_PARTS = ("aws", "spool", "metrics", "work", "logs", "run", "keys", "copies")
+_PARTS = ("aws", "spool", "metrics", "work", "logs", "run", "keys", "copies", "console")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ class Layout:
     def keys(self) -> Path:
         """Secrets made at the first start, each in a file of its own."""
         return self.root / "keys"
+
+    @property
+    def console(self) -> Path:
+        """The console's sessions, and one-time links to it."""
+        return self.root / "console"
 
     @property
     def ready_file(self) -> Path:

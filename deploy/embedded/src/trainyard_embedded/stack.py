@@ -53,7 +53,6 @@ class Ready:
     data_dir: str
     logs_dir: str
     admin_key_file: str
-    console_key_file: str
     database_url: str
     aws_endpoint_url: str
     aws_region: str
@@ -110,8 +109,7 @@ def run(
 
 
 def complete(config: Config, layout: Layout, cluster: postgres.Cluster) -> Config:
-    """Return the settings with everything that the embedded stack decides itself; makes the keys at the first start."""
-    admin, console = keys.ensure(layout.keys, auth.make_key)
+    """Return the settings with everything that the embedded stack decides itself; makes the key at the first start."""
     return replace(
         config,
         data_dir=layout.root,
@@ -120,8 +118,8 @@ def complete(config: Config, layout: Layout, cluster: postgres.Cluster) -> Confi
         ingest_url=f"http://127.0.0.1:{config.ingest_port}",
         scheduler_url=f"http://127.0.0.1:{config.scheduler_port}",
         predictor_url=f"http://127.0.0.1:{config.predictor_port}",
-        admin_key_file=admin,
-        console_key_file=console,
+        admin_key_file=keys.ensure(layout.keys, auth.make_key),
+        console_dir=layout.console,
         spool_dir=layout.spool,
         metrics_dir=layout.metrics,
         work_dir=layout.work,
@@ -137,7 +135,6 @@ def _ready(config: Config, layout: Layout) -> Ready:
         data_dir=str(layout.root),
         logs_dir=str(layout.logs),
         admin_key_file=str(config.admin_key_file),
-        console_key_file=str(config.console_key_file),
         database_url=config.require_database(),
         aws_endpoint_url=config.aws_endpoint_url or "",
         aws_region=config.aws_region,

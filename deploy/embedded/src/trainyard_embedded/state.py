@@ -83,7 +83,6 @@ def _work_on(config: Config, ready: Ready, work: Callable[[Stack], None]) -> Non
         aws_region=ready.aws_region,
         bucket=ready.bucket,
         admin_key_file=Path(ready.admin_key_file),
-        console_key_file=Path(ready.console_key_file),
     )
     with opened(there, access_key=ACCESS_KEY, secret_key=SECRET_KEY) as stack:
         work(stack)

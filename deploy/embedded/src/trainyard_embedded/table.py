@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 _BOTH = ("migrate", "aws")
 #: Trainers beside their watcher tell how far they are more often than a third of a lease, where nobody says otherwise.
 _BEAT_SECONDS = 5.0
-#: How gunicorn serves: a thread for each request, or an event loop in each of two processes.
+#: How gunicorn serves: a thread for each request, or an event loop.
 _BY_THREADS = ("--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker")
-_BY_LOOPS = (
-    "--worker-class", "trainyard_predictor.web.worker.LoopWorker", "--workers", "2", "--worker-connections", "4000",
-)  # fmt: skip
+_BY_LOOPS = ("--worker-class", "trainyard_predictor.web.worker.LoopWorker", "--worker-connections", "4000")
 #: stages of the stop, the highest first: nobody asks any more, then nobody works, then the state is closed
 _STATE, _AWS, _WORK, _EDGE = range(4)
 
@@ -51,9 +49,12 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
         Child("migrate", _module("trainyard.adapters.postgres.migrate"), both, needs=("postgres",), once=True),
         _web("ingest", config.ingest_port, both),
         _web("scheduler", config.scheduler_port, both),
-        _web("predictor", config.predictor_port, aws_only, needs=("aws",), module="web.app", serving=_BY_LOOPS),
-        *_poll(config, aws_only),
-        _web("console", config.console_port, plain, needs=()),
+        _web(
+            "predictor", config.predictor_port, aws_only, needs=("aws",), workers=2, module="web.app", serving=_BY_LOOPS
+        ),
+        Child("predictor-poll", _module("trainyard_predictor.poll"), aws_only, needs=("aws",), stage=_WORK),
+        # Each open page holds a thread with its stream of events.
+        _web("console", config.console_port, plain, needs=(), threads=32),
         Child("ingest-worker", _module("trainyard_ingest.main"), both, needs=_BOTH, stage=_WORK),
         Child("scheduler-worker", _module("trainyard_scheduler.main"), both, needs=_BOTH, stage=_WORK),
         # Its trainers have 30 s to hand back their work, so it has a little more.
@@ -113,25 +114,22 @@ def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", name)
 
 
-def _poll(config: Config, env: Mapping[str, str]) -> tuple[Child, ...]:
-    """Return what stands in for Lambda on queues, where there is a queue for it."""
-    child = Child("predictor-poll", _module("trainyard_predictor.poll"), env, needs=("aws",), stage=_WORK)
-    return (child,) if config.poll_queues else ()
-
-
 def _web(
     service: str,
     port: int,
     env: Mapping[str, str],
     *,
     needs: tuple[str, ...] = _BOTH,
+    workers: int = 1,
+    threads: int = 8,
     module: str = "wsgi",
     serving: tuple[str, ...] = _BY_THREADS,
 ) -> Child:
     command = (
         *_module("gunicorn"),
         *serving,
-        "--threads", "8",
+        "--threads", str(threads),
+        "--workers", str(workers),
         "--bind", f"127.0.0.1:{port}",
         # Longer than the router keeps an idle connection, so that it never sends into one that is being closed.
         "--keep-alive", "75",

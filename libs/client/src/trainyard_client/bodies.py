@@ -134,6 +134,19 @@ def blocks(stream: Readable, on_position: Callable[[int], None]) -> Iterator[byt
         yield block
 
 
+def payload(body: Body, on_position: Callable[[int], None]) -> dict[str, Any]:
+    """Return the arguments that send a body: with its length and repeatable, or in chunks and once."""
+    if body.size is None:
+        return {"data": blocks(body.file, on_position), "once": True}
+    counted = Counted(body.file, body.size, on_position)
+
+    def rewind() -> None:
+        body.file.seek(0)
+        counted.rewound()
+
+    return {"data": counted if body.size else b"", "rewind": rewind}
+
+
 def _format_of(name: str, wanted: str | None) -> tuple[str, bool]:
     found, gzipped = formats.of_name(name)
     kind = wanted or found

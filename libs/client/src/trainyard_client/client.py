@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from trainyard.clock import SystemClock
+from trainyard_client.areas.batch_jobs import BatchJobs
 from trainyard_client.areas.datasets import Datasets
 from trainyard_client.areas.models import Models
 from trainyard_client.areas.operation import Operation
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
 
 
-class Client(Datasets, Rows, Sources, Models, Predictions, Operation):
+class Client(Datasets, Rows, Sources, Models, Predictions, BatchJobs, Operation):
     """All services behind one address.
 
     Args:

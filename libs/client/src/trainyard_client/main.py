@@ -12,8 +12,10 @@ from trainyard import config
 from trainyard.errors import ConfigError
 from trainyard_client.cli import (
     backup,
+    batch_jobs,
     batches,
     datasets,
+    deploy,
     doctor,
     fleet,
     models,
@@ -55,11 +57,13 @@ def make_command() -> click.Group:
         runs,
         versions,
         predictions,
+        batch_jobs,
         queues,
         fleet,
         operations,
         doctor,
         trace,
+        deploy,
     ):
         module.add_to(root)
     return root

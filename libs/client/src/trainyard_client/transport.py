@@ -162,7 +162,7 @@ class Transport:
             self._pause(attempt, response.headers.get("Retry-After"))
         raise AssertionError("the loop ends by return or raise")
 
-    def download(self, path: str, *, accept: str) -> Iterator[bytes]:
+    def download(self, path: str, *, accept: str, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """Yield the body of a GET in blocks as they come; it is not asked for again.
 
         Raises:
@@ -172,7 +172,7 @@ class Transport:
         try:
             with self._session.get(
                 self.base_url + path,
-                headers={"Accept": accept},
+                headers={"Accept": accept, **(headers or {})},
                 timeout=(_CONNECT_SECONDS, self._timeout),
                 allow_redirects=False,
                 stream=True,

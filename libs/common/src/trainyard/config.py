@@ -138,6 +138,13 @@ def _amount(value: str) -> float:
     return number
 
 
+@_takes("a number from 0 to 1")
+def _share(value: str) -> float:
+    if not 0 <= (number := float(value)) <= 1:
+        raise ValueError(f"{number} is no share")
+    return number
+
+
 def _optional(value: str) -> str | None:
     return value or None
 
@@ -236,6 +243,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Queue of prediction logs and feedback events.",
     ),
     Setting(
+        "queue_batch",
+        "TRAINYARD_QUEUE_BATCH",
+        _text,
+        "trainyard-batch",
+        "Queue of batch jobs, and of S3 notifications for batch/in/.",
+    ),
+    Setting(
         "allowed_hosts",
         "TRAINYARD_ALLOWED_HOSTS",
         _words,
@@ -266,11 +280,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Where the console finds the predictor.",
     ),
     Setting(
-        "console_key_file",
-        "TRAINYARD_CONSOLE_KEY_FILE",
-        _optional_path,
-        "",
-        "File with the read-only API key the console uses.",
+        "console_dir",
+        "TRAINYARD_CONSOLE_DIR",
+        _path,
+        "~/.trainyard/console",
+        "Where the console keeps its sessions and finds one-time links; its processes share it.",
     ),
     Setting(
         "admin_key_file",
@@ -292,6 +306,14 @@ SETTINGS: tuple[Setting, ...] = (
         _seconds,
         "1",
         "How often the predictor looks for a moved alias, in seconds.",
+    ),
+    Setting(
+        "publish_look_seconds",
+        "TRAINYARD_PUBLISH_LOOK_SECONDS",
+        _amount,
+        "0",
+        "How often the scheduler compares aliases and keys on S3 with the database though nothing changed there, in"
+        " seconds; 0: every second.",
     ),
     Setting(
         "default_model",
@@ -361,7 +383,44 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_POLL_QUEUES",
         _some_words,
         "",
-        "Queues that `python -m trainyard_predictor.poll` reads in Lambda's stead; their messages ask for predictions.",
+        "More queues that `python -m trainyard_predictor.poll` reads in Lambda's stead; their messages ask for"
+        " predictions.",
+    ),
+    Setting(
+        "batch_max_bytes",
+        "TRAINYARD_BATCH_MAX_BYTES",
+        _at_least(1),
+        str(4 << 30),
+        "Largest input of a batch job as it is stored, in bytes.",
+    ),
+    Setting(
+        "batch_log_share",
+        "TRAINYARD_BATCH_LOG_SHARE",
+        _share,
+        "0",
+        "Share of the rows of batch jobs that goes to the prediction log where the job does not say, from 0 to 1.",
+    ),
+    Setting(
+        "batch_lease_seconds",
+        "TRAINYARD_BATCH_LEASE_SECONDS",
+        _seconds,
+        "60",
+        "How soon another worker may take up a batch job after a crash, in seconds.",
+    ),
+    Setting(
+        "batch_slice_seconds",
+        "TRAINYARD_BATCH_SLICE_SECONDS",
+        _seconds,
+        "240",
+        "How long a worker stays at one batch job before the next one has its turn, in seconds; in Lambda no longer"
+        " than the function may run.",
+    ),
+    Setting(
+        "batch_look_seconds",
+        "TRAINYARD_BATCH_LOOK_SECONDS",
+        _seconds,
+        "30",
+        "How often the poller looks for batch jobs that nobody works on, and files nobody told of, in seconds.",
     ),
     Setting(
         "landing_sweep_seconds",
@@ -694,6 +753,13 @@ SETTINGS: tuple[Setting, ...] = (
         "400",
         "How long predictions and their labels stay in the log, in days; they go by whole months (UTC) of logging.",
     ),
+    Setting(
+        "keep_batch_days",
+        "TRAINYARD_KEEP_BATCH_DAYS",
+        _days,
+        "30",
+        "How long batch jobs and what they made stay, in days; files in batch/in/ stay until somebody removes them.",
+    ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
     Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
@@ -719,6 +785,7 @@ class Config:
     queue_arrived: str
     queue_objects: str
     queue_predictions: str
+    queue_batch: str
     allowed_hosts: tuple[str, ...]
     router_port: int
     ingest_port: int
@@ -731,10 +798,11 @@ class Config:
     ingest_url: str
     scheduler_url: str
     predictor_url: str
-    console_key_file: Path | None
+    console_dir: Path
     admin_key_file: Path | None
     spool_dir: Path
     alias_check_seconds: float
+    publish_look_seconds: float
     default_model: str | None
     sagemaker: bool
     invocations_keyless: bool
@@ -745,6 +813,11 @@ class Config:
     key_burst: int
     request_seconds: float
     poll_queues: tuple[str, ...]
+    batch_max_bytes: int
+    batch_log_share: float
+    batch_lease_seconds: float
+    batch_slice_seconds: float
+    batch_look_seconds: float
     landing_sweep_seconds: float
     pull_hosts: tuple[str, ...]
     pull_http: bool
@@ -795,6 +868,7 @@ class Config:
     copies_dir: Path | None
     keep_windows_days: float
     keep_predictions_days: float
+    keep_batch_days: float
     url: str | None
     api_key: str | None
     demo_seed: int

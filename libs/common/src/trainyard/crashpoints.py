@@ -16,7 +16,6 @@ same environment gets past the point.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -70,6 +69,8 @@ class CrashPoint:
             raise CrashPointError(f"crash point {self.name}")
         if self.action == "exit":
             os._exit(EXIT_CODE)
+        import signal  # noqa: PLC0415 - a cold start does without
+
         os.kill(os.getpid(), signal.SIGKILL if self.action == "kill9" else signal.SIGTERM)
 
 

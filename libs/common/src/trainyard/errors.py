@@ -42,6 +42,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unknown_request": (404, "No training request of that id."),
     "unknown_run": (404, "No run of that id."),
     "unknown_prediction": (404, "No prediction of that id in the log (it may still be on its way)."),
+    "unknown_batch_job": (404, "No batch job of that id, or it is another key's; `trainyard batch list` shows yours."),
     "unknown_queue": (404, "No queue of that name; the message lists them."),
     "unknown_trace": (404, "Nothing has that id, be it a trace id or that of a record; it may still be on its way."),
     "unknown_key": (404, "No API key of that id."),

@@ -1,4 +1,4 @@
-"""Files that only their owner may read."""
+"""Files that only their owner may read: keys, passwords, and what else concerns nobody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -18,3 +19,10 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def keep_private(path: Path, make: Callable[[], str]) -> Path:
+    """Write what ``make`` returns as a line to ``path``, unless there is such a file already; return ``path``."""
+    if not path.exists():
+        write_private(path, make() + "\n")
+    return path

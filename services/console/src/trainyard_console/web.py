@@ -1,85 +1,58 @@
-"""The console's pages: one page, one style sheet, and headers that let a browser do nothing else with them."""
+"""The console's WSGI application: every page, the files they load, and their events."""
 
 from __future__ import annotations
 
-import ipaddress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Response, render_template, request
-
-from trainyard.adapters.web import Route, make_app
-from trainyard.errors import ServiceError
+from trainyard.adapters.web import make_app
+from trainyard_console import frame
+from trainyard_console.pages import datasets, home, models, operations, quality, runs, sign_in, try_it, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from flask import Flask
 
     from trainyard.clock import Clock
     from trainyard.telemetry.numbers import Metrics
-    from trainyard_console.domain import Page
-
-REFRESH_SECONDS = 5
-_HERE = Path(__file__).parent
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
+    from trainyard_console.live import Live
+    from trainyard_console.use_cases import Door
 
 
-def build(overview: Callable[[], Page], *, clock: Clock, hosts: Sequence[str], version: str, metrics: Metrics) -> Flask:
-    """Return the WSGI application.
-
-    Nobody signs in yet, so the page is only for whoever is on this machine: the caller's address must be loopback and
-    the Host one of ``hosts`` (lower case).
-    """
-    style = (_HERE / "static" / "console.css").read_text(encoding="utf-8")
-
-    def index() -> Response:
-        _check_loopback()
-        paused = request.args.get("pause") == "1"
-        text = render_template("page.html", page=overview(), paused=paused, refresh=REFRESH_SECONDS, version=version)
-        return _response(text, "text/html", "no-store")
-
-    def css() -> Response:
-        _check_loopback()
-        return _response(style, "text/css", "max-age=60")
-
+def build(
+    door: Door,
+    live: Live,
+    *,
+    clock: Clock,
+    hosts: Sequence[str],
+    version: str,
+    metrics: Metrics,
+    max_upload_bytes: int,
+) -> Flask:
+    """Return the WSGI application; it answers under the names ``hosts`` (lower case)."""
+    around = frame.Frame(door, version)
+    routes = [
+        around.static(),
+        *sign_in.routes(around, door),
+        *home.routes(around, live),
+        *datasets.routes(around, max_upload_bytes),
+        *models.routes(around),
+        *runs.routes(around),
+        *versions.routes(around),
+        *try_it.routes(around),
+        *quality.routes(around),
+        *operations.routes(around),
+    ]
     app = make_app(
         "console",
-        [
-            Route("GET", "/", index, None, "The whole loop on one page, for people"),
-            Route("GET", "/console.css", css, None, "The page's style"),
-        ],
+        routes,
         ring=None,
         clock=clock,
         ready=dict,
         hosts=hosts,
         version=version,
         metrics=metrics,
+        show_error=frame.show_error,
     )
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
-    app.template_folder = str(_HERE / "templates")
+    around.prepare(app)
     return app
-
-
-def _response(text: str, kind: str, cache: str) -> Response:
-    response = Response(text, mimetype=kind)
-    response.headers.update(_HEADERS)
-    response.headers["Cache-Control"] = cache
-    return response
-
-
-def _check_loopback() -> None:
-    try:
-        here = ipaddress.ip_address(request.remote_addr or "").is_loopback
-    except ValueError:
-        here = False
-    if not here:
-        raise ServiceError("wrong_scope", "until there is sign-in, the console answers only on the machine it runs on")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from trainyard.auth import KeyRing
     from trainyard.clock import Clock
     from trainyard.config import Config
-    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.part_store import PartStore
+    from trainyard.contracts.queue import Queue
     from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
     from trainyard_predictor.exchange import Json
@@ -33,7 +34,8 @@ def assemble(
     *,
     models: Models,
     log: PredictionLog,
-    blobs: BlobStore,
+    blobs: PartStore,
+    batch_queue: Queue,
     ring: KeyRing,
     clock: Clock,
     metrics: Metrics,
@@ -52,7 +54,8 @@ def assemble(
         config: rules, limits, and which model ``/invocations`` means.
         models: where models come from.
         log: where predictions are written down.
-        blobs: the store whose names say which models there are.
+        blobs: the store whose names say which models there are, and that holds batch jobs.
+        batch_queue: takes word of batch jobs.
         ring: the live API keys.
         clock: for deadlines and ages.
         metrics: what counts predictions.
@@ -79,6 +82,7 @@ def assemble(
         predict,
         models=models,
         blobs=blobs,
+        queue=batch_queue,
         clock=clock,
         metrics=metrics,
         config=config,

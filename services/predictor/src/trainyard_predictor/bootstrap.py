@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.config import Config
-    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.part_store import PartStore
     from trainyard.contracts.queue import Queue
     from trainyard_predictor.handler import Handler
 
@@ -49,8 +49,9 @@ def build(
     config: Config,
     environ: Mapping[str, str] | None = None,
     *,
-    blobs: BlobStore | None = None,
+    blobs: PartStore | None = None,
     queue: Queue | None = None,
+    batch_queue: Queue | None = None,
     clock: Clock | None = None,
 ) -> Service:
     """Put a predictor together; without collaborators it works on S3 and SQS, with the credentials in ``environ``.
@@ -73,6 +74,7 @@ def build(
         models=models,
         log=spool,
         blobs=blobs,
+        batch_queue=batch_queue or clients.queue(config.queue_batch),
         ring=ring,
         clock=clock,
         metrics=metrics,

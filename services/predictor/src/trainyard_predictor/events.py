@@ -1,8 +1,9 @@
 """What Lambda is invoked with, as requests: pure mappings, no decision.
 
 HTTP events are those of function URLs and of API Gateway's HTTP APIs (payload 2.0). A direct invocation, and the body
-of a message on a queue, is ``{"path": ..., "method"?: "POST", "headers"?: {...}, "body"?: text or JSON}``. Sources: AWS
-Lambda developer guide; Amazon S3 user guide, "Event message structure".
+of a message on a queue, is ``{"path": ..., "method"?: "POST", "headers"?: {...}, "body"?: text or JSON}``. About batch
+jobs: ``{"batch_job": id}`` asks for a turn on one, ``{"batch_look": true}`` to look for those that nobody works on.
+Sources: AWS Lambda developer guide; Amazon S3 user guide, "Event message structure".
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class ForeignEventError(TrainyardError):
 
 
 def source(event: Event) -> str:
-    """Return ``http``, ``sqs``, ``s3``, ``direct``, or ``nothing`` for S3's test event.
+    """Return ``http``, ``sqs``, ``s3``, ``direct``, ``batch``, or ``nothing`` for S3's test event.
 
     Raises:
         ForeignEventError: it is none of them.
@@ -48,6 +49,8 @@ def source(event: Event) -> str:
         return "http"
     if isinstance(event.get("path"), str) and "httpMethod" not in event:
         return "direct"
+    if event.keys() == {"batch_job"} or event.keys() == {"batch_look"}:
+        return "batch"
     if event.get("Event") == "s3:TestEvent":
         return "nothing"
     raise ForeignEventError(f"no event that this function knows; its keys are {sorted(map(str, event))[:20]}")

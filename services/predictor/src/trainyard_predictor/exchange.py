@@ -33,12 +33,21 @@ class Json(Protocol):
         ...
 
 
+class Readable(Protocol):
+    """Bytes that are still to come."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end; raises TimeoutError where they stop before it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Request:
     """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
 
-    ``principal`` is who asks, where whoever carries the request knows it; else the API key in its headers says so.
-    ``fault`` is why it could not be read: that is then its answer.
+    ``rest`` is what follows ``body`` on the wire where that is longer than the limit; few routes read it, which may
+    raise TimeoutError. ``principal`` is who asks, where whoever carries the request knows it; else the API key in its
+    headers says so. ``fault`` is why it could not be read: that is then its answer.
     """
 
     method: str
@@ -47,6 +56,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     principal: Principal | None = None
+    rest: Readable | None = None
     fault: ServiceError | None = None
 
 

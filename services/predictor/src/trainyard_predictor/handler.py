@@ -18,7 +18,7 @@ from trainyard_predictor.protocols.routes import Call, Rest, Route, Routes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from trainyard.auth import KeyRing
+    from trainyard.auth import KeyRing, Principal
     from trainyard.clock import Clock
     from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
@@ -98,16 +98,21 @@ class Handler:
         """Tell whether an answer waits for nothing and takes less than a few milliseconds."""
         if request.fault is not None:
             return True
-        route, names = self.routes.known(request.path)
+        route, names = self.routes.known(request.path, request.method)
         if route is None or not route.is_quick(request, names):
             return False
         return route.scope is None or self._ring.answers_at_once(request.headers.get("authorization"))
+
+    def streams(self, request: Request) -> bool:
+        """Tell whether a body that is longer than others may be is read while it comes."""
+        route, _ = self.routes.find(request.path, request.method)
+        return route is not None and route.streams and route.method == request.method
 
     def handle(self, request: Request) -> Response:
         """Return the answer, an error of docs/errors.md in the form of its protocol included."""
         began = self._clock.monotonic()
         trace_id = trace_ids.trace_id(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
-        route, names = self.routes.find(request.path)
+        route, names = self.routes.find(request.path, request.method)
         try:
             response = self._answer(request, route, names, trace_id)
         except ServiceError as e:
@@ -146,25 +151,26 @@ class Handler:
         if route is None:
             raise ServiceError("not_found", "no such route")
         if request.method != route.method:
-            raise ServiceError("method_not_allowed", f"this path takes {route.method}, not {request.method[:16]}")
-        key_id = None if route.scope is None else self._authenticate(request, route.scope)
-        return route.answer(Call(request, names, trace_id, key_id))
+            takes = " or ".join(self.routes.methods(route))
+            raise ServiceError("method_not_allowed", f"this path takes {takes}, not {request.method[:16]}")
+        who = None if route.scope is None else self._authenticate(request, route.scope)
+        return route.answer(Call(request, names, trace_id, who.key_id if who else None, who))
 
-    def _authenticate(self, request: Request, scope: str) -> str:
-        """Return the id of whoever asks: of the API key that was sent, or whom the carrier knows."""
+    def _authenticate(self, request: Request, scope: str) -> Principal:
+        """Return who asks: whose API key was sent, or whom the carrier knows."""
         who = request.principal or self._ring.authenticate(request.headers.get("authorization"))
         if not who.may(scope):
             raise ServiceError("wrong_scope", f"this route needs the scope {scope!r}")
         if self._limit is not None:
             self._limit.take(who.key_id)
-        return who.key_id
+        return who
 
     def _refuse(self, request: Request, route: Route | None, error: ServiceError) -> Response:
         response = route.refuse(error) if route else self.routes.refuse(request.path, error)
         if error.retry_after_seconds is not None:
             response.headers["Retry-After"] = str(error.retry_after_seconds)
         if error.code == "method_not_allowed" and route:
-            response.headers["Allow"] = route.method
+            response.headers["Allow"] = ", ".join(self.routes.methods(route))
         if error.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainyard.errors import ERROR_SCHEMA
-from trainyard_predictor import openapi_protocols
+from trainyard_predictor import openapi_answers, openapi_batch, openapi_protocols
 from trainyard_predictor.domain import MAX_EXPLAINED_ROWS, MAX_ROWS
+from trainyard_predictor.openapi_answers import ANY, BODY, KEYED, MODEL, refusals, success
 
 _VALUE = {"type": ["string", "number", "boolean", "null"]}
 _REQUEST = {
@@ -65,6 +65,30 @@ _ANSWER = {
         },
     },
 }
+_ALIVE = {"type": "object", "required": ["alive"], "properties": {"alive": {"const": True}}}
+_READY = {
+    "type": "object",
+    "required": ["ready", "needs", "models"],
+    "properties": {
+        "ready": {"type": "boolean"},
+        "needs": {"type": "object", "additionalProperties": {"type": "boolean"}},
+        "models": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["model", "asked", "version", "seq", "golden", "refused"],
+                "properties": {
+                    "model": {"type": "string"},
+                    "asked": {"type": ["string", "integer"], "description": "an alias or a version"},
+                    "version": {"type": ["integer", "null"]},
+                    "seq": {"type": ["integer", "null"]},
+                    "golden": {"type": "boolean"},
+                    "refused": {"type": ["string", "null"]},
+                },
+            },
+        },
+    },
+}
 _PREDICT = {
     "summary": "Predict rows by a model's champion, another alias, or a version",
     "operationId": "predict",
@@ -92,13 +116,12 @@ _PREDICT = {
     ],
     "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
     "responses": {
-        "200": {
-            "description": "One answer for each row, in the order of the rows",
-            "headers": {"x-trainyard-version": {"schema": {"type": "integer"}}},
-            "content": {"application/json": {"schema": _ANSWER}},
-        },
-        "4XX": {"$ref": "#/components/responses/Error"},
-        "5XX": {"$ref": "#/components/responses/Error"},
+        "200": success(
+            {"application/json": {"schema": _ANSWER}},
+            "One answer for each row, in the order of the rows",
+            x_trainyard_version={"required": True, "schema": {"type": "integer"}},
+        ),
+        **refusals("Error", ANY | KEYED | BODY | MODEL | {409, 415, 422, 504}),
     },
     "security": [{"key": ["predict"]}],
 }
@@ -111,34 +134,37 @@ def document(version: str) -> dict[str, Any]:
         "info": {"title": "Trainyard predictor", "version": version},
         "paths": {
             "/v1/predict/{target}": {"post": _PREDICT},
+            **openapi_batch.PATHS,
             **openapi_protocols.PATHS,
-            "/healthz": {"get": _open("Whether the process is alive", "healthz")},
-            "/readyz": {"get": _open("Whether the service can do its job", "readyz")},
-            "/metrics": {"get": _open("Prometheus metrics", "metrics", "text/plain")},
-            "/openapi.json": {"get": _open("This document", "openapi")},
+            "/healthz": {"get": _open("Whether the process is alive", "healthz", _json(_ALIVE))},
+            "/readyz": {"get": _readiness()},
+            "/metrics": {"get": _open("Prometheus metrics", "metrics", {"text/plain": {"schema": {"type": "string"}}})},
+            "/openapi.json": {"get": _open("This document", "openapi", _json({"type": "object"}))},
         },
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "API key ty_..."}},
-            "schemas": openapi_protocols.SCHEMAS,
-            "responses": {
-                **openapi_protocols.RESPONSES,
-                "Error": {
-                    "description": "Refused or failed",
-                    "content": {"application/json": {"schema": ERROR_SCHEMA}},
-                },
-            },
+            "schemas": {**openapi_batch.SCHEMAS, **openapi_protocols.SCHEMAS, **openapi_answers.FORMS},
+            "responses": openapi_answers.components(),
         },
     }
 
 
-def _open(summary: str, ident: str, kind: str = "application/json") -> dict[str, Any]:
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _open(summary: str, ident: str, content: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": summary,
         "operationId": ident,
-        "responses": {
-            "200": {"description": "Success", "content": {kind: {}}},
-            "4XX": {"$ref": "#/components/responses/Error"},
-            "5XX": {"$ref": "#/components/responses/Error"},
-        },
+        "responses": {"200": success(content), **refusals("Error", ANY)},
         "security": [],
     }
+
+
+def _readiness() -> dict[str, Any]:
+    operation = _open("Whether the service can do its job; 503 while it cannot", "readyz", _json(_READY))
+    operation["responses"]["503"] = success(_json(_READY), "Not ready")
+    deep = "1: score the golden rows again if the last time is over 1 s ago, not 10 s"
+    operation["parameters"] = [{"name": "deep", "in": "query", "description": deep, "schema": {"type": "string"}}]
+    return operation

@@ -84,6 +84,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
         "arrived": config.queue_arrived,
         "objects": config.queue_objects,
         "predictions": config.queue_predictions,
+        "batch": config.queue_batch,
     }
     sqs = partial(SqsQueue, clients.sqs, on_missing=ensure)
     fleet = Ec2Fleet(clients.ec2, config.env, on_missing=ensure)
@@ -118,7 +119,7 @@ def build_app(config: Config, stop: threading.Event | None = None) -> Flask:
             clock,
         ),
     )
-    hurry = Hurry(Publisher(store, blobs).step)
+    hurry = Hurry(Publisher(store, blobs, look_seconds=config.publish_look_seconds).step)
 
     @app.after_request
     def publish(response: Response) -> Response:
@@ -151,11 +152,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
     setup = AwsSetup(clients, config)
     database_url = config.require_database()
     store = PostgresStore(make_engine(database_url, service="scheduler-loops"))
-    first_keys = [
-        (config.admin_key_file, "admin", "admin"),
-        (config.console_key_file, "console", "read"),
-    ]
-    patiently(lambda: keys.register_files(store, first_keys), "Postgres", stop)
+    patiently(lambda: keys.register_files(store, [(config.admin_key_file, "admin", "admin")]), "Postgres", stop)
     patiently(setup.ensure, "AWS", stop)
     blobs = S3Blobs(clients.s3, config.bucket, on_missing=setup.ensure)
     sqs = partial(SqsQueue, clients.sqs, on_missing=setup.ensure)
@@ -164,7 +161,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         "arrived": sqs(config.queue_arrived),
         "predictions": sqs(config.queue_predictions),
     }
-    publisher = Publisher(store, blobs)
+    publisher = Publisher(store, blobs, look_seconds=config.publish_look_seconds)
     copies = CopyKeeper(
         store,
         blobs,
@@ -186,6 +183,8 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         clock=SystemClock(),
     )
 
+    uploads = S3Uploads(clients.s3, config.bucket)
+    sweeper = Sweeper(store, blobs, uploads, keep_batch_days=config.keep_batch_days)
     loop = partial(Loop, stop=stop)
     loops = [
         loop("relay", partial(relay.relay_all, store, queues), period=_RELAY_SECONDS),
@@ -211,7 +210,7 @@ def build_program(config: Config, stop: threading.Event) -> Program:
             partial(forget_predictions, store, config.keep_predictions_days),
             period=_MONTHS_SECONDS,
         ),
-        loop("sweeper", Sweeper(store, blobs, S3Uploads(clients.s3, config.bucket)).step, period=_SWEEP_SECONDS),
+        loop("sweeper", sweeper.step, period=_SWEEP_SECONDS),
         loop("monitor", monitor.Monitor(store, SystemClock()).step, period=_MONITOR_SECONDS),
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
     ]

@@ -204,8 +204,11 @@ class Models(Calls):
         """Yield who served when, newest first; with ``at`` only what served at that time."""
         return self._items(f"/v1/models/{in_path(model)}/deployments", {"at": at} if at else None)
 
-    def serving(self, model: str) -> list[Json]:
-        """Return which predictor processes answer with which version of the model, and what they refuse."""
+    def serving(self, model: str | None = None) -> list[Json]:
+        """Return which predictor processes answer with which version of the model, or of all, and what they refuse."""
+        if model is None:
+            everything: list[Json] = self._get("/v1/serving")["items"]
+            return everything
         path = f"/v1/models/{in_path(model)}/deployments"
         found: list[Json] = self._get(path, {"limit": 1})["serving"]
         return found

@@ -12,9 +12,9 @@ from trainyard_client.formats import CONTENT_TYPES
 from trainyard_client.watching import Tracker, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from trainyard_client.bodies import Body, Readable
+    from trainyard_client.bodies import Readable
     from trainyard_client.watching import Progress
 
     Json = dict[str, Any]
@@ -124,26 +124,9 @@ class Rows(Calls):
                     idempotency_key=key,
                     keyed=False,
                     timeout=_PATIENCE_SECONDS,
-                    **_payload(body, tracker),
+                    **bodies.payload(body, tracker.sent),
                 )
             return Ingested(answer.json, answer.status == 200, self._clock.monotonic() - began)
-
-
-def _payload(body: Body, tracker: Tracker) -> dict[str, Any]:
-    """Return the arguments that send a body: with its length and repeatable, or in chunks and once."""
-    if body.size is None:
-        return {"data": _stream(body, tracker), "once": True}
-    counted = bodies.Counted(body.file, body.size, tracker.sent)
-
-    def rewind() -> None:
-        body.file.seek(0)
-        counted.rewound()
-
-    return {"data": counted if body.size else b"", "rewind": rewind}
-
-
-def _stream(body: Body, tracker: Tracker) -> Iterator[bytes]:
-    yield from bodies.blocks(body.file, tracker.sent)
 
 
 def _rewinder(body: Any) -> Callable[[], object] | None:

@@ -30,7 +30,8 @@ class Exit(IntEnum):
 
 MEANINGS = {
     Exit.OK: "done",
-    Exit.FAILED: "it was tried and did not work: a training failed, the doctor found something, a fault of ours",
+    Exit.FAILED: "it was tried and did not work: a training failed, the doctor found something, a predictor refuses a"
+    " version, a fault of ours",
     Exit.USAGE: "wrong options or arguments, or a file that cannot be read",
     Exit.UNREACHABLE: "no address is known, or nobody answers there",
     Exit.REFUSED: "the service refused the input, or the state does not allow it; the message names row and column",

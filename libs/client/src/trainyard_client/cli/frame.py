@@ -34,6 +34,7 @@ _HINTS = {
     "unknown_run": "list the runs with: trainyard runs",
     "unknown_request": "list the training requests with: trainyard requests",
     "unknown_alias": "list the aliases with: trainyard alias list {name}",
+    "unknown_batch_job": "list your batch jobs with: trainyard batch list",
     "unknown_queue": "list the queues with: trainyard queue show",
     "unknown_trace": "what was just sent may be on its way for some seconds; ids are in: trainyard batches NAME,"
     " trainyard requests, trainyard runs, trainyard versions NAME (as NAME@3), and the header X-Request-Id of answers",
@@ -144,8 +145,13 @@ def _with_client(
     **arguments: Any,
 ) -> Exit | None:
     where, key = address.resolve(settings.config, url, api_key)
-    with Client(where, key) as client:
+    with client_of(where, key) as client:
         return function(output, client, **arguments)
+
+
+def client_of(url: str, key: str | None) -> Client:
+    """Return a client of the services at an address, to be closed."""
+    return Client(url, key)
 
 
 def _report(output: Output, error: Exception, *, name: str) -> Exit:

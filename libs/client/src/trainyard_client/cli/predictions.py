@@ -10,6 +10,7 @@ import click
 
 from trainyard_client.cli import files
 from trainyard_client.cli.answers import reasons, writer
+from trainyard_client.cli.batch_jobs import predict_batch
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 from trainyard_client.errors import ApiError
@@ -40,23 +41,29 @@ def add_to(root: click.Group) -> None:
     @click.option("-o", "--output", "target", metavar="OUT", help="Write all answers to this CSV or NDJSON file.")
     @click.option("--version", help="Version number or alias.  [default: champion]")
     @click.option("--explain", is_flag=True, help="Also say what each column contributes (docs/explanations.md).")
+    @click.option("--batch", is_flag=True, help="Have the file scored as a whole, in the background (docs/batch.md).")
     @click.option("--format", "format_", type=click.Choice(files.FORMATS), help="Needed for standard input.")
     def predict(
         output: Output, client: Client, *, name: str, source: str, target: str | None, version: str | None,
-        explain: bool, format_: str | None,
-    ) -> None:  # fmt: skip
+        explain: bool, batch: bool, format_: str | None,
+    ) -> Exit | None:  # fmt: skip
         """Ask the model NAME for a prediction for each row of FILE (- is standard input)."""
+        if batch:
+            if explain:
+                raise CommandError("--explain is not for --batch", Exit.USAGE, hint="leave one of them out")
+            return predict_batch(output, client, name, source, target=target, version=version, format_=format_)
         rows = _features(output, client, name, source, files.format_of(source, format_))
         found = _answers(output, client, name, rows, version=version, explain=explain)
         if target is None:
             answers = list(found)
             if not output.data({"model": name, "rows": answers}):
                 _show_answers(output, answers, explain=explain)
-            return
+            return None
         with writer(target) as write:
             count = sum(write(answer) for answer in found)
         if not output.data({"model": name, "rows": count, "output": target}):
             output.say(f"{count} predictions are in {target}")
+        return None
 
     @click.argument("name")
     @click.argument("source", metavar="FILE")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainyard_client.cli.output import Output
     from trainyard_client.client import Client
 
-_QUEUES = ("training", "arrived", "objects", "predictions")
+_QUEUES = ("training", "arrived", "objects", "predictions", "batch")
 #: Causes of dead letters behind which work waits, and those behind which none does.
 _LOST_WORK = frozenset({"request_open", "refused"})
 _NO_WORK = frozenset({"unreadable", "request_settled"})

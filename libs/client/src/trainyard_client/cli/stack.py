@@ -1,4 +1,4 @@
-"""`trainyard up`, `down`, `status`, `demo`: the whole stack on this machine.
+"""`trainyard up`, `down`, `status`, `console`, `demo`: the whole stack on this machine.
 
 They need the package trainyard-embedded (and trainyard-demo), which a client of a remote stack does without: both are
 imported when one of these commands runs, not before.
@@ -15,14 +15,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from trainyard_client.cli import exits
+from trainyard_client.cli import exits, frame
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, Settings, command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trainyard_client.cli.output import Output
+
+_SERVING = ("environment", "process", "model", "asked", "version", "refused", "at")
+_MOST_SAID = 3
 
 
 def add_to(root: click.Group) -> None:
@@ -41,7 +44,7 @@ def add_to(root: click.Group) -> None:
                 settings.config,
                 settings.environ,
                 detach=detach,
-                on_ready=lambda ready: _show_ready(output, ready, detach=detach),
+                on_ready=lambda ready: _show_ready(output, ready, embedded.commands.console_link(ready), detach=detach),
             )
         return exits.of_stack(code)
 
@@ -55,32 +58,93 @@ def add_to(root: click.Group) -> None:
         return exits.of_stack(code)
 
     def status(output: Output, settings: Settings) -> Exit:
-        """Show what runs in this data directory; exit 0 only when the stack is ready."""
+        """Show what runs in this data directory and which versions answer.
+
+        Exit 0 only when the stack is ready and no predictor refuses a version that it should serve.
+        """
         embedded = local_stack()
         found = embedded.commands.status(settings.config)
-        if not output.data(found.shown()):
-            if found.ready is not None:
-                output.say(f"ready at {found.ready.url} (pid {found.pid})")
-                _show_addresses(output, found.ready)
-            elif found.running:
-                output.say(f"running but not ready (pid {found.pid}); see {settings.config.data_dir / 'logs'}")
-            else:
-                output.say(f"nothing runs in {settings.config.data_dir}; start it with: trainyard up")
-            rows = [{"process": name, "pid": pid} for name, pid in found.processes.items()]
-            if rows:
-                output.table(rows, ("process", "pid"), empty="")
+        serving = [] if found.ready is None else _serving(found.ready)
+        refusing = [one for one in serving if one["refused"]]
+        if not output.data({**found.shown(), "serving": serving}):
+            _show_status(output, settings, found, serving)
+        if refusing:
+            raise _refused(refusing)
         return exits.of_stack(found.exit_code)
 
+    def console(output: Output, settings: Settings) -> Exit:
+        """Print an address that signs a browser in to the console of this data directory's stack.
+
+        It can be followed once, within an hour, and gives the rights of the admin key: it is a password.
+        """
+        embedded = local_stack()
+        found = embedded.commands.status(settings.config)
+        if found.ready is None:
+            raise CommandError(
+                f"no stack is ready in {settings.config.data_dir}",
+                exits.of_stack(found.exit_code),
+                hint="start it with: trainyard up",
+            )
+        link = embedded.commands.console_link(found.ready)
+        if not output.data({"url": link}):
+            output.say(link)
+        return Exit.OK
+
     @click.option("--once", is_flag=True, help="End with exit code 0 after the story instead of staying up.")
-    def demo(output: Output, settings: Settings, *, once: bool) -> Exit:
+    @click.option("--at", metavar="URL", help="Play on the fresh stack that runs there, with TRAINYARD_API_KEY.")
+    def demo(output: Output, settings: Settings, *, once: bool, at: str | None) -> Exit:
         """Tell the whole story of the loop on a year of real flights."""
         story = imported("trainyard_demo.main", "trainyard-demo")
-        return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json))
+        return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json, at=at))
 
     command(root, "up", example="trainyard up --detach", api=False)(up)
     command(root, "down", example="trainyard down", api=False)(down)
     command(root, "status", example="trainyard status --json", api=False)(status)
+    command(root, "console", example="trainyard console", api=False)(console)
     command(root, "demo", example="trainyard demo --once", api=False)(demo)
+
+
+def _show_status(output: Output, settings: Settings, found: Any, serving: Sequence[Mapping[str, Any]]) -> None:
+    if found.ready is not None:
+        output.say(f"ready at {found.ready.url} (pid {found.pid})")
+        _show_addresses(output, found.ready)
+    elif found.running:
+        output.say(f"running but not ready (pid {found.pid}); see {settings.config.data_dir / 'logs'}")
+    else:
+        output.say(f"nothing runs in {settings.config.data_dir}; start it with: trainyard up")
+    rows = [{"process": name, "pid": pid} for name, pid in found.processes.items()]
+    if rows:
+        output.table(rows, ("process", "pid"), empty="")
+    if found.ready is not None:
+        output.say("what serves now:")
+        output.table(serving, _SERVING, empty="no predictor has been asked for a model yet")
+
+
+def _serving(ready: Any) -> list[dict[str, Any]]:
+    """Return what predictors serve and refuse.
+
+    Raises:
+        ClientError: the stack does not answer, though it says that it is ready.
+    """
+    key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
+    with frame.client_of(ready.url, key) as client:
+        return client.serving()
+
+
+def _refused(refusing: Sequence[Mapping[str, Any]]) -> CommandError:
+    """Return the error about versions that are not served though an alias points at them."""
+    said = [
+        f"{one['environment']}/{one['process']} refuses what {one['model']}@{one['asked']} points at and"
+        + (f" goes on with version {one['version']}" if one["version"] else " has no version to answer with")
+        + f": {one['refused']}"
+        for one in refusing
+    ]
+    model = refusing[0]["model"]
+    return CommandError(
+        "; ".join(said[:_MOST_SAID]),
+        Exit.FAILED,
+        hint=f"put a sound version there: trainyard rollback {model}, or trainyard promote {model} VERSION",
+    )
 
 
 def local_stack() -> Any:
@@ -108,11 +172,12 @@ def stack_errors(embedded: Any) -> Iterator[None]:
         raise CommandError(str(e), exits.of_stack(e.exit_code)) from e
 
 
-def _show_ready(output: Output, ready: Any, *, detach: bool) -> None:
+def _show_ready(output: Output, ready: Any, console: str, *, detach: bool) -> None:
     key = Path(ready.admin_key_file).read_text(encoding="utf-8").strip()
-    if output.data({**ready.shown(), "key": key}):
+    if output.data({**ready.shown(), "key": key, "console": console}):
         return
     output.say(f"Trainyard is ready at {ready.url}")
+    output.say(f"  console   {console}")
     output.say(f"  API key   {key}")
     _show_addresses(output, ready)
     output.say("stop it with: trainyard down" if detach else "stop it with Ctrl-C")

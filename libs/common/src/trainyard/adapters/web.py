@@ -199,6 +199,7 @@ def make_app(
     version: str,
     metrics: Metrics | None = None,
     samples: Callable[[], Sequence[Sample]] = tuple,
+    show_error: Callable[[ServiceError], Response] | None = None,
 ) -> Flask:
     """Build a service's WSGI application.
 
@@ -212,6 +213,7 @@ def make_app(
         version: the release, for OpenAPI.
         metrics: counts what is answered; None: this process alone.
         samples: more numbers for /metrics, asked at each scrape.
+        show_error: makes the answer for a refusal, where it is not for programs.
     """
     app = Flask(service, static_folder=None)
     numbers = metrics or Metrics(service)
@@ -223,7 +225,7 @@ def make_app(
             route.rule, f"{number}", _view(route, ring), methods=[route.method], provide_automatic_options=False
         )
     _frame_requests(app, numbers, clock, hosts)
-    _answer_errors(app)
+    _answer_errors(app, show_error or _error_response)
     return app
 
 
@@ -288,23 +290,23 @@ def _frame_requests(app: Flask, metrics: Metrics, clock: Clock, hosts: Sequence[
         return response
 
 
-def _answer_errors(app: Flask) -> None:
+def _answer_errors(app: Flask, show: Callable[[ServiceError], Response]) -> None:
     """Give every failure, ours or the framework's, the one error form."""
 
     @app.errorhandler(ServiceError)
     def service_error(error: ServiceError) -> Response:
-        return _error_response(error)
+        return show(error)
 
     @app.errorhandler(TransientError)
     def transient_error(error: TransientError) -> Response:
         _log.warning("http.unavailable", reason=str(error), trace=g.get("trace_id"))
-        return _error_response(ServiceError("unavailable", f"{error}; try again in a moment", retry_after_seconds=1))
+        return show(ServiceError("unavailable", f"{error}; try again in a moment", retry_after_seconds=1))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         code = _HTTP_CODES.get(error.code or 500, "bad_request" if (error.code or 500) < 500 else "internal")
         said = "no such route" if isinstance(error, NotFound) else (error.description or CODES[code][1])
-        response = _error_response(ServiceError(code, said))
+        response = show(ServiceError(code, said))
         if isinstance(error, MethodNotAllowed):
             response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         return response
@@ -312,4 +314,4 @@ def _answer_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
         _log.error("http.fault", error=error, path=request.path, trace=g.get("trace_id"))
-        return _error_response(ServiceError("internal", f"a fault of ours; the log has request {g.get('trace_id')}"))
+        return show(ServiceError("internal", f"a fault of ours; the log has request {g.get('trace_id')}"))

@@ -19,7 +19,10 @@ h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid
 table{border-collapse:collapse;margin:.6rem 0;display:block;overflow-x:auto}
 th,td{padding:.2rem .7rem;text-align:left;border-bottom:1px solid #eee;overflow-wrap:anywhere;vertical-align:top}
 svg{margin:.4rem .8rem .4rem 0;font:11px system-ui,sans-serif}
-.a{fill:none;stroke:#888}.d{stroke:#bbb;stroke-dasharray:4}
+svg text{fill:var(--c,#444)}.a{fill:none;stroke:#888}.d{stroke:#bbb;stroke-dasharray:4}
+.l{fill:none;stroke:var(--c);stroke-width:2}.p{fill:var(--c)}
+.s0{--c:#1f6feb}.s1{--c:#b84a14}.s2{--c:#1f7a43}.s3{--c:#8a4fd0}.s4{--c:#8a6508}
+.l.s1{stroke-dasharray:7 3}.l.s2{stroke-dasharray:2 3}.l.s3{stroke-dasharray:9 3 2 3}.l.s4{stroke-dasharray:4 4}
 """
 
 

@@ -1,4 +1,8 @@
-"""Curves as inline SVG: shapes and text only, no script, no reference to anything outside."""
+"""Curves as inline SVG: shapes and text only, no script, no reference to anything outside.
+
+Looks are the page's, by class: ``l`` a line, ``p`` a point, ``a`` the axes, ``d`` the diagonal, ``s0`` to ``s4`` the
+colour (and dashes) of a curve.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ if TYPE_CHECKING:
     from trainyard.card.document import Chart
 
 _WIDTH, _HEIGHT, _MARGIN, _TOP = 420, 320, 48, 26
-_COLOURS = ("#1f6feb", "#d1571b", "#2a9d57", "#8a4fd0", "#b8860b")
+_LOOKS = 5
 _TICKS = 5
 #: Values beyond are drawn at the edge; values nearer to each other than this are drawn as one.
 _MOST, _LEAST_SHARE, _LEAST = 1e300, 1e-9, 1e-290
@@ -50,14 +54,14 @@ def as_svg(chart: Chart) -> str:
         if low < high:
             drawn.append(f'<line class="d" x1="{x(low)}" y1="{y(low)}" x2="{x(high)}" y2="{y(high)}"/>')
     for number, curve in enumerate(chart.curves):
-        colour = _COLOURS[number % len(_COLOURS)]
+        look = f"s{number % _LOOKS}"
         places = [(x(a), y(b)) for a, b in curve.points]
         if chart.dots:
-            drawn += [f'<circle cx="{a}" cy="{b}" r="2.5" fill="{colour}"/>' for a, b in places]
+            drawn += [f'<circle class="p {look}" cx="{a}" cy="{b}" r="2.5"/>' for a, b in places]
         else:
             line = " ".join(f"{a},{b}" for a, b in places)
-            drawn.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        drawn.append(_text(_WIDTH - 16, _HEIGHT - _MARGIN - 8 - 15 * number, curve.name, "end", colour))
+            drawn.append(f'<polyline class="l {look}" points="{line}"/>')
+        drawn.append(_text(_WIDTH - 16, _HEIGHT - _MARGIN - 8 - 15 * number, curve.name, "end", look))
     drawn.append(_text((_WIDTH + _MARGIN) / 2, _HEIGHT - 8, chart.x, "middle"))
     drawn.append(_text(4, 12, chart.y, "start"))
     title = escape(chart.title)
@@ -75,5 +79,6 @@ def _frame(x: _Axis, y: _Axis) -> list[str]:
     return drawn
 
 
-def _text(x: float, y: float, words: str, anchor: str, colour: str = "#444") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
+def _text(x: float, y: float, words: str, anchor: str, look: str = "") -> str:
+    looks = f' class="{look}"' if look else ""
+    return f'<text{looks} x="{x}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>'

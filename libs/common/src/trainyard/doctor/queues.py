@@ -25,6 +25,7 @@ _READERS = {
     "arrived": "trainyard_scheduler.main",
     "objects": "trainyard_ingest.main",
     "predictions": "trainyard_ingest.main",
+    "batch": "trainyard_predictor.poll",
 }
 #: Dead letters that are named, and for how long they are hidden should we die before they are given back.
 _PEEKED = 10

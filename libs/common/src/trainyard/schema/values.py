@@ -11,6 +11,7 @@ import math
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,15 +42,20 @@ NOT_NULL = "a value (the column is not nullable)"
 
 _TRUE = frozenset({"true", "1", "t", "yes"})
 _FALSE = frozenset({"false", "0", "f", "no"})
-_INT = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_TIMESTAMP = re.compile(
+_INT = r"[+-]?[0-9]{1,18}"
+_FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIMESTAMP = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
-    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9])?)",
-    re.ASCII,
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-5][0-9])?)"
 )
-_FRACTION = re.compile(r"\.([0-9]+)")
+_FRACTION = r"\.([0-9]+)"
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern compiled: at its first use, as a cold start pays for each and uses few."""
+    return re.compile(text, re.ASCII)
 
 
 class _RefusedError(Exception):
@@ -112,7 +118,7 @@ def parse_text_column(column: Column, cells: Sequence[str]) -> tuple[list[Any], 
 def _numbers_at_once(column: Column, cells: Sequence[str]) -> list[Any]:
     """Parse a clean numeric column in one pass, or refuse it as a whole."""
     pattern, convert = (_INT, int) if column.type == "int" else (_FLOAT, float)
-    match = pattern.fullmatch
+    match = _pattern(pattern).fullmatch
     nullable = column.nullable
     values = [convert(cell) if match(cell) else _none_if_empty(cell, nullable) for cell in cells]
     if column.type == "float" and (math.inf in values or -math.inf in values):
@@ -202,7 +208,7 @@ def _string_of(limit: int) -> Callable[[object], str]:
 def _date_from_json(value: object) -> date:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
-    if isinstance(value, str) and _DATE.fullmatch(value):
+    if isinstance(value, str) and _pattern(_DATE).fullmatch(value):
         try:
             return date.fromisoformat(value)
         except ValueError:
@@ -214,9 +220,11 @@ def _timestamp_from_json(value: object) -> datetime:
     try:
         if isinstance(value, datetime):
             moment = value
-        elif isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+        elif isinstance(value, str) and _pattern(_TIMESTAMP).fullmatch(value):
             # Python reads at most six fractional digits; what is finer than a microsecond is cut
-            moment = datetime.fromisoformat(_FRACTION.sub(lambda m: "." + m[1][:6].ljust(6, "0"), value).upper())
+            moment = datetime.fromisoformat(
+                _pattern(_FRACTION).sub(lambda m: "." + m[1][:6].ljust(6, "0"), value).upper()
+            )
         else:
             raise _RefusedError
         if moment.tzinfo is None:
@@ -253,9 +261,9 @@ def _bool_from_text(text: str) -> bool:
 
 def _int_from_text(text: str) -> int:
     word = text.strip()
-    if _INT.fullmatch(word):
+    if _pattern(_INT).fullmatch(word):
         return int(word)
-    if not _FLOAT.fullmatch(word):
+    if not _pattern(_FLOAT).fullmatch(word):
         raise _RefusedError
     try:
         number = Decimal(word)  # a float would make another whole number of one beyond 2^53
@@ -269,7 +277,7 @@ def _int_from_text(text: str) -> int:
 
 def _float_from_text(text: str) -> float:
     word = text.strip()
-    if not _FLOAT.fullmatch(word):
+    if not _pattern(_FLOAT).fullmatch(word):
         raise _RefusedError
     return _float_from_json(float(word))
 

@@ -101,9 +101,10 @@ class Emulator(ABC):
 
 
 class AwsEmulator(Emulator):
-    """ministack: the emulator of the embedded stack."""
+    """ministack: the emulator of the embedded stack; ``services`` are those it offers."""
 
     keeps_objects = True
+    services = "s3,sqs,ec2"
     _health = "/_ministack/health"
 
     def _command(self) -> list[str]:
@@ -116,7 +117,7 @@ class AwsEmulator(Emulator):
             "PERSIST_STATE": "0",
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(self._directory / "s3"),
-            "SERVICES": "s3,sqs,ec2",
+            "SERVICES": self.services,
             # It would remove labelled containers from the machine's Docker, and listen for SFTP and MQTT.
             "DOCKER_HOST": f"unix://{self._directory}/no-docker.sock",
             "SFTP_ENABLED": "0",

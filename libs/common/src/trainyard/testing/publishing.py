@@ -18,17 +18,27 @@ from trainyard.auth import KEYS_OBJECT, LiveKey, encode_keys, make_key, parse_ke
 from trainyard.model import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from trainyard.contracts.blobs import BlobStore
     from trainyard.model import Model
 
 
 def publish_key(blobs: BlobStore, *scopes: str) -> str:
     """Make an API key with ``scopes``, publish it as the only live one, and return it."""
-    key = make_key()
-    parsed = parse_key(key)
-    assert parsed is not None
-    blobs.put(KEYS_OBJECT, encode_keys([LiveKey(parsed.key_id, parsed.secret_sha256, scopes, None)]))
-    return key
+    return publish_keys(blobs, {"it": scopes})["it"]
+
+
+def publish_keys(blobs: BlobStore, scopes: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Make a key for each name with its scopes, publish them as the only live ones, and return them by name."""
+    keys = {name: make_key() for name in scopes}
+    live = []
+    for name, carried in scopes.items():
+        parsed = parse_key(keys[name])
+        assert parsed is not None
+        live.append(LiveKey(parsed.key_id, parsed.secret_sha256, tuple(carried), None))
+    blobs.put(KEYS_OBJECT, encode_keys(live))
+    return keys
 
 
 def publish_model(blobs: BlobStore, name: str) -> None:

@@ -23,14 +23,23 @@ _log = logs.get(__name__)
 class ServingNotice:
     """The object of one process; used by one thread. That it cannot be written harms no prediction."""
 
-    def __init__(self, models: ModelSource, blobs: BlobStore, clock: Clock, environment: str) -> None:
+    def __init__(
+        self,
+        models: ModelSource,
+        blobs: BlobStore,
+        clock: Clock,
+        environment: str,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+    ) -> None:
         self._models = models
         self._blobs = blobs
         self._clock = clock
         self._environment = environment
         self._key: str | None = None
         self._said: bytes | None = None
-        self._said_at = -BEAT_SECONDS
+        self._said_at = -beat_seconds
+        self._beat_seconds = beat_seconds
 
     def step(self) -> None:
         """Write the object when something has changed, and again every few seconds."""
@@ -47,7 +56,7 @@ class ServingNotice:
             ]
         )
         now = self._clock.monotonic()
-        if data == self._said and now - self._said_at < BEAT_SECONDS:
+        if data == self._said and now - self._said_at < self._beat_seconds:
             return
         if self._key is None:  # not before the fork: each process has a name of its own
             host = socket.gethostname().partition(".")[0][:60] or "host"

@@ -10,6 +10,7 @@ from trainyard_predictor.exchange import refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from trainyard.auth import Principal
     from trainyard.errors import ServiceError
     from trainyard_predictor.exchange import Request, Response
 
@@ -18,21 +19,22 @@ if TYPE_CHECKING:
 class Call:
     """A request that may be answered. ``names`` are the segments that the path's braces stand for.
 
-    ``key_id`` is the API key's; None where the route needs none.
+    ``key_id`` is the API key's, ``who`` what it may; None where the route needs none.
     """
 
     request: Request
     names: Mapping[str, str]
     trace_id: str
     key_id: str | None = None
+    who: Principal | None = None
 
 
 @dataclass(frozen=True)
 class Route:
-    """One path and the one method it takes.
+    """One path and one method.
 
     Attributes:
-        method: GET or POST.
+        method: GET, POST or DELETE.
         path: with ``{name}`` for any one segment.
         scope: what the API key must carry; None: no key is asked for.
         answer: the answer to a call; it may raise ServiceError.
@@ -40,6 +42,7 @@ class Route:
         quiet: answers of success are not written to the log of the process.
         is_quick: whether a request, with what the path's braces stand for, is answered without waiting for anything
             and within a few milliseconds.
+        streams: whether it reads what follows a body's first ``MAX_BODY_BYTES`` (``Request.rest``).
     """
 
     method: str
@@ -49,6 +52,7 @@ class Route:
     refuse: Callable[[ServiceError], Response] = refusal
     quiet: bool = False
     is_quick: Callable[[Request, Mapping[str, str]], bool] = lambda *_: False
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,20 @@ class Routes:
         self._make_rest = rest
         self._rest: tuple[_Table, Rest] | None = None  # threads may make it twice, which does no harm
 
-    def known(self, path: str) -> tuple[Route | None, dict[str, str]]:
+    def known(self, path: str, method: str = "") -> tuple[Route | None, dict[str, str]]:
         """Return what :meth:`find` does, as far as nothing must be made for it."""
         segments = path.rstrip("/").split("/")
-        found = self._first.find(segments)
-        return self._rest[0].find(segments) if found[0] is None and self._rest is not None else found
+        found = self._first.find(segments, method)
+        return self._rest[0].find(segments, method) if found[0] is None and self._rest is not None else found
 
-    def find(self, path: str) -> tuple[Route | None, dict[str, str]]:
-        """Return the route of a path and what its braces stand for; a slash at the end says nothing."""
+    def find(self, path: str, method: str = "") -> tuple[Route | None, dict[str, str]]:
+        """Return the route of a path and what its braces stand for; a slash at the end says nothing.
+
+        Where several methods have the path, it is that of ``method``, or the first if none of them is.
+        """
         segments = path.rstrip("/").split("/")
-        route, names = self._first.find(segments)
-        return (route, names) if route else self._ready_rest()[0].find(segments)
+        route, names = self._first.find(segments, method)
+        return (route, names) if route else self._ready_rest()[0].find(segments, method)
 
     def refuse(self, path: str, error: ServiceError) -> Response:
         """Return an error about a path that no route has."""
@@ -88,6 +95,10 @@ class Routes:
             if path == prefix or path.startswith(f"{prefix}/"):
                 return form(error)
         return refusal(error)
+
+    def methods(self, route: Route) -> list[str]:
+        """Return every method that the path of ``route`` takes."""
+        return [one.method for one in self.all() if one.path == route.path]
 
     def all(self) -> list[Route]:
         """Return every route."""
@@ -108,12 +119,16 @@ class _Table:
             segments = route.path.split("/")
             self._by_length.setdefault(len(segments), []).append((segments, route))
 
-    def find(self, segments: list[str]) -> tuple[Route | None, dict[str, str]]:
+    def find(self, segments: list[str], method: str) -> tuple[Route | None, dict[str, str]]:
+        found: tuple[Route | None, dict[str, str]] = None, {}
         for pattern, route in self._by_length.get(len(segments), ()):
             names = _matched(pattern, segments)
             if names is not None:
-                return route, names
-        return None, {}
+                if route.method == method:
+                    return route, names
+                if found[0] is None:
+                    found = route, names
+        return found
 
 
 def _matched(pattern: Iterable[str], segments: list[str]) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""All protocols put together, for the composition roots: ours at once, the others when one of them is asked for."""
+"""All protocols put together, for the composition roots: predictions in ours at once, the rest when it is asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from trainyard.clock import Clock
     from trainyard.config import Config
-    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.part_store import PartStore
+    from trainyard.contracts.queue import Queue
     from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.exchange import Json
     from trainyard_predictor.use_cases import Models, Predict
@@ -23,7 +24,8 @@ def routes(
     predict: Predict,
     *,
     models: Models,
-    blobs: BlobStore,
+    blobs: PartStore,
+    queue: Queue,
     clock: Clock,
     metrics: Metrics,
     config: Config,
@@ -36,7 +38,8 @@ def routes(
     Args:
         predict: the use case.
         models: where it has its models from.
-        blobs: the store whose names say which models there are.
+        blobs: the store whose names say which models there are, and that holds batch jobs.
+        queue: takes word of batch jobs.
         clock: tells how old a list of them is.
         metrics: what counts predictions.
         config: which model ``/invocations`` means, and for whom.
@@ -48,7 +51,9 @@ def routes(
 
     def rest() -> Rest:
         # a cold start that is asked in our own protocol does not pay for the others
+        from trainyard_predictor.batch.assembly import desk  # noqa: PLC0415
         from trainyard_predictor.edges.catalogue import Catalogue  # noqa: PLC0415
+        from trainyard_predictor.protocols.batch_jobs import BatchJobs  # noqa: PLC0415
         from trainyard_predictor.protocols.open_inference import OpenInference, refuse  # noqa: PLC0415
         from trainyard_predictor.protocols.scoring import Scoring  # noqa: PLC0415
 
@@ -63,6 +68,8 @@ def routes(
             sagemaker=config.sagemaker,
             keyless=config.invocations_keyless,
         )
-        return Rest((*inference.routes(), *scoring.routes()), {"/v2": refuse})
+        jobs, intake = desk(config, blobs=blobs, queue=queue, models=models, clock=clock)
+        batch_jobs = BatchJobs(jobs, intake, blobs)
+        return Rest((*batch_jobs.routes(), *inference.routes(), *scoring.routes()), {"/v2": refuse})
 
     return own.routes(ask, models, json), rest

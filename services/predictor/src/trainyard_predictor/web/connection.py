@@ -20,6 +20,7 @@ import httptools
 
 from trainyard.errors import ServiceError
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request
+from trainyard_predictor.web.upload import Upload
 
 if TYPE_CHECKING:
     from trainyard_predictor.exchange import Response
@@ -29,7 +30,7 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 #: From its first byte on, a head must have come within this time.
 HEAD_SECONDS = 10.0
-#: A body may pause as long as this, and take as long as that.
+#: A body may pause as long as this, and take as long as that; one that is read while it comes, as long as it likes.
 STALL_SECONDS, BODY_SECONDS = 10.0, 60.0
 #: How long a client may leave its answers unread.
 UNREAD_SECONDS = 30.0
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         #: requests that have arrived, and interim answers, in order
         self._ready: deque[tuple[Request, bool] | bytes] = deque()
+        self._upload: Upload | None = None  # takes the rest of the body that is coming
         self._busy = False  # a thread has the request whose turn it is
         self._unread = False  # the client leaves its answers lying
         self._paused = False  # nothing is read for now
@@ -74,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
         self._body_deadline = math.inf
+        self._streams = False
         self._fault: ServiceError | None = None
 
     # --- the transport ---
@@ -95,18 +98,24 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._deaf = True  # the request is answered as if it had not asked to speak another protocol
         except httptools.HttpParserError as e:
-            if not self._deaf:
-                self._refuse(ServiceError("bad_request", f"the request is not HTTP as it is read here: {e}"))
+            fault = ServiceError("bad_request", f"the request is not HTTP as it is read here: {e}")
+            if self._upload is not None:
+                self._break_off(fault)
+            elif not self._deaf:
+                self._refuse(fault)
         if self._in_body:
             self.deadline = min(self._server.loop.time() + STALL_SECONDS, self._body_deadline)
         elif self._in_message and self._head_bytes > MAX_HEAD_BYTES and not self._deaf:
             self._refuse(_too_large_a_head())
         if self._ready and not self._busy:
             self._take_turn()
+        else:
+            self._pace()
 
     def eof_received(self) -> bool:
         """Answer what has arrived, then close: a client may have shut its own side only."""
         self._ended = True
+        self._break_off(TimeoutError("the client has stopped sending"))
         if self._in_message and not self._deaf:
             self._refuse(ServiceError("request_timeout", "the request ended before it was whole"))
         self._deaf = True
@@ -116,12 +125,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
         """Forget everything."""
-        self._gone = self._deaf = True
+        self._gone = True
+        self._break_off(TimeoutError("the client has gone"))
+        self._deaf = True
         self._release(self._body_bytes)
         self._body_bytes = 0
         for item in self._ready:
             if not isinstance(item, bytes):
-                self._release(len(item[0].body))
+                self._let_go(item[0])
         self._ready.clear()
         self._server.closed(self)
 
@@ -182,15 +193,23 @@ class Connection(asyncio.Protocol):
             self._fault = ServiceError("bad_request", "the request has no Host")
         if self._fault is not None:
             self._refuse(self._fault)
-        elif int(headers.get("content-length", "0")) > MAX_BODY_BYTES:
+            return
+        too_long = int(headers.get("content-length", "0")) > MAX_BODY_BYTES
+        self._streams = (too_long or coding is not None) and self._server.streams(self._request())
+        if too_long and not self._streams:
             self._cut_short()
         elif "expect" in headers and headers["expect"].lower() == "100-continue" and version == "1.1":
             self._ready.append(_CONTINUE)
-        self._body_deadline = self._server.loop.time() + BODY_SECONDS
+        if not self._streams:
+            self._body_deadline = self._server.loop.time() + BODY_SECONDS
 
     def on_body(self, part: bytes) -> None:
         """Take a part of the body."""
         if self._deaf:
+            return
+        if self._upload is not None:
+            self._server.held_bytes += len(part)
+            self._upload.feed(part)
             return
         if not self._body:
             self._body = part
@@ -200,7 +219,9 @@ class Connection(asyncio.Protocol):
             self._body += part
         self._body_bytes += len(part)
         self._server.held_bytes += len(part)
-        if self._body_bytes > MAX_BODY_BYTES:
+        if self._body_bytes > MAX_BODY_BYTES and self._streams:
+            self._hand_over()
+        elif self._body_bytes > MAX_BODY_BYTES:
             self._cut_short()
         elif self._server.full:
             self._refuse(ServiceError("unavailable", "too many large requests at once", retry_after_seconds=1))
@@ -210,7 +231,11 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         keep = self._parser.should_keep_alive()
-        self._ready.append((self._request(), keep))
+        if self._upload is None:
+            self._ready.append((self._request(), keep))
+        else:
+            self._upload.end(keep=keep)
+            self._upload = None
         self._body_bytes = self._head_bytes = 0
         self._in_message = self._in_body = False
         self.deadline = math.inf
@@ -218,7 +243,7 @@ class Connection(asyncio.Protocol):
 
     # --- requests ---
 
-    def _request(self, fault: ServiceError | None = None) -> Request:
+    def _request(self, fault: ServiceError | None = None, rest: Upload | None = None) -> Request:
         url = self._url
         if url[:1] not in (b"/", b"*") and b"://" in url:
             url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
@@ -231,7 +256,7 @@ class Connection(asyncio.Protocol):
             self._release(len(body))
             body = b""
         return Request(
-            method, path.decode("utf-8", "replace"), query.decode("latin-1"), self._headers, body, None, fault
+            method, path.decode("utf-8", "replace"), query.decode("latin-1"), self._headers, body, None, rest, fault
         )
 
     def _cut_short(self) -> None:
@@ -239,6 +264,26 @@ class Connection(asyncio.Protocol):
         self._ready.append((self._request(), False))
         self._body_bytes = 0
         self._deaf = True
+
+    def _hand_over(self) -> None:
+        """Have a request answered while the rest of its body comes."""
+        loop = self._server.loop
+        self._upload = Upload(lambda n_bytes: loop.call_soon_threadsafe(self._taken, n_bytes))
+        self._ready.append((self._request(rest=self._upload), True))
+        self._body, self._body_bytes = b"", 0
+
+    def _taken(self, n_bytes: int) -> None:
+        """Read on: a thread has taken some of an upload."""
+        self._release(n_bytes)
+        if not self._gone:
+            self._pace()
+
+    def _break_off(self, fault: Exception) -> None:
+        """End an upload that will not be whole, and with it the connection."""
+        if self._upload is not None:
+            self._upload.fail(fault)
+            self._upload = None
+            self._deaf = True
 
     def _refuse(self, fault: ServiceError) -> None:
         """Have a request answered that cannot be read: it is the last one."""
@@ -249,6 +294,10 @@ class Connection(asyncio.Protocol):
 
     def _release(self, n_bytes: int) -> None:
         self._server.held_bytes -= n_bytes
+
+    def _let_go(self, request: Request) -> None:
+        unread = request.rest.discard() if isinstance(request.rest, Upload) else 0
+        self._release(len(request.body) + unread)
 
     def _take_turn(self) -> None:
         """Answer some of the requests that have come; the rest, if any, when others have had their turn."""
@@ -262,7 +311,7 @@ class Connection(asyncio.Protocol):
                 out.append(item)
                 continue
             request, keep = item
-            if not server.is_quick(request):
+            if request.rest is not None or not server.is_quick(request):
                 self._busy = True
                 server.answer_later(request).add_done_callback(partial(self._answered, request, keep))
                 break
@@ -276,9 +325,14 @@ class Connection(asyncio.Protocol):
     def _answered(self, request: Request, keep: bool, done: asyncio.Future[Response]) -> None:
         """Send what a thread has answered."""
         self._busy = False
-        self._release(len(request.body))
+        self._let_go(request)
         if self._gone or done.cancelled():
             return
+        if isinstance(request.rest, Upload):
+            # the rest of what was refused is thrown away like that of any other refusal
+            self._break_off(TimeoutError("nobody reads the rest"))
+            keep = request.rest.keep
+            self._deaf |= not keep
         self._transport.write(self._rendered(request, done.result(), keep))
         self._server.touched(self)
         if self._in_message and not self._unread:  # the next request, whose sender had to wait
@@ -316,11 +370,14 @@ class Connection(asyncio.Protocol):
             self.deadline = self._server.loop.time() + self._server.settings.keep_alive_seconds
 
     def _pace(self) -> None:
-        """Read no more than is answered."""
-        pause = self._busy or self._unread or bool(self._ready)
+        """Read no more than is answered, and of an upload no more than is taken."""
+        behind = self._busy or bool(self._ready) if self._upload is None else self._upload.full
+        pause = behind or self._unread
         if pause != self._paused and not self._ended:
             self._paused = pause
             self._transport.pause_reading() if pause else self._transport.resume_reading()
+            if self._upload is not None and not self._unread:  # whose turn it is has changed
+                self.deadline = math.inf if pause else self._server.loop.time() + STALL_SECONDS
 
     # --- the end ---
 
@@ -350,6 +407,8 @@ class Connection(asyncio.Protocol):
         if self._unread or self._lingers:
             self._transport.abort()
             return
+        if self._upload is not None and not self._paused:
+            self._break_off(TimeoutError("the client has stopped sending"))
         if self._busy or self._ready:  # it is our turn
             self.deadline = math.inf
             return
@@ -367,7 +426,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now; the loop may end before it says that the connection is lost."""
+        self._break_off(TimeoutError("the server stops"))
         self._transport.abort()
 
 

@@ -2,7 +2,8 @@
 
 A request that is answered in well under a millisecond is answered where it is read, in the loop. Everything else (many
 rows, a model or an API key that must be read first, explanations, foreign protocols) runs in a few threads, so that it
-holds up nobody. Sockets that send slowly or nothing cost a little memory: they have deadlines, and beyond a number of
+holds up nobody. Bodies that are read while they come have threads of their own: they last as long as their senders
+like. Sockets that send slowly or nothing cost a little memory: they have deadlines, and beyond a number of
 connections the one that has waited longest makes room.
 """
 
@@ -55,6 +56,7 @@ class Server:
         self.stopping = False
         self._handler = handler
         self._pool = ThreadPoolExecutor(settings.threads, "predictor-http")
+        self._uploads = ThreadPoolExecutor(settings.threads, "predictor-upload")
         #: the one that has waited longest is first
         self._connections: dict[Connection, None] = {}
         self._listening: list[socket.socket] = []
@@ -62,11 +64,13 @@ class Server:
         self._empty = asyncio.Event()
         self.answer = handler.handle
         self.is_quick = handler.is_quick
+        self.streams = handler.streams
         self.sweep()
 
     def answer_later(self, request: Request) -> asyncio.Future[Response]:
         """Have a request answered by one of the threads."""
-        return self.loop.run_in_executor(self._pool, self.answer, request)
+        pool = self._pool if request.rest is None else self._uploads
+        return self.loop.run_in_executor(pool, self.answer, request)
 
     @property
     def full(self) -> bool:
@@ -159,4 +163,5 @@ class Server:
             _log.warning("http.cut_off", connections=len(self._connections))
         for connection in list(self._connections):
             connection.abort()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._uploads):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from trainyard import auth, logs
 from trainyard.alias_object import AliasObject, alias_key, encode_alias, model_key, version_key, version_object
+from trainyard.clock import SystemClock
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trainyard.clock import Clock
     from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.scheduling import Store
 
@@ -22,25 +24,53 @@ _PATIENCE_SECONDS = 1.0
 _log = logs.get(__name__)
 
 
+class Every:
+    """Tells whether it is time for a look at what nobody tells of: the first time, and every ``seconds`` after that."""
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next: float | None = None
+
+    def __call__(self) -> bool:
+        """Return whether a look is due; then the next one is due ``seconds`` later."""
+        now = self._clock.monotonic()
+        if self._next is not None and now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+def _always() -> bool:
+    return True
+
+
 class ModelPublisher:
     """Keeps the objects of models, versions and aliases (trainyard.alias_object) equal to the database.
 
     A listing for each kind tells by its etags what differs, so an unchanged object costs no request of its own.
-    Foreign overwrites, a lost object and a lost bucket show up in the next listing.
+    Foreign overwrites, a lost object and a lost bucket show up in the next listing. Listings cost money: while the
+    database says what it said when all objects were right, there is one only when ``due`` says so.
     """
 
-    def __init__(self, store: Store, blobs: BlobStore) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, due: Callable[[], bool] = _always) -> None:
         self._store = store
         self._blobs = blobs
+        self._due = due
         self._written: dict[str, tuple[bytes, str]] = {}
+        self._right: dict[str, bytes] | None = None
 
     def step(self) -> int:
         """Write and delete what differs; return how many objects."""
         wanted = self._wanted()
+        if not self._due() and wanted == self._right:
+            return 0
+        self._right = None
         found = {info.key: info.etag for prefix in PREFIXES for info in self._blobs.list(prefix)}
         different = [key for key, data in wanted.items() if not self._stands(key, data, found.get(key))]
         surplus = [key for key in found if key not in wanted]
         if not different and not surplus:
+            self._right = wanted
             return 0
         # An alias may have moved, or a model come into being, since the first look: what is written is what holds now.
         wanted = self._wanted()
@@ -85,18 +115,20 @@ class ModelPublisher:
 
 
 class KeyPublisher:
-    """Keeps the object with the live API keys equal to the database."""
+    """Keeps the object with the live API keys equal to the database; ``due`` as for the models."""
 
-    def __init__(self, store: Store, blobs: BlobStore) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, due: Callable[[], bool] = _always) -> None:
         self._store = store
         self._blobs = blobs
+        self._due = due
         self._written: tuple[bytes, str] | None = None
 
     def step(self) -> bool:
         """Write the object if it differs; return whether it did."""
         with self._store.begin() as records:
             data = auth.encode_keys(records.keys.live())
-        if self._stands(data):
+        known = self._written is not None and self._written[0] == data
+        if (not self._due() and known) or self._stands(data):
             return False
         self._written = (data, self._blobs.put(auth.KEYS_OBJECT, data))
         _log.info("keys.published")
@@ -117,11 +149,18 @@ class KeyPublisher:
 
 
 class Publisher:
-    """Both of the above in turn; may be called from many threads."""
+    """Both of the above in turn; may be called from many threads.
 
-    def __init__(self, store: Store, blobs: BlobStore) -> None:
-        self._keys = KeyPublisher(store, blobs)
-        self._models = ModelPublisher(store, blobs)
+    Args:
+        look_seconds: how often objects are compared with the database though nothing changed there; 0: each time.
+    """
+
+    def __init__(
+        self, store: Store, blobs: BlobStore, *, look_seconds: float = 0.0, clock: Clock | None = None
+    ) -> None:
+        clock = clock or SystemClock()
+        self._keys = KeyPublisher(store, blobs, Every(look_seconds, clock))
+        self._models = ModelPublisher(store, blobs, Every(look_seconds, clock))
         self._turn = threading.Lock()
 
     def step(self) -> None:

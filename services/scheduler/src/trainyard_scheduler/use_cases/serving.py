@@ -23,11 +23,13 @@ FORGET_SECONDS = 3_600.0
 _log = logs.get(__name__)
 
 
-def serving(blobs: BlobStore, model: str, now: datetime) -> list[Json]:
-    """Return what each living process answers to the model's aliases and versions, by environment and process.
+def serving(blobs: BlobStore, now: datetime, model: str | None = None) -> list[Json]:
+    """Return what each living process answers to aliases and versions, by environment and process.
 
     Args:
+        blobs: where they say it.
         now: of a clock that agrees with the store's within a few seconds.
+        model: the one that is asked for; None: all.
 
     Raises:
         TransientError: the store does not answer.
@@ -46,8 +48,8 @@ def serving(blobs: BlobStore, model: str, now: datetime) -> list[Json]:
             _log.warning("serving.unreadable", key=info.key, reason=str(e))
             continue
         who = {"environment": place[0], "process": place[1], "at": info.modified_at.isoformat()}
-        found += [{**who, **asdict(one)} for one in told if one.model == model]
-    return sorted(found, key=lambda one: (one["environment"], one["process"], one["asked"]))
+        found += [{**who, **asdict(one)} for one in told if model in {None, one.model}]
+    return sorted(found, key=lambda one: (one["environment"], one["process"], one["model"], one["asked"]))
 
 
 def forget_gone(blobs: BlobStore, now: datetime) -> int:

@@ -1,5 +1,5 @@
-"""The sweeper: artifacts and extracts that no version refers to, uploads that nobody completed, and what predictor
-processes said of themselves before they were killed, are removed.
+"""The sweeper: artifacts and extracts that no version refers to, uploads that nobody completed, batch jobs whose time
+is over, and what predictor processes said of themselves before they were killed, are removed.
 
 A trainer writes its artifact before its version's row, so a fresh object without a version is work under way. An old
 one was left by a trainer that died in between, or that lost its request to another. It may still become a version's: a
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from trainyard import logs
 from trainyard.alias_object import model_of
 from trainyard.errors import TransientError
+from trainyard_scheduler.use_cases.batches import forget_batches
 from trainyard_scheduler.use_cases.serving import forget_gone
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ _log = logs.get(__name__)
 class Sweeper:
     """Removes at most :data:`MOST` objects and as many uploads in a step."""
 
-    def __init__(self, store: Store, blobs: BlobStore, uploads: Uploads) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, uploads: Uploads, *, keep_batch_days: float) -> None:
         self._store = store
         self._blobs = blobs
         self._uploads = uploads
+        self._keep_batch_days = keep_batch_days
 
     def step(self) -> int:
         """Remove what is of no use any more; return how many objects and uploads.
@@ -55,12 +57,12 @@ class Sweeper:
         self._release()
         loose = list(islice(self._loose(), MOST))
         removed = sum(self._sweep(model, keys) for model, keys in _by_model(loose).items())
-        return removed + self._abort() + self._forget_gone()
+        return removed + self._abort() + self._forget()
 
-    def _forget_gone(self) -> int:
+    def _forget(self) -> int:
         with self._store.begin() as records:
             now = records.upkeep.now()
-        return forget_gone(self._blobs, now)
+        return forget_gone(self._blobs, now) + forget_batches(self._blobs, now, self._keep_batch_days)
 
     def _release(self) -> None:
         """Take the extracts from versions whose rows went."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
+from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_object
 from trainyard.adapters.web_views import page
+from trainyard.errors import ServiceError
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import keys
 from trainyard_scheduler.use_cases.answers import Outcome
@@ -35,6 +36,13 @@ def routes(store: Store) -> list[Route]:
             found = records.keys.page(limit + 1, key_cursor(cursor))
         return 200, page(found, limit, views.key, lambda record: record.id)
 
+    def own() -> Any:
+        with store.begin() as records:
+            record = records.keys.get(principal().key_id)
+        if record is None:
+            raise ServiceError("unknown_key", "the key that asks is not on record")
+        return 200, views.key(record)
+
     def make() -> Any:
         body = read_object(required=("name", "scopes"), optional=("expires_in_days",))
 
@@ -52,6 +60,7 @@ def routes(store: Store) -> list[Route]:
 
     return [
         Route("GET", "/v1/keys", listed, "admin", "API keys, without their secrets", parameters=PAGE),
+        Route("GET", "/v1/keys/self", own, "read", "The API key that asks: its name and what it may do"),
         Route("POST", "/v1/keys", make, "admin", "Make an API key; it is shown once", body=_KEY),
         Route("DELETE", "/v1/keys/<key_id>", revoke, "admin", "Revoke an API key"),
     ]

@@ -1,4 +1,4 @@
-"""Routes that show what is going on: audit log, doctor, events."""
+"""Routes that show what is going on: audit log, doctor, events, what predictors serve."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trainyard.adapters.web import PAGE, Route, page_arguments
 from trainyard.adapters.web_views import page
 from trainyard.doctor import EVERYTHING, Limits
 from trainyard_scheduler import views
+from trainyard_scheduler.use_cases import serving
 from trainyard_scheduler.web.common import flag_argument, number_cursor
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def routes(services: Services) -> list[Route]:
         everything = flag_argument("everything")
         return 200, services.doctor.examine(EVERYTHING if everything else Limits()).as_dict()
 
+    def served() -> Any:
+        with store.begin() as records:
+            now = records.upkeep.now()
+        return 200, {"items": serving.serving(services.blobs, now)}
+
     def events() -> Any:
         after = number_cursor(request.headers.get("Last-Event-ID"))
         stream = services.events.open(after)
@@ -73,5 +79,6 @@ def routes(services: Services) -> list[Route]:
             "Whether everything fits together, and how to mend what does not",
             parameters=("everything",),
         ),
+        get("/v1/serving", served, "read", "What each predictor process answers with, and what it refuses"),
         get("/v1/events", events, "read", "What happens, as server-sent events"),
     ]

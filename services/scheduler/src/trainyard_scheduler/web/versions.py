@@ -131,7 +131,7 @@ def routes(store: Store, blobs: BlobStore) -> list[Route]:
                 return 200, {"items": [views.deployment(record) for record in found], "next_cursor": None}
             found = records.versions.deployments(model.id, limit + 1, before)
             now = records.upkeep.now()
-        listed_now = {"serving": serving.serving(blobs, model.name, now)} if before is None else {}
+        listed_now = {"serving": serving.serving(blobs, now, model.name)} if before is None else {}
         return 200, {**page(found, limit, views.deployment, lambda record: record.id), **listed_now}
 
     one = "/v1/models/<name>"

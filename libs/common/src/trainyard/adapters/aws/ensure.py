@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-LANDING_PREFIX = "landing/"
-_NOTIFICATION_ID = "trainyard-landing"
+LANDING_PREFIX, BATCH_PREFIX = "landing/", "batch/in/"
+_LANDING_ID, _BATCH_ID = "trainyard-landing", "trainyard-batch"
 _POLICY_SID = "trainyard-s3-notifications"
 _VISIBILITY_SECONDS = 60
 _RETENTION_SECONDS = 4 * 86_400
@@ -44,9 +44,15 @@ def dead_letter_name(queue: str) -> str:
     return f"{queue}-dlq"
 
 
-def queue_names(config: Config) -> tuple[str, str, str, str]:
-    """Return the names of the four queues: training, arrived, objects, predictions."""
-    return config.queue_training, config.queue_arrived, config.queue_objects, config.queue_predictions
+def queue_names(config: Config) -> tuple[str, str, str, str, str]:
+    """Return the names of the five queues: training, arrived, objects, predictions, batch."""
+    return (
+        config.queue_training,
+        config.queue_arrived,
+        config.queue_objects,
+        config.queue_predictions,
+        config.queue_batch,
+    )
 
 
 class AwsSetup:
@@ -69,9 +75,12 @@ class AwsSetup:
             if ensure_rule(self._clients.s3, self._config.bucket):
                 log.info("aws.lifecycle_rule_created", bucket=self._config.bucket)
             arns = {name: self._ensure_queue(name) for name in queue_names(self._config)}
-            objects = self._config.queue_objects
-            self._ensure_s3_may_send(objects, arns[objects])
-            self._ensure_notification(arns[objects])
+            for name in self._config.poll_queues:
+                self._ensure_poll_queue(name)
+            told = ((self._config.queue_objects, _LANDING_ID), (self._config.queue_batch, _BATCH_ID))
+            for name, _ in told:
+                self._ensure_s3_may_send(name, arns[name])
+            self._ensure_notifications({ident: arns[name] for name, ident in told})
             self._ensure_launch_template()
 
     def queue_made_at(self, name: str) -> float:
@@ -115,22 +124,23 @@ class AwsSetup:
                 raise
         log.info("aws.bucket_created", bucket=bucket)
 
-    def _ensure_notification(self, queue_arn: str) -> None:
+    def _ensure_notifications(self, queue_arns: dict[str, str]) -> None:
+        """Have S3 tell each queue of the objects under its prefix."""
         s3, bucket = self._clients.s3, self._config.bucket
         current = s3.get_bucket_notification_configuration(Bucket=bucket)
         current.pop("ResponseMetadata", None)
-        ours = {
-            "Id": _NOTIFICATION_ID,
-            "QueueArn": queue_arn,
-            "Events": ["s3:ObjectCreated:*"],
-            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": LANDING_PREFIX}]}},
-        }
+        ours = [_notification(ident, arn) for ident, arn in queue_arns.items()]
         queues = current.get("QueueConfigurations", [])
-        if any(_same_notification(entry, ours) for entry in queues):
+        if all(any(_same_notification(entry, one) for entry in queues) for one in ours):
             return
-        current["QueueConfigurations"] = [*(entry for entry in queues if entry.get("Id") != _NOTIFICATION_ID), ours]
+        others = [
+            entry
+            for entry in queues
+            if entry.get("Id") not in queue_arns and not any(_same_notification(entry, one) for one in ours)
+        ]
+        current["QueueConfigurations"] = [*others, *ours]
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=current)
-        log.info("aws.notification_created", bucket=bucket, queue=queue_arn)
+        log.info("aws.notifications_created", bucket=bucket, queues=", ".join(queue_arns.values()))
 
     # --- SQS ---
 
@@ -156,6 +166,15 @@ class AwsSetup:
             },
         )
         return arn
+
+    def _ensure_poll_queue(self, name: str) -> None:
+        """Make a queue of questions to the predictor if there is none; one that is there is its owner's to set up."""
+        try:
+            self._clients.sqs.get_queue_url(QueueName=name)
+        except ClientError as e:
+            if code_of(e) not in _NO_QUEUE:
+                raise
+            self._ensure_queue(name)
 
     def _made(self, name: str) -> tuple[str, str]:
         """Return URL and ARN of the queue, which is made if there is none."""
@@ -229,12 +248,24 @@ def _plain(policy: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in policy.items()}
 
 
+def _notification(ident: str, queue_arn: str) -> dict[str, Any]:
+    prefix = {_LANDING_ID: LANDING_PREFIX, _BATCH_ID: BATCH_PREFIX}[ident]
+    return {
+        "Id": ident,
+        "QueueArn": queue_arn,
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
+    }
+
+
 def _same_notification(entry: dict[str, Any], ours: dict[str, Any]) -> bool:
-    """Compare what counts: AWS may write 'prefix' as 'Prefix'."""
-    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
+    """Compare what counts: AWS may write 'prefix' as 'Prefix', and CloudFormation gives no id.
+
+    Two notifications that differ in their id alone overlap, which S3 refuses.
+    """
+    rules, wanted = (one.get("Filter", {}).get("Key", {}).get("FilterRules", []) for one in (entry, ours))
     return (
-        entry.get("Id") == ours["Id"]
-        and entry.get("QueueArn") == ours["QueueArn"]
+        entry.get("QueueArn") == ours["QueueArn"]
         and entry.get("Events") == ours["Events"]
-        and [(rule["Name"].lower(), rule["Value"]) for rule in rules] == [("prefix", LANDING_PREFIX)]
+        and [(rule["Name"].lower(), rule["Value"]) for rule in rules] == [("prefix", wanted[0]["Value"])]
     )

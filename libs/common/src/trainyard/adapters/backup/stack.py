@@ -40,10 +40,9 @@ class Stack:
 def opened(config: Config, *, access_key: str | None = None, secret_key: str | None = None) -> Iterator[Stack]:
     """Open the stack that the settings name; credentials are looked for as boto3 does, unless they are given."""
     clients = AwsClients(config, access_key=access_key, secret_key=secret_key)
-    files = {"admin.key": config.admin_key_file, "console.key": config.console_key_file}
+    named = {} if config.admin_key_file is None else {"admin.key": config.admin_key_file}
     with closing(clients):
         blobs = S3Blobs(clients.s3, config.bucket, on_missing=AwsSetup(clients, config).ensure)
-        named = {name: path for name, path in files.items() if path is not None}
         yield Stack(config.require_database(), blobs, named)
 
 

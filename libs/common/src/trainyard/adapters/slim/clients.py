@@ -50,6 +50,11 @@ class SlimClients:
         for service in self._services:
             service.close()
 
+    def forget(self) -> None:
+        """Close every connection and let go of the credentials: this process may be another one by the next call."""
+        self.close()
+        self._credentials.forget()
+
     def _service(self, name: str, url: str) -> Service:
         address = Address.of(url.rstrip("/"))
         service = Service(name, address, region=self._region, credentials=self._credentials, clock=self._clock)

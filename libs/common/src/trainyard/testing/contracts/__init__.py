@@ -7,6 +7,7 @@ from trainyard.testing.contracts.keeping import KeepingContract
 from trainyard.testing.contracts.launches import LaunchesContract
 from trainyard.testing.contracts.loading import LoadingContract
 from trainyard.testing.contracts.monitoring import MonitoringContract
+from trainyard.testing.contracts.part_store import PartStoreContract
 from trainyard.testing.contracts.prediction_log import PredictionLogContract
 from trainyard.testing.contracts.prediction_months import PredictionMonthsContract
 from trainyard.testing.contracts.queue import QueueContract
@@ -28,6 +29,7 @@ __all__ = [
     "LaunchesContract",
     "LoadingContract",
     "MonitoringContract",
+    "PartStoreContract",
     "PredictionLogContract",
     "PredictionMonthsContract",
     "QueueContract",

@@ -8,7 +8,8 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from trainyard.clock import SystemClock
-from trainyard.contracts.blobs import Blob, BlobExistsError, BlobInfo, BlobMissingError, BlobStore
+from trainyard.contracts.blobs import Blob, BlobExistsError, BlobInfo, BlobMissingError
+from trainyard.contracts.part_store import MIN_PART_BYTES, BlobChangedError, PartStore, UploadMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
 
 
-class MemoryBlobs(BlobStore):
+class MemoryBlobs(PartStore):
     """Objects by key; the etag is the MD5 of the bytes, as on S3, the time of a write that of ``clock``.
 
-    ``outage`` is raised by every call while it is set.
+    ``outage`` is raised by every call while it is set. Parts may not be smaller than ``min_part_bytes``.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, min_part_bytes: int = MIN_PART_BYTES) -> None:
+        self._min_part_bytes = min_part_bytes
+        self._uploads: dict[tuple[str, str], dict[int, bytes]] = {}
+        self._begun = 0
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._objects: dict[str, bytes] = {}
@@ -70,6 +74,66 @@ class MemoryBlobs(BlobStore):
             found = [(key, data, self._modified[key]) for key, data in self._objects.items() if key.startswith(prefix)]
         for key, data, modified_at in sorted(found, key=lambda item: item[0].encode()):
             yield BlobInfo(key, len(data), _etag(data), modified_at)
+
+    def replace(self, key: str, data: bytes, etag: str) -> str:
+        """Store ``data`` in place of the object that has ``etag``."""
+        self._answer()
+        with self._lock:
+            if key not in self._objects or _etag(self._objects[key]) != etag:
+                raise BlobChangedError(f"{key} is no longer what it was")
+            self._objects[key] = data
+            self._modified[key] = self._clock.now()
+        return _etag(data)
+
+    def read_range(self, key: str, start: int, length: int, *, etag: str) -> bytes:
+        """Return a piece of the object with that etag."""
+        with self.open(key, etag=etag) as stream:
+            stream.seek(start)
+            return stream.read(length)
+
+    def list_after(self, prefix: str, after: str) -> Iterator[BlobInfo]:
+        """Yield the objects under ``prefix`` whose keys come behind ``after``."""
+        return (info for info in self.list(prefix) if info.key.encode() > after.encode())
+
+    def begin_upload(self, key: str) -> str:
+        """Begin an upload."""
+        self._answer()
+        with self._lock:
+            self._begun += 1
+            upload_id = f"upload-{self._begun}"
+            self._uploads[key, upload_id] = {}
+        return upload_id
+
+    def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> None:
+        """Keep the part."""
+        self._answer()
+        with self._lock:
+            self._upload(key, upload_id)[number] = data
+
+    def complete_upload(self, key: str, upload_id: str, parts: int) -> None:
+        """Make the object of its parts; ValueError as S3's EntityTooSmall."""
+        self._answer()
+        with self._lock:
+            found = self._upload(key, upload_id)
+            if sorted(found) != list(range(1, parts + 1)):
+                raise UploadMissingError(f"the upload to {key} has {len(found)} parts of {parts}")
+            if any(len(found[number]) < self._min_part_bytes for number in range(1, parts)):
+                raise ValueError("EntityTooSmall")
+            self._objects[key] = b"".join(found[number] for number in range(1, parts + 1))
+            self._modified[key] = self._clock.now()
+            del self._uploads[key, upload_id]
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Throw the parts away."""
+        self._answer()
+        with self._lock:
+            self._uploads.pop((key, upload_id), None)
+
+    def _upload(self, key: str, upload_id: str) -> dict[int, bytes]:
+        try:
+            return self._uploads[key, upload_id]
+        except KeyError:
+            raise UploadMissingError(f"the upload to {key} is not open") from None
 
     def delete(self, key: str) -> None:
         """Remove the object, if there is one."""

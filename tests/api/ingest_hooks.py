@@ -6,6 +6,7 @@ import json
 
 import schemathesis
 from hypothesis import strategies as st
+from tests.api.bytes_as_they_are import as_it_is
 
 CELLS = st.sampled_from(["1", "2", "-7", "0.5", "x", "", "true", "2024-02-29", '"a ""b"", c"', "\u00e9", "\0", '"'])
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5))
@@ -35,10 +36,5 @@ schemathesis.openapi.media_type("text/csv", csv_files())
 schemathesis.openapi.media_type("application/x-ndjson", ndjson_files())
 
 
-def _as_it_is(_ctx, value):
-    """Send a generated file as the bytes that it is, and what a schema violation made of it as text."""
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
-
-
-schemathesis.serializer("text/csv")(_as_it_is)
-schemathesis.serializer("application/x-ndjson")(_as_it_is)
+schemathesis.serializer("text/csv")(as_it_is)
+schemathesis.serializer("application/x-ndjson")(as_it_is)

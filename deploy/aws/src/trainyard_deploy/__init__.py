@@ -1,0 +1,1 @@
+"""Trainyard on AWS: templates, what they cost, and the steps that apply them."""

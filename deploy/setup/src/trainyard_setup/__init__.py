@@ -1,0 +1,1 @@
+"""What a stack of containers does first: secrets, migrations, queues and buckets."""

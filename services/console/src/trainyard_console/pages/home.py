@@ -1,0 +1,52 @@
+"""The loop as a live picture, and the events that keep pages live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard_console.frame import show, stream
+from trainyard_console.views import home as views
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from trainyard.adapters.web import Route
+    from trainyard_console.frame import Frame
+    from trainyard_console.live import Live
+    from trainyard_console.use_cases import Questions, Visit
+
+_MOST_NAMES = 6
+
+
+def routes(frame: Frame, live: Live) -> list[Route]:
+    """Return the routes."""
+
+    def events(visit: Visit) -> Response:
+        return stream(live.follow(visit.visitor.key))
+
+    return [
+        frame.page("/", index, "The whole loop on one page"),
+        frame.page("/live", events, "Tells an open page that something changed"),
+    ]
+
+
+def index(visit: Visit) -> Response:
+    """Show the loop; the second round of questions is about the names that the first one found."""
+    first: Questions = {
+        "datasets": ("ingest", "/v1/datasets?limit=50"),
+        "models": ("scheduler", "/v1/models?limit=20"),
+        "runs": ("scheduler", "/v1/runs?limit=6"),
+        "fleet": ("scheduler", "/v1/fleet"),
+        "queues": ("scheduler", "/v1/queues"),
+        **{f"ready:{name}": (name, "/readyz") for name in views.SERVICES},
+    }
+    answers = visit.ask(first)
+    datasets = views.names(answers["datasets"], _MOST_NAMES)
+    models = views.names(answers["models"], _MOST_NAMES)
+    second: Questions = {f"batches:{name}": ("ingest", f"/v1/datasets/{name}/batches?limit=24") for name in datasets}
+    for name in models:
+        second[f"versions:{name}"] = ("scheduler", f"/v1/models/{name}/versions?limit=1")
+        second[f"decisions:{name}"] = ("scheduler", f"/v1/models/{name}/decisions?limit=1")
+        second[f"quality:{name}"] = ("scheduler", f"/v1/models/{name}/quality")
+    answers |= visit.ask(second)
+    return show("home.html", area="home", page=views.home(answers, datasets, models, visit.now), live=True)

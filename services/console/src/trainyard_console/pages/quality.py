@@ -1,0 +1,50 @@
+"""Quality: how models do in life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainyard_console.frame import go, show, url
+from trainyard_console.pages.models import found
+from trainyard_console.views import quality as views
+from trainyard_console.views.words import items, text
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from trainyard.adapters.web import Route
+    from trainyard_console.frame import Frame
+    from trainyard_console.use_cases import Visit
+
+
+def routes(frame: Frame) -> list[Route]:
+    """Return the routes."""
+    return [
+        frame.page("/quality", index, "Choose a model to look after"),
+        frame.page("/quality/<name>", one, "Drift, live metrics, volumes and alarms of a model"),
+    ]
+
+
+def index(visit: Visit) -> Response:
+    """List models; of a single one, go to it."""
+    answers = visit.ask({"models": ("scheduler", "/v1/models?limit=100")})
+    models = [text(item.get("name")) for item in items(answers["models"].value)]
+    if len(models) == 1:
+        return go(url("quality", models[0]))
+    return show("quality/list.html", area="quality", models=models, missing=answers["models"].missing)
+
+
+def one(visit: Visit, name: str) -> Response:
+    """Show a model's quality."""
+    model = found(visit, name)
+    answers = visit.ask({"quality": ("scheduler", url("v1", "models", name, "quality"))})
+    told = answers["quality"]
+    return show(
+        "quality/model.html",
+        area="quality",
+        name=name,
+        champion=model.get("champion"),
+        quality=views.quality(told.value, visit.now),
+        missing=told.missing,
+        live=True,
+    )

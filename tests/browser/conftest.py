@@ -1,0 +1,99 @@
+"""A running stack, Chromium without a screen, and a page that must neither complain nor ask anybody else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from trainyard.config import load
+from trainyard_embedded import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+from stack import Stack  # noqa: E402 - the folder of whole stacks is no package
+
+SCREENSHOTS = ROOT / ".state" / "screenshots"
+AXE = ROOT / ".state" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+_CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack."""
+    running = Stack(tmp_path_factory.mktemp("stack") / "data")
+    running.start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser."""
+    with sync_playwright() as playwright:
+        # In a container without user namespaces Chromium has no sandbox of its own; it only sees our pages.
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def link(stack: Stack) -> str:
+    """An address that signs in once."""
+    found = commands.status(load({"TRAINYARD_DATA_DIR": str(stack.data_dir)}))
+    assert found.ready is not None
+    return commands.console_link(found.ready)
+
+
+@pytest.fixture
+def page(chromium: Browser, stack: Stack, link: str) -> Iterator[Page]:
+    """A signed-in page; at its end it must have logged no error and asked no other address."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    complaints: list[str] = []
+    elsewhere: list[str] = []
+    home = urlsplit(link).netloc
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.append(message.text)
+
+    def asked(request: Request) -> None:
+        if urlsplit(request.url).netloc != home:
+            elsewhere.append(request.url)
+
+    opened.on("console", heard)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", asked)
+    opened.goto(link)
+    yield opened
+    context.close()
+    assert complaints == []
+    assert elsewhere == []
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture of the page."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(
+        path=SCREENSHOTS / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-') or 'home'}.png", full_page=True
+    )
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds wrong with the page, by the rules of WCAG 2.2 A and AA and its best practices."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = page.evaluate("tags => axe.run(document, {runOnly: tags})", tags)
+    return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]

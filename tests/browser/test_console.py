@@ -1,0 +1,188 @@
+"""The console in a real browser against a running stack: a newcomer's road, and every page's fitness for everybody."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from .conftest import shoot, violations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+TRAINED_MS = 120_000
+PAGES = [
+    "/",
+    "/datasets",
+    "/datasets/new",
+    "/datasets/shop",
+    "/models",
+    "/models/new",
+    "/models/buys",
+    "/models/buys/policy",
+    "/models/buys/decisions",
+    "/models/buys/history",
+    "/models/buys/versions/1",
+    "/models/buys/versions/2/promote",
+    "/models/buys/compare?a=1&b=2",
+    "/runs",
+    "/try",
+    "/try/buys",
+    "/quality/buys",
+    "/operations",
+    "/operations/fleet",
+    "/operations/queues/training",
+    "/operations/keys",
+    "/operations/audit",
+    "/operations/doctor",
+]
+
+
+def table(rows: int, first: int, seed: int, *, known: bool) -> str:
+    """Return shoppers as CSV; whether they buy depends on their age, which is ``known`` or missing."""
+    source = random.Random(seed)
+    lines = ["id,age,income,city,bought"]
+    for i in range(first, first + rows):
+        age = source.randrange(18, 80)
+        bought = age + source.gauss(0, 8) > 50
+        told = age if known else ""
+        city = source.choice(["Bern", "Genf"])
+        lines.append(f"{i},{told},{source.gauss(5000, 900):.2f},{city},{str(bought).lower()}")
+    return "\n".join(lines) + "\n"
+
+
+def submit(page: Page, name: str) -> None:
+    """Press a button of the page's own part."""
+    page.get_by_role("main").get_by_role("button", name=name, exact=True).click()
+
+
+def upload(page: Page, file: Path) -> None:
+    """Send a file on the dataset's page."""
+    page.goto(urlsplit(page.url)._replace(path="/datasets/shop", query="").geturl())
+    page.set_input_files("#file", file)
+    submit(page, "Upload")
+    page.wait_for_url("**/batches/**")
+    expect(page.get_by_role("status")).to_contain_text("committed")
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A table that can be learnt from, and one that lacks what it would be learnt from."""
+    folder = tmp_path_factory.mktemp("tables")
+    good, worse = folder / "shop.csv", folder / "worse.csv"
+    good.write_text(table(1200, 0, 1, known=True), encoding="utf-8")
+    worse.write_text(table(1200, 1200, 2, known=False), encoding="utf-8")
+    return good, worse
+
+
+def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
+    """From a file never seen before to a served model, a refused challenger and back: all by links and buttons."""
+    good, worse = files
+    page.get_by_role("link", name="Make a dataset").click()
+    page.fill("#name", "shop")
+    page.set_input_files("#file", good)
+    submit(page, "Read the columns")
+    page.get_by_label("Role of id").select_option("key")
+    page.get_by_label("Role of bought").select_option("label")
+    submit(page, "Make the dataset shop")
+    expect(page.get_by_text("No rows yet.")).to_be_visible()
+
+    upload(page, good)
+    page.get_by_role("link", name="shop").click()
+    page.get_by_role("link", name="New model on it").click()
+    page.fill("#name", "buys")
+    expect(page.locator("#label")).to_have_value("bought")
+    page.fill("#rows", "1000")
+    page.fill("#budget", "3s")
+    submit(page, "Make the model")
+
+    # It trains by itself: the page shows version 1 without being loaded again.
+    expect(page.get_by_role("link", name="1", exact=True).first).to_be_visible(timeout=TRAINED_MS)
+    page.get_by_role("link", name="1", exact=True).first.click()
+    expect(page.get_by_role("heading", name="Gate: passed")).to_be_visible()
+    expect(page.get_by_text("promoted").first).to_be_visible()
+
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Try it").click()
+    page.get_by_role("link", name="buys").click()
+    page.get_by_label("age").fill("75")
+    submit(page, "Predict")
+    expect(page.get_by_role("heading", name="Version 1 says true")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("img", name="What each column adds to the score")).to_be_visible()
+
+    upload(page, worse)
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Models").click()
+    page.get_by_role("link", name="buys").click()
+    version = page.get_by_role("row").filter(has=page.get_by_role("link", name="2", exact=True))
+    expect(version).to_contain_text("refused", timeout=TRAINED_MS)
+
+    page.get_by_role("link", name="2", exact=True).click()
+    page.get_by_role("link", name="Make it the champion").click()
+    expect(page.get_by_text("So far version 1 answers")).to_be_visible()
+    page.get_by_label("Reason").fill("to see what happens")
+    submit(page, "Make it the champion")
+    expect(page.get_by_role("status")).to_contain_text("The alias moved")
+    page.get_by_role("link", name="2", exact=True).first.click()
+    page.get_by_role("link", name="Roll back").click()
+    submit(page, "Roll back")
+    expect(page.get_by_role("status")).to_contain_text("The champion moved back")
+    page.goto(urlsplit(page.url)._replace(path="/models/buys/history", query="").geturl())
+    expect(page.get_by_role("cell", name="to see what happens", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_are_for_everybody(page: Page, path: str) -> None:
+    """Nothing that axe objects to, light and dark; no sideways scrolling at 360 px. Needs what the road has made."""
+    origin = urlsplit(page.url)._replace(path="", query="").geturl()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        answer = page.goto(origin + path)
+        assert answer is not None
+        assert answer.status == 200
+        assert violations(page) == []
+        shoot(page, f"{path} {scheme}")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    shoot(page, f"{path} narrow")
+
+
+def test_home_follows_an_event_without_a_script_of_the_reader(page: Page, files: tuple[Path, Path]) -> None:
+    """A batch that arrives changes the number of rows on an open page, and the page says when that was."""
+    rows = page.locator("#station-1 .big")
+    expect(rows).to_contain_text("2,400")
+    other = page.context.new_page()
+    other.goto(page.url)
+    extra = files[0].with_name("extra.csv")
+    extra.write_text(table(10, 2400, 3, known=True), encoding="utf-8")
+    began = time.monotonic()
+    upload(other, extra)
+    expect(rows).to_contain_text("2,410", timeout=10_000)
+    print(f"uploaded, and seen on the open page after {time.monotonic() - began:.2f} s")
+
+
+def test_pages_can_be_read_without_scripts(page: Page) -> None:
+    """The same session in a browser without JavaScript: every page has its content."""
+    browser = page.context.browser
+    assert browser is not None
+    context = browser.new_context(java_script_enabled=False, storage_state=page.context.storage_state())
+    plain = context.new_page()
+    origin = urlsplit(page.url)._replace(path="", query="").geturl()
+    for path in PAGES:
+        plain.goto(origin + path)
+        expect(plain.get_by_role("heading", level=1)).to_be_visible()
+    context.close()
+
+
+def test_the_keyboard_reaches_everything(page: Page) -> None:
+    """The first stop leads over the navigation to the content; the stations of the loop are links in their order."""
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
