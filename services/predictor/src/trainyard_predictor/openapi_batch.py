@@ -84,7 +84,7 @@ def _file(summary: str, ident: str, kinds: list[str]) -> dict[str, Any]:
         "responses": {
             "200": success(content, "All of it"),
             "206": success(content, "The piece that Range asks for, or its beginning"),
-            **refusals("Error", _STORED | {409}),
+            **refusals("Error", _STORED | {409, 413}),
         },
         "security": _KEY,
     }
