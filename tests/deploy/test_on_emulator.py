@@ -133,6 +133,24 @@ def test_a_function_is_released_by_its_alias(made: AwsCloud) -> None:
         assert made.live(function) == wanted
 
 
+def test_batch_jobs_reach_the_released_function(made: AwsCloud, client: Callable[[str], Any]) -> None:
+    """Messages come one at a time, and stay hidden for six turns; a look comes by itself."""
+    function = PLACE.function
+    put(made, "predictor", ReleaseVersion=made.publish(function))
+    queue = client("sqs").get_queue_url(QueueName="trainyard-test-batch")["QueueUrl"]
+    attributes = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    (mapping,) = client("lambda").list_event_source_mappings(EventSourceArn=attributes["QueueArn"])[
+        "EventSourceMappings"
+    ]
+    (target,) = client("events").list_targets_by_rule(Rule="trainyard-test-batch-look")["Targets"]
+    timeout = client("lambda").get_function_configuration(FunctionName=function)["Timeout"]
+
+    assert mapping["FunctionArn"].endswith(f"{function}:live")
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (1, ["ReportBatchItemFailures"])
+    assert int(attributes["VisibilityTimeout"]) == 6 * timeout
+    assert (target["Arn"], target["Input"]) == (mapping["FunctionArn"], '{"batch_look": true}')
+
+
 def test_a_release_is_kept(made: AwsCloud) -> None:
     """None at first; then what was written last."""
     assert made.release() is None
@@ -145,7 +163,7 @@ def test_the_services_find_nothing_to_make(made: AwsCloud, emulator: AwsEmulator
     """What CloudFormation made is what the scheduler would have made: it writes nothing, for it may not."""
     names = {
         f"TRAINYARD_QUEUE_{name.upper()}": f"trainyard-test-{name}"
-        for name in ("training", "arrived", "objects", "predictions")
+        for name in ("training", "arrived", "objects", "predictions", "batch")
     }
     settings = config.load({**emulator.environment, **names, "TRAINYARD_ENV": "test", "TRAINYARD_BUCKET": PLACE.bucket})
     clients = AwsClients(settings, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
@@ -165,8 +183,9 @@ def test_deleted_stacks_are_gone_and_data_stays(client: Callable[[str], Any]) ->
     own = stacks(place, Choices())
     bucket = {"Bucket": place.bucket, "Env": "gone"}
     cloud.put_stack("queues", own["queues"].text, bucket)
-    arn = (cloud.outputs("queues") or {})["ObjectsArn"]
-    cloud.put_stack("storage", own["storage"].text, {**bucket, "ObjectsQueueArn": arn, "SchedulerRole": "some-role"})
+    made = cloud.outputs("queues") or {}
+    told = {"ObjectsQueueArn": made["ObjectsArn"], "BatchQueueArn": made["BatchArn"]}
+    cloud.put_stack("storage", own["storage"].text, {**bucket, **told, "SchedulerRole": "some-role"})
     for part in ("storage", "queues", "queues"):
         cloud.delete_stack(part)
 

@@ -30,7 +30,12 @@ _ROLES = {
     "build": ("ci", "Build"),
 }
 #: Policies of resources; of these only what they deny is of interest, as every caller is of this account.
-_RESOURCE_POLICIES = (("storage", "DataPolicy"), ("queues", "TlsOnly"), ("queues", "ObjectsPolicy"))
+_RESOURCE_POLICIES = (
+    ("storage", "DataPolicy"),
+    ("queues", "TlsOnly"),
+    ("queues", "ObjectsPolicy"),
+    ("queues", "BatchPolicy"),
+)
 
 
 def _in(value: Any) -> list[str]:

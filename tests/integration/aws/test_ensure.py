@@ -46,7 +46,7 @@ def _assert_complete(clients: AwsClients, config: Config, aws: Emulator) -> None
     for name in queue_names(config):
         attributes = _attributes(clients, name)
         dead_letters = _attributes(clients, dead_letter_name(name))
-        assert attributes["VisibilityTimeout"] == "60"
+        assert attributes["VisibilityTimeout"] == ("180" if name == config.queue_batch else "60")
         assert attributes["MessageRetentionPeriod"] == str(4 * 86_400)
         assert dead_letters["MessageRetentionPeriod"] == str(14 * 86_400)
         redrive = json.loads(attributes["RedrivePolicy"])
@@ -112,7 +112,8 @@ def test_what_others_made_stays(aws_setup: AwsSetup, aws_clients: AwsClients, aw
 
     aws_setup.ensure()
 
-    assert sorted(n["Id"] for n in _notifications(aws_clients, aws_config)) == ["theirs", "trainyard-landing"]
+    told = sorted(n["Id"] for n in _notifications(aws_clients, aws_config))
+    assert told == ["theirs", "trainyard-batch", "trainyard-landing"]
     whole = aws_clients.s3.get_bucket_notification_configuration(Bucket=aws_config.bucket)
     assert whole.get("EventBridgeConfiguration") == found.get("EventBridgeConfiguration")
     attributes = _attributes(aws_clients, aws_config.queue_objects)

@@ -59,7 +59,7 @@ def test_load_costs_by_use() -> None:
 
 
 def test_counts_are_those_of_the_templates() -> None:
-    """Alarms, metrics and endpoints that are billed are those that are made."""
+    """Alarms, metrics, endpoints and looks that are billed are those that are made."""
     texts = {part: yaml.safe_load(stack.text) for part, stack in stacks(Place("t", "1", "r"), Choices()).items()}
     alarms = [one["Properties"] for one in texts["alarms"]["Resources"].values() if one["Type"].endswith("::Alarm")]
     metrics = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms)
@@ -69,7 +69,9 @@ def test_counts_are_those_of_the_templates() -> None:
         for one in texts["network"]["Resources"].values()
         if one.get("Properties", {}).get("VpcEndpointType") == "Interface"
     ]
+    look = texts["predictor"]["Resources"]["BatchLook"]["Properties"]["ScheduleExpression"]
     assert (metrics, len(filters), len(interfaces)) == (costs.ALARM_METRICS, costs.CUSTOM_METRICS, costs.ENDPOINTS)
+    assert look == f"rate({costs.BATCH_LOOK_SECONDS // 60} minutes)"
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:

@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 DAYS_PER_MONTH = 365 / 12
 _SECONDS_PER_MONTH = DAYS_PER_MONTH * 86_400
 #: The templates' counts; a test compares them with the templates.
-ALARM_METRICS, CUSTOM_METRICS, ENDPOINTS = 14, 1, 6
-#: What an idle stack asks AWS for, calls per second, measured as docs/operations.md says.
-IDLE_SQS_PER_SECOND, IDLE_S3_LISTS_PER_SECOND, IDLE_S3_GETS_PER_SECOND = 1.25, 0.07, 1.05
+ALARM_METRICS, CUSTOM_METRICS, ENDPOINTS = 16, 1, 6
+BATCH_LOOK_SECONDS = 300
+#: What an idle stack asks AWS for, calls per second: what docs/operations.md has measured, and what came since, by its
+#: periods. Lambda has five at the queue of batch jobs, each for 20 s; every 10 minutes the sweeper lists seven places
+#: more, and the keeper of copies one; each look for batch jobs is two lists, a notice and the keys and aliases.
+IDLE_SQS_PER_SECOND = 1.25 + 5 / 20
+IDLE_S3_LISTS_PER_SECOND = 0.07 + 8 / 600 + 3 / BATCH_LOOK_SECONDS
+IDLE_S3_GETS_PER_SECOND = 1.05 + 1 / 600 + 2 / BATCH_LOOK_SECONDS
 IDLE_LOG_GB = 0.05
 #: Images of a release, without what releases share.
 _IMAGES_GB = 1.0
 #: Of an answer: how long a function of 1 GB works for it, the queue's answer included, and what travels.
 _SECONDS_PER_REQUEST, _KB_PER_PREDICTION, _LOG_KB_PER_REQUEST = 0.05, 0.3, 0.4
+#: How long it works for a look for batch jobs that finds none: an assumption.
+_SECONDS_PER_LOOK = 0.2
 #: Send, a tenth of a batch received and deleted.
 _SQS_PER_REQUEST = 1.2
 #: A function that is asked all the time looks for moved aliases and keys once a second.
@@ -88,9 +95,12 @@ def _used(c: Choices, load: Load, p: Prices) -> Iterator[Line]:
     gets = (IDLE_S3_GETS_PER_SECOND + 2 * busy) * _SECONDS_PER_MONTH
     yield _millions("bucket, reads", gets, "GET", p.million["s3_get"])
     yield _millions("bucket, looks", IDLE_S3_LISTS_PER_SECOND * _SECONDS_PER_MONTH, "LIST", p.million["s3_put"])
+    looks = _SECONDS_PER_MONTH / BATCH_LOOK_SECONDS
+    per_look = p.million["lambda_request"] + _gb_seconds(c, _SECONDS_PER_LOOK) * p.million["lambda_gb_second"]
+    yield _millions("looks for batch jobs", looks, "events", per_look)
     yield Line("bucket, storage", f"{load.stored_gb:g} GB", load.stored_gb * p.month["s3_gb"])
     yield _millions("predictor, requests", requests, "requests", p.million["lambda_request"], p.free["lambda_request"])
-    gb_seconds = requests * _SECONDS_PER_REQUEST * c.predictor_memory_mb / 1024
+    gb_seconds = requests * _gb_seconds(c, _SECONDS_PER_REQUEST)
     yield _millions(
         "predictor, time", gb_seconds, "GB-seconds", p.million["lambda_gb_second"], p.free["lambda_gb_second"]
     )
@@ -98,6 +108,10 @@ def _used(c: Choices, load: Load, p: Prices) -> Iterator[Line]:
     logs = IDLE_LOG_GB + requests * _LOG_KB_PER_REQUEST / 1e6
     yield _gigabytes("logs", logs, p.gb["log"] + p.month["log_stored_gb"], p.free["log"])
     yield from _trainers(c, load, p)
+
+
+def _gb_seconds(c: Choices, seconds: float) -> float:
+    return seconds * c.predictor_memory_mb / 1024
 
 
 def _trainers(c: Choices, load: Load, p: Prices) -> Iterator[Line]:

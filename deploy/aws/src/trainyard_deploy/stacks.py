@@ -96,6 +96,7 @@ def stacks(place: Place, c: Choices) -> dict[str, Stack]:
             {
                 "Bucket": place.bucket,
                 "ObjectsQueueArn": Output("queues", "ObjectsArn"),
+                "BatchQueueArn": Output("queues", "BatchArn"),
                 "SchedulerRole": f"trainyard-{place.env}-scheduler",
             },
         ),
@@ -174,6 +175,8 @@ def _predictor(place: Place, c: Choices, model: str) -> Stack:
             "Bucket": place.bucket,
             "ImageUri": Image("predictor"),
             "PredictionsUrl": Output("queues", "PredictionsUrl"),
+            "BatchUrl": Output("queues", "BatchUrl"),
+            "BatchArn": Output("queues", "BatchArn"),
             "Model": model,
             "Auth": c.predictor_auth,
             "MemoryMb": str(c.predictor_memory_mb),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = {
     "network": ("ControlSubnet", "DatabaseSubnets", "TrainerSubnets", "TrainerGroup", "ControlGroup", "DatabaseGroup"),
-    "queues": ("ObjectsArn", "PredictionsUrl"),
+    "queues": ("ObjectsArn", "PredictionsUrl", "BatchArn", "BatchUrl"),
     "storage": ("Bucket",),
     "registry": ("Registry",),
     "database": ("Host", "Port", "Secret", "Instance"),

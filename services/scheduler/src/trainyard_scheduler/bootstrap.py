@@ -202,7 +202,8 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("reconciler", reconciler.step, period=_RECONCILE_SECONDS),
         loop("drain", partial(drain.drain, store, queues["training"]), period=_DRAIN_SECONDS),
         loop("publisher", publisher.step, period=_PUBLISH_SECONDS),
-        loop("copies", copies.step, period=_COPIES_SECONDS),
+        # Where nothing has a copy, nothing is to be put back soon.
+        loop("copies", copies.step, period=_COPIES_SECONDS if _has_copies(config) else _SWEEP_SECONDS),
         loop("fleet", keeper.step, period=_FLEET_SECONDS),
         loop("forget", partial(forget, store, _keeps(config)), period=_FORGET_SECONDS),
         loop(
@@ -215,6 +216,10 @@ def build_program(config: Config, stop: threading.Event) -> Program:
         loop("costs", partial(costs.settle, store), period=_COSTS_SECONDS),
     ]
     return Program(loops, Listener(database_url), stop)
+
+
+def _has_copies(config: Config) -> bool:
+    return config.copy_most_bytes > 0 or config.copies_dir is not None
 
 
 def _keeps(config: Config) -> list[Keep]:

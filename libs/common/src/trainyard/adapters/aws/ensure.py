@@ -32,6 +32,8 @@ LANDING_PREFIX, BATCH_PREFIX = "landing/", "batch/in/"
 _LANDING_ID, _BATCH_ID = "trainyard-landing", "trainyard-batch"
 _POLICY_SID = "trainyard-s3-notifications"
 _VISIBILITY_SECONDS = 60
+#: Six times what the function of predictions may take, as Lambda asks of a queue that it reads.
+_BATCH_VISIBILITY_SECONDS = 180
 _RETENTION_SECONDS = 4 * 86_400
 #: A message keeps the age it had in its first queue, so dead letters must be kept longer than that queue keeps them.
 _DEAD_LETTER_RETENTION_SECONDS = 14 * 86_400
@@ -156,12 +158,13 @@ class AwsSetup:
                 "RedriveAllowPolicy": json.dumps(allowed, sort_keys=True),
             },
         )
+        visibility = _BATCH_VISIBILITY_SECONDS if name == self._config.queue_batch else _VISIBILITY_SECONDS
         redrive = {"deadLetterTargetArn": dead_arn, "maxReceiveCount": _MAX_RECEIVES}
         self._set(
             url,
             {
                 "MessageRetentionPeriod": str(_RETENTION_SECONDS),
-                "VisibilityTimeout": str(_VISIBILITY_SECONDS),
+                "VisibilityTimeout": str(visibility),
                 "RedrivePolicy": json.dumps(redrive, sort_keys=True),
             },
         )
