@@ -15,6 +15,7 @@ import pytest
 
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.auth import make_key
 from trainyard.messages import PredictionLogged, decode
 from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.models import sample_model, sample_rows
@@ -206,3 +207,23 @@ def test_both_workers_are_counted(predictor: Predictor, key: str) -> None:
         return 'trainyard_predictions_total{model="flights",version="1"} 90\n' in text
 
     wait_until(scraped, "90 rows in the metrics")
+
+
+def test_a_file_of_20_mib_becomes_a_batch_job(predictor: Predictor, key: str, blobs: S3Blobs) -> None:
+    """Over TCP it goes to the store in parts while it comes; a refusal can be read by who sends all of it first."""
+    data = b"".join(b"%020d\n" % number for number in range(1_000_000))
+
+    def send(word: str) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", predictor.port, timeout=60)
+        headers = {"Authorization": f"Bearer {word}", "Content-Type": "text/csv"}
+        connection.request("POST", "/v1/batch-jobs?model=flights", data, headers)
+        response = connection.getresponse()
+        value = json.loads(response.read())
+        connection.close()
+        return response.status, value
+
+    status, job = send(key)
+    assert status == 202, job
+    assert blobs.get(job["input"]).data == data
+    status, refused = send(make_key())
+    assert (status, refused["error"]["code"]) == (401, "bad_key")
