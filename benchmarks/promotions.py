@@ -11,30 +11,25 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.report import commit, machine
 
-from benchmarks.predictor import gunicorn
-from trainyard.adapters.aws.clients import AwsClients
-from trainyard.adapters.aws.ensure import AwsSetup
-from trainyard.adapters.aws.s3 import S3Blobs
-from trainyard.config import load
-from trainyard.testing.emulator import AwsEmulator
+from benchmarks.bucket import bucket
+from benchmarks.gunicorn import serving
 from trainyard.testing.models import sample_model, sample_rows
+from trainyard.testing.processes import PREDICTOR
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 PROMOTIONS, ROLLBACKS = 20, 5
 MOST_SECONDS = 5.0
@@ -152,30 +147,14 @@ class Load:
         return Asked(sent, time.monotonic(), int(json.loads(body)["version"]))
 
 
-@contextmanager
-def _bucket(folder: Path) -> Iterator[tuple[S3Blobs, dict[str, str]]]:
-    emulator = AwsEmulator(folder / "aws")
-    emulator.start()
-    try:
-        environment = {**os.environ, **emulator.environment, "TRAINYARD_SPOOL_DIR": str(folder / "spool")}
-        config = load(environment)
-        access = {"access_key": environment["AWS_ACCESS_KEY_ID"], "secret_key": environment["AWS_SECRET_ACCESS_KEY"]}
-        clients = AwsClients(config, **access)
-        AwsSetup(clients, config).ensure()
-        yield S3Blobs(clients.s3, config.bucket), environment
-        clients.close()
-    finally:
-        emulator.stop()
-
-
 def soak(seconds: float) -> dict[str, Any]:
     """Move the champion through :func:`plan` in about so many seconds under load, and return the figures."""
     versions = plan()
-    with tempfile.TemporaryDirectory() as name, _bucket(Path(name)) as (blobs, environment):
+    with tempfile.TemporaryDirectory() as name, bucket(Path(name)) as (blobs, environment):
         key = publish_key(blobs, "predict")
         pointers = {v: publish_version(blobs, sample_model(seed=v), v) for v in range(1, PROMOTIONS + 2)}
         point_alias(blobs, pointers[1], seq=1)
-        with gunicorn("trainyard_predictor.wsgi:app()", environment) as port:
+        with serving(PREDICTOR, environment) as port:
             moves = [Move(time.monotonic(), 1)]
             running = Load(port, key)
             running.start()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from benchmarks.predictor import gunicorn
+from benchmarks.gunicorn import serving
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
@@ -29,6 +29,7 @@ from trainyard.contracts.requests import NewRequest
 from trainyard.policy import Policy
 from trainyard.testing.emulator import AwsEmulator
 from trainyard.testing.postgres import PostgresServer
+from trainyard.testing.processes import GUNICORN
 from trainyard.testing.publishing import publish_key
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def run() -> list[dict[str, Any]]:
     """Measure, print the table and return its rows."""
     with tempfile.TemporaryDirectory() as folder, _services(Path(folder)) as environment:
         key = _backlog(environment)
-        with gunicorn("trainyard_scheduler.wsgi:app()", environment, workers=1) as port:
+        with serving((*GUNICORN, "trainyard_scheduler.wsgi:app()"), environment, workers=1) as port:
             whole = f"http://127.0.0.1:{port}/v1/requests?state=queued&limit="
             listed, size = _milliseconds(f"{whole}{QUEUED}", key, QUEUED)
             page, _ = _milliseconds(f"{whole}{PAGE}", key, PAGE)
-        with gunicorn("benchmarks.flask_apps:memory()", {**environment, "BENCHMARK_BYTES": str(size)}) as port:
+        memory_app = (*GUNICORN, "benchmarks.flask_apps:memory()")
+        with serving(memory_app, {**environment, "BENCHMARK_BYTES": str(size)}) as port:
             memory, _ = _milliseconds(f"http://127.0.0.1:{port}/memory", key, None)
     rows = [
         _row(f"{QUEUED:,} queued requests ({size / 1e6:.1f} MB)", listed, memory),

@@ -23,7 +23,7 @@ MOST_BYTES = 90 * 1000 * 1000
 _UNUSED = ("**/tests", "**/*.pyi", "numpy/**/include", "numpy/**/*.a", "bin", "**/RECORD")
 #: Our packages, and what of them the predictor never imports.
 _OURS = (ROOT / "libs/common/src/trainyard", ROOT / "services/predictor/src/trainyard_predictor")
-_NOT_OURS = shutil.ignore_patterns("__pycache__", "testing", "postgres", "aws")
+_NOT_OURS = shutil.ignore_patterns("__pycache__", "testing", "postgres", "aws", "doctor", "backup")
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from tests.api.service import HERE, Service, Subject, around, gunicorn, service_keys
+from tests.api.service import HERE, Service, Subject, around, service_keys, serving
 
 from trainyard.adapters.postgres.engine import make_engine
 from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.clock import SystemClock
 from trainyard.contracts.prediction_log import Prediction
+from trainyard.testing.processes import GUNICORN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,8 @@ def running(folder: Path) -> Iterator[Service]:
     with around(folder, database=True) as stack:
         assert stack.postgres is not None
         keys = service_keys(stack.blobs, ("admin", "operate", "ingest", "read", "feedback"), ("predict",))
-        with gunicorn(folder, stack.environment, "trainyard_ingest.wsgi:app()") as url:
+        served = (*GUNICORN, "trainyard_ingest.wsgi:app()")
+        with serving(folder, stack.environment, served) as url:
             found = Service(url, keys, {"name": ["shop"], "model": ["buys"]})
             _fill(found, stack.postgres)
             yield found

@@ -8,9 +8,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.api.service import HERE, Service, Subject, around, gunicorn, service_keys
+from tests.api.service import HERE, Service, Subject, around, service_keys, serving
 
 from trainyard.testing.models import sample_model
+from trainyard.testing.processes import PREDICTOR
 from trainyard.testing.publishing import point_alias, publish_version
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def running(folder: Path) -> Iterator[Service]:
             pointer = publish_version(stack.blobs, sample_model("tree_ensemble", seed=version), version)
             point_alias(stack.blobs, pointer, seq=version, alias="champion" if version == 2 else "previous")
         environment = {**stack.environment, "TRAINYARD_DEFAULT_MODEL": "flights"}
-        with gunicorn(folder, environment, "trainyard_predictor.wsgi:app()") as url:
+        with serving(folder, environment, PREDICTOR) as url:
             yield Service(
                 url,
                 keys,

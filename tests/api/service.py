@@ -21,11 +21,11 @@ from trainyard.auth import make_key
 from trainyard.config import load
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
 from trainyard.testing.postgres import PostgresServer
-from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
+from trainyard.testing.processes import answers, end, free_port, wait_until
 from trainyard.testing.publishing import publish_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 HERE = Path(__file__).parent
@@ -123,14 +123,14 @@ def around(folder: Path, *, database: bool) -> Iterator[Around]:
 
 
 @contextmanager
-def gunicorn(folder: Path, environment: dict[str, str], application: str) -> Iterator[str]:
-    """Run an application as the stack does; yield its address once it is ready."""
+def serving(folder: Path, environment: dict[str, str], served: Sequence[str]) -> Iterator[str]:
+    """Run gunicorn with the application and the options of ``served``; yield its address once it is ready."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", *GUNICORN, "--bind", f"127.0.0.1:{port}", application]
+    command = [sys.executable, "-m", *served, "--bind", f"127.0.0.1:{port}"]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        wait_until(lambda: answers(f"{url}/readyz"), application, seconds=40)
+        wait_until(lambda: answers(f"{url}/readyz"), served[-1], seconds=40)
         yield url
     finally:
         end(process)

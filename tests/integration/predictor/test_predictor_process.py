@@ -15,10 +15,11 @@ import pytest
 
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.auth import make_key
 from trainyard.messages import PredictionLogged, decode
 from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.models import sample_model, sample_rows
-from trainyard.testing.processes import GUNICORN, answers, end, free_port, wait_until
+from trainyard.testing.processes import PREDICTOR, answers, end, free_port, wait_until
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Predictor:
     def start(self) -> None:
         """Start gunicorn as the stack does and wait until it is ready."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *GUNICORN, "--workers", "2", "--bind", f"127.0.0.1:{self.port}",
-             "--log-level", "warning", "trainyard_predictor.wsgi:app()"],
+            [sys.executable, "-m", *PREDICTOR, "--workers", "2", "--bind", f"127.0.0.1:{self.port}",
+             "--log-level", "warning"],
             env=self._environment, start_new_session=True,
         )  # fmt: skip
         wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/readyz"), "the predictor")
@@ -206,3 +207,23 @@ def test_both_workers_are_counted(predictor: Predictor, key: str) -> None:
         return 'trainyard_predictions_total{model="flights",version="1"} 90\n' in text
 
     wait_until(scraped, "90 rows in the metrics")
+
+
+def test_a_file_of_20_mib_becomes_a_batch_job(predictor: Predictor, key: str, blobs: S3Blobs) -> None:
+    """Over TCP it goes to the store in parts while it comes; a refusal can be read by who sends all of it first."""
+    data = b"".join(b"%020d\n" % number for number in range(1_000_000))
+
+    def send(word: str) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", predictor.port, timeout=60)
+        headers = {"Authorization": f"Bearer {word}", "Content-Type": "text/csv"}
+        connection.request("POST", "/v1/batch-jobs?model=flights", data, headers)
+        response = connection.getresponse()
+        value = json.loads(response.read())
+        connection.close()
+        return response.status, value
+
+    status, job = send(key)
+    assert status == 202, job
+    assert blobs.get(job["input"]).data == data
+    status, refused = send(make_key())
+    assert (status, refused["error"]["code"]) == (401, "bad_key")

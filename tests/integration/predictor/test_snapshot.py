@@ -32,8 +32,10 @@ register_before_snapshot, register_after_restore = before.append, after.append
 PROGRAM = """
 import json, os, stat, sys, threading
 import snapshot_restore_py
+from types import SimpleNamespace
 from trainyard_predictor.aws_lambda import handle
 
+context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
 for call in snapshot_restore_py.before:
     call()
 opened = [f"/dev/fd/{fd}" for fd in os.listdir("/dev/fd")]
@@ -45,7 +47,7 @@ for _ in range(2):
     if not child:
         for call in snapshot_restore_py.after:
             call()
-        print(json.dumps(handle(json.loads(sys.argv[1]), None)), flush=True)
+        print(json.dumps(handle(json.loads(sys.argv[1]), context)), flush=True)
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
                 thread.join(20)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,12 +31,14 @@ from trainyard_predictor.handler import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from trainyard.contracts.part_store import PartStore
     from trainyard.model import Model
     from trainyard_predictor.batch.job import Job
     from trainyard_predictor.handler import Response
+
+
+sys.path.insert(0, str(Path(__file__).parent))  # what several tests share lies beside them
 
 
 def with_a_gate(model: Model) -> Model:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from trainyard.auth import KEYS_OBJECT, LiveKey, encode_keys, make_key, parse_key
-from trainyard.contracts.part_store import MIN_PART_BYTES
 from trainyard.testing.models import sample_rows
 from trainyard_predictor import lambda_bootstrap
-from trainyard_predictor.handler import MAX_BODY_BYTES, Request
-from trainyard_predictor.wsgi import wsgi_app
+from trainyard_predictor.handler import Request
 
 if TYPE_CHECKING:
     from conftest import World
@@ -213,30 +210,6 @@ def test_refusals(office: Office, query: str, body: bytes, headers: dict[str, st
     named = {"content_type": "application/x-ndjson", **headers}
     assert code(office.ask("anna", "POST", body=body, query=query, **named)) == expected
     assert list(office.world.blobs.list("batch/")) == []
-
-
-def test_a_long_body_over_wsgi_is_streamed(office: Office) -> None:
-    """A body beyond what other routes take goes to the store in parts; one that is too long leaves nothing there."""
-    line = json.dumps({**sample_rows(1)[0], "filler": "x" * 100_000}).encode() + b"\n"
-    body = line * (3 * MIN_PART_BYTES // len(line))
-    assert len(body) > MAX_BODY_BYTES
-
-    def post(path: str, data: bytes) -> tuple[str, Any]:
-        seen: list[str] = []
-        environ = {
-            "REQUEST_METHOD": "POST", "PATH_INFO": path, "QUERY_STRING": "model=flights", "HTTP_HOST": "localhost",
-            "CONTENT_TYPE": "application/x-ndjson", "CONTENT_LENGTH": str(len(data)), "wsgi.input": io.BytesIO(data),
-            "HTTP_AUTHORIZATION": f"Bearer {office.keys['anna']}",
-        }  # fmt: skip
-        answer = b"".join(wsgi_app(office.world.service.handler)(environ, lambda status, _: seen.append(status)))  # type: ignore[arg-type,return-value]
-        return seen[0], json.loads(answer)
-
-    status, job = post("/v1/batch-jobs", body)
-    assert status.startswith("202"), job
-    assert job["input_bytes"] == len(body)
-    assert office.world.blobs.get(job["input"]).data == body
-    office.work()
-    assert office.job("anna", job)["good"] == body.count(b"\n")
 
 
 def test_a_body_that_is_too_long(made_world: Any) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _BOTH = ("migrate", "aws")
 #: Trainers beside their watcher tell how far they are more often than a third of a lease, where nobody says otherwise.
 _BEAT_SECONDS = 5.0
+#: How gunicorn serves: a thread for each request, or an event loop.
+_BY_THREADS = ("--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker")
+_BY_LOOPS = ("--worker-class", "trainyard_predictor.web.worker.LoopWorker", "--worker-connections", "4000")
 #: stages of the stop, the highest first: nobody asks any more, then nobody works, then the state is closed
 _STATE, _AWS, _WORK, _EDGE = range(4)
 
@@ -46,7 +49,9 @@ def children(config: Config, environ: Mapping[str, str], layout: Layout, cluster
         Child("migrate", _module("trainyard.adapters.postgres.migrate"), both, needs=("postgres",), once=True),
         _web("ingest", config.ingest_port, both),
         _web("scheduler", config.scheduler_port, both),
-        _web("predictor", config.predictor_port, aws_only, needs=("aws",), workers=2),
+        _web(
+            "predictor", config.predictor_port, aws_only, needs=("aws",), workers=2, module="web.app", serving=_BY_LOOPS
+        ),
         Child("predictor-poll", _module("trainyard_predictor.poll"), aws_only, needs=("aws",), stage=_WORK),
         # Each open page holds a thread with its stream of events.
         _web("console", config.console_port, plain, needs=(), threads=32),
@@ -117,10 +122,12 @@ def _web(
     needs: tuple[str, ...] = _BOTH,
     workers: int = 1,
     threads: int = 8,
+    module: str = "wsgi",
+    serving: tuple[str, ...] = _BY_THREADS,
 ) -> Child:
     command = (
         *_module("gunicorn"),
-        "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker",
+        *serving,
         "--threads", str(threads),
         "--workers", str(workers),
         "--bind", f"127.0.0.1:{port}",
@@ -129,7 +136,7 @@ def _web(
         # Event streams never end by themselves; 3 s are for answers that do.
         "--graceful-timeout", "3",
         "--no-control-socket",
-        f"trainyard_{service}.wsgi:app()",
+        f"trainyard_{service}.{module}:app()",
     )  # fmt: skip
     probe = http_ready(port, "/healthz", "/readyz")
     return Child(service, command, env, needs=needs, stage=_WORK, probe=probe)

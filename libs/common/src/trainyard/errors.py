@@ -89,6 +89,7 @@ CODES: dict[str, tuple[int, str]] = {
     ),
     "key_reused": (422, "The Idempotency-Key was used before with another body."),
     "too_many_requests": (429, "The API key has asked too often; repeat after Retry-After seconds."),
+    "headers_too_large": (431, "The head of the request has too many headers or bytes; the message gives the limit."),
     "internal": (500, "A fault of ours; the log has the request id."),
     "unavailable": (503, "Something this service needs does not answer just now; repeat with backoff."),
     "not_logged": (

@@ -5,8 +5,11 @@ The Lambda function pays for every import here at each cold start, so it imports
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgpack
+
+from trainyard import strict_json
 from trainyard_predictor.edges.limits import RateLimit
 from trainyard_predictor.handler import Handler
 from trainyard_predictor.protocols import table
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue
     from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
+    from trainyard_predictor.exchange import Json
     from trainyard_predictor.use_cases import Models, PredictionLog, Shadow
 
 
@@ -41,6 +45,8 @@ def assemble(
     gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]] = list,
     shadow: Shadow | None = None,
     health: HealthCheck | None = None,
+    json: Json = strict_json,
+    pack: Callable[[Any], bytes] = msgpack.packb,
 ) -> Handler:
     """Return the handler that answers in every protocol.
 
@@ -59,6 +65,8 @@ def assemble(
         gauges: (family, labels, value) for /metrics.
         shadow: what compares answers with those of another version; None: nobody does.
         health: looks at the models in memory; None: nobody does.
+        json: how our own protocol is read and written.
+        pack: what packs the values of a log record as msgpack.
     """
     predict = Predict(
         models,
@@ -68,6 +76,7 @@ def assemble(
         declined=lambda rows: metrics.count("trainyard_challenger_declined_total", rows),
         rules=Rules(seconds=config.request_seconds, unlogged=config.prediction_log_policy == "open"),
         shadow=shadow,
+        pack=pack,
     )
     first, rest = table.routes(
         predict,
@@ -79,6 +88,7 @@ def assemble(
         config=config,
         ready=lambda: ring.ready and all(ready().values()),
         version=version,
+        json=json,
     )
     return Handler(
         first,

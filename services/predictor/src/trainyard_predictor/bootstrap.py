@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
 from trainyard.telemetry.numbers import shared
 from trainyard_predictor.assembly import assemble
+from trainyard_predictor.edges import quick_json
 from trainyard_predictor.edges.background import Background
 from trainyard_predictor.edges.health import HealthCheck
 from trainyard_predictor.edges.model_source import ModelSource
@@ -81,6 +84,8 @@ def build(
         gauges=lambda: _gauges(models, spool),
         shadow=shadow,
         health=HealthCheck(models, clock),
+        json=quick_json,
+        pack=msgspec.msgpack.Encoder().encode,
     )
     background = Background(
         models=models,

@@ -1,4 +1,4 @@
-"""From JSON rows to clean columns, a whole column at a time.
+"""From JSON rows to clean columns: many rows a whole column at a time, few rows a whole row at a time.
 
 :func:`clean_columns` takes what is plainly good and answers None for anything else; the caller then has the schema
 check value by value, which finds what is wrong or converts what is merely unusual. Both ways give the same columns (a
@@ -25,9 +25,15 @@ _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _MAX_CHARS = {"text": MAX_TEXT_BYTES // 4, "category": MAX_CATEGORY_BYTES // 4}
 
 
+#: From so many rows on, columns are longer than rows are wide.
+_BY_COLUMNS_FROM = 8
+
+
 def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]] | None:
     """Return the columns of ``rows`` by name as ``Schema.check_rows`` would, or None when it must be asked."""
     names = features.names
+    if len(rows) < _BY_COLUMNS_FROM:
+        return _by_rows(features, rows)
     take: Callable[[Any], Any] = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     try:
         values = [take(row) for row in rows if type(row) is dict and len(row) == len(names)]
@@ -41,6 +47,24 @@ def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]]
         if clean is None:
             return None
         columns[column.name] = clean
+    return columns
+
+
+def _by_rows(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]] | None:
+    """Clean each row by itself, values of columns with the same checks together as if they were one column."""
+    columns: dict[str, list[Any]] = {name: [] for name in features.names}
+    for row in rows:
+        if type(row) is not dict or len(row) != len(columns):
+            return None
+        for column, names in features.alike:
+            try:
+                clean = _clean(column, [row[name] for name in names])
+            except KeyError:  # a column is left out, and another one is too many
+                return None
+            if clean is None:
+                return None
+            for name, value in zip(names, clean, strict=True):
+                columns[name].append(value)
     return columns
 
 

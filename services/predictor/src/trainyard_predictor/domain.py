@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
 from trainyard.frozen import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from trainyard.model import Prediction
@@ -29,12 +30,13 @@ MAX_EXPLAINED_ROWS = 100
 MAX_EXPLAINING_SECONDS = 5.0
 #: Longest record of one prediction, packed: with its message's frame it must fit one queue message as base64.
 MAX_RECORD_BYTES = 128 * 1024
+#: How msgpack begins a map of up to 15 members; their number is added.
+_FIXMAP = 0x80
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _MAX_IDEMPOTENCY_CHARS = 255
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Which model is asked, and by which alias or version."""
 
     model: str
@@ -58,6 +60,7 @@ class Query:
     sticky: str | None = None
 
 
+@lru_cache(maxsize=1_000)
 def parse_target(text: str) -> Target:
     """Read ``model``, ``model@alias`` or ``model@number``.
 
@@ -172,12 +175,16 @@ def records(
     query: Query,
     version: int,
     ids: Sequence[str],
-    answers: Sequence[Prediction],
+    outputs: Sequence[Mapping[str, Any]],
     *,
     latency_us: int,
     predicted_at: datetime,
-) -> list[dict[str, Any]]:
-    """Return the log records of one request, one for each row (docs/prediction-log.md)."""
+    pack: Callable[[Any], bytes],
+) -> list[bytes]:
+    """Return the log records of one request, one for each row (docs/prediction-log.md), as msgpack.
+
+    What all of them have in common is packed once, so each is put together from its parts.
+    """
     common = {
         "model": query.target.model,
         "version": version,
@@ -186,13 +193,16 @@ def records(
         "latency_us": latency_us,
         "predicted_at": predicted_at.isoformat(timespec="microseconds"),
     }
+    begin = bytes([_FIXMAP | (3 + len(common))]) + pack("id")
+    middle = b"".join([pack(part) for pair in common.items() for part in pair]) + pack("inputs")
+    end = pack("output")
     return [
-        {"id": ident, **common, "inputs": row, "output": output(answer)}
-        for ident, row, answer in zip(ids, query.rows, answers, strict=True)
+        b"".join((begin, pack(ident), middle, pack(row), end, pack(output)))
+        for ident, row, output in zip(ids, query.rows, outputs, strict=True)
     ]
 
 
-def output(answer: Prediction) -> Mapping[str, Any]:
+def output(answer: Prediction) -> dict[str, Any]:
     """Return what was predicted, as the caller sees it and the log keeps it; no probabilities in regression."""
     if answer.probabilities is None:
         return {"prediction": answer.prediction}

@@ -5,7 +5,7 @@ Here is also what all protocols check alike before they read a body: its length 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainyard import strict_json
 from trainyard.errors import ServiceError
@@ -13,7 +13,6 @@ from trainyard.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from typing import BinaryIO
 
     from trainyard.auth import Principal
 
@@ -22,13 +21,33 @@ MAX_BODY_BYTES = 1024 * 1024
 _UTF8 = {"utf-8", "utf8", "us-ascii"}
 
 
+class Json(Protocol):
+    """JSON as :mod:`trainyard.strict_json` reads and writes it; there are quicker ways to do the same."""
+
+    def loads(self, data: bytes, /) -> Any:
+        """Parse one document; raises ServiceError: ``empty_body`` or ``bad_json``."""
+        ...
+
+    def dumps(self, value: Any, /) -> bytes:
+        """Return compact UTF-8 JSON."""
+        ...
+
+
+class Readable(Protocol):
+    """Bytes that are still to come."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end; raises TimeoutError where they stop before it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Request:
     """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
 
     ``rest`` is what follows ``body`` on the wire where that is longer than the limit; few routes read it, which may
     raise TimeoutError. ``principal`` is who asks, where whoever carries the request knows it; else the API key in its
-    headers says so.
+    headers says so. ``fault`` is why it could not be read: that is then its answer.
     """
 
     method: str
@@ -37,7 +56,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     principal: Principal | None = None
-    rest: BinaryIO | None = None
+    rest: Readable | None = None
+    fault: ServiceError | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +69,9 @@ class Response:
     body: bytes
 
 
-def json_response(status: int, value: Any) -> Response:
+def json_response(status: int, value: Any, json: Json = strict_json) -> Response:
     """Return ``value`` as JSON."""
-    return Response(status, {"Content-Type": "application/json"}, strict_json.dumps(value))
+    return Response(status, {"Content-Type": "application/json"}, json.dumps(value))
 
 
 def refusal(error: ServiceError) -> Response:

@@ -1,7 +1,7 @@
 """The predictor's HTTP edge without a protocol: a :class:`Request` in, a :class:`Response` out.
 
-WSGI (:mod:`trainyard_predictor.wsgi`) and whatever else carries requests map themselves to these two. What is imported
-here is paid at every cold start: numpy, msgpack, the standard library and ``trainyard``'s core, nothing else.
+A web server (:mod:`trainyard_predictor.web`) and whatever else carries requests map themselves to these two. What is
+imported here is paid at every cold start: numpy, msgpack, the standard library and ``trainyard``'s core, nothing else.
 """
 
 from __future__ import annotations
@@ -75,7 +75,14 @@ class Handler:
     def _operations(self) -> list[Route]:
         plain = {"Content-Type": CONTENT_TYPE}
         return [
-            Route("GET", "/healthz", None, lambda _: json_response(200, {"alive": True}), quiet=True),
+            Route(
+                "GET",
+                "/healthz",
+                None,
+                lambda _: json_response(200, {"alive": True}),
+                quiet=True,
+                is_quick=lambda *_: True,
+            ),
             Route("GET", "/readyz", None, lambda call: self._readiness(call.request), quiet=True),
             Route(
                 "GET",
@@ -86,6 +93,20 @@ class Handler:
             ),
             Route("GET", "/openapi.json", None, lambda _: self._document()),
         ]
+
+    def is_quick(self, request: Request) -> bool:
+        """Tell whether an answer waits for nothing and takes less than a few milliseconds."""
+        if request.fault is not None:
+            return True
+        route, names = self.routes.known(request.path, request.method)
+        if route is None or not route.is_quick(request, names):
+            return False
+        return route.scope is None or self._ring.answers_at_once(request.headers.get("authorization"))
+
+    def streams(self, request: Request) -> bool:
+        """Tell whether a body that is longer than others may be is read while it comes."""
+        route, _ = self.routes.find(request.path, request.method)
+        return route is not None and route.streams and route.method == request.method
 
     def handle(self, request: Request) -> Response:
         """Return the answer, an error of docs/errors.md in the form of its protocol included."""
@@ -121,6 +142,8 @@ class Handler:
         return response
 
     def _answer(self, request: Request, route: Route | None, names: Mapping[str, str], trace_id: str) -> Response:
+        if request.fault is not None:
+            raise request.fault
         if len(request.path) + len(request.query) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
         if self._hosts is not None and _host(request) not in self._hosts:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEFAULTS = {"TRAINYARD_ALLOWED_HOSTS": "*", "TRAINYARD_SAGEMAKER": "1"}
-_THREADS = 8
+_THREADS, _CONNECTIONS = 8, 4000
 _GRACE_SECONDS = 20
 _MEMORY = "/dev/shm"  # noqa: S108 - gunicorn makes files of its own there
 
@@ -28,16 +28,17 @@ def command(environ: Mapping[str, str], cpus: int) -> list[str]:
     workers = int(environ.get("SAGEMAKER_MODEL_SERVER_WORKERS") or cpus)
     return [
         sys.executable, "-m", "gunicorn",
-        "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker",
+        "--worker-class", "trainyard_predictor.web.worker.LoopWorker",
         "--workers", str(workers),
         "--threads", str(_THREADS),
+        "--worker-connections", str(_CONNECTIONS),
         "--bind", f"0.0.0.0:{port}",
         "--graceful-timeout", str(_GRACE_SECONDS),
         "--keep-alive", "75",
         "--no-control-socket",
         # a heartbeat on a slow disk can stall a worker, and a read-only root has none
         *(["--worker-tmp-dir", _MEMORY] if Path(_MEMORY).is_dir() else []),
-        "trainyard_predictor.wsgi:app()",
+        "trainyard_predictor.web.app:app()",
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from trainyard.model import Prediction, Predictor
     from trainyard.schema import Schema
 
-_BY_COLUMNS_FROM = 8
 _log = logs.get(__name__)
 
 
@@ -42,6 +41,10 @@ class Models(Protocol):
 
     def get(self, target: domain.Target) -> Served:
         """Return the version to ask; raises ServiceError when there is none."""
+        ...
+
+    def holds(self, target: domain.Target) -> bool:
+        """Tell whether :meth:`get` has it in memory."""
         ...
 
     def beside(self, model: str, alias: str) -> tuple[Served, float] | None:
@@ -78,8 +81,7 @@ class Answer:
         return {"model": self.model, "version": self.version, "rows": self.rows}
 
 
-@dataclass(frozen=True)
-class _Scored:
+class _Scored(NamedTuple):
     served: Served
     predictions: Sequence[Prediction]
     explanations: list[dict[str, Any]] | None
@@ -101,7 +103,7 @@ class Rules:
 
 class Predict:
     """The one use case. ``not_logged`` is told how many predictions got no record, ``declined`` how many of its share
-    the challenger left to the champion.
+    the challenger left to the champion; ``pack`` makes msgpack of a value.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Predict:
         declined: Callable[[int], None] = lambda _: None,
         rules: Rules | None = None,
         shadow: Shadow | None = None,
+        pack: Callable[[Any], bytes] = msgpack.packb,
     ) -> None:
         self._models = models
         self._prediction_log = log
@@ -122,6 +125,7 @@ class Predict:
         self._declined = declined
         self._rules = rules or Rules()
         self._shadow = shadow
+        self._pack = pack
 
     def __call__(self, query: domain.Query) -> Answer:
         """Answer every row by one version, and log every row before returning.
@@ -138,20 +142,19 @@ class Predict:
         scored = self._scored(query, began)
         self._check_time(began)
         crashpoint("K38")
-        records = domain.records(
+        outputs = [domain.output(prediction) for prediction in scored.predictions]
+        packed = domain.records(
             query,
             scored.served.version,
             ids := self._ids(query),
-            scored.predictions,
+            outputs,
             latency_us=scored.latency_us,
             predicted_at=self._clock.now(),
+            pack=self._pack,
         )
-        packed = _packed(records)
+        _check_sizes(packed)
         logged = self._append(packed)
-        rows = [
-            {**domain.output(prediction), "prediction_id": ident}
-            for prediction, ident in zip(scored.predictions, ids, strict=True)
-        ]
+        rows = [{**output, "prediction_id": ident} for output, ident in zip(outputs, ids, strict=True)]
         if scored.explanations is not None:
             rows = [{**row, "explanation": own} for row, own in zip(rows, scored.explanations, strict=True)]
         if not logged:
@@ -226,8 +229,7 @@ class Predict:
 
 def clean_rows(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
     """Return the rows by columns, each value checked; raises ``invalid_rows`` with every problem of every row."""
-    # by columns pays from a few rows on; a single row is checked faster value by value
-    columns = clean_columns(features, rows) if len(rows) >= _BY_COLUMNS_FROM else None
+    columns = clean_columns(features, rows)
     return _checked(features, rows) if columns is None else columns
 
 
@@ -249,14 +251,13 @@ def _checked(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in good] for name in features.names}
 
 
-def _packed(records: list[dict[str, Any]]) -> list[bytes]:
-    """Pack each record; a row that no queue message could carry is refused, because it could never be logged."""
-    packed: list[bytes] = [msgpack.packb(record, use_bin_type=True) for record in records]
+def _check_sizes(packed: list[bytes]) -> None:
+    """Refuse a row that no queue message could carry, because it could never be logged."""
+    if max(map(len, packed)) <= domain.MAX_RECORD_BYTES:
+        return
     problems = [
         Problem(number, None, f"a row of at most {domain.MAX_RECORD_BYTES:,} bytes", f"{len(record):,} bytes")
         for number, record in enumerate(packed, start=1)
         if len(record) > domain.MAX_RECORD_BYTES
     ]
-    if problems:
-        raise ServiceError("too_large", f"{len(problems)} row(s) are too large to be logged", problems)
-    return packed
+    raise ServiceError("too_large", f"{len(problems)} row(s) are too large to be logged", problems)

@@ -26,7 +26,8 @@ class Batches:
     def __init__(self, model: Model) -> None:
         self._model = model
         #: for each member the function from a matrix (D, rows) to scores (K, rows)
-        self.scorers = [_scorer(pipeline.estimator) for pipeline in model.members]
+        self._kernels = [_kernel(pipeline.estimator) for pipeline in model.members]
+        self.scorers = [kernel.scores for kernel in self._kernels]
         self._weights = model.pipeline.weights.tolist() if isinstance(model.pipeline, Blend) else [1.0]
         self._chunk = max(64, _CHUNK_CELLS // max(p.width for p in model.members))
 
@@ -39,6 +40,13 @@ class Batches:
                 part = columns if end - begin == n_rows else {k: v[begin:end] for k, v in columns.items()}
                 out[begin:end] = self._answer(part, end - begin).T
         return out
+
+    def scorers_of_one(self) -> list[Callable[[list[float]], list[float]] | None]:
+        """Return for each member the function from one row of its matrix to scores; None where Python is as fast."""
+        return [
+            None if isinstance(pipeline.estimator, Linear) else kernel.scores_of_one
+            for pipeline, kernel in zip(self._model.members, self._kernels, strict=True)
+        ]
 
     def _answer(self, columns: Mapping[str, Column], n_rows: int) -> FloatArray:
         """Return probabilities (classes, rows) or values (1, rows)."""
@@ -54,10 +62,22 @@ class Batches:
         return np.concatenate([1.0 - given, given]) if model.task == "binary" else given
 
 
-def _scorer(estimator: Estimator) -> Callable[[FloatArray], FloatArray]:
-    """Return the function from a matrix (D, rows) to scores (K, rows)."""
+class _Kernel:
+    """A function from a matrix (D, rows) to scores (K, rows), for one row as well."""
+
+    def __init__(self, scores: Callable[[FloatArray], FloatArray]) -> None:
+        self.scores = scores
+
+    def scores_of_one(self, row: list[float]) -> list[float]:
+        """Return the scores (K,) of one row (D,) of the matrix."""
+        with np.errstate(all="ignore"):  # as above
+            scores: list[float] = self.scores(np.array(row)[:, None])[:, 0].tolist()
+        return scores
+
+
+def _kernel(estimator: Estimator) -> _Kernel | TreeKernel:
     if isinstance(estimator, Linear):
-        return lambda x: linear_scores(estimator, x)
+        return _Kernel(lambda x: linear_scores(estimator, x))
     if isinstance(estimator, NeuralNetwork):
-        return lambda x: network_scores(estimator, x)
-    return TreeKernel(estimator).scores
+        return _Kernel(lambda x: network_scores(estimator, x))
+    return TreeKernel(estimator)

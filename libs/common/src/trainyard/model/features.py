@@ -122,7 +122,7 @@ def numbers(column: Column) -> FloatArray:
     """Return the column as float64, NaN where missing."""
     if isinstance(column, np.ndarray) and column.dtype != object:
         return column.astype(np.float64)
-    return np.array([np.nan if v is None else v for v in column], dtype=np.float64)
+    return np.array(column, dtype=np.float64)  # of None numpy makes NaN
 
 
 def is_missing(column: Column) -> npt.NDArray[np.bool_]:

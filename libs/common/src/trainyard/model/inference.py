@@ -1,8 +1,8 @@
 """Predictions from a model: ``Predictor`` for rows (serving) and for whole columns (the trainer's evaluation).
 
-Both ways compute the same from the same clean values and give the same bits: with numpy
-(:mod:`trainyard.model.batches`), or without it where a process has not imported it, for its first few rows
-(:mod:`trainyard.model.single`).
+Both ways compute the same from the same clean values and give the same bits: whole columns with numpy
+(:mod:`trainyard.model.batches`), or row by row (:mod:`trainyard.model.single`), without numpy where a process has not
+imported it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 GOLDEN_TOLERANCE = 1e-9
 #: Rows, in one request or in all, that are worth importing numpy for.
 WORTH_NUMPY = 256
+#: Up to so many rows of a request, numpy's calls for each column take longer than Python for each row.
+FEW_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Predictor:
         self._without_numpy = can_answer(model)
         self._rows = 0  # threads may lose some of each other's; it only says when numpy is worth it
         self._single: Single | None = None
+        self._few: Single | None = None
         self._batches: Batches | None = None
         self._explainer: Explainer | None = None
 
@@ -163,6 +166,9 @@ class Predictor:
         if self._without_numpy and self._rows < WORTH_NUMPY and not numpy_is_loaded():
             single = self._single = self._single or Single(self.model)
             return single.outputs(columns, n_rows)
+        if n_rows <= FEW_ROWS:
+            few = self._few = self._few or Single(self.model, self._vectorised.scorers_of_one())
+            return few.outputs(columns, n_rows)
         outputs: list[list[float]] = self._vectorised.outputs(columns, n_rows).tolist()
         return outputs
 

@@ -151,6 +151,11 @@ class Nodes:
             self.add_up(self.value, leaf, out[:, begin : begin + block])
         return out
 
+    def scores_of_one(self, row: list[float]) -> list[float]:
+        """Return the scores (K,) of one row (D,) of the matrix."""
+        scores: list[float] = self.scores(np.array(row)[:, None])[:, 0].tolist()
+        return scores
+
     def _leaves(self, root: Indexes, by_row: FloatArray, some_missing: bool) -> Indexes:
         """Return the leaf (trees, rows) of each row (rows, D) in each tree, going down the trees level by level."""
         n, width = by_row.shape

@@ -180,6 +180,13 @@ class BitTables:
                 self._nodes.add_up(self._leaf_value, slots, out[:, begin + start : begin + start + size])
         return out
 
+    def scores_of_one(self, row: list[float]) -> list[float]:
+        """Return the scores (K,) of one row (D,) of the matrix."""
+        out = np.empty((len(self._nodes.base), 1))
+        self._nodes.add_up(self._leaf_value, self._slots_of_one(row), out)
+        scores: list[float] = out[:, 0].tolist()
+        return scores
+
     def _slots(self, intervals: Indexes, possible: Masks, other: Masks) -> Indexes:
         """Return the slot (T, rows) of each row's leaf in each tree; both buffers are (rows, W)."""
         if not self._columns:

@@ -37,6 +37,10 @@ class TreeKernel:
         """Return the scores (K, rows) of a matrix (D, rows)."""
         return (self._settled or self._choose(x.shape[1])).scores(x)
 
+    def scores_of_one(self, row: list[float]) -> list[float]:
+        """Return the scores (K,) of one row (D,) of the matrix."""
+        return (self._settled or self._choose(1)).scores_of_one(row)
+
     def _choose(self, n_rows: int) -> BitTables | Nodes:
         """Return what these rows are to run on, building it if need be."""
         self._rows += n_rows

@@ -99,6 +99,14 @@ class Schema:
         return tuple(c.name for c in self.columns)
 
     @cached_property
+    def alike(self) -> tuple[tuple[Column, tuple[str, ...]], ...]:
+        """Names of the columns whose values pass the same checks, with one of these columns for all."""
+        groups: dict[tuple[str, bool], list[Column]] = {}
+        for column in self.columns:
+            groups.setdefault((column.type, column.nullable), []).append(column)
+        return tuple((group[0], tuple(c.name for c in group)) for group in groups.values())
+
+    @cached_property
     def features(self) -> tuple[Column, ...]:
         """Columns that a model may read, in order."""
         return tuple(c for c in self.columns if c.role == "feature")

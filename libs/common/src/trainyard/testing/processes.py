@@ -21,6 +21,11 @@ GUNICORN = (
     "gunicorn", "--worker-class", "trainyard.adapters.gunicorn_worker.JsonWorker", "--threads", "8",
     "--no-control-socket",
 )  # fmt: skip
+#: The same for the predictor, whose worker serves no other application than this; other options may follow.
+PREDICTOR = (
+    "gunicorn", "--worker-class", "trainyard_predictor.web.worker.LoopWorker", "--threads", "8",
+    "--worker-connections", "4000", "--no-control-socket", "trainyard_predictor.web.app:app()",
+)  # fmt: skip
 
 
 def free_port() -> int:

@@ -10,16 +10,16 @@ from trainyard.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
     from trainyard.contracts.part_store import PartStore
+    from trainyard_predictor.exchange import Readable
 
 _BLOCK_BYTES = 1 << 20
 _PART_BYTES = 2 * MIN_PART_BYTES
 
 
 def store_body(
-    blobs: PartStore, key: str, first: bytes, rest: BinaryIO | None, *, most_bytes: int
+    blobs: PartStore, key: str, first: bytes, rest: Readable | None, *, most_bytes: int
 ) -> tuple[str, int, str]:
     """Store ``first`` and what can be read from ``rest`` under ``key``; return etag, size and SHA-256.
 
@@ -53,7 +53,7 @@ def store_body(
     return next(info.etag for info in blobs.list(key) if info.key == key), size, digest.hexdigest()
 
 
-def _blocks(first: bytes, rest: BinaryIO | None, most_bytes: int) -> Iterator[bytes]:
+def _blocks(first: bytes, rest: Readable | None, most_bytes: int) -> Iterator[bytes]:
     if not first:
         raise ServiceError("empty_body", "the body is empty; send the rows, or name an input")
     block, size = first, 0

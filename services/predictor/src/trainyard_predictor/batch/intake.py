@@ -13,11 +13,10 @@ from trainyard_predictor.batch.job import CSV, DROPPED, FAILED, NDJSON, Job, new
 from trainyard_predictor.batch.jobs import IN, UPLOADS, Jobs, Origin
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from trainyard.clock import Clock
     from trainyard.contracts.blobs import BlobInfo
     from trainyard.contracts.part_store import PartStore
+    from trainyard_predictor.exchange import Readable
     from trainyard_predictor.use_cases import Models
 
 _PACKED = ".gz"
@@ -77,7 +76,7 @@ class Intake:
         job = self._job(wish, key, info.etag, info.size, form=form, packed=packed)
         return self._jobs.create(job, origin)
 
-    def body(self, wish: Wish, first: bytes, rest: BinaryIO | None, *, kind: str, packed: bool, name: str) -> Job:
+    def body(self, wish: Wish, first: bytes, rest: Readable | None, *, kind: str, packed: bool, name: str) -> Job:
         """Make a job of a body, which is stored while it comes.
 
         Args:

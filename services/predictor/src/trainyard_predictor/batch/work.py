@@ -288,17 +288,18 @@ class _Turn:
         """Log the rows that belong into the prediction log; a job can wait, so none goes unlogged."""
         if not scored.sample:
             return
-        packed = [msgpack.packb(one, use_bin_type=True) for one in _records(self._job, scored, self._clock.now())]
+        packed = _records(self._job, scored, self._clock.now())
         try:
             self._tools.log.append([one for one in packed if len(one) <= domain.MAX_RECORD_BYTES])
         except OSError as e:
             raise TransientError(f"the prediction log does not take the rows: {e}") from e
 
 
-def _records(job: Job, scored: Scored, at: datetime) -> list[dict[str, Any]]:
+def _records(job: Job, scored: Scored, at: datetime) -> list[bytes]:
     ids, rows, answers = zip(*scored.sample, strict=True)
     query = domain.Query(domain.Target(job.model, None, job.version), list(rows), job.key_id, job.trace_id, None)
-    return domain.records(query, job.version, ids, answers, latency_us=0, predicted_at=at)
+    outputs = [domain.output(answer) for answer in answers]
+    return domain.records(query, job.version, ids, outputs, latency_us=0, predicted_at=at, pack=msgpack.packb)
 
 
 def _pending_key(job: Job) -> str:

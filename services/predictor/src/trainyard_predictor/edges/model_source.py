@@ -87,6 +87,11 @@ class ModelSource:
         entry.used_at = self._clock.monotonic()
         return served
 
+    def holds(self, target: Target) -> bool:
+        """Tell whether a request for the target would not have to read the store."""
+        entry = self._entries.get(target)
+        return entry is not None and entry.served is not None
+
     def beside(self, model: str, alias: str) -> tuple[Served, float] | None:
         """Return what the alias of a model whose champion is asked points at, with its weight; None: nothing yet.
 

@@ -48,7 +48,7 @@ class BatchJobs:
         one = f"{_PATH}/{{id}}"
         return [
             Route("GET", _PATH, "predict", self._list),
-            Route("POST", _PATH, "predict", self._create),
+            Route("POST", _PATH, "predict", self._create, streams=True),
             Route("GET", one, "predict", lambda call: json_response(200, self._find(call).as_dict()), quiet=True),
             Route("DELETE", one, "predict", self._cancel),
             Route("GET", f"{one}/output", "predict", self._output, quiet=True),

@@ -4,29 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard import strict_json
+from trainyard.errors import ServiceError
 from trainyard_predictor import domain
 from trainyard_predictor.exchange import check_length, check_media, json_response
 from trainyard_predictor.protocols.routes import Route
 
 if TYPE_CHECKING:
-    from trainyard_predictor.exchange import Response
+    from collections.abc import Mapping
+
+    from trainyard_predictor.exchange import Json, Request, Response
     from trainyard_predictor.protocols.ask import Ask
     from trainyard_predictor.protocols.routes import Call
+    from trainyard_predictor.use_cases import Models
 
 
-def routes(ask: Ask) -> list[Route]:
-    """Return the one route."""
+#: A body of more bytes may hold more rows than are answered in a few milliseconds.
+_QUICK_BYTES = 16 * 1024
+
+
+def routes(ask: Ask, models: Models, json: Json) -> list[Route]:
+    """Return the one route: ``ask`` has rows predicted, ``models`` says which models are in memory."""
 
     def predict(call: Call) -> Response:
         request = call.request
         check_media(request.headers, ["application/json"])
         check_length(request)
         target = domain.parse_target(call.names["target"])
-        rows, explain = domain.parse_body(strict_json.loads(request.body))
+        rows, explain = domain.parse_body(json.loads(request.body))
         answer = ask(call, target, rows, explain=explain)
-        response = json_response(200, answer.as_dict())
+        response = json_response(200, answer.as_dict(), json)
         response.headers["x-trainyard-version"] = str(answer.version)
         return response
 
-    return [Route("POST", "/v1/predict/{target}", "predict", predict, quiet=True)]
+    def is_quick(request: Request, names: Mapping[str, str]) -> bool:
+        body = request.body
+        if len(body) > _QUICK_BYTES or b"explain" in body or b"\\" in body:  # an escape could spell it
+            return False
+        try:
+            return models.holds(domain.parse_target(names["target"]))
+        except ServiceError:  # a name that no model can bear
+            return True
+
+    return [Route("POST", "/v1/predict/{target}", "predict", predict, quiet=True, is_quick=is_quick)]

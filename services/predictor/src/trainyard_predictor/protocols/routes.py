@@ -40,6 +40,9 @@ class Route:
         answer: the answer to a call; it may raise ServiceError.
         refuse: an error in the form of the route's protocol.
         quiet: answers of success are not written to the log of the process.
+        is_quick: whether a request, with what the path's braces stand for, is answered without waiting for anything
+            and within a few milliseconds.
+        streams: whether it reads what follows a body's first ``MAX_BODY_BYTES`` (``Request.rest``).
     """
 
     method: str
@@ -48,6 +51,8 @@ class Route:
     answer: Callable[[Call], Response]
     refuse: Callable[[ServiceError], Response] = refusal
     quiet: bool = False
+    is_quick: Callable[[Request, Mapping[str, str]], bool] = lambda *_: False
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,12 @@ class Routes:
         self._first = _Table(first)
         self._make_rest = rest
         self._rest: tuple[_Table, Rest] | None = None  # threads may make it twice, which does no harm
+
+    def known(self, path: str, method: str = "") -> tuple[Route | None, dict[str, str]]:
+        """Return what :meth:`find` does, as far as nothing must be made for it."""
+        segments = path.rstrip("/").split("/")
+        found = self._first.find(segments, method)
+        return self._rest[0].find(segments, method) if found[0] is None and self._rest is not None else found
 
     def find(self, path: str, method: str = "") -> tuple[Route | None, dict[str, str]]:
         """Return the route of a path and what its braces stand for; a slash at the end says nothing.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.part_store import PartStore
     from trainyard.contracts.queue import Queue
     from trainyard.telemetry.numbers import Metrics
+    from trainyard_predictor.exchange import Json
     from trainyard_predictor.use_cases import Models, Predict
 
 
@@ -30,6 +31,7 @@ def routes(
     config: Config,
     ready: Callable[[], bool],
     version: str,
+    json: Json,
 ) -> tuple[list[Route], Callable[[], Rest]]:
     """Return the routes of our own protocol, and what makes those of the others.
 
@@ -43,6 +45,7 @@ def routes(
         config: which model ``/invocations`` means, and for whom.
         ready: whether the service can do its job.
         version: the release.
+        json: how our own protocol is read and written.
     """
     ask = Ask(predict, metrics)
 
@@ -69,4 +72,4 @@ def routes(
         batch_jobs = BatchJobs(jobs, intake, blobs)
         return Rest((*batch_jobs.routes(), *inference.routes(), *scoring.routes()), {"/v2": refuse})
 
-    return own.routes(ask), rest
+    return own.routes(ask, models, json), rest

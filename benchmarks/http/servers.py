@@ -1,0 +1,159 @@
+"""Which servers there are, how each is started, asked and read."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainyard.testing.processes import PREDICTOR, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Rows = Sequence[Mapping[str, float]]
+
+APPS = Path(__file__).with_name("apps")
+_STATE = Path(".state").resolve()
+PEERS, MLSERVER = _STATE / "peers-http/bin", _STATE / "peers-mlserver/bin"
+OURS = "trainyard"
+#: It has no model: what Flask costs by itself.
+LIMIT = "flask, one dot product"
+RUNTIME = "fastapi + onnxruntime"
+#: Single precision is as near as this.
+_TOLERANCE = 1e-4
+
+
+def _as_lists(rows: Rows) -> Any:
+    return {"x": [list(row.values()) for row in rows]}
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server.
+
+    Attributes:
+        command: the command line for a port and the folder with the models.
+        path: where predictions are asked for.
+        body: the request for rows, before it becomes JSON.
+        values: the predictions in an answer.
+        environment: variables of its own.
+        headers: of each request.
+    """
+
+    command: Callable[[int, Path], Sequence[str]]
+    path: str = "/predict"
+    body: Callable[[Rows], Any] = _as_lists
+    values: Callable[[Any], Any] = lambda answer: answer["y"]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def request(self, rows: Rows) -> bytes:
+        """Return the body that asks for rows."""
+        return json.dumps(self.body(rows)).encode()
+
+    def agrees(self, answer: bytes, expected: Sequence[float]) -> bool:
+        """Tell whether an answer holds what is expected."""
+        found = self.values(json.loads(answer))
+        return len(found) == len(expected) and all(
+            abs(a - b) <= _TOLERANCE * max(1.0, abs(b)) for a, b in zip(found, expected, strict=True)
+        )
+
+
+def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
+    """Return all servers by name; ours with the environment of its bucket and a key for it."""
+    quiet = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PATH": f"{PEERS}{os.pathsep}{os.environ['PATH']}",
+        "DO_NOT_TRACK": "1",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "PYTHONWARNINGS": "ignore",
+    }
+    two = ("--workers", "2")
+    flask = ("-m", "gunicorn", "--chdir", str(APPS), *two, "--threads", "8")
+    return {
+        OURS: Server(
+            lambda port, _: [sys.executable, "-m", *PREDICTOR, *two, "--bind", f"127.0.0.1:{port}"],
+            "/v1/predict/trees",
+            lambda rows: {"rows": rows},
+            lambda answer: [row["prediction"] for row in answer["rows"]],
+            {**environment, "OMP_NUM_THREADS": "1"},
+            {"Authorization": f"Bearer {key}"},
+        ),
+        RUNTIME: Server(
+            lambda port, _: [
+                str(PEERS / "uvicorn"), "--app-dir", str(APPS), "--host", "127.0.0.1", "--port", str(port),
+                *two, "--no-access-log", "fastapi_app:app",
+            ],
+            environment=quiet,
+        ),
+        LIMIT: Server(
+            lambda port, _: [str(PEERS / "python"), *flask, "--bind", f"127.0.0.1:{port}", "flask_app:app"],
+            "/dot",
+            environment=quiet,
+        ),
+        "flask + scikit-learn": Server(
+            lambda port, _: [str(PEERS / "python"), *flask, "--bind", f"127.0.0.1:{port}", "flask_app:app"],
+            environment=quiet,
+        ),
+        "litserve": Server(
+            lambda port, _: [str(PEERS / "python"), str(APPS / "litserve_app.py"), str(port)], environment=quiet
+        ),
+        "bentoml": Server(
+            lambda port, _: [
+                str(PEERS / "bentoml"), "serve", "bento_app:Forest", "--working-dir", str(APPS),
+                "--host", "127.0.0.1", "--port", str(port),
+            ],
+            values=lambda answer: answer,
+            environment=quiet,
+        ),
+        "mlserver": Server(
+            lambda port, folder: [str(MLSERVER / "mlserver"), "start", str(_mlserver(port, folder))],
+            "/v2/models/trees/infer",
+            lambda rows: {
+                "inputs": [
+                    {
+                        "name": "x",
+                        "shape": [len(rows), len(rows[0])],
+                        "datatype": "FP64",
+                        "data": [value for row in rows for value in row.values()],
+                    }
+                ]
+            },
+            lambda answer: answer["outputs"][0]["data"],
+            {**quiet, "PATH": f"{MLSERVER}{os.pathsep}{os.environ['PATH']}"},
+        ),
+        "mlflow": Server(
+            lambda port, folder: [
+                str(PEERS / "mlflow"), "models", "serve", "--model-uri", str(folder / "mlflow"),
+                "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), *two,
+            ],
+            "/invocations",
+            lambda rows: {"inputs": [list(row.values()) for row in rows]},
+            lambda answer: answer["predictions"],
+            quiet,
+        ),
+    }  # fmt: skip
+
+
+def _mlserver(port: int, folder: Path) -> Path:
+    """Write MLServer's settings, and return their folder."""
+    home = folder / "mlserver"
+    home.mkdir()
+    grpc, metrics = free_ports(2)
+    settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": grpc, "metrics_port": metrics}
+    (home / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 2, "debug": False}))
+    model = {
+        "name": "trees",
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": str(folder / "model.joblib")},
+    }
+    (home / "model-settings.json").write_text(json.dumps(model))
+    return home

@@ -1,0 +1,1 @@
+"""The predictor over HTTP: a gunicorn worker with an event loop, and nothing between it and the handler."""
