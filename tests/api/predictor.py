@@ -48,4 +48,11 @@ def _inexact(name: str, _operation: dict[str, Any]) -> bool:
     return name.startswith("POST ")
 
 
-SUBJECT = Subject("predictor", running, HERE / "predictor_hooks.py", _inexact, examples=(130, 1_350))
+SUBJECT = Subject(
+    "predictor",
+    running,
+    HERE / "predictor_hooks.py",
+    _inexact,
+    keeps=True,
+    examples=(130, 1_350),
+)

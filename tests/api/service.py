@@ -83,6 +83,7 @@ class Subject:
         hooks: the file that makes what no schema describes; None: nothing.
         inexact: operations ("POST /v1/...") that refuse some data of the right shape with 400 as well.
         unbounded: operations that are not asked, because their answers have no end.
+        keeps: whether what was deleted may still be looked at, because DELETE ends it and no more.
         examples: for each operation and phase, enough for 2,000 and for 20,000 requests.
     """
 
@@ -91,6 +92,7 @@ class Subject:
     hooks: Path | None
     inexact: Callable[[str, dict[str, Any]], bool]
     unbounded: frozenset[str] = frozenset()
+    keeps: bool = False
     examples: tuple[int, int] = (90, 1_300)
 
 
@@ -182,6 +184,7 @@ def _configuration(subject: Subject, found: Service) -> str:
             lines += [f'"{place}.{name}" = {{ dictionary = "{name}", probability = 0.6 }}']
     lines += ["[checks]", f"positive_data_acceptance.expected-statuses = {json.dumps(_ACCEPTANCE)}"]
     lines += [f"negative_data_rejection.expected-statuses = {json.dumps(_REFUSALS)}"]
+    lines += ["use_after_free.enabled = false"] if subject.keeps else []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             name = f"{method.upper()} {path}"

@@ -14,6 +14,7 @@ _TARGET = {
     "pattern": "^[a-z][a-z0-9_]{0,47}(@([a-z][a-z0-9_]{0,47}|[1-9][0-9]{0,8}))?$",
     "description": f"model, model@alias or model@version; the {CHAMPION} where it says the model alone",
 }
+_ID_PATTERN = "^bj_[0-9a-f]{21}$"
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1, "description": "part of the rows that is logged"}
 #: What asking for a job may end with; the store may be away.
 _STORED = ANY | KEYED | {404, 503}
@@ -31,7 +32,7 @@ SCHEMAS: dict[str, Any] = {
         "type": "object",
         "required": ["id", "model", "version", "state", "input", "rows", "good", "bad"],
         "properties": {
-            "id": {"type": "string", "pattern": "^bj_[0-9a-f]{21}$"},
+            "id": {"type": "string", "pattern": _ID_PATTERN},
             "model": {"type": "string"},
             "version": {**_COUNT, "description": "0 where the file was refused before a version was known"},
             "state": {"enum": list(STATES)},
@@ -97,7 +98,7 @@ PATHS: dict[str, Any] = {
             "operationId": "listBatchJobs",
             "parameters": [
                 _query("limit", {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": DEFAULT_LIMIT}),
-                _query("cursor", {"type": "string"}),
+                _query("cursor", {"type": "string", "pattern": _ID_PATTERN}),
                 _query("model", {"type": "string"}),
             ],
             "responses": _answer(

@@ -100,7 +100,7 @@ class BatchJobs:
         limit, cursor, model = asked.get("limit", str(DEFAULT_LIMIT)), asked.get("cursor", ""), asked.get("model")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_LIMIT):
             raise ServiceError("bad_request", f"limit is a whole number from 1 to {MOST_LIMIT}")
-        if cursor and not is_id(cursor):
+        if "cursor" in asked and not is_id(cursor):
             raise ServiceError("bad_request", "cursor is the next_cursor of the page before")
         items: list[dict[str, Any]] = []
         next_cursor = None
