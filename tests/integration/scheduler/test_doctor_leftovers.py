@@ -97,9 +97,10 @@ def world(
     aws_setup.ensure()
     warehouse.add(10, announce=False)
     world = World(store, engine, aws_clients, settings, tmp_path)
-    objects, _ = world.queues["objects"]
-    for message in objects.receive(limit=10, wait_seconds=1, visibility_seconds=60):
-        objects.delete(message.receipt)  # S3 greets a new notification with a test event
+    for queue, _ in (world.queues["objects"], world.queues["batch"]):
+        while greetings := queue.receive(limit=10, wait_seconds=1, visibility_seconds=60):
+            for message in greetings:
+                queue.delete(message.receipt)  # S3 greets a new notification with a test event
     assert world.problems() == {}
     return world
 

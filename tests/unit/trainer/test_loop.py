@@ -38,7 +38,7 @@ def no_model(_: Path) -> int:
 
 def whose(world: World, request_id: str) -> dict[str, Any]:
     """Return what every line about the request's newest run carries."""
-    return {"request_id": request_id, "run_id": world.row(request_id).runs[-1].id, "model": "flights"}
+    return {"request_id": request_id, "run_id": world.row(request_id).runs[-1].id, "model": "flights", "trace": None}
 
 
 # --- what operators read ---

@@ -182,6 +182,7 @@ def test_a_delete_that_is_lost_costs_one_look(world: World, said: Callable[[str]
             "request_id": request_id,
             "run_id": world.row(request_id).runs[0].id,
             "model": "flights",
+            "trace": None,
             "reason": "crash point K29",
         }
     ]
