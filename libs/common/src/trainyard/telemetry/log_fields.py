@@ -32,6 +32,7 @@ FIELDS = {
     "cap": (TEXT, "The limit of the fleet that was reached."),
     "code": (TEXT, "An exit code, or the code of an error of AWS or of ours."),
     "columns": (TEXT, "Names of new columns."),
+    "connections": (NUMBER, "How many connections of clients."),
     "dataset": (TEXT, "Name of a dataset."),
     "detector": (TEXT, "What found it: drift or quality."),
     "directory": (TEXT, "A directory."),
