@@ -107,6 +107,7 @@ class Stack(Running):
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     ready: dict | None = None
+    python: Path = Path(sys.executable)
 
     def __post_init__(self):
         ports = free_ports(len(PORTS))
@@ -127,7 +128,7 @@ class Stack(Running):
         """Start `up` and wait until it says that it is ready."""
         ready_file = self.data_dir / "run" / "ready.json"
         ready_file.unlink(missing_ok=True)
-        self.process = subprocess.Popen([sys.executable, "-m", "trainyard_embedded", "up"], env=self.environment)
+        self.process = subprocess.Popen([self.python, "-m", "trainyard_embedded", "up"], env=self.environment)
         wait_until(
             lambda: ready_file.exists() or self.process.poll() is not None,
             seconds=READY_SECONDS,
@@ -151,7 +152,7 @@ class Stack(Running):
     def children(self) -> dict[str, int]:
         """Return the running processes of the stack by name."""
         done = subprocess.run(
-            [sys.executable, "-m", "trainyard_embedded", "status", "--json"],
+            [self.python, "-m", "trainyard_embedded", "status", "--json"],
             env=self.environment,
             capture_output=True,
             text=True,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from conftest import COLUMNS
 from stack import wait_until
 from tests.integration.postgres import previous_release
@@ -14,10 +12,10 @@ ROWS = [{"age": age, "income": 5000.0, "city": city} for age in (20, 45, 70) for
 
 def test_the_data_directory_of_the_release_before(elsewhere, shoppers, tmp_path):
     """Its rows, version, log and keys are there, the served answers are the same, and the doctor is content."""
-    now = elsewhere.environment
+    now = elsewhere.python
     (tmp_path / "release").mkdir()
     packages = previous_release.unpack(tmp_path / "release", "deploy")
-    elsewhere.environment = {**now, "PYTHONPATH": os.pathsep.join(packages)}
+    elsewhere.python = previous_release.interpreter(tmp_path, packages)
     elsewhere.start()
     elsewhere.call("PUT", "/v1/datasets/kept", json={"columns": COLUMNS}, expect=201)
     elsewhere.call("PUT", "/v1/models/keeps", json={"dataset": "kept", "label": "bought", "policy": POLICY}, expect=201)
@@ -28,7 +26,7 @@ def test_the_data_directory_of_the_release_before(elsewhere, shoppers, tmp_path)
     key = elsewhere.session.headers["Authorization"]
     assert elsewhere.stop() == 0
 
-    elsewhere.environment = now
+    elsewhere.python = now
     elsewhere.start()
     assert elsewhere.session.headers["Authorization"] == key
     after = wait_until(lambda: elsewhere.answers("keeps", ROWS), seconds=30, what="an answer by this release")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sysconfig
 import tarfile
+import venv
 from pathlib import Path
 
 #: The last commit of the release before, and the newest revision that it knows.
@@ -34,3 +36,16 @@ def unpack(directory: Path, *folders: str) -> list[str]:
     with tarfile.open(archive) as packed:
         packed.extractall(directory, filter="data")
     return [str(path) for path in sorted(directory.glob("*/*/src"))]
+
+
+def interpreter(directory: Path, packages: list[str]) -> Path:
+    """Make a Python below ``directory`` that imports these packages and, besides, what this one has of others'.
+
+    A variable would not do: a stack gives its processes their environment anew. The packages of this release are
+    installed by files of paths, which are read in the site directory alone and not in one that such a file names.
+    """
+    root = directory / "python"
+    venv.create(root, symlinks=True)
+    (site,) = root.glob("lib/python*/site-packages")
+    (site / "previous.pth").write_text("\n".join([*packages, sysconfig.get_path("purelib")]) + "\n")
+    return root / "bin" / "python"
