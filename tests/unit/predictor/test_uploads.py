@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from web_server import BODY, HEALTH, Web, answers, code, served
+from event_loop import BODY, HEALTH, Web, answers, code, served
 
 from trainyard.testing.processes import wait_until
 from trainyard_predictor.handler import MAX_BODY_BYTES

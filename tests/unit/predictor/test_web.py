@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from web_server import BODY, HEALTH, Web, answers, code, served
+from event_loop import BODY, HEALTH, Web, answers, code, served
 
 from trainyard.testing.models import sample_rows
 from trainyard.testing.processes import wait_until
