@@ -70,7 +70,7 @@ def _fit(folder: Path, rng: np.random.Generator) -> tuple[Model, Rows, list[floa
     forest = joblib.load(folder / "model.joblib")
     asked = np.round(rng.normal(size=(1000, len(COLUMNS))), 4).astype(np.float32)
     # as short as people write them, and as exact in single precision as in double
-    rows = [dict(zip(COLUMNS, map(float, map(str, row)), strict=True)) for row in asked.tolist()]
+    rows = [dict(zip(COLUMNS, map(float, map(str, row)), strict=True)) for row in asked]
     converted = from_sklearn(forest, Schema([Column(name, "float") for name in COLUMNS]), columns=COLUMNS)
     model = model_of(converted, "trees", "benchmark", rows[:32]).model
     return model, rows, forest.predict(np.array([list(row.values()) for row in rows])).tolist()

@@ -44,6 +44,8 @@ def test_what_is_written_is_read_back_equal(value):
         (b'{"a": 1, "a": 2}', "twice"),
         (b'{"a": 9223372036854775808}', "64 bits"),
         (b"1" * 5000, "64 bits"),
+        (b"[0.0001234567890123456789, 9223372036854775808]", "64 bits"),
+        (b"[" + b"9" * 400 + b".5]", "too large"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b'"\xff"', "UTF-8"),
         (b"[" * 200_000, "nested"),

@@ -61,6 +61,8 @@ def read(reader: Any, data: bytes) -> Any:
 @example(b'{"rows":[{"a":":","b" :1,"b":2}]}')
 @example(b'{"rows":[{"a":18446744073709551616}]}')
 @example(b'{"rows":[{"a":9223372036854775808}]}')
+@example(b'{"rows":[{"a":0.0001234567890123456789,"b":-9223372036854775809}]}')
+@example(b'{"rows":[],"explain":9223372036854775808}')
 @example(b'{"rows":[{"a":[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]}]}')
 @example(b'{"rows":[{"a":1}],"rows":[{"a":2}]}')
 @example(b'\xef\xbb\xbf{"rows":[]}')
@@ -76,6 +78,7 @@ def test_both_readers_agree(data: bytes) -> None:
         [{"a": 1.5, "b": None, "c": True}] * 3,
         [{"time": "2024-05-01T12:00:00Z", "text": "{[:", "a:b": 1}],
         [{"a": 10**17}],
+        [{"a": 0.00012345678901234567, "b": 7, "c": 12345678.000000001}],
     ],
 )
 def test_what_is_plain_is_read_once(rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,9 @@ _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 #: Every digit becomes a 0 and every exponent an e: what is suspicious can then be found by searching for one string.
 _NUMBER_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
-_LARGE_NUMBERS = (b"0" * 19, b"e000", b"e+000")
+#: Fewer digits in a row are an integer of 64 bits for sure, or a finite number.
+_LONG_INTEGER, _LONG_FLOAT = b"0" * 19, b"0" * 300
+_LARGE_EXPONENTS = (b"e000", b"e+000")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -72,17 +74,25 @@ def _constant(text: str) -> NoReturn:
     _refuse(f"{text} is not JSON; send null for a missing value")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant, strict=True
+def _decoder(**checks: Any) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, strict=True, **checks)
+
+
+#: A check is a call into Python for each number, so only documents where it may find something have it.
+_DECODER, _INTEGERS_DECODER, _PLAIN_DECODER = (
+    _decoder(parse_int=_integer, parse_float=_float),
+    _decoder(parse_int=_integer),
+    _decoder(),
 )
-#: For documents without large numbers: no call into Python for each number.
-_PLAIN_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, strict=True)
 
 
 def _decoder_for(data: bytes) -> json.JSONDecoder:
-    """Return the fast decoder when no number can be out of range: at most 18 digits in a row, exponents below 100."""
+    """Return the fastest decoder that lets no number pass which is out of range."""
     shapes = data.translate(_NUMBER_SHAPES)
-    return _DECODER if any(shape in shapes for shape in _LARGE_NUMBERS) else _PLAIN_DECODER
+    if _LONG_FLOAT in shapes or any(exponent in shapes for exponent in _LARGE_EXPONENTS):
+        return _DECODER
+    # where digits are many, they most often are those of a fraction
+    return _INTEGERS_DECODER if _LONG_INTEGER in shapes else _PLAIN_DECODER
 
 
 def refuse_mark(data: bytes) -> None:

@@ -20,7 +20,7 @@ dumps = msgspec.json.Encoder().encode
 #: Each digit becomes a 0, so that a long number can be found as one string.
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 #: One digit more than any integer of 64 bits is sure to have room for.
-_LONG_NUMBER = b"0" * 19
+_LONG_NUMBER, _LARGE_INTEGER = b"0" * 19, 10**18
 
 
 def loads(data: bytes) -> Any:
@@ -33,7 +33,7 @@ def loads(data: bytes) -> Any:
 
 
 def _is_plain(data: bytes, value: Any) -> bool:
-    """Tell whether the text is an object with one list of flat objects, no key twice, no number of 19 digits or more.
+    """Tell whether the text is an object with one list of flat objects, no key twice, no integer beyond 18 digits.
 
     Outside its strings a text has one colon for each key and one bracket for each list and object. So when there are
     no more of them than ``value`` has members, lists and objects, no member was lost and nothing else is nested.
@@ -50,7 +50,15 @@ def _is_plain(data: bytes, value: Any) -> bool:
         inside = [text.count(sign) for sign in ":{["]
         if [colons, braces, brackets] != [members + inside[0], len(rows) + 1 + inside[1], 1 + inside[2]]:
             return False
-    return _LONG_NUMBER not in data.translate(_DIGITS)
+    return _LONG_NUMBER not in data.translate(_DIGITS) or not _has_large_integer(value, rows)
+
+
+def _has_large_integer(value: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    """Tell whether an integer has more than 18 digits; those of a fraction do not count."""
+    members = [*value.values(), *chain.from_iterable(map(dict.values, rows))]
+    if int not in set(map(type, members)):
+        return False
+    return any(type(one) is int and abs(one) >= _LARGE_INTEGER for one in members)
 
 
 def _text(rows: list[dict[str, Any]]) -> str:
