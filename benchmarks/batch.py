@@ -30,6 +30,7 @@ from trainyard_predictor.batch.jobs import Jobs
 from trainyard_predictor.batch.work import ENDED, Tools, Work
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.model_source import ModelSource
+from trainyard_predictor.edges.outbox import Outbox
 from trainyard_trainer.learning.trees import export
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _job(booster: lightgbm.Booster, data: bytes) -> Callable[[], bytes]:
     models = ModelSource(blobs, clock)
     jobs = Jobs(blobs, queue, clock)
     intake = Intake(jobs, blobs, models, clock, most_bytes=1 << 30, log_share=0)
-    work = Work(Tools(jobs, blobs, models, DirectLog(queue, blobs), clock))
+    work = Work(Tools(jobs, blobs, models, DirectLog(Outbox(queue, blobs)), clock))
     numbers = iter(range(1_000))
 
     def once() -> bytes:

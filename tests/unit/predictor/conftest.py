@@ -27,6 +27,7 @@ from trainyard_predictor.batch.rounds import Batch
 from trainyard_predictor.batch.work import Limits, Tools, Work
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.model_source import ModelSource
+from trainyard_predictor.edges.outbox import Outbox
 from trainyard_predictor.handler import Request
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class World:
     def logged(self) -> list[dict[str, Any]]:
         """Ship the spool and return every record that has reached the queue since the last call."""
         self.service.background.ship()
-        return logged_records(self.queue)
+        return logged_records(self.queue, self.blobs)
 
     def compared(self) -> list[dict[str, Any]]:
         """Let the shadow have its turn and return every comparison that has reached the queue since the last call."""
@@ -168,7 +169,7 @@ class BatchYard:
         self.models = ModelSource(self.blobs, self.clock)
         self.jobs = Jobs(blobs, self.queue, self.clock)
         self.intake = Intake(self.jobs, blobs, self.models, self.clock, most_bytes=10**8, log_share=0.0)
-        log = DirectLog(self.logged, self.blobs)
+        log = DirectLog(Outbox(self.logged, self.blobs))
         self.work = Work(Tools(self.jobs, blobs, self.models, log, self.clock, self._limits))
         self.batch = Batch(self.jobs, self.intake, self.work, self.clock, slice_seconds=1000)
 

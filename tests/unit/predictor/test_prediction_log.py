@@ -16,7 +16,7 @@ from trainyard.errors import TransientError
 from trainyard.messages import PredictionLogged, decode
 from trainyard.testing.models import sample_rows
 from trainyard_predictor import domain
-from trainyard_predictor.edges import shipper
+from trainyard_predictor.edges import outbox, shipper
 from trainyard_predictor.edges.shipper import Shipper
 from trainyard_predictor.edges.spool import Spool, SpoolFullError
 
@@ -122,7 +122,7 @@ def test_messages_fit_the_queue() -> None:
     """However large records are, each message stays under the queue's limit and none is lost or reordered."""
     records = [msgpack.packb({"id": f"pr_{n}", "x": "y" * size}) for n, size in enumerate([10, 130_000, 5, 100_000, 9])]
     answers = [[b] for b in records] + [[msgpack.packb({"id": f"pr_{n}", "x": "z" * 700}) for n in range(5, 1005)]]
-    made = list(shipper.messages(answers))
+    made = list(outbox.messages(answers))
     assert all(message.size_bytes <= MAX_BYTES * 0.8 for message, _ in made)
     got = []
     for message, count in made:
@@ -144,9 +144,9 @@ def test_segments_of_the_dead_are_adopted_and_those_of_the_living_are_not(tmp_pa
     gone.close()
     heir, late = Spool(directory), Spool(directory)
     assert (heir.adopt(), late.adopt()) == (1, 0)
-    assert Shipper(heir, world.queue, world.clock).ship()
+    assert Shipper(heir, world.queue, world.blobs, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_gone", "pr_gone_too"]
-    assert Shipper(living, world.queue, world.clock).ship()
+    assert Shipper(living, world.queue, world.blobs, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_living"]
     assert list(directory.glob("*.spool")) == []
 
@@ -162,7 +162,7 @@ def test_a_cut_off_end_costs_only_itself(tmp_path: Path, world: World, cut: int)
     path.write_bytes(path.read_bytes()[:-cut])
     heir = Spool(tmp_path / "s")
     heir.adopt()
-    assert Shipper(heir, world.queue, world.clock).ship()
+    assert Shipper(heir, world.queue, world.blobs, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_1", "pr_2"]
     assert list((tmp_path / "s").glob("*.spool")) == []
 
@@ -179,7 +179,7 @@ def test_a_damaged_frame_is_kept_for_people(tmp_path: Path, world: World) -> Non
     path.write_bytes(data)
     heir = Spool(tmp_path / "s")
     heir.adopt()
-    assert Shipper(heir, world.queue, world.clock).ship()
+    assert Shipper(heir, world.queue, world.blobs, world.clock).ship()
     assert [record["id"] for record in world.logged()] == ["pr_1"]
     assert {kept.suffix for kept in (tmp_path / "s").iterdir()} == {".damaged", ".sent"}
 
@@ -198,7 +198,8 @@ def test_the_spool_is_bounded_and_private(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_part_of_a_segment_may_be_sent_twice_but_never_lost(world: World) -> None:
+@pytest.mark.parametrize("size", [70_000, 120_000])
+def test_a_part_of_a_segment_may_be_sent_twice_but_never_lost(world: World, size: int) -> None:
     """When the queue refuses some messages of a call, the whole segment is sent again, with the same ids."""
     refused = iter([[0]])
     real = world.queue.send
@@ -212,11 +213,25 @@ def test_a_part_of_a_segment_may_be_sent_twice_but_never_lost(world: World) -> N
             return failed
 
     spool = world.service.spool
-    spool.append([msgpack.packb({"id": f"pr_{n}", "x": "y" * 100_000}) for n in range(3)])
-    sender = Shipper(spool, Picky(), world.clock)  # type: ignore[arg-type]
+    spool.append([msgpack.packb({"id": f"pr_{n}", "x": "y" * size}) for n in range(2)])
+    sender = Shipper(spool, Picky(), world.blobs, world.clock)  # type: ignore[arg-type]
     assert not sender.ship()
     assert sender.ship()
-    assert {record["id"] for record in world.logged()} == {"pr_0", "pr_1", "pr_2"}
+    assert {record["id"] for record in world.logged()} == {"pr_0", "pr_1"}
+
+
+def test_many_records_go_by_way_of_the_store(world: World) -> None:
+    """Beyond 200 KiB the queue has one pointer, however much lies behind it; a store that is away loses nothing."""
+    rows = [{"remark": "x" * 4_000} | ROWS[0]] * 100
+    ids = [ident for _ in range(5) for ident in ids_of(world.ask("flights", {"rows": rows}).body)]
+    world.blobs.outage = TransientError("no route to S3")
+    world.service.background.ship()
+    assert world.queue.depth().total == 0
+    world.blobs.outage = None
+    world.service.background.ship()
+    assert world.queue.depth().total == 1
+    assert [record["id"] for record in world.logged()] == ids
+    assert world.service.spool.waiting_bytes == 0
 
 
 def test_what_a_lost_queue_held_is_sent_again(world: World) -> None:

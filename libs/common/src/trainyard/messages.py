@@ -76,7 +76,7 @@ class PredictionLogged(Message):
 
 @dataclass(frozen=True)
 class PredictionsStored(Message):
-    """So many predictions of one answer that they lie on S3 under ``key``: a ``PredictionLogged`` body in each line."""
+    """So many predictions that they lie on S3 under ``key``: a ``PredictionLogged`` body in each line."""
 
     type: ClassVar[str] = "PredictionsStored"
     key: str

@@ -67,7 +67,7 @@ def build(
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
     spool = Spool(config.spool_dir)
     metrics = shared("predictor", config.metrics_dir)
-    shipper = Shipper(spool, queue, clock)
+    shipper = Shipper(spool, queue, blobs, clock)
     shadow = ShadowScorer(queue, clock)
     handler = assemble(
         config,

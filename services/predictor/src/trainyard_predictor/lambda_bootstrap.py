@@ -16,6 +16,7 @@ from trainyard_predictor.edges.beside import Beside
 from trainyard_predictor.edges.direct_log import DirectLog
 from trainyard_predictor.edges.freshness import Freshness
 from trainyard_predictor.edges.model_source import ModelSource
+from trainyard_predictor.edges.outbox import Outbox
 from trainyard_predictor.function import Function
 from trainyard_predictor.release import release
 
@@ -79,7 +80,7 @@ def build(
     queue = queue or clients.queue(config.queue_predictions)
     ring = KeyRing(blobs, clock)
     models = ModelSource(blobs, clock, cache_bytes=config.model_cache_bytes, only=config.models)
-    log = DirectLog(queue, blobs)
+    log = DirectLog(Outbox(queue, blobs))
     jobs_queue = batch_queue or clients.queue(config.queue_batch)
     beside = Beside(models, blobs, queue, clock, config.env)
     handler = assemble(

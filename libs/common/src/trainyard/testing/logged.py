@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trainyard.messages import PredictionLogged, decode
+from trainyard.messages import PredictionLogged, PredictionsStored, decode
 
 if TYPE_CHECKING:
+    from trainyard.contracts.blobs import BlobStore
     from trainyard.contracts.queue import Queue
 
 
-def logged_records(queue: Queue) -> list[dict[str, Any]]:
-    """Take all messages from the queue and return their records; any other message is an error of the test."""
+def logged_records(queue: Queue, blobs: BlobStore | None = None) -> list[dict[str, Any]]:
+    """Take all messages from the queue and return their records; any other message is an error of the test.
+
+    ``blobs``: where records may be stored that are too many for the queue; None: there must be no such.
+    """
     records: list[dict[str, Any]] = []
     while received := queue.receive(limit=10, wait_seconds=0, visibility_seconds=60):
         for message in received:
             decoded = decode(message.type, message.body)
-            assert isinstance(decoded, PredictionLogged), decoded
-            records += decoded.records
+            if isinstance(decoded, PredictionsStored) and blobs is not None:
+                bodies = blobs.get(decoded.key).data.decode().split("\n")
+                found = [decode(PredictionLogged.type, body) for body in bodies]
+            else:
+                found = [decoded]
+            for one in found:
+                assert isinstance(one, PredictionLogged), one
+                records += one.records
             queue.delete(message.receipt)
     return records

@@ -1,4 +1,4 @@
-"""The road from the spool to the queue: whole segments, at least once, in messages that fit.
+"""The road from the spool to the queue: whole segments, at least once.
 
 A queue may be lost with all that it holds: the emulator keeps its queues in memory, and somebody may delete one. Then
 it is made again, empty. So what was sent is kept for KEEP_SECONDS, in which a reader has long taken it, and sent again
@@ -11,19 +11,15 @@ import threading
 from typing import TYPE_CHECKING
 
 from trainyard import logs
-from trainyard.contracts.queue import MAX_BATCH
 from trainyard.errors import TransientError
-from trainyard.messages import PredictionLogged
+from trainyard_predictor.edges.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from trainyard.clock import Clock
-    from trainyard.contracts.queue import Outgoing, Queue
+    from trainyard.contracts.blobs import BlobStore
+    from trainyard.contracts.queue import Queue
     from trainyard_predictor.edges.spool import Segment, Spool
 
-#: Packed records of one message: 180 KiB as base64, well under the queue's 256 KiB.
-MESSAGE_BYTES = 135 * 1024
 #: How long sent segments are kept, and how often the queue is looked at meanwhile.
 KEEP_SECONDS = 120.0
 _LOOK_SECONDS = 2.0
@@ -33,9 +29,10 @@ _log = logs.get(__name__)
 class Shipper:
     """Sends what the spool holds; used by one thread at a time. ``sent`` and ``failures`` are counts."""
 
-    def __init__(self, spool: Spool, queue: Queue, clock: Clock) -> None:
+    def __init__(self, spool: Spool, queue: Queue, blobs: BlobStore, clock: Clock) -> None:
         self._spool = spool
         self._queue = queue
+        self._outbox = Outbox(queue, blobs)
         self._clock = clock
         self._lock = threading.Lock()
         self._queue_made_at: int | None = None
@@ -82,41 +79,13 @@ class Shipper:
 
     def _ship(self, segment: Segment) -> bool:
         """Send one segment; when part of it was taken before the queue failed, that part is sent again later."""
-        for group in _groups(messages(segment.answers())):
-            try:
-                refused = self._queue.send([message for message, _ in group])
-            except TransientError as e:
-                _log.warning("predictions.not_sent", reason=str(e), segment=segment.path.name)
-                return False
-            if refused:
-                _log.warning("predictions.refused", messages=len(refused), segment=segment.path.name)
-                return False
-            self.sent += sum(count for _, count in group)
+        try:
+            records, refused = self._outbox.send(segment.answers())
+        except TransientError as e:
+            _log.warning("predictions.not_sent", reason=str(e), segment=segment.path.name)
+            return False
+        if refused:
+            _log.warning("predictions.refused", messages=refused, segment=segment.path.name)
+            return False
+        self.sent += records
         return True
-
-
-def messages(answers: Iterable[list[bytes]]) -> Iterator[tuple[Outgoing, int]]:
-    """Yield messages of at most MESSAGE_BYTES of records, with the number of records in each."""
-    held: list[bytes] = []
-    size = 0
-    for records in answers:
-        for record in records:
-            if held and size + len(record) > MESSAGE_BYTES:
-                yield PredictionLogged.joined(held), len(held)
-                held, size = [], 0
-            held.append(record)
-            size += len(record)
-    if held:
-        yield PredictionLogged.joined(held), len(held)
-
-
-def _groups(items: Iterable[tuple[Outgoing, int]]) -> Iterator[list[tuple[Outgoing, int]]]:
-    """Yield the messages of one call after the other, so that memory holds no more than that."""
-    group: list[tuple[Outgoing, int]] = []
-    for item in items:
-        group.append(item)
-        if len(group) == MAX_BATCH:
-            yield group
-            group = []
-    if group:
-        yield group
