@@ -60,10 +60,23 @@ def classes(module: Any) -> dict[str, Any]:
     return {kind.__name__: kind for kind in (Point, Deep, FailureError, Plain, Doubled)}
 
 
-@pytest.fixture(params=[frozen, dataclasses], ids=["ours", "standard"])
+def classes_made_often() -> dict[str, Any]:
+    """Return our classes after so many instances that each has an ``__init__`` of its own."""
+    found = classes(frozen)
+    for kind in found.values():
+        first = kind.__init__
+        for _ in range(1_000):
+            kind(1)
+        assert (kind.__init__ is first) == (kind.__name__ == "Doubled")  # values that go through a descriptor
+    return found
+
+
+@pytest.fixture(params=["ours", "ours made often", "standard"])
 def made(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The classes by one of the two modules."""
-    return classes(request.param)
+    if request.param == "ours made often":
+        return classes_made_often()
+    return classes(frozen if request.param == "ours" else dataclasses)
 
 
 def test_values_and_defaults(made: dict[str, Any]) -> None:

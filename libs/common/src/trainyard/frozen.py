@@ -2,7 +2,8 @@
 
 The standard library writes the source of four methods for each dataclass and compiles it: half a millisecond a class,
 30 ms for those on the road of a prediction, and 6 ms more for importing ``dataclasses`` itself. Here all classes share
-methods that look up the names of their fields. Making an instance takes a little longer than the standard way.
+methods that look up the names of their fields. Making an instance takes a little longer than the standard way, until a
+class has had so many that an ``__init__`` of its own is worth compiling.
 
 For type checkers these *are* the standard library's; its ``fields``, ``asdict`` and ``replace`` work on them, too.
 """
@@ -36,6 +37,8 @@ else:
 
 
 _REQUIRED: Any = object()
+#: So many instances of a class are made by the shared method; then it gets its own.
+_COMPILED_FROM = 1_000
 
 
 class _Field:
@@ -89,8 +92,13 @@ def _init(cls: Any, fields: dict[str, Any], taken: tuple[str, ...]) -> Any:
     known = frozenset(taken)
     after = hasattr(cls, "__post_init__")
     quick, count = not described and not after, len(taken)
+    to_come = _COMPILED_FROM
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807 - it becomes the method
+        nonlocal to_come
+        to_come -= 1
+        if to_come == 0 and not described and cls.__dict__["__init__"] is __init__:
+            cls.__init__ = _compiled(cls, taken, missing)
         if quick and not named and len(args) == count:
             self.__dict__.update(zip(taken, args))  # noqa: B905 - counted above, and this is the hot path
             return
@@ -114,6 +122,25 @@ def _init(cls: Any, fields: dict[str, Any], taken: tuple[str, ...]) -> Any:
 
     __init__.__qualname__ = f"{cls.__qualname__}.__init__"
     return __init__
+
+
+def _compiled(cls: Any, taken: tuple[str, ...], missing: dict[str, Any]) -> Any:
+    """Return an ``__init__`` written for the class, as the standard library would write it."""
+    at = {name: f"a{number}_" for number, name in enumerate(taken)}  # no field's name may hide another
+    parameters = [f"{name}=default_{at[name]}" if name in missing else name for name in taken]
+    lines = [f"def __init__({', '.join(['self_', *parameters])}):", "    values_ = self_.__dict__"]
+    for name in taken:
+        default = f"default_{at[name]}"
+        factory = isinstance(missing.get(name), _Field)
+        value = f"{default}.default_factory() if {name} is {default} else {name}" if factory else name
+        lines.append(f"    values_[{name!r}] = {value}")
+    if hasattr(cls, "__post_init__"):
+        lines.append("    self_.__post_init__()")
+    space: dict[str, Any] = {f"default_{at[name]}": default for name, default in missing.items()}
+    exec("\n".join(lines), space)  # noqa: S102 - the names are those of the class's own fields
+    own = space["__init__"]
+    own.__qualname__ = f"{cls.__qualname__}.__init__"
+    return own
 
 
 def _own_annotations(cls: Any) -> dict[str, str]:
