@@ -116,18 +116,24 @@ def decode_keys(data: bytes) -> dict[str, LiveKey]:
 
 
 class KeyRing:
-    """The live keys as last published; refreshed by a timer, and at most twice a second for an unknown key."""
+    """The live keys as last published; refreshed by a timer, and at most twice a second for an unknown key.
+
+    A header that was good once is known again by looking it up, for as long as the keys are the same.
+    """
 
     _MIN_SECONDS_BETWEEN_READS = 0.5
     #: A caller whose key is unknown waits that long for a read that is under way, and never starts a second one:
     #: else callers without a key could hold every thread of a service while the store is slow.
     _LONGEST_WAIT_SECONDS = 1.0
+    #: One key can be sent in many forms, which differ in their blanks.
+    _MOST_KNOWN = 1_000
 
     def __init__(self, blobs: BlobStore, clock: Clock) -> None:
         self._blobs = blobs
         self._clock = clock
         self._lock = threading.Lock()
         self._keys: dict[str, LiveKey] | None = None
+        self._known: dict[str, tuple[Principal, datetime | None]] = {}
         self._etag: str | None = None
         self._read_at = -1e9
 
@@ -145,7 +151,7 @@ class KeyRing:
         try:
             blob = self._blobs.get_if_changed(KEYS_OBJECT, self._etag)
             if blob is not None:
-                self._keys, self._etag = decode_keys(blob.data), blob.etag
+                self._keys, self._known, self._etag = decode_keys(blob.data), {}, blob.etag
         except TrainyardError as e:  # credentials that cannot be had just now included: the timer's thread must live on
             _log.warning("keys.not_refreshed", reason=str(e))
         except (ValueError, KeyError, TypeError, OverflowError) as e:
@@ -166,6 +172,9 @@ class KeyRing:
         """
         if not authorization:
             raise ServiceError("no_key", "this route needs an API key: Authorization: Bearer ty_...")
+        known = self._known  # that of the keys which are looked at below: another thread may read new ones
+        if (found := known.get(authorization)) is not None and not self._has_expired(found[1]):
+            return found[0]
         scheme, _, text = authorization.partition(" ")
         parsed = parse_key(text.strip()) if scheme.lower() == "bearer" else None
         live = None if parsed is None else self._find(parsed.key_id)
@@ -173,10 +182,16 @@ class KeyRing:
             parsed is None
             or live is None
             or not hmac.compare_digest(live.secret_sha256, parsed.secret_sha256)
-            or (live.expires_at is not None and live.expires_at <= self._clock.now())
+            or self._has_expired(live.expires_at)
         ):
             raise ServiceError("bad_key", "the API key is unknown, malformed, expired or revoked")
-        return Principal(live.key_id, frozenset(live.scopes))
+        who = Principal(live.key_id, frozenset(live.scopes))
+        if len(known) < self._MOST_KNOWN:
+            known[authorization] = who, live.expires_at
+        return who
+
+    def _has_expired(self, at: datetime | None) -> bool:
+        return at is not None and at <= self._clock.now()
 
     def _find(self, key_id: str) -> LiveKey | None:
         if (self._keys is None or key_id not in self._keys) and self._lock.acquire(timeout=self._LONGEST_WAIT_SECONDS):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError, TransientError
@@ -25,6 +25,7 @@ from trainyard.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 ACTIONS = ("kill9", "sigterm", "exit", "error", "lost")
@@ -75,6 +76,7 @@ class CrashPoint:
 
 
 _armed: dict[str, CrashPoint] = {}
+_UNARMED = nullcontext()
 
 
 def crashpoint(name: str) -> None:
@@ -84,13 +86,14 @@ def crashpoint(name: str) -> None:
         point.pass_by()
 
 
-@contextmanager
-def step(name: str) -> Iterator[None]:
+def step(name: str) -> AbstractContextManager[None]:
     """Pass the point ``name`` before the block, or behind it when its action is ``lost``."""
     point = _armed.get(name)
-    if point is None:
-        yield
-        return
+    return _UNARMED if point is None else _passing(point)
+
+
+@contextmanager
+def _passing(point: CrashPoint) -> Iterator[None]:
     if point.action != "lost":
         point.pass_by()
     yield

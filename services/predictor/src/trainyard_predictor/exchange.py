@@ -104,10 +104,13 @@ def check_media(headers: Mapping[str, str], kinds: Collection[str], encodings: C
     Raises:
         ServiceError: ``unsupported_media``: another type, an encoding, or a charset that is not UTF-8.
     """
+    said = headers.get("content-type", "")
+    if said in kinds and "content-encoding" not in headers:  # as most say it
+        return said
     if headers.get("content-encoding", "identity").strip().lower() not in {"identity", *encodings}:
         known = " or ".join(encodings)
         raise ServiceError("unsupported_media", f"send the body without Content-Encoding{known and f', or as {known}'}")
-    kind, parameters = media_type(headers.get("content-type") or next(iter(kinds)))
+    kind, parameters = media_type(said or next(iter(kinds)))
     if kind not in kinds or parameters.get("charset", "utf-8").lower() not in _UTF8:
         listed = " or ".join(kinds)
         raise ServiceError("unsupported_media", f"this route reads {listed} in UTF-8: name it as Content-Type")

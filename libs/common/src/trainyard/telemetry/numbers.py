@@ -38,6 +38,8 @@ _BOUNDS = (*map(str, BUCKETS), "+Inf")
 _log = logs.get(__name__)
 
 Labels = tuple[tuple[str, str], ...]
+#: Where the requests, the times by bucket and the sum of the times stand.
+_Observed = tuple[tuple[str, Labels], tuple[tuple[str, Labels], ...], tuple[str, Labels]]
 #: A number as it is at the scrape: name, labels, value.
 Sample = tuple[str, "Mapping[str, str]", float]
 
@@ -56,6 +58,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, Labels]] = Counter()
         self._series: Counter[str] = Counter()
+        self._observed: dict[tuple[str, str, int], _Observed] = {}
         self._file: Path | None = None
         self._saving = threading.Lock()
         self._saved = True
@@ -78,15 +81,28 @@ class Metrics:
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request and its time; unknown methods are one: anybody may invent some."""
-        bound = _BOUNDS[bisect_left(BUCKETS, seconds)]
-        method = method if method in _METHODS else OTHER
-        requests = (("service", self._service), ("method", method), ("route", route), ("status", str(status)))
-        times = (("service", self._service), ("route", route))
+        keys = self._observed.get((method, route, status)) or self._observe(method, route, status)
+        counted, buckets, summed = keys
+        bucket = buckets[bisect_left(BUCKETS, seconds)]
         counts = self._counts
         with self._lock:
-            counts[_REQUESTS, requests] += 1
-            counts[f"{_TIMES}_bucket", (*times, ("le", bound))] += 1
-            counts[f"{_TIMES}_sum", times] += seconds  # type: ignore[assignment]
+            counts[counted] += 1
+            counts[bucket] += 1
+            counts[summed] += seconds  # type: ignore[assignment]
+
+    def _observe(self, method: str, route: str, status: int) -> _Observed:
+        """Return where the numbers of such requests stand."""
+        known = method in _METHODS
+        labels = ("method", method if known else OTHER), ("route", route), ("status", str(status))
+        times = ("service", self._service), ("route", route)
+        keys = (
+            (_REQUESTS, (("service", self._service), *labels)),
+            tuple((f"{_TIMES}_bucket", (*times, ("le", bound))) for bound in _BOUNDS),
+            (f"{_TIMES}_sum", times),
+        )
+        if known:
+            self._observed[method, route, status] = keys
+        return keys
 
     def _key(self, name: str, labels: Labels) -> tuple[str, Labels]:
         """Return where a counter's number stands; looked up in the catalogue when it is new."""

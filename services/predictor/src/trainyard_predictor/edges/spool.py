@@ -85,6 +85,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
+        self._pack = msgpack.Packer(use_bin_type=True).pack
         self._open: Segment | None = None
         self._open_bytes = 0
         self._closed: list[Segment] = []
@@ -97,9 +98,9 @@ class Spool:
         Raises:
             OSError: they could not be written; nothing of them is left. SpoolFullError when there is no room.
         """
-        payload = msgpack.packb(list(packed), use_bin_type=True)
-        frame = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         with self._lock:
+            payload = self._pack(packed)
+            frame = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
             if self._waiting_bytes + len(frame) > self._max_bytes:
                 raise SpoolFullError(f"the spool holds {self._waiting_bytes:,} bytes that the queue has not taken")
             segment = self._open or self._create()

@@ -66,28 +66,42 @@ class Rest:
     strangers: Mapping[str, Callable[[ServiceError], Response]] = field(default_factory=dict)
 
 
+#: Paths whose route is remembered; whoever asks for more than these has each looked up anew.
+_MOST_KNOWN = 1_000
+
+
 class Routes:
     """All routes. Those of the rest are made when a path is asked for that none of the ``first`` has."""
 
     def __init__(self, first: Iterable[Route], rest: Callable[[], Rest] = Rest) -> None:
         self._first = _Table(first)
+        self._known: dict[tuple[str, str], tuple[Route, dict[str, str]]] = {}
         self._make_rest = rest
         self._rest: tuple[_Table, Rest] | None = None  # threads may make it twice, which does no harm
 
     def known(self, path: str, method: str = "") -> tuple[Route | None, dict[str, str]]:
         """Return what :meth:`find` does, as far as nothing must be made for it."""
+        found = self._known.get((path, method))
+        if found is not None:
+            return found
         segments = path.rstrip("/").split("/")
-        found = self._first.find(segments, method)
-        return self._rest[0].find(segments, method) if found[0] is None and self._rest is not None else found
+        route, names = self._first.find(segments, method)
+        if route is None and self._rest is not None:
+            route, names = self._rest[0].find(segments, method)
+        if route is not None and len(self._known) < _MOST_KNOWN:
+            self._known[path, method] = route, names
+        return route, names
 
     def find(self, path: str, method: str = "") -> tuple[Route | None, dict[str, str]]:
         """Return the route of a path and what its braces stand for; a slash at the end says nothing.
 
         Where several methods have the path, it is that of ``method``, or the first if none of them is.
         """
-        segments = path.rstrip("/").split("/")
-        route, names = self._first.find(segments, method)
-        return (route, names) if route else self._ready_rest()[0].find(segments, method)
+        found = self.known(path, method)
+        if found[0] is None and self._rest is None:
+            self._ready_rest()
+            found = self.known(path, method)
+        return found
 
     def refuse(self, path: str, error: ServiceError) -> Response:
         """Return an error about a path that no route has."""
