@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from trainyard.errors import TransientError
 from trainyard.messages import PredictionsStored
 from trainyard_predictor.edges.shipper import messages
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -8,13 +8,13 @@ when the queue turns out to be another one. The reader stores no record twice.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.contracts.queue import MAX_BATCH
 from trainyard.errors import TransientError
 from trainyard.messages import PredictionLogged
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
