@@ -41,6 +41,7 @@ TOO_DEAR = {
     "random",
     "shutil",
     "ssl",
+    "typing",
     "urllib.parse",
     "xml",
 }

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
 
 import msgpack
 
 from trainyard.frozen import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 MAX_BYTES = 4096

@@ -13,7 +13,6 @@ import os
 import threading
 import zlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 import msgpack
 
@@ -21,8 +20,10 @@ from trainyard import logs
 from trainyard.errors import ServiceError, TrainyardError
 from trainyard.frozen import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from trainyard.clock import Clock
     from trainyard.contracts.blobs import BlobStore

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+
+from trainyard.protocol import Protocol
 
 
 class Clock(Protocol):

@@ -18,11 +18,11 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
 
 from trainyard.errors import ConfigError, TransientError
 from trainyard.frozen import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager

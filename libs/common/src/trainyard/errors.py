@@ -6,9 +6,11 @@ A use case raises ``ServiceError("unknown_dataset", "...")``; the HTTP edge turn
 
 from __future__ import annotations
 
-from typing import Any
-
 from trainyard.frozen import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: code -> (HTTP status, meaning and next step)
 CODES: dict[str, tuple[int, str]] = {

@@ -10,12 +10,12 @@ For type checkers these *are* the standard library's; its ``fields``, ``asdict``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - what this module offers
     from dataclasses import field as field  # noqa: PLC0414
     from dataclasses import replace as replace  # noqa: PLC0414
+    from typing import Any
 else:
 
     def dataclass(cls=None, *, frozen=False, repr=True, eq=True):  # noqa: A002 - the standard library's names

@@ -13,10 +13,11 @@ import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any, TextIO
 
 _MAX_VALUE_CHARS = 256
 _bound: ContextVar[dict[str, Any]] = ContextVar("trainyard_log_fields", default={})  # noqa: B039 - never mutated

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgpack
 
@@ -16,8 +15,10 @@ from trainyard.contracts.queue import Outgoing
 from trainyard.errors import ForeignMessageError, MessageError
 from trainyard.frozen import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, ClassVar
 
 VERSION = 1
 _MAX_BODY_CHARS = 1_048_576

@@ -10,9 +10,12 @@ import codecs
 import json
 import math
 import re
-from typing import Any, NoReturn
 
 from trainyard.errors import ServiceError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 MAX_DEPTH = 16
 _MAX_DIGITS = 400

@@ -5,8 +5,6 @@ The Lambda function pays for every import here at each cold start, so it imports
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import msgpack
 
 from trainyard import strict_json
@@ -15,8 +13,10 @@ from trainyard_predictor.handler import Handler
 from trainyard_predictor.protocols import table
 from trainyard_predictor.use_cases import Predict, Rules
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from trainyard.auth import KeyRing
     from trainyard.clock import Clock

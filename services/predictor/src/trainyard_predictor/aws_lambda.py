@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any
 
 from trainyard import logs
 from trainyard.config import load
 from trainyard_predictor import lambda_bootstrap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _environ = os.environ  # noqa: TID251 - an entry module
 _config = load(_environ, only=lambda_bootstrap.SETTINGS)

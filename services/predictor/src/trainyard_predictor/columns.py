@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
 
 from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES, check_value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import date, datetime
+    from typing import Any
 
     from trainyard.schema import Column, Schema
 

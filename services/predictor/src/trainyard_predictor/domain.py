@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
 from trainyard.frozen import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from typing import Any
 
     from trainyard.model import Prediction
 
@@ -36,12 +37,16 @@ _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _MAX_IDEMPOTENCY_CHARS = 255
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True)
+class Target:
     """Which model is asked, and by which alias or version."""
 
     model: str
     alias: str | None
     version: int | None
+
+    def __hash__(self) -> int:
+        return hash((self.model, self.alias, self.version))  # every request looks for its target in dictionaries
 
     def __str__(self) -> str:
         return f"{self.model}@{self.alias or self.version}"

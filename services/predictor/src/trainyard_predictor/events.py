@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
 
 from trainyard import strict_json
 from trainyard.auth import Principal
 from trainyard.errors import TrainyardError
 from trainyard_predictor.handler import Request
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from trainyard_predictor.handler import Response
 

@@ -5,14 +5,15 @@ Here is also what all protocols check alike before they read a body: its length 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
 from trainyard import strict_json
 from trainyard.errors import ServiceError
 from trainyard.frozen import dataclass, field
+from trainyard.protocol import Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from typing import Any
 
     from trainyard.auth import Principal
 

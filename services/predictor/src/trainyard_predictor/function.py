@@ -6,14 +6,14 @@ the events, and before one when the last time is too long ago.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trainyard import logs, strict_json
 from trainyard.errors import TrainyardError
 from trainyard_predictor import events
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from trainyard_predictor.batch.rounds import Batch
     from trainyard_predictor.edges.freshness import Freshness

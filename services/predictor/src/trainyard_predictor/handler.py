@@ -7,7 +7,6 @@ imported here is paid at every cold start: numpy, msgpack, the standard library 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from trainyard import logs, trace_ids
 from trainyard.errors import ServiceError, TransientError
@@ -15,6 +14,7 @@ from trainyard.telemetry.numbers import CONTENT_TYPE
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request, Response, json_response
 from trainyard_predictor.protocols.routes import Call, Rest, Route, Routes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 

@@ -5,8 +5,6 @@ Two, because every import here is paid at each cold start: no boto3, no spool, n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainyard.adapters.slim.clients import SlimClients
 from trainyard.auth import KeyRing
 from trainyard.clock import SystemClock
@@ -20,6 +18,7 @@ from trainyard_predictor.edges.outbox import Outbox
 from trainyard_predictor.function import Function
 from trainyard_predictor.release import release
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgpack
 
@@ -11,11 +10,14 @@ from trainyard import logs
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import Problem, ServiceError, TransientError
 from trainyard.frozen import dataclass
+from trainyard.protocol import Protocol
 from trainyard_predictor import domain
 from trainyard_predictor.columns import clean_columns
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from trainyard.clock import Clock
     from trainyard.model import Prediction, Predictor
@@ -81,7 +83,8 @@ class Answer:
         return {"model": self.model, "version": self.version, "rows": self.rows}
 
 
-class _Scored(NamedTuple):
+@dataclass(frozen=True)
+class _Scored:
     served: Served
     predictions: Sequence[Prediction]
     explanations: list[dict[str, Any]] | None

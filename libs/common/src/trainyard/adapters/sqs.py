@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.contracts.queue import Depth, Queue, Received, batches
 from trainyard.errors import TransientError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from trainyard.contracts.queue import Outgoing
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Protocol
-
 from trainyard.errors import TrainyardError
 from trainyard.frozen import dataclass
+from trainyard.protocol import Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from typing import BinaryIO
 
 
 class BlobMissingError(TrainyardError):

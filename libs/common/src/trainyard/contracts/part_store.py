@@ -5,11 +5,11 @@ What a long piece of work needs that keeps its state in the store: the predictor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from trainyard.contracts.blobs import BlobStore
 from trainyard.errors import TrainyardError
+from trainyard.protocol import Protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     import numpy.typing as npt
 
@@ -83,7 +84,8 @@ class Array:
     def flat(self) -> Sequence[Any]:
         """All items in a row, without numpy."""
         code: Any = DTYPES[self.dtype][0]
-        return cast("Sequence[Any]", memoryview(self.data).cast(code))
+        items: Sequence[Any] = memoryview(self.data).cast(code)
+        return items
 
     def tolist(self) -> list[Any]:
         """Return the items as Python numbers, nested as the shape says, without numpy."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from trainyard.model.rules import require
 from trainyard.model.steps import (
@@ -21,6 +20,7 @@ from trainyard.model.steps import (
     TableEncoding,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.schema import Schema
 

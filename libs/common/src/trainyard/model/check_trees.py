@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from trainyard.model.dto import AGGREGATIONS
 from trainyard.model.ensembles import CATEGORICAL, LEAF, MISSING_LEFT
 from trainyard.model.rules import require
 from trainyard.model.tree_shape import tree_sizes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.model.arrays import Array
     from trainyard.model.ensembles import TreeEnsemble

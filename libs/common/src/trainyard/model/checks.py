@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from trainyard.model.check_steps import check_step, takes_missing
 from trainyard.model.check_trees import check_trees
@@ -27,6 +26,7 @@ from trainyard.model.dto import (
 from trainyard.model.ensembles import TreeEnsemble
 from trainyard.model.rules import require
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.model.arrays import Array
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
 
 from trainyard.errors import ArtifactError
 from trainyard.frozen import dataclass
+from trainyard.protocol import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    #: A place in a body: the name of the whole, or a place and the name or number of something in it.
+    Where = str | tuple[Any, str | int]
 
 MAX_INT = 2**63 - 1
-
-#: A place in a body: the name of the whole, or a place and the name or number of something in it.
-Where = str | tuple[Any, str | int]
 
 
 def place(where: Where) -> str:

@@ -8,14 +8,14 @@ dataclasses hold, they do not judge: :func:`trainyard.model.checks.check` does, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trainyard.frozen import dataclass, field
 from trainyard.model.arrays import ArrayField, OptionalArrayField
 from trainyard.model.ensembles import TreeEnsemble
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     import numpy as np
     import numpy.typing as npt

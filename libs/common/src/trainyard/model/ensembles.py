@@ -6,13 +6,13 @@ so the sequence of inner nodes and leaves alone says where each subtree, and eac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trainyard.frozen import dataclass
 from trainyard.model.arrays import ArrayField, OptionalArrayField
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     import numpy.typing as npt
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from datetime import date
-from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ArtifactError, Problem, ServiceError
 from trainyard.frozen import dataclass, replace
@@ -19,8 +18,10 @@ from trainyard.model.decision import decided_for
 from trainyard.model.dto import Golden
 from trainyard.model.single import Single, can_answer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from trainyard.model.batches import Batches
     from trainyard.model.dto import ClassLabel, FloatArray, Model

@@ -6,16 +6,19 @@ codec.py combines these converters, and those of :mod:`trainyard.model.converter
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ArtifactError, ServiceError
 from trainyard.frozen import dataclass, field
 from trainyard.model.arrays import DTYPES, Array
-from trainyard.model.converters import Converter, Where, place
+from trainyard.model.converters import Converter, place
 from trainyard.schema import Schema
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import Any
+
+    from trainyard.model.converters import Where
 
 _MAX_AXIS = 2**31 - 1
 _COLUMN = ["name", "type", "role", "nullable"]

@@ -10,7 +10,6 @@ import math
 from bisect import bisect_right
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
 
 from trainyard.model.dto import Blend, Isotonic, Linear, NeuralNetwork, Platt
 from trainyard.model.elementary import TINY, exp_of, log_of
@@ -18,8 +17,10 @@ from trainyard.model.moments import part_of
 from trainyard.model.single_trees import Walk
 from trainyard.model.steps import IsMissing, Number, OneHot, Pair, Quantile, TableEncoding
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from trainyard.model.arrays import Array
     from trainyard.model.dto import Calibration, Estimator, Model, Pipeline

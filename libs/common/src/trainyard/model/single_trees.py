@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from trainyard.model.ensembles import CATEGORICAL, LEAF, MISSING_LEFT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.model.ensembles import TreeEnsemble
 
 
 class Walk:
-    """An ensemble as lists over its nodes, in the order of the file: a left child follows its parent.
+    """An ensemble as lists over its inner nodes, in the order of the file.
 
-    ``feature`` is -1 at a leaf, ``number`` there which leaf it is, and the threshold elsewhere; for a categorical node
-    it is NaN, which no value is below, and ``sets`` has its codes.
+    ``left`` and ``right`` hold children: the index of an inner node, or ``~leaf`` for the leaf of that number; so do
+    the roots. The threshold of a categorical node is NaN, which no value is below, and ``sets`` has its codes.
     """
 
     def __init__(self, trees: TreeEnsemble) -> None:
-        self._node = trees.node.data
-        self._feature, self._number, self._right, self._roots = _lists(trees)
-        ends = [*trees.category_start.tolist()[1:], len(trees.category)]
+        self._inner = trees.node.data.translate(None, bytes((LEAF,)))
+        self._feature, self._threshold = list(trees.feature.flat), list(trees.threshold.flat)
+        self._left, self._right, self._roots = _children(trees)
         codes = trees.category.tolist()
-        sets = [frozenset(codes[begin:end]) for begin, end in pairwise([0, *ends])]
         self._sets: dict[int, frozenset[int]] = {}
-        for at, node in enumerate(self._node):
-            if node & CATEGORICAL:
-                self._sets[at] = sets[int(self._number[at])]
-                self._number[at] = math.nan
-        self._values = trees.value.tolist() if trees.value.shape[1] > 1 else list(trees.value.flat)
+        if codes:
+            bounds = pairwise([*trees.category_start.tolist(), len(codes)])
+            sets = [frozenset(codes[begin:end]) for begin, end in bounds]
+            for at, node in enumerate(self._inner):
+                if node & CATEGORICAL:
+                    self._sets[at] = sets[int(self._threshold[at])]
+                    self._threshold[at] = math.nan
         self._vector = trees.value.shape[1] > 1
+        self._values = trees.value.tolist() if self._vector else list(trees.value.flat)
         self._outputs = trees.tree_output.tolist()
         self._base = trees.base.tolist()
         counts = [len(self._outputs)] * len(self._base)
@@ -41,31 +43,57 @@ class Walk:
 
     def scores(self, x: list[float]) -> list[float]:
         """Return the K scores of one row (D,) of the matrix."""
-        total = [0.0] * len(self._base)
-        for leaf, k in zip(self._leaves(x), self._outputs, strict=True):
-            if self._vector:
-                total = [t + value for t, value in zip(total, self._values[leaf], strict=True)]
-            else:
-                total[k] += self._values[leaf]
+        total = self._totals(self._leaves(x))
         if self._divisors is not None:
             total = [t / divisor for t, divisor in zip(total, self._divisors, strict=True)]
         return [t + base for t, base in zip(total, self._base, strict=True)]
 
+    def _totals(self, leaves: list[int]) -> list[float]:
+        """Return the sums of the leaves' values, added in the order of the trees."""
+        values = self._values
+        total = [0.0] * len(self._base)
+        if self._vector:
+            for leaf in leaves:
+                total = [t + value for t, value in zip(total, values[leaf], strict=True)]
+        elif len(total) == 1:
+            one = 0.0
+            for leaf in leaves:
+                one += values[leaf]
+            return [one]
+        else:
+            for leaf, k in zip(leaves, self._outputs, strict=True):
+                total[k] += values[leaf]
+        return total
+
     def _leaves(self, x: list[float]) -> list[int]:
         """Return the number of the leaf in each tree."""
-        feature, number, right, node, sets = self._feature, self._number, self._right, self._node, self._sets
+        if self._sets or any(value != value for value in x):  # noqa: PLR0124 - NaN
+            return self._leaves_with_care(x)
+        feature, threshold, left, right = self._feature, self._threshold, self._left, self._right
         leaves = []
         for root in self._roots:
             at = root
-            while (column := feature[at]) >= 0:
-                value = x[column]
-                if value <= number[at]:
-                    at += 1
+            while at >= 0:
+                at = left[at] if x[feature[at]] <= threshold[at] else right[at]
+            leaves.append(~at)
+        return leaves
+
+    def _leaves_with_care(self, x: list[float]) -> list[int]:
+        """Do the same where a value is missing or a node asks for categories."""
+        feature, threshold, left, right = self._feature, self._threshold, self._left, self._right
+        inner, sets = self._inner, self._sets
+        leaves = []
+        for root in self._roots:
+            at = root
+            while at >= 0:
+                value = x[feature[at]]
+                if value <= threshold[at]:
+                    at = left[at]
                 elif value == value:  # noqa: PLR0124 - not NaN
-                    at = at + 1 if at in sets and _holds(sets[at], value) else right[at]
+                    at = left[at] if at in sets and _holds(sets[at], value) else right[at]
                 else:
-                    at = at + 1 if node[at] & MISSING_LEFT else right[at]
-            leaves.append(int(number[at]))
+                    at = left[at] if inner[at] & MISSING_LEFT else right[at]
+            leaves.append(~at)
         return leaves
 
 
@@ -74,26 +102,21 @@ def _holds(codes: frozenset[int], value: float) -> bool:
     return math.isfinite(value) and math.ceil(value) in codes
 
 
-def _lists(trees: TreeEnsemble) -> tuple[list[int], list[float], list[int], list[int]]:
-    """Return feature, number and right child of every node, and the roots."""
-    features, thresholds = iter(trees.feature.flat), iter(trees.threshold.flat)
-    feature: list[int] = []
-    number: list[float] = []
-    right = [0] * len(trees.node)
-    roots, n_leaves = [0], 0
-    waiting: list[int] = []
-    for at, node in enumerate(trees.node.data):
+def _children(trees: TreeEnsemble) -> tuple[list[int], list[int], list[int]]:
+    """Return the left and the right child of every inner node, and the root of every tree.
+
+    From the last node to the first, so that both subtrees of a node are known when it is come to.
+    """
+    at, leaf = len(trees.feature), len(trees.value)
+    left, right = [0] * at, [0] * at
+    known: list[int] = []
+    push, pop = known.append, known.pop
+    for node in reversed(trees.node.data):
         if node == LEAF:
-            feature.append(-1)
-            number.append(n_leaves)
-            n_leaves += 1
-            if waiting:
-                right[waiting.pop()] = at + 1
-            else:
-                roots.append(at + 1)
+            leaf -= 1
+            push(~leaf)
         else:
-            feature.append(next(features))
-            number.append(next(thresholds))
-            waiting.append(at)
-    roots.pop()
-    return feature, number, right, roots
+            at -= 1
+            left[at], right[at] = pop(), pop()
+            push(at)
+    return left, right, known[::-1]

@@ -7,11 +7,11 @@ all it has been, and the right child of a node is the next one that is come to a
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from trainyard.model.arrays import numpy_is_loaded
 from trainyard.model.ensembles import LEAF
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt

@@ -6,8 +6,6 @@ Nothing here may change what the committed golden files of version 1 decode to, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trainyard.model.arrays import Array
 from trainyard.model.converters import FLOAT, STR, Converter, ListOf, Optional
 from trainyard.model.dto import Blend, Linear, Model, NeuralNetwork, Pipeline, Temperature
@@ -18,8 +16,10 @@ from trainyard.model.rules import require
 from trainyard.model.steps import Number, TableEncoding
 from trainyard.model.tree_shape import shape_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     import numpy.typing as npt
 
@@ -73,7 +73,7 @@ def _without(name: str, value: Any) -> Callable[[Any], Mapping[str, Any]]:
     return take
 
 
-class _Fields(dict[str, Any]):
+class _Fields(dict[str, "Any"]):
     """The attributes of an object by their names."""
 
     def __init__(self, holder: Any) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Any
 
 import msgpack
 
 from trainyard.errors import ArtifactError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: The versions that this release reads; all of them for ever.
 VERSIONS = (1, 2)

@@ -6,11 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from trainyard.errors import Problem, ServiceError
 from trainyard.frozen import dataclass
 from trainyard.schema.values import check_value, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TYPES = ("bool", "int", "float", "text", "category", "date", "timestamp")
 _AT_MOST_ONE = ("label", "event_time", "group")

@@ -14,7 +14,6 @@ import os
 import threading
 from bisect import bisect_left
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import msgpack
 
@@ -22,6 +21,7 @@ from trainyard import logs
 from trainyard.clock import SystemClock
 from trainyard.telemetry.catalogue import BUCKETS, COUNTER, GAUGE, HISTOGRAM, of_service
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path

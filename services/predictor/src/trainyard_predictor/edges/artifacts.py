@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import ArtifactError
@@ -11,6 +10,7 @@ from trainyard.model import Predictor, decode
 from trainyard.schema import Schema
 from trainyard_predictor.use_cases import Served
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.alias_object import AliasObject
     from trainyard.contracts.blobs import BlobStore

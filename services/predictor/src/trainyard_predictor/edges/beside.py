@@ -6,8 +6,7 @@ an environment still held when it ended is lost. Neither is imported before it i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.blobs import BlobStore

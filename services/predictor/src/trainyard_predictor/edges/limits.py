@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
 
 from trainyard.errors import ServiceError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.clock import Clock
 

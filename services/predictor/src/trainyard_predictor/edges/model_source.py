@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.alias_object import alias_key, model_key, version_key
@@ -25,6 +24,7 @@ from trainyard_predictor.edges.artifacts import load_artifact
 from trainyard_predictor.edges.entries import RETRY_SECONDS, Entry, Standing, make_room, sound_pointer
 from trainyard_predictor.use_cases import Served
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 

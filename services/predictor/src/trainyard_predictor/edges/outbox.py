@@ -6,10 +6,10 @@ A queue takes messages one by one and wants each of them signed, sent and kept; 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from trainyard.messages import PredictionLogged, PredictionsStored
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

@@ -8,12 +8,12 @@ when the queue turns out to be another one. The reader stores no record twice.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.errors import TransientError
 from trainyard_predictor.edges.outbox import Outbox
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.blobs import BlobStore

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from trainyard.crashpoints import crashpoint
 from trainyard_predictor import domain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.protocols.routes import Call
     from trainyard_predictor.use_cases import Answer, Predict

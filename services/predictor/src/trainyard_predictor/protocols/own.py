@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainyard.errors import ServiceError
 from trainyard_predictor import domain
 from trainyard_predictor.exchange import check_length, check_media, json_response
 from trainyard_predictor.protocols.routes import Route
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

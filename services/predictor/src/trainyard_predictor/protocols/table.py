@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainyard_predictor.protocols import own
 from trainyard_predictor.protocols.ask import Ask
 from trainyard_predictor.protocols.routes import Rest, Route
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

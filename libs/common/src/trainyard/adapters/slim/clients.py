@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trainyard.adapters.slim.credentials import CredentialSource
 from trainyard.adapters.slim.http1 import Address
 from trainyard.adapters.slim.s3 import SlimBlobs
 from trainyard.adapters.slim.service import Service
 from trainyard.adapters.slim.sqs import SlimQueue
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

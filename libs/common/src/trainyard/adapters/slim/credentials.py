@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from trainyard.adapters.slim.http1 import Address, Connection
 from trainyard.adapters.slim.sigv4 import Credentials, quoted
 from trainyard.errors import ConfigError, TransientError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

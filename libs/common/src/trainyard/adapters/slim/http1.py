@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import TYPE_CHECKING, Any
 
 from trainyard.errors import ConfigError
 from trainyard.frozen import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 _MAX_LINE_BYTES = 16 * 1024
 _MAX_HEADERS = 100

@@ -7,7 +7,6 @@ import hashlib
 import io
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, BinaryIO
 
 from trainyard.adapters.slim.service import CALL_SECONDS, SILENCE_SECONDS, ServerFaultError
 from trainyard.adapters.slim.sigv4 import quoted_path
@@ -15,8 +14,10 @@ from trainyard.contracts.blobs import Blob, BlobExistsError, BlobInfo, BlobMissi
 from trainyard.contracts.part_store import BlobChangedError, PartStore, UploadMissingError
 from trainyard.errors import TransientError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import BinaryIO
     from xml.etree.ElementTree import Element
 
     from trainyard.adapters.slim.http1 import Answer

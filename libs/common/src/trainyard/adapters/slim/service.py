@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
 
 from trainyard.adapters.slim.http1 import Answer, Connection
 from trainyard.adapters.slim.sigv4 import query_string, signed
 from trainyard.errors import ConfigError, TransientError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

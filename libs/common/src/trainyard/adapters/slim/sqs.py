@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from trainyard import logs
 from trainyard.adapters.slim.service import ServerFaultError
@@ -11,7 +10,10 @@ from trainyard.adapters.sqs import ASKED, COUNTS, MADE_AT, NOT_OURS, BatchedQueu
 from trainyard.contracts.queue import check_receive, check_visibility
 from trainyard.errors import TransientError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from trainyard.adapters.slim.service import Service
     from trainyard.contracts.queue import Depth, Received
 
