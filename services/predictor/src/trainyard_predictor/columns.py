@@ -1,8 +1,8 @@
-"""From JSON rows to clean columns: many rows a whole column at a time, few rows a whole row at a time.
+"""From JSON rows to clean values: many rows a whole column at a time, few rows a whole row at a time.
 
-:func:`clean_columns` takes what is plainly good and answers None for anything else; the caller then has the schema
-check value by value, which finds what is wrong or converts what is merely unusual. Both ways give the same columns (a
-test compares them): this one is for the thousand rows that are as they should be.
+Both functions take what is plainly good and answer None for anything else; the caller then has the schema check value
+by value, which finds what is wrong or converts what is merely unusual. Both ways give the same values (a test compares
+them): these are for the rows that are as they should be.
 """
 
 from __future__ import annotations
@@ -26,15 +26,11 @@ _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _MAX_CHARS = {"text": MAX_TEXT_BYTES // 4, "category": MAX_CATEGORY_BYTES // 4}
 
 
-#: From so many rows on, columns are longer than rows are wide.
-_BY_COLUMNS_FROM = 8
-
-
 def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]] | None:
     """Return the columns of ``rows`` by name as ``Schema.check_rows`` would, or None when it must be asked."""
     names = features.names
-    if len(rows) < _BY_COLUMNS_FROM:
-        return _by_rows(features, rows)
+    if not names:
+        return None
     take: Callable[[Any], Any] = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     try:
         values = [take(row) for row in rows if type(row) is dict and len(row) == len(names)]
@@ -51,22 +47,33 @@ def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]]
     return columns
 
 
-def _by_rows(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]] | None:
-    """Clean each row by itself, values of columns with the same checks together as if they were one column."""
-    columns: dict[str, list[Any]] = {name: [] for name in features.names}
+def clean_rows(features: Schema, rows: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """Return the rows as ``Schema.check_rows`` would, or None when it must be asked."""
+    found = []
     for row in rows:
-        if type(row) is not dict or len(row) != len(columns):
+        clean = _clean_row(features, row)
+        if clean is None:
             return None
-        for column, names in features.alike:
-            try:
-                clean = _clean(column, [row[name] for name in names])
-            except KeyError:  # a column is left out, and another one is too many
-                return None
-            if clean is None:
-                return None
-            for name, value in zip(names, clean, strict=True):
-                columns[name].append(value)
-    return columns
+        found.append(clean)
+    return found
+
+
+def _clean_row(features: Schema, row: Any) -> dict[str, Any] | None:
+    """Clean one row, values of columns with the same checks together as if they were one column."""
+    if type(row) is not dict or len(row) != len(features.names):
+        return None
+    clean = row
+    for column, names in features.alike:
+        try:
+            given = [row[name] for name in names]
+        except KeyError:  # a column is left out, and another one is too many
+            return None
+        values = _clean(column, given)
+        if values is None:
+            return None
+        if values is not given:
+            clean = {**clean, **dict(zip(names, values, strict=True))}
+    return clean
 
 
 def _clean(column: Column, values: list[Any]) -> list[Any] | None:

@@ -48,22 +48,28 @@ class Single:
         self._model = model
         given = scorers or [None] * len(model.members)
         self._members = [_Member(model, *member) for member in zip(model.members, given, strict=True)]
+        self._only = self._members[0] if len(self._members) == 1 else None
         self._weights = model.pipeline.weights.tolist() if isinstance(model.pipeline, Blend) else [1.0]
 
     def outputs(self, columns: Mapping[str, Sequence[Any]], n_rows: int) -> list[list[float]]:
         """Return probabilities (rows, classes) or values (rows, 1), some of them perhaps not finite."""
         names = list(columns)
         rows = zip(*columns.values(), strict=True) if names else [()] * n_rows
-        return [self._answer(dict(zip(names, values, strict=True))) for values in rows]
+        return [self.answer(dict(zip(names, values, strict=True))) for values in rows]
 
-    def _answer(self, row: Row) -> list[float]:
+    def answer(self, row: Row) -> list[float]:
+        """Return the probabilities (classes,) or value (1,) of one row, some of them perhaps not finite."""
+        if self._only is not None:
+            return self._settled(self._only.output(row))
         total = [0.0] * self._model.n_outputs
         for member, weight in zip(self._members, self._weights, strict=True):
-            output = member.output(row)
-            total = output if len(self._members) == 1 else [t + weight * o for t, o in zip(total, output, strict=True)]
+            total = [t + weight * o for t, o in zip(total, member.output(row), strict=True)]
+        return self._settled(total)
+
+    def _settled(self, output: list[float]) -> list[float]:
         if self._model.task == "regression":
-            return total
-        given = _calibrated(total, self._model.calibration)
+            return output
+        given = _calibrated(output, self._model.calibration)
         return [1.0 - given[0], given[0]] if self._model.task == "binary" else given
 
 

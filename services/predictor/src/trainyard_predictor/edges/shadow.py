@@ -17,7 +17,7 @@ from trainyard import logs
 from trainyard.errors import ServiceError, TransientError
 from trainyard.messages import ShadowScored
 from trainyard.model.inference import class_name
-from trainyard_predictor.use_cases import clean_rows
+from trainyard_predictor.use_cases import checked_columns
 
 if TYPE_CHECKING:
     from trainyard.clock import Clock
@@ -85,7 +85,7 @@ class ShadowScorer:
     def _compare(self, one: _Waiting) -> list[dict[str, Any]]:
         rows = one.query.rows
         try:
-            predicted = one.served.predictor.predict_clean(clean_rows(one.served.features, rows), len(rows))
+            predicted = one.served.predictor.predict_clean(checked_columns(one.served.features, rows), len(rows))
         except ServiceError as e:  # rows that the shadow version does not take
             _log.warning("shadow.declined", model=one.served.model, version=one.served.version, reason=str(e))
             self.counts["failed"] += len(rows)
