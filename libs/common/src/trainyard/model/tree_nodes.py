@@ -208,6 +208,25 @@ class Nodes:
         for k, of_output in enumerate(self.slices):
             self._total(k, values[of_output], out[k])
 
+    def sum_of_one(self, value: FloatArray, leaf: Indexes) -> list[float]:
+        """Return the scores (K,) of the leaves (T,) of one row: the bits of :meth:`add_up`."""
+        if self.n_values > 1:
+            first = leaf * self.n_values
+            return [self._total_of_one(k, value.take(first + k)) for k in range(self.n_values)]
+        values = value.take(leaf)
+        return [self._total_of_one(k, values[of_output]) for k, of_output in enumerate(self.slices)]
+
+    def _total_of_one(self, k: int, values: FloatArray) -> float:
+        total: float = np.add.accumulate(values).item(-1) + 0.0 if len(values) else 0.0
+        if self.mean and len(values):
+            total /= len(values)
+        return total + self._bases[k]
+
+    @cached_property
+    def _bases(self) -> list[float]:
+        bases: list[float] = self.base.tolist()
+        return bases
+
     def _total(self, k: int, values: FloatArray, out: FloatArray) -> None:
         """Put the score (rows,) of output k into ``out``, adding up the values (trees, rows) strictly in tree order."""
         out[:] = in_order(values)

@@ -33,6 +33,8 @@ _MOST_LOOKED_AT = 20_000_000
 _LINE = 64  # bytes of a cache line: arrays whose rows start at one are read and written faster
 _BLOCK_CELLS = 49_152  # rows x trees at once: what stays in the second-level cache
 _BINNED_ROWS = 4_096  # rows whose intervals are looked up at once
+#: Indexes of a forest without splits.
+_NOTHING = np.empty(0, dtype=np.intp)
 _FEW_ROWS = 8  # up to here, one row at a time is faster
 _LOW_BITS = np.array([(1 << count) - 1 for count in range(64)], dtype=np.uint64)
 #: de Bruijn sequences: (1 << i) * it >> (bits - log2(bits)) is another number for each i
@@ -162,7 +164,7 @@ class BitTables:
         out = np.empty((len(self._nodes.base), n))
         if n <= _FEW_ROWS:
             for i, row in enumerate(x.T.tolist()):
-                self._nodes.add_up(self._leaf_value, self._slots_of_one(row), out[:, i : i + 1])
+                out[:, i] = self.scores_of_one(row)
             return out
         rows = min(n, max(16, _BLOCK_CELLS // self._masks.shape[1]))
         binned = max(1, _BINNED_ROWS // rows) * rows
@@ -182,10 +184,14 @@ class BitTables:
 
     def scores_of_one(self, row: list[float]) -> list[float]:
         """Return the scores (K,) of one row (D,) of the matrix."""
-        out = np.empty((len(self._nodes.base), 1))
-        self._nodes.add_up(self._leaf_value, self._slots_of_one(row), out)
-        scores: list[float] = out[:, 0].tolist()
-        return scores
+        at = [  # NaN alone is not equal to itself
+            first + bisect_left(cuts, value) if (value := row[column]) == value else missing
+            for column, cuts, first, missing in self._searches
+        ]
+        # without a feature, nothing is ruled out: the first leaf is the only one
+        possible: Masks = np.bitwise_and.reduce(self._masks.take(at or _NOTHING, axis=0), axis=0)
+        self._to_slots(possible, np.empty_like(possible))
+        return self._nodes.sum_of_one(self._leaf_value, possible[: len(self._nodes.root)].astype(np.intp))
 
     def _slots(self, intervals: Indexes, possible: Masks, other: Masks) -> Indexes:
         """Return the slot (T, rows) of each row's leaf in each tree; both buffers are (rows, W)."""
@@ -198,17 +204,6 @@ class BitTables:
                 np.bitwise_and(possible, other, out=possible)
         self._to_slots(possible, other)
         return possible.T[: len(self._nodes.root)].astype(np.intp, order="C")
-
-    def _slots_of_one(self, row: list[float]) -> Indexes:
-        """Return the slot (T, 1) of the leaf in each tree of one row (D,)."""
-        at = [  # NaN alone is not equal to itself
-            first + bisect_left(cuts, value) if (value := row[column]) == value else missing
-            for column, cuts, first, missing in self._searches
-        ]
-        # without a feature, nothing is ruled out: the first leaf is the only one
-        possible: Masks = np.bitwise_and.reduce(self._masks.take(np.array(at, dtype=np.intp), axis=0), axis=0)
-        self._to_slots(possible, np.empty_like(possible))
-        return possible[: len(self._nodes.root), None].astype(np.intp)
 
     def _to_slots(self, possible: Masks, other: Masks) -> None:
         """Replace masks (…, W) by the slots of their lowest bits; ``other`` is a buffer of the same shape."""
