@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainyard.errors import MessageError
-from trainyard.messages import DataArrived, FeedbackGiven, PredictionLogged, PredictionsStored, TrainingRequest, decode
+from trainyard.messages import (
+    DataArrived,
+    FeedbackGiven,
+    PredictionLogged,
+    PredictionsStored,
+    TrainingRequest,
+    decode,
+    stored_bodies,
+)
 
 MESSAGES = [
     DataArrived("flights", "b1", 7),
@@ -72,9 +80,19 @@ def test_no_bytes_escape_as_another_error(type_name, data):
 def test_records_that_are_packed_already_make_the_same_message() -> None:
     """`joined` gives the bytes of `outgoing` without unpacking what it sends."""
     records = [{"id": f"pr_{n}", "inputs": {"x": n, "é": None}, "output": {"prediction": True}} for n in range(20)]
-    assert (
-        PredictionLogged.joined([msgpack.packb(record) for record in records]) == PredictionLogged(records).outgoing()
-    )
+    made = PredictionLogged.joined([msgpack.packb(record) for record in records])
+    assert PredictionLogged.outgoing_of(made) == PredictionLogged(records).outgoing()
     for count in (0, 15, 16, 65_536):
-        body = PredictionLogged.joined([b"\xc0"] * count).body
-        assert len(msgpack.unpackb(base64.b64decode(body))["records"]) == count
+        joined = PredictionLogged.joined([b"\xc0"] * count)
+        assert len(msgpack.unpackb(joined)["records"]) == count
+
+
+def test_messages_one_behind_the_other_are_told_apart() -> None:
+    """Their bodies are those that a queue would have carried; what is cut off or foreign is refused."""
+    made = [PredictionLogged.joined([msgpack.packb({"id": f"pr_{n}"})] * n) for n in (1, 20, 3)]
+    bodies = [PredictionLogged.outgoing_of(one).body for one in made]
+    assert stored_bodies(b"".join(made)) == bodies
+    assert stored_bodies("\n".join(bodies).encode()) == bodies
+    for wrong in (b"".join(made)[:-1], made[0] + b"\xc1"):
+        with pytest.raises(ValueError, match="one behind"):
+            stored_bodies(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+import msgpack
 import pytest
 
 from trainyard.contracts.queue import Received
@@ -27,8 +28,7 @@ RECORD = {
     "latency_us": 120,
     "predicted_at": "2026-03-01T12:00:00.123456+00:00",
 }
-BODIES = [PredictionLogged([{**RECORD, "id": f"pr_{n}"}]).outgoing().body for n in range(3)]
-DATA = "\n".join(BODIES).encode()
+DATA = b"".join([PredictionLogged.joined([msgpack.packb({**RECORD, "id": f"pr_{n}"})]) for n in range(3)])
 KEY = "predictions/some"
 POINTER = PredictionsStored(KEY, hashlib.sha256(DATA).hexdigest(), len(DATA))
 
@@ -73,6 +73,14 @@ def test_what_was_interrupted_is_done_again_without_doubling(world: World) -> No
     assert len(list(world.blobs.list(""))) == 1
     world.take(POINTER)
     assert len(world.log.predictions) == 3
+
+
+def test_an_object_that_holds_no_messages_is_poison(world: World) -> None:
+    """Its hash says only that it is what was stored."""
+    data = b"\xc1 nothing"
+    world.blobs.put("predictions/odd", data)
+    with pytest.raises(MessageError, match="holds no messages"):
+        world.take(PredictionsStored("predictions/odd", hashlib.sha256(data).hexdigest(), len(data)))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.errors import TransientError
-from trainyard.messages import PredictionLogged, PredictionsStored, ShadowScored, decode
+from trainyard.messages import PredictionLogged, PredictionsStored, ShadowScored, decode, stored_bodies
 from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.queue import MemoryQueue
@@ -383,7 +383,7 @@ def test_records_of_many_rows(world: World, rows: int, stored: bool) -> None:
         assert isinstance(pointer, PredictionsStored)
         data = world.blobs.get(pointer.key).data
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (pointer.sha256, pointer.size)
-        read = [decode("PredictionLogged", body) for body in data.decode().split("\n")]
+        read = [decode("PredictionLogged", body) for body in stored_bodies(data)]
         logged = [record for part in read if isinstance(part, PredictionLogged) for record in part.records]
     else:
         logged = world.logged()

@@ -122,7 +122,7 @@ def test_messages_fit_the_queue() -> None:
     """However large records are, each message stays under the queue's limit and none is lost or reordered."""
     records = [msgpack.packb({"id": f"pr_{n}", "x": "y" * size}) for n, size in enumerate([10, 130_000, 5, 100_000, 9])]
     answers = [[b] for b in records] + [[msgpack.packb({"id": f"pr_{n}", "x": "z" * 700}) for n in range(5, 1005)]]
-    made = list(outbox.messages(answers))
+    made = [(PredictionLogged.outgoing_of(message), count) for message, count in outbox.joined(answers)]
     assert all(message.size_bytes <= MAX_BYTES * 0.8 for message, _ in made)
     got = []
     for message, count in made:

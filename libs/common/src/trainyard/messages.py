@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from itertools import pairwise
 
 import msgpack
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _MAX_BODY_CHARS = 1_048_576
+#: With it begins every message as base64, and no message as msgpack.
+_FIRST_OF_BASE64 = b"g"
 
 
 @dataclass(frozen=True)
@@ -64,20 +67,24 @@ class PredictionLogged(Message):
     records: list[dict[str, Any]]
 
     @classmethod
-    def joined(cls, packed: Sequence[bytes]) -> Outgoing:
-        """Return the message of records that are msgpack already, the same bytes as from ``outgoing``, unread."""
+    def joined(cls, packed: Sequence[bytes]) -> bytes:
+        """Return the message of records that are msgpack already, before it becomes base64; they are not read."""
         packer = msgpack.Packer(use_bin_type=True, autoreset=False)
         packer.pack_map_header(2)
         for value in ("v", VERSION, "records"):
             packer.pack(value)
         packer.pack_array_header(len(packed))
-        body = b"".join((packer.bytes(), *packed))
-        return Outgoing(cls.type, base64.b64encode(body).decode("ascii"))
+        return b"".join((packer.bytes(), *packed))
+
+    @classmethod
+    def outgoing_of(cls, joined: bytes) -> Outgoing:
+        """Return what :meth:`joined` has made as a queue carries it: as ``outgoing`` does."""
+        return Outgoing(cls.type, base64.b64encode(joined).decode("ascii"))
 
 
 @dataclass(frozen=True)
 class PredictionsStored(Message):
-    """So many predictions that they lie on S3 under ``key``: a ``PredictionLogged`` body in each line."""
+    """So many predictions that they lie on S3 under ``key``: what :func:`stored_bodies` reads."""
 
     type: ClassVar[str] = "PredictionsStored"
     key: str
@@ -105,6 +112,26 @@ _TYPES: dict[str, type[Message]] = {
     cls.type: cls
     for cls in (DataArrived, TrainingRequest, PredictionLogged, PredictionsStored, ShadowScored, FeedbackGiven)
 }
+
+
+def stored_bodies(data: bytes) -> list[str]:
+    """Return the bodies of the ``PredictionLogged`` messages in an object: msgpack, one behind the other.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if data[:1] == _FIRST_OF_BASE64:  # one in each line: so the release before this one wrote them
+        return data.decode("ascii").split("\n")
+    unpacker = msgpack.Unpacker(max_buffer_size=len(data))
+    unpacker.feed(data)
+    ends = [0]
+    try:
+        while ends[-1] < len(data):
+            unpacker.skip()
+            ends.append(unpacker.tell())
+    except (msgpack.exceptions.UnpackException, ValueError) as e:
+        raise ValueError("not messages one behind the other") from e
+    return [base64.b64encode(data[a:b]).decode("ascii") for a, b in pairwise(ends)]
 
 
 def decode(type_name: str, body: str) -> Message:

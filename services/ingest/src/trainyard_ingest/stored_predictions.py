@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trainyard import logs
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.errors import MessageError
-from trainyard.messages import PredictionLogged, PredictionsStored, decode
+from trainyard.messages import PredictionLogged, PredictionsStored, decode, stored_bodies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,11 @@ def with_stored(handle: Callable[[Received], None], blobs: BlobStore) -> Callabl
             return
         if len(data) != pointer.size or hashlib.sha256(data).hexdigest() != pointer.sha256:
             raise MessageError(f"the object {pointer.key} is not the one that was stored", message.body)
-        for body in data.decode("ascii").split("\n"):
+        try:
+            bodies = stored_bodies(data)
+        except ValueError as e:
+            raise MessageError(f"the object {pointer.key} holds no messages", message.body) from e
+        for body in bodies:
             handle(replace(message, type=PredictionLogged.type, body=body))
         blobs.delete(pointer.key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trainyard.messages import PredictionLogged, PredictionsStored, decode
+from trainyard.messages import PredictionLogged, PredictionsStored, decode, stored_bodies
 
 if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
@@ -21,7 +21,7 @@ def logged_records(queue: Queue, blobs: BlobStore | None = None) -> list[dict[st
         for message in received:
             decoded = decode(message.type, message.body)
             if isinstance(decoded, PredictionsStored) and blobs is not None:
-                bodies = blobs.get(decoded.key).data.decode().split("\n")
+                bodies = stored_bodies(blobs.get(decoded.key).data)
                 found = [decode(PredictionLogged.type, body) for body in bodies]
             else:
                 found = [decoded]

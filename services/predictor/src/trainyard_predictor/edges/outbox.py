@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from trainyard.contracts.blobs import BlobStore
-    from trainyard.contracts.queue import Outgoing, Queue
+    from trainyard.contracts.queue import Queue
 
 #: Packed records of one message: 180 KiB as base64, well under the queue's 256 KiB.
 MESSAGE_BYTES = 135 * 1024
-#: From so many bytes on, messages go to the store, and one message says where they are.
-STORED_FROM_BYTES = 200 * 1024
+#: From so many bytes on, which are 200 KiB as base64, messages go to the store, and one message says where they are.
+STORED_FROM_BYTES = 150 * 1024
 
 
 class Outbox:
@@ -37,10 +37,11 @@ class Outbox:
         Raises:
             TransientError: the store or the queue does not answer; the queue may hold some of the records.
         """
-        made = list(messages(answers))
-        outgoing = [message for message, _ in made]
-        if sum(message.size_bytes for message in outgoing) > STORED_FROM_BYTES:
-            outgoing = [self._store("\n".join([message.body for message in outgoing]).encode()).outgoing()]
+        made = list(joined(answers))
+        if sum(len(message) for message, _ in made) > STORED_FROM_BYTES:
+            outgoing = [self._store(b"".join([message for message, _ in made])).outgoing()]
+        else:
+            outgoing = [PredictionLogged.outgoing_of(message) for message, _ in made]
         refused = self._queue.send(outgoing) if outgoing else []
         return sum(count for _, count in made), len(refused)
 
@@ -51,8 +52,8 @@ class Outbox:
         return PredictionsStored(key, sha256, len(data))
 
 
-def messages(answers: Iterable[list[bytes]]) -> Iterator[tuple[Outgoing, int]]:
-    """Yield messages of at most MESSAGE_BYTES of records, with the number of records in each."""
+def joined(answers: Iterable[list[bytes]]) -> Iterator[tuple[bytes, int]]:
+    """Yield messages of at most MESSAGE_BYTES of records, not yet as base64, and the number of records in each."""
     held: list[bytes] = []
     size = 0
     for records in answers:
