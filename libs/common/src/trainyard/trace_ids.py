@@ -12,7 +12,8 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[
 
 def trace_id(request_id: str, traceparent: str) -> str:
     """Return the id of a request with these headers, "" for one that it has not; ``X-Request-Id`` goes first."""
-    if _REQUEST_ID.fullmatch(request_id):
+    if request_id and _REQUEST_ID.fullmatch(request_id):
         return request_id
-    found = _TRACEPARENT.fullmatch(traceparent)
-    return found[1] if found else os.urandom(16).hex()
+    if traceparent and (found := _TRACEPARENT.fullmatch(traceparent)):
+        return found[1]
+    return os.urandom(16).hex()

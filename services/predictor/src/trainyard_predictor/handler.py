@@ -28,6 +28,7 @@ __all__ = ["MAX_BODY_BYTES", "Handler", "Request", "Response"]
 
 _MAX_URI_CHARS = 4096
 _PORT = re.compile(r":\d+$")
+_MOST_KNOWN_HOSTS = 100
 _log = logs.get(__name__)
 
 
@@ -67,6 +68,7 @@ class Handler:
         self._ready = ready
         self._gauges = gauges
         self._hosts = None if hosts is None else frozenset(hosts)
+        self._known_hosts: set[str] = set()  # as they were sent, with their ports
         self._version = version
         self._health = health
         self._limit = limit
@@ -146,8 +148,7 @@ class Handler:
             raise request.fault
         if len(request.path) + len(request.query) > _MAX_URI_CHARS:
             raise ServiceError("uri_too_long", f"the path and query are longer than {_MAX_URI_CHARS} characters")
-        if self._hosts is not None and _host(request) not in self._hosts:
-            raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
+        self._check_host(request.headers.get("host", ""))
         if route is None:
             raise ServiceError("not_found", "no such route")
         if request.method != route.method:
@@ -155,6 +156,15 @@ class Handler:
             raise ServiceError("method_not_allowed", f"this path takes {takes}, not {request.method[:16]}")
         who = None if route.scope is None else self._authenticate(request, route.scope)
         return route.answer(Call(request, names, trace_id, who.key_id if who else None, who))
+
+    def _check_host(self, host: str) -> None:
+        """Refuse a Host that is not one of ours; those that were good are remembered, ports being few."""
+        if self._hosts is None or host in self._known_hosts:
+            return
+        if _PORT.sub("", host).lower() not in self._hosts:
+            raise ServiceError("bad_host", "this service does not answer to that Host; see TRAINYARD_ALLOWED_HOSTS")
+        if len(self._known_hosts) < _MOST_KNOWN_HOSTS:
+            self._known_hosts.add(host)
 
     def _authenticate(self, request: Request, scope: str) -> Principal:
         """Return who asks: whose API key was sent, or whom the carrier knows."""
@@ -187,7 +197,3 @@ class Handler:
             needs["golden rows"], models = health.golden, health.models
         ready = all(needs.values())
         return json_response(200 if ready else 503, {"ready": ready, "needs": needs, "models": models})
-
-
-def _host(request: Request) -> str:
-    return _PORT.sub("", request.headers.get("host", "")).lower()
