@@ -7,11 +7,11 @@ import json
 
 import pytest
 import requests
+from command_tree import COMMANDS
 from fake_api import error, page
 
 from trainyard_client.cli.exits import MEANINGS, Exit
 from trainyard_client.cli.output import printable
-from trainyard_client.main import make_command
 
 COLUMNS = [
     {"name": "id", "type": "int", "role": "feature", "nullable": True},
@@ -25,18 +25,7 @@ MODEL = {"name": "buys", "dataset": "shop", "label": "bought", "task": "binary",
 BATCH = {"id": "b1", "state": "committed", "rows": 2, "rejected": 0, "last_seq": 2}
 
 
-def _commands(group, path=()):
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
-ALL = dict(_commands(make_command()))
-
-
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_json_and_an_example(name, trainyard):
     """`--help` ends with an example that begins with the command itself, and lists --json."""
     done = trainyard(*name.split(), "--help")

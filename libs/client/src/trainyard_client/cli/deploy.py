@@ -117,8 +117,10 @@ def _add_more(deploy: click.Group) -> None:
         with _deploy_errors():
             target = _target(package, settings, package.choices.read(where["choices"]), where)
             program = package.tunnel.command(target.instance, target.place.region, port)
+        output.data({"url": f"http://127.0.0.1:{port}", "instance": target.instance})
         output.note(f"the services are at http://127.0.0.1:{port}; Ctrl-C ends it")
-        return Exit.OK if subprocess.run(program, check=False).returncode == 0 else Exit.FAILED
+        spoken = subprocess.DEVNULL if output.as_json else None  # the AWS CLI greets on standard output
+        return Exit.OK if subprocess.run(program, check=False, stdout=spoken).returncode == 0 else Exit.FAILED
 
     command(deploy, "destroy", example="trainyard deploy destroy --env prod", api=False)(destroy)
     command(deploy, "tunnel", example="trainyard deploy tunnel --env prod", api=False)(tunnel)

@@ -67,7 +67,11 @@ def _width(text: str) -> int:
 
 
 class Output:
-    """Where one command prints. ``as_json``: exactly one JSON document on standard output, nothing else there."""
+    """Where one command prints.
+
+    ``as_json``: exactly one JSON document on standard output and nothing else there; on standard error a JSON object
+    in each line, ``{"error": …}`` or ``{"note": …}``.
+    """
 
     def __init__(self, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:
         self.as_json = as_json
@@ -91,6 +95,9 @@ class Output:
 
     def note(self, sentence: str) -> None:
         """Print a line beside the result, on standard error."""
+        if self.as_json:
+            self._stderr.write(json.dumps({"note": sentence}) + "\n")
+            return
         self._errors.print(Text(printable(sentence), style="dim"))
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:

@@ -41,15 +41,14 @@ def add_to(group: click.Group) -> None:
     @click.option("-o", "--output", "file", metavar="FILE", help="Write to FILE (.html or .md) instead of printing.")
     def card(output: Output, client: Client, *, name: str, version: int, file: str | None) -> None:
         """Print the model card of VERSION of the model NAME as Markdown, or write it as a file."""
-        if output.as_json and file is None:
-            raise CommandError("--json prints a document of its own; give -o FILE", Exit.USAGE)
         kind = "markdown" if file is None else _KINDS.get(Path(file).suffix.lower())
         if kind is None:
             raise CommandError(f"{file} is no name for a card; it must end in .html or .md", Exit.USAGE)
         content = b"".join(client.version_card(name, version, kind))
         if file is None:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
+            if not output.data({"model": name, "version": version, "markdown": content.decode()}):
+                sys.stdout.buffer.write(content)
+                sys.stdout.buffer.flush()
             return
         try:
             Path(file).write_bytes(content)
