@@ -14,9 +14,12 @@ from trainyard_client.cli import (
     backup,
     batch_jobs,
     batches,
+    completing,
+    completion,
     datasets,
     deploy,
     doctor,
+    environment,
     fleet,
     models,
     operations,
@@ -47,6 +50,14 @@ are in docs/cli.md.
 def make_command() -> click.Group:
     """Return the whole command; docs/cli.md is generated from it."""
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
+    root.params.append(
+        click.Option(
+            ["--env"],
+            metavar="NAME",
+            shell_complete=completing.environments,
+            help="The environment that the command is about (see trainyard env); local is the stack on this machine.",
+        )
+    )
     for module in (
         stack,
         backup,
@@ -64,7 +75,9 @@ def make_command() -> click.Group:
         operations,
         doctor,
         trace,
+        environment,
         deploy,
+        completion,
     ):
         module.add_to(root)
     return root
@@ -84,7 +97,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return e.exit_code
     except click.ClickException as e:
         context = getattr(e, "ctx", None)
-        hint = f"see: {context.command_path} --help" if context else ""
+        hint = f"how it is called: {context.command_path} --help" if context else ""
         output.error(e.format_message(), code="usage", hint=hint)
         return e.exit_code
     except click.Abort:

@@ -33,7 +33,9 @@ class Predictions(Calls):
         """
         target = in_path(model) if version is None else f"{in_path(model)}@{in_path(str(version))}"
         body: Json = {"rows": list(rows), **({"explain": True} if explain else {})}
-        return self._sent("POST", f"/v1/predict/{target}", json=body, idempotency_key=key)
+        predictor = self._predictors.of(model)
+        answer: Json = predictor.send("POST", f"/v1/predict/{target}", json=body, idempotency_key=key)
+        return answer
 
     def predictions(self, model: str | None = None, version: int | None = None) -> Iterator[Json]:
         """Yield the prediction log in its order, each with the latest feedback as ``label``."""

@@ -17,7 +17,7 @@ import click
 from trainyard.errors import TrainyardError
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import CommandError, Settings, command
+from trainyard_client.cli.frame import CommandError, Settings, command, named_env
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,7 +142,11 @@ def _where(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Checkout that images are built from.",
         ),
         click.option("--choices", type=_file(), help="File of choices (docs/deploy.md); else the defaults."),
-        click.option("--env", default="prod", show_default=True, help="Name of the environment."),
+        click.option(
+            "--env",
+            callback=lambda _context, _option, name: name or named_env() or "prod",
+            help="Name of the environment.  [default: the one before the command, else prod]",
+        ),
     ):
         function = option(function)
     return function

@@ -12,16 +12,19 @@ import click
 from trainyard.durations import seconds_of
 from trainyard.errors import ConfigError
 from trainyard.policy import KINDS
-from trainyard_client.cli import address, exits
+from trainyard_client import reaching
+from trainyard_client.cli import exits
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.output import Output
 from trainyard_client.client import Client
+from trainyard_client.environments import LOCAL
 from trainyard_client.errors import ApiError, ClientError, MisuseError, UnreachableError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trainyard.config import Config
+    from trainyard_client.functions import Functions
 
 #: ``{name}`` is the NAME that the command was given
 _HINTS = {
@@ -96,11 +99,14 @@ class CommandError(click.ClickException):
         self.hint = hint
 
 
-def command(group: click.Group, name: str, *, example: str, api: bool = True) -> Callable[..., click.Command]:
+def command(
+    group: click.Group, name: str, *, example: str, api: bool = True, local: bool = False
+) -> Callable[..., click.Command]:
     """Add a function to ``group`` as a command with ``--json`` and, with ``api``, ``--url`` and ``--api-key``.
 
     The function is called with an :class:`Output`, then a :class:`Client` (with ``api``) or the :class:`Settings`, then
-    its own arguments by name. It returns None or an :class:`Exit`. ``--help`` ends with the ``example``.
+    its own arguments by name. It returns None or an :class:`Exit`. ``--help`` ends with the ``example``. ``local``: it
+    is about this machine, so that no environment can be named.
     """
 
     def decorate(function: Callable[..., Exit | None]) -> click.Command:
@@ -111,6 +117,8 @@ def command(group: click.Group, name: str, *, example: str, api: bool = True) ->
         def run(settings: Settings, /, *, as_json: bool, **arguments: Any) -> None:
             output = Output(as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
             try:
+                if local:
+                    _refuse_env(name)
                 code = call(output, settings, **arguments) or Exit.OK
             except (ClientError, ConfigError, CommandError) as e:
                 code = _report(output, e, name=arguments.get("name") or "NAME")
@@ -144,14 +152,29 @@ def _with_client(
     api_key: str | None,
     **arguments: Any,
 ) -> Exit | None:
-    where, key = address.resolve(settings.config, url, api_key)
-    with client_of(where, key) as client:
+    wanted = reaching.Wanted(url, api_key, named_env())
+    with (
+        reaching.reached(settings.config, settings.environ, wanted) as found,
+        client_of(found.url, found.key, found.functions) as client,
+    ):
         return function(output, client, **arguments)
 
 
-def client_of(url: str, key: str | None) -> Client:
+def named_env() -> str | None:
+    """Return the environment that stands in front of the command, ``trainyard --env NAME …``; None without one."""
+    name: str | None = click.get_current_context().find_root().params.get("env")
+    return name
+
+
+def _refuse_env(command_name: str) -> None:
+    if named_env() not in {None, LOCAL}:
+        what = f"{command_name} is about this machine, not about the environment {named_env()}"
+        raise CommandError(what, Exit.USAGE, hint="leave --env out")
+
+
+def client_of(url: str, key: str | None, functions: Functions | None = None) -> Client:
     """Return a client of the services at an address, to be closed."""
-    return Client(url, key)
+    return Client(url, key, functions=functions)
 
 
 def _report(output: Output, error: Exception, *, name: str) -> Exit:
@@ -169,7 +192,7 @@ def _report(output: Output, error: Exception, *, name: str) -> Exit:
                 hint = f"the service's log has more under request id {error.request_id}"
             output.error(error.message, code=error.code, details=error.details, hint=hint)
         case UnreachableError():
-            hint = "start a local stack with `trainyard up`, or give --url (or TRAINYARD_URL)"
+            hint = "start a local stack with `trainyard up`, or name another: --env (trainyard env list), or --url"
             output.error(str(error), code="unreachable", hint=hint)
         case WaitTimeoutError():
             output.error(str(error), code="timeout", hint=f"it goes on by itself; look again with: {error.look}")

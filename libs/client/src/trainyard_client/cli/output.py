@@ -100,6 +100,11 @@ class Output:
             return
         self._errors.print(Text(printable(sentence), style="dim"))
 
+    def hint(self, sentence: str) -> None:
+        """Print a line beside the result if a person reads the result: a script that is piped on needs no advice."""
+        if self._stdout.isatty():
+            self.note(sentence)
+
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
         """Print rows under the named columns, or the sentence ``empty``."""
         if not rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import files
+from trainyard_client.cli import completing, files
 from trainyard_client.cli.answers import reasons, writer
 from trainyard_client.cli.batch_jobs import predict_batch
 from trainyard_client.cli.exits import Exit
@@ -36,9 +36,16 @@ _SHADOWS = ("version", "shadow_version", "rows", "mean_difference", "mean_absolu
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
 
-    @click.argument("name")
-    @click.argument("source", metavar="FILE")
-    @click.option("-o", "--output", "target", metavar="OUT", help="Write all answers to this CSV or NDJSON file.")
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("source", shell_complete=completing.files, metavar="FILE")
+    @click.option(
+        "-o",
+        "--output",
+        "target",
+        metavar="OUT",
+        help="Write all answers to this CSV or NDJSON file.",
+        shell_complete=completing.files,
+    )
     @click.option("--version", help="Version number or alias.  [default: champion]")
     @click.option("--explain", is_flag=True, help="Also say what each column contributes (docs/explanations.md).")
     @click.option("--batch", is_flag=True, help="Have the file scored as a whole, in the background (docs/batch.md).")
@@ -65,8 +72,8 @@ def add_to(root: click.Group) -> None:
             output.say(f"{count} predictions are in {target}")
         return None
 
-    @click.argument("name")
-    @click.argument("source", metavar="FILE")
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("source", shell_complete=completing.files, metavar="FILE")
     @click.option("--format", "format_", type=click.Choice(files.FORMATS), help="Needed for standard input.")
     def feedback(output: Output, client: Client, name: str, source: str, format_: str | None) -> None:
         """Send the true labels in FILE for predictions of the model NAME.
@@ -91,7 +98,7 @@ def add_to(root: click.Group) -> None:
                 f"{by_key} by key: they are kept, but not joined to predictions yet; quality counts prediction_id"
             )
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     def quality(output: Output, client: Client, name: str) -> None:
         """Show live metrics, drift and alarms of the model NAME, from its predictions and their feedback."""
         found = client.watched(name)
