@@ -11,7 +11,7 @@ from command_tree import COMMANDS
 from fake_api import error, page
 
 from trainyard_client.cli.exits import MEANINGS, Exit
-from trainyard_client.cli.output import printable
+from trainyard_client.text import printable
 
 COLUMNS = [
     {"name": "id", "type": "int", "role": "feature", "nullable": True},

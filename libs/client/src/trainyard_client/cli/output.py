@@ -26,6 +26,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from trainyard_client.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
@@ -34,22 +36,6 @@ _PIPE_COLUMNS = 200
 #: Longer tables are not fitted to the width of the terminal: that takes milliseconds a row.
 _MOST_FITTED_ROWS = 200
 _MOST_IN_CELL = 3
-
-
-def printable(value: object) -> str:
-    """Return ``value`` as one line of text without control, direction or other invisible characters."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(printable(v) for v in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{printable(k)} {printable(v)}" for k, v in value.items())
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _brief(value: object) -> object:

@@ -8,7 +8,7 @@ import click
 
 from trainyard_client.cli import completing
 from trainyard_client.cli.frame import command
-from trainyard_client.cli.output import printable
+from trainyard_client.text import printable
 
 if TYPE_CHECKING:
     from trainyard_client.cli.output import Output
