@@ -156,7 +156,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
         request = _cancelled(client, _request_of(client, run_id))
         if not output.data(request):
             running = request["state"] == "running"
-            stops = "; its trainer was asked to stop and does so with its next heartbeat" if running else ""
+            stops = "; its trainer was asked to stop and does so within seconds" if running else ""
             output.say(f"request {request['id']} is {request['state']}{stops}")
 
     @click.argument("run_id", shell_complete=completing.runs, metavar="ID")
