@@ -261,13 +261,13 @@ def _show_explanation(output: Output, found: Json) -> None:
         "waited": in_words(found["waited_seconds"]),
         "expected_wait": _seconds(found["expected_wait_seconds"]),
         "queue": _facts(found["queue"]),
-        "message": _facts(found["message"]),
-        "lease": _facts(found["lease"]) or None,
+        "sent_to_trainers": _sent(found["message"]),
+        "held_by": _holder(found["lease"]),
         "fleet": _facts({**found["fleet"], "cap": _cap(found["fleet"].get("cap"))}),
     }
     names = ["request", "model", "state", "code", "blocked_by", "priority", "instance_types", "spot"]
     if found["state"] in OPEN_STATES:  # of one that has ended they say nothing
-        names += ["waited", "expected_wait", "queue", "message", "lease", "fleet"]
+        names += ["waited", "expected_wait", "queue", "sent_to_trainers", "held_by", "fleet"]
     output.fields(facts, names)
     columns = ("attempt", "state", "worker", "seconds", "error_class", "error")
     output.table(found["attempts"], columns, empty="no attempts yet")
@@ -275,6 +275,29 @@ def _show_explanation(output: Output, found: Json) -> None:
 
 #: Whether spot capacity may serve a request, as it says itself.
 _SPOT = {None: "as TRAINYARD_SPOT says", True: "yes", False: "no"}
+
+
+def _sent(message: Json) -> str:
+    """Say how often trainers were told of a request, and when they are told again."""
+    sends, ago, again = message["sends"], message["sent_seconds_ago"], message["next_resend_seconds"]
+    said = ["not yet" if ago is None else f"{sends} time{'s' * (sends != 1)}, last {in_words(ago)} ago"]
+    if message["unsent"] and ago is not None:
+        said.append("once more now")
+    elif again and ago is not None:
+        said.append(f"again in {in_words(again)} if nobody takes it")
+    return "; ".join(said)
+
+
+def _holder(lease: Json) -> str | None:
+    """Say which trainer has a request, and how long it keeps it without a word."""
+    if lease["holder"] is None:
+        return None
+    left = lease["seconds_left"]
+    if left is None:
+        return str(lease["holder"])
+    return f"{lease['holder']}, " + (
+        f"for {in_words(left)} without a word from it" if left >= 0 else "which has vanished"
+    )
 
 
 def _facts(facts: Json) -> Json:
