@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 #: What the stack of these tests has behind it, and what its other tests still need.
 NOT_HERE = {"make install", "source .venv/bin/activate", "trainyard up --detach", "trainyard down"}
-_SECONDS = 600
+_SECONDS = 1_200
 
 
 def _blocks() -> Iterator[tuple[str, str]]:
