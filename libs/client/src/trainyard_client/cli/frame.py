@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard_client.functions import Functions
 
-#: ``{name}`` is the NAME that the command was given
-_HINTS = {
+_SEND_AGAIN = "correct what is named and send it again; docs/formats.md says what can be read"
+_LIMITS = "docs/formats.md and docs/api.md have the limits; send less at once"
+_ADDRESS = "check the address in --url, TRAINYARD_URL or trainyard env list; it may be that of another release"
+_LATER = "repeat in a moment"
+#: The next step by error code (docs/errors.md); ``{name}`` is the NAME that the command was given.
+HINTS = {
     "no_key": "give --api-key, set TRAINYARD_API_KEY, or run the command where the local stack's data directory is",
     "bad_key": "make a new key with: trainyard key create NAME",
     "wrong_scope": "make a key with the scope with: trainyard key create NAME --scope SCOPE",
@@ -46,7 +50,41 @@ _HINTS = {
     "conflict": "look at what is there now and repeat",
     "in_use": "delete what uses it first",
     "unavailable": "repeat in a moment; see what is wrong with: trainyard status",
-    "not_json": "check the address in --url or TRAINYARD_URL",
+    "not_json": _ADDRESS,
+    "not_found": _ADDRESS,
+    "method_not_allowed": _ADDRESS,
+    "bad_host": _ADDRESS,
+    "unsupported_media": _ADDRESS,
+    "bad_request": "correct what is named; --help says what each option takes",
+    "uri_too_long": "give shorter names or values",
+    "headers_too_large": "give a shorter key or names",
+    "empty_body": "the file or standard input is empty; look at what was sent",
+    "bad_json": _SEND_AGAIN,
+    "bad_csv": _SEND_AGAIN,
+    "bad_parquet": _SEND_AGAIN,
+    "bad_gzip": _SEND_AGAIN,
+    "invalid_rows": _SEND_AGAIN,
+    "too_large": _LIMITS,
+    "csv_limit": _LIMITS,
+    "json_limit": _LIMITS,
+    "parquet_limit": _LIMITS,
+    "bomb": _LIMITS,
+    "url_refused": "docs/sources.md says what may be pulled from",
+    "source_refused": "correct what is named with: trainyard source add (docs/sources.md)",
+    "unknown_batch": "list what arrived with: trainyard batches NAME",
+    "unknown_source": "list the sources with: trainyard source list DATASET",
+    "unknown_prediction": "a prediction is in the log some seconds after its answer; repeat in a moment",
+    "invalid_schema": "correct the columns that are named (docs/datasets.md)",
+    "narrowing": "docs/datasets.md says what a column can become; for anything else make another dataset",
+    "invalid_model": "correct what is named; docs/policies.md has every key of a policy",
+    "invalid_artifact": "docs/import.md says what can be imported",
+    "cannot_explain": "leave --explain out, or train the model again",
+    "key_reused": "leave --key out, or give another one",
+    "in_progress": _LATER,
+    "request_timeout": _LATER,
+    "too_many_requests": _LATER,
+    "not_logged": _LATER,
+    "deadline_exceeded": "send fewer rows at once, or repeat",
 }
 
 
@@ -187,9 +225,10 @@ def _report(output: Output, error: Exception, *, name: str) -> Exit:
             output.error(str(error), code="usage")
             return Exit.USAGE
         case ApiError():
-            hint = error.hint or _HINTS.get(error.code, "").replace("{name}", name)
+            hint = error.hint or HINTS.get(error.code, "").replace("{name}", name)
             if error.status >= 500 and error.request_id:
-                hint = f"the service's log has more under request id {error.request_id}"
+                log = f"the service's log has more under request id {error.request_id}"
+                hint = f"{hint}; {log}" if hint else log
             output.error(error.message, code=error.code, details=error.details, hint=hint)
         case UnreachableError():
             hint = "start a local stack with `trainyard up`, or name another: --env (trainyard env list), or --url"
