@@ -130,9 +130,9 @@ def cli() -> str:
     lines = [
         "# Command line",
         "",
-        "Generated from `trainyard_client` by `make docs`. Every command takes `--json` (one JSON document on standard",
-        "output, errors as JSON on standard error). Address and key come from `--url` and `--api-key`, else from",
-        "`TRAINYARD_URL` and `TRAINYARD_API_KEY`, else from the stack that runs in `TRAINYARD_DATA_DIR`.",
+        "Generated from `trainyard_client` by `make docs`. Every command takes `--json`: one JSON document on standard",
+        'output, and on standard error a JSON object in each line, `{"error": …}` or `{"note": …}`. Which services a',
+        "command asks, and with which key: [environments.md](environments.md), with completion in a shell.",
         "",
         "## Exit codes",
         "",

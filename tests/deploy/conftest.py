@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from policy_answers import RESOURCE_POLICIES, ROLES
+from whole_emulator import WholeEmulator
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ENV, REGION, ACCOUNT, BUCKET = "test", "eu-west-1", "111122223333", "trainyard-test-111122223333-eu-west-1"
 _PSEUDO = {
@@ -122,3 +130,32 @@ def templates() -> dict[str, Template]:
 def template() -> Any:
     """The function that loads one with parameters."""
     return load
+
+
+@pytest.fixture(scope="session")
+def statements(template: Any) -> Any:
+    """The function that returns every statement that counts for a role."""
+
+    @functools.cache
+    def of(role: str) -> list[dict[str, Any]]:
+        name, _, model = role.partition("-")
+        file, resource = ROLES[name]
+        own = template(file, Model=model).resource(resource)["Policies"]
+        guards = [
+            statement
+            for file, name in RESOURCE_POLICIES
+            for statement in template(file).resource(name)["PolicyDocument"]["Statement"]
+            if statement["Effect"] == "Deny"
+        ]
+        return [statement for policy in own for statement in policy["PolicyDocument"]["Statement"]] + guards
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeEmulator]:
+    """A fresh account."""
+    one = WholeEmulator(tmp_path_factory.mktemp("aws"))
+    one.start()
+    yield one
+    one.stop()

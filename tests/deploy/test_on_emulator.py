@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 import yaml
+from whole_emulator import QuickClock
 
 from trainyard import config
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
-from trainyard.clock import SystemClock
-from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, AwsEmulator
+from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
+from trainyard_deploy import access
 from trainyard_deploy.aws import AwsCloud
 from trainyard_deploy.choices import Choices
 from trainyard_deploy.ports import DeployError
 from trainyard_deploy.stacks import Image, Output, Place, Released, stacks
+from trainyard_deploy.steps import Deployment, Outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
+
+    from trainyard.testing.emulator import AwsEmulator
+    from trainyard_deploy.stacks import Stack
 
 PLACE = Place("test", "000000000000", "us-east-1")
 STACKS = stacks(PLACE, Choices())
@@ -29,28 +34,6 @@ GAPS = tomllib.loads((Path(__file__).parents[2] / "deploy/aws/emulator_gaps.toml
 #: What can be made without containers behind it.
 WITHOUT_DOCKER = ("network", "queues", "storage", "registry", "roles", "fleet", "predictor")
 _DIGEST = "sha256:" + "1" * 64
-
-
-class WholeEmulator(AwsEmulator):
-    """ministack with all that the templates name."""
-
-    services = "s3,sqs,ec2,cloudformation,events,iam,logs,lambda,ssm,sns,cloudwatch,rds,ecr,secretsmanager,sts,budgets"
-
-
-class QuickClock(SystemClock):
-    """The emulator is done at once, so nobody waits long."""
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(min(seconds, 0.05))
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsEmulator]:
-    """A fresh account."""
-    one = WholeEmulator(tmp_path_factory.mktemp("aws"))
-    one.start()
-    yield one
-    one.stop()
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +58,8 @@ def cloud(client: Callable[[str], Any]) -> AwsCloud:
     return AwsCloud(client, PLACE, QuickClock())
 
 
-def put(cloud: AwsCloud, part: str, **given: str) -> bool:
-    stack, parameters = STACKS[part], {}
+def put(cloud: AwsCloud, part: str, known: Mapping[str, Stack] = STACKS, **given: str) -> bool:
+    stack, parameters = known[part], {}
     for name, source in stack.parameters.items():
         match source:
             case Output(other, output):
@@ -192,6 +175,57 @@ def test_deleted_stacks_are_gone_and_data_stays(client: Callable[[str], Any]) ->
     assert cloud.outputs("queues") is None
     assert client("s3").head_bucket(Bucket=place.bucket)
     assert not client("sqs").list_queues(QueueNamePrefix="trainyard-gone").get("QueueUrls")
+
+
+def test_a_models_function_goes_with_its_model(made: AwsCloud, client: Callable[[str], Any]) -> None:
+    """Of two, the one that is chosen no more: function, role and logs; another environment's stacks are not ours."""
+    both = stacks(PLACE, Choices(own_functions=("late_flights", "buys")))
+    for part in ("predictor-late-flights", "predictor-buys"):
+        put(made, part, both)
+    other = AwsCloud(client, Place("test-eu", PLACE.account, PLACE.region), QuickClock())
+    other.put_stack("predictor-x", both["registry"].text, {"Env": "test-eu"})
+    nobody: Any = None
+    deployment = Deployment(PLACE, Choices(own_functions=("buys",)), Outside(made, nobody, nobody, QuickClock()))
+    (retire,) = (step for step in deployment.steps() if step.name == "retire")
+    retire.do(nobody)
+
+    functions = {one["FunctionName"] for one in client("lambda").list_functions()["Functions"]}
+    roles = {one["RoleName"] for one in client("iam").list_roles()["Roles"]}
+    for named in (functions, roles):
+        assert "trainyard-test-predictor-buys" in named
+        assert "trainyard-test-predictor-late_flights" not in named
+    assert "predictor-late-flights" not in made.parts()
+    assert other.parts() == ["predictor-x"]
+
+
+def test_what_people_need_to_reach_it(
+    made: AwsCloud, client: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Domain or none, the first key's place, the URL of every function: all of it from the stacks themselves."""
+    monkeypatch.setattr(access, "_client", lambda service, _region, _endpoint: client(service))
+    with pytest.raises(DeployError, match="no environment nowhere in us-east-1"):
+        access.described("nowhere", region="us-east-1")
+    both = stacks(PLACE, Choices(own_functions=("buys",)))
+    for part, function in (("predictor", PLACE.function), ("predictor-buys", PLACE.function_of("buys"))):
+        put(made, part, both)
+        put(made, part, both, ReleaseVersion=made.publish(function))
+    # The instance is a container: a stack of that name, with the parameter that is read, stands for it.
+    queue = "{Type: 'AWS::SQS::Queue', Properties: {Tags: [{Key: domain, Value: {Ref: Domain}}]}}"
+    template = f"Parameters: {{Domain: {{Type: String}}}}\nResources: {{Queue: {queue}}}"
+    made.put_stack("services", template, {"Domain": ""})
+
+    found = access.described("test", region="us-east-1")
+    assert (found["url"], found["key_parameter"], found["signed"]) == (None, "/trainyard/test/keys/admin", True)
+    assert found["predictor"].startswith("https://")
+    assert list(found["functions"]) == ["buys"]
+    assert found["functions"]["buys"] != found["predictor"]
+
+    made.put_stack("services", template, {"Domain": "trainyard.example.com"})
+    assert access.described("test", region="us-east-1")["url"] == "https://trainyard.example.com"
+    client("ssm").put_parameter(Name=found["key_parameter"], Value="ty_first\n", Type="SecureString")
+    assert access.parameter(found["key_parameter"], region="us-east-1") == "ty_first"
+    with pytest.raises(DeployError, match="cannot read the parameter"):
+        access.parameter("/trainyard/nowhere", region="us-east-1")
 
 
 def test_a_broken_template_is_told(cloud: AwsCloud) -> None:

@@ -139,7 +139,7 @@ def test_outbox(world: World) -> None:
     assert world.problems() == {}
     world.sql("UPDATE core.outbox SET created_at = now() - interval '121 seconds' WHERE sent_at IS NULL")
     (problem,) = world.problems()["I5"]
-    assert "1 messages wait in the outbox, the oldest for 12" in problem
+    assert "1 messages wait in the database to be sent, the oldest for 12" in problem
     world.sql("UPDATE core.outbox SET sent_at = now()")
     assert world.problems() == {}
 

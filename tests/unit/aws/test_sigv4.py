@@ -11,9 +11,10 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainyard.adapters.slim.sigv4 import Credentials, query_string, quoted_path, signed
+from trainyard.adapters.slim.sigv4 import Credentials, query_string, quoted, quoted_path, signed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+SEGMENT = TEXT.filter(lambda name: name not in {"", ".", ".."})
 #: What HTTP lets stand in a header's value, spaces in any number included.
 VALUE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
 NAME = st.from_regex(r"x-amz-[a-z0-9-]{1,20}", fullmatch=True).filter(
@@ -59,6 +60,26 @@ def test_requests_to_s3_are_signed_as_botocore_signs_them(
     assert ours["authorization"] == theirs.headers["Authorization"]
     assert ours["x-amz-content-sha256"] == theirs.headers["X-Amz-Content-SHA256"]
     assert ours.get("x-amz-security-token") == theirs.headers.get("X-Amz-Security-Token")
+
+
+@given(model=SEGMENT, version=TEXT, body=st.binary(max_size=200), token=st.none() | WORD, secret=WORD, region=REGION)
+def test_requests_to_a_functions_url_are_signed_as_botocore_signs_them(model, version, body, token, secret, region):
+    """The path of a prediction has an @, and whatever a caller takes for the name of a model."""
+    path = f"/v1/predict/{quoted(model)}@{quoted(version)}"
+    host = f"abc.lambda-url.{region}.on.aws"
+    theirs = AWSRequest("POST", f"https://{host}{path}", {"content-type": "application/json"}, body)
+    SigV4Auth(BotoCredentials("AKIA", secret, token), "lambda", region).add_auth(theirs)
+    ours = signed(
+        Credentials("AKIA", secret, token),
+        "POST",
+        path,
+        headers={"host": host, "content-type": "application/json"},
+        body=body,
+        region=region,
+        service="lambda",
+        at=_at(theirs),
+    )
+    assert ours["authorization"] == theirs.headers["Authorization"]
 
 
 @given(body=st.binary(max_size=200), token=st.none() | WORD, secret=WORD, region=REGION, host=HOST)

@@ -57,10 +57,19 @@ class Done:
 @pytest.fixture
 def trainyard(api: FakeApi, clock: ManualClock, monkeypatch, capsys, tmp_path):
     """Run a command line of `trainyard` against the fake service."""
-    monkeypatch.setattr(frame, "Client", lambda url, key: Client(url, key, clock=clock, session=api.session()))
+    monkeypatch.setattr(
+        frame,
+        "Client",
+        lambda url, key, **more: Client(url, key, clock=clock, session=api.session(), **more),
+    )
 
     def call(*arguments: str, **environ: str) -> Done:
-        surroundings = {"TRAINYARD_DATA_DIR": str(tmp_path / "none"), "TRAINYARD_URL": URL, "TRAINYARD_API_KEY": KEY}
+        surroundings = {
+            "TRAINYARD_CONFIG_DIR": str(tmp_path / "config"),
+            "TRAINYARD_DATA_DIR": str(tmp_path / "none"),
+            "TRAINYARD_URL": URL,
+            "TRAINYARD_API_KEY": KEY,
+        }
         code = run(arguments, surroundings | environ)
         captured = capsys.readouterr()
         return Done(int(code), captured.out, captured.err)

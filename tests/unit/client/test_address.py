@@ -7,8 +7,8 @@ import json
 import pytest
 
 from trainyard import config
-from trainyard_client.cli.address import resolve
 from trainyard_client.errors import UnreachableError
+from trainyard_client.reaching import Wanted, reached
 
 LOCAL = "http://127.0.0.1:8080"
 
@@ -26,7 +26,15 @@ def stack(tmp_path):
 
 
 def _config(data_dir, **environ):
-    return config.load({"TRAINYARD_DATA_DIR": str(data_dir), **environ})
+    return config.load(
+        {"TRAINYARD_DATA_DIR": str(data_dir), "TRAINYARD_CONFIG_DIR": str(data_dir / "config"), **environ}
+    )
+
+
+def resolve(settings, url, key):
+    """Return address and key; the environment is not asked for what it does not hold."""
+    with reached(settings, {}, Wanted(url, key)) as found:
+        return found.url, found.key
 
 
 def test_the_local_stack_is_the_default(stack):

@@ -93,7 +93,7 @@ def test_explain(api, trainyard):
     for fact in (
         "waiting_capacity",
         "ahead 2, waiting 3, running 1",
-        "unsent no, sends 2, sent ago 7 s, next resend 1.9 min",
+        "2 times, last 7 s ago; again in 1.9 min if nobody takes it",
         "idle 0, busy 1, last refusal no capacity in eu-north-1, cap $2.50 of $2.00 per day",
         "oom",
         "host:7",
@@ -102,6 +102,28 @@ def test_explain(api, trainyard):
     ):
         assert fact in out
     assert json.loads(trainyard("run", "explain", "r", "--json").out) == EXPLANATION
+
+
+@pytest.mark.parametrize(
+    ("message", "lease", "said"),
+    [
+        ({"unsent": True, "sends": 0}, {}, "not yet"),
+        ({"unsent": True, "sends": 1, "sent_seconds_ago": 7.0}, {}, "1 time, last 7 s ago; once more now"),
+        ({"sends": 1, "sent_seconds_ago": 7.0}, {"holder": "h:1"}, "h:1"),
+        (
+            {"sends": 1, "sent_seconds_ago": 7.0},
+            {"holder": "h:1", "seconds_left": 12.0},
+            "h:1, for 12 s without a word",
+        ),
+        ({"sends": 1, "sent_seconds_ago": 7.0}, {"holder": "h:1", "seconds_left": -3.0}, "h:1, which has vanished"),
+    ],
+)
+def test_explain_says_who_knows_of_it(api, trainyard, message, lease, said):
+    """Whether trainers were told, and which has it, in words that need no knowledge of queues and leases."""
+    message = {"unsent": False, "sent_seconds_ago": None, "next_resend_seconds": None, **message}
+    lease = {"holder": None, "seconds_left": None, **lease}
+    api.on("GET", "/v1/requests/r/explain", {**EXPLANATION, "message": message, "lease": lease})
+    assert said in trainyard("run", "explain", "r").out
 
 
 def test_explain_without_advice(api, trainyard):

@@ -10,6 +10,7 @@ import pytest
 from trainyard import crashpoints
 from trainyard.clock import ManualClock
 from trainyard.crashpoints import CrashPointError
+from trainyard.errors import ConfigError
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard_deploy.choices import Choices
 from trainyard_deploy.engine import Engine, Records, Report
@@ -238,3 +239,71 @@ def test_plan_shows_what_would_change() -> None:
 
     account.choices = Choices(own_functions=("late", "buys"), database_class="db.t4g.small")
     assert [change.stack for change in account.deployment.preview(record)] == ["database"]
+
+
+def test_a_model_that_leaves_the_list_takes_its_function_along() -> None:
+    """The plan says so, `apply` does it when the release is good, and the other model's function stays."""
+    account = Account()
+    account.apply()
+    account.choices = Choices(own_functions=("buys",))
+    record = Records(account.blobs, "test").load()
+    (change,) = account.deployment.preview(record)
+    assert (change.stack, change.action) == ("predictor-late", "Remove")
+
+    account.smoke.problem = "no prediction came"
+    with pytest.raises(DeployError, match="no prediction came"):
+        account.apply()
+    assert "predictor-late" in account.cloud.stacks, "who comes back finds what was there"
+
+    account.smoke.problem = None
+    account.apply()
+    assert "predictor-late" not in account.cloud.stacks
+    assert account.cloud.live("trainyard-test-predictor-buys")
+    assert list(account.deployment.preview(Records(account.blobs, "test").load())) == []
+
+
+def test_a_function_that_cannot_be_deleted_takes_no_release_back() -> None:
+    """The new release is good already: it stays, and the next `apply` begins at the deletion."""
+    account = Account()
+    account.apply()
+    account.choices, account.images.source = Choices(own_functions=("buys",)), "two"
+    before = account.cloud.running
+    arm("retire", "error")
+    with pytest.raises(CrashPointError):
+        account.apply()
+    crashpoints.arm({})
+    released = account.cloud.running
+    assert released != before
+    account.told.clear()
+
+    account.apply()
+
+    assert (account.told[-2], account.told[-1]) == ("(smoke)", "retire")
+    assert (account.cloud.running, "predictor-late" in account.cloud.stacks) == (released, False)
+
+
+def test_destroy_finds_functions_that_no_choice_names() -> None:
+    """Whoever destroys without the file of choices leaves no function behind."""
+    account = Account()
+    account.apply()
+    account.choices = Choices()
+    for step in account.deployment.destroy_steps(data_too=False):
+        step.do(None)  # type: ignore[arg-type]
+    assert list(account.cloud.stacks) == ["storage"]
+
+
+def test_a_function_is_named_by_its_model() -> None:
+    """Stacks have no _ in their names, functions have; what AWS would not take is refused before anything is made."""
+    account = Account(choices=Choices(own_functions=("late_flights",)))
+    account.apply()
+    assert account.cloud.stacks["predictor-late-flights"]["Model"] == "late_flights"
+    assert account.cloud.live("trainyard-test-predictor-late_flights")
+    with pytest.raises(ConfigError, match="longer than the 64"):
+        _ = Account(choices=Choices(own_functions=("m" * 48,))).deployment
+
+
+@pytest.mark.parametrize("names", [("late", "late"), ("Late",), ("a-b",), (3,)])
+def test_names_that_no_model_has_are_refused(names: tuple[str, ...]) -> None:
+    """A stack of a name that is none would fail late, and halfway."""
+    with pytest.raises(ConfigError, match="own_functions"):
+        Choices(own_functions=names)

@@ -213,7 +213,7 @@ def test_message_without_work(scene: Scene) -> None:
     scene.arrived.send([MESSAGE])
     assert scene.problems()["I5"] == [
         "queue training holds 1 messages (1 visible), and no request has been open for 120 s",
-        "queue arrived holds 1 messages (1 visible), and trainyard_scheduler.main has not taken any for 120 s",
+        "queue arrived holds 1 messages (1 visible), and the scheduler has not taken any for 120 s",
     ]
     scene.training.receive(limit=1, wait_seconds=0, visibility_seconds=60)
     scene.arrived.receive(limit=1, wait_seconds=0, visibility_seconds=60)
@@ -253,7 +253,7 @@ def test_outbox_and_dead_letters(scene: Scene) -> None:
     scene.dead.send([MESSAGE, MESSAGE])
     check = scene.examine()["I5"]
     assert check.problems == [
-        "3 messages wait in the outbox, the oldest for 130 s",
+        "3 messages wait in the database to be sent, the oldest for 130 s",
         "queue training has 2 dead letters: 2 training_request, first sent 0 s ago",
     ]
     scene.dead.receive(limit=2, wait_seconds=0, visibility_seconds=60)

@@ -70,12 +70,18 @@ CAPACITY_WORDS = (
     " it is asked again in 6 s"
 )
 MISFIT = "; 1 other trainer does not suit it: it wants g5.xlarge or g5.2xlarge, on-demand capacity"
-CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
+CHECK = "see whether the scheduler and the queues work: trainyard doctor, trainyard queue show"
 
 
 def told(request: RequestRecord, at: Position, who: Crew, pool: Pool | None) -> Explanation:
     """Explain, where messages are sent again after 120 s."""
     return explain(request, at, who, pool, resend_seconds=120.0)
+
+
+def works(for_: str, left: str) -> str:
+    """What is said of a request in good hands."""
+    after = f"were it to vanish, another trainer would take over in {left}"
+    return f"host:7 works on it (attempt 2 of 3, for {for_}); {after}"
 
 
 # --- in somebody's hands, or in nobody's any more ---
@@ -84,14 +90,14 @@ def told(request: RequestRecord, at: Position, who: Crew, pool: Pool | None) -> 
 @pytest.mark.parametrize(
     ("request_", "at", "sentence", "blocked_by"),
     [
-        (RUNNING, HELD, "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)", None),
+        (RUNNING, HELD, works("1.5 min", "12 s"), None),
         (RUNNING, replace(HELD, attempts=(), lease_left=0.0),
-         "host:7 works on it (attempt 2 of 3, for 0 s; its lease has 0 s left)", None),
+         works("0 s", "0 s"), None),
         (RUNNING, replace(HELD, attempts=(replace(WORK, seconds=1.0), WORK)),
-         "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)", None),
+         works("1.5 min", "12 s"), None),
         (replace(RUNNING, cancel_requested=True), HELD,
-         "host:7 was asked to stop and does so with its next heartbeat; its lease has 12 s left",
-         "the trainer's next heartbeat"),
+         "host:7 was asked to stop and does so when it next reports, within seconds",
+         "the trainer's next report"),
     ],
 )  # fmt: skip
 def test_held_requests(request_: RequestRecord, at: Position, sentence: str, blocked_by: str | None) -> None:
@@ -102,19 +108,19 @@ def test_held_requests(request_: RequestRecord, at: Position, sentence: str, blo
 
 def test_a_silent_holder() -> None:
     """A trainer that has not spoken for half a minute is said to be silent; its lease decides what follows."""
-    words = "host:7 holds it (attempt 2 of 3) but has been silent for 31 s; its lease has 12 s left, and when it runs"
+    words = "host:7 holds it (attempt 2 of 3) but has been silent for 31 s; if it stays so, "
     found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
-    over = words + " out another trainer takes the request over"
+    over = words + "another trainer takes the request over in 12 s"
     assert found == Explanation("held_by_worker", over, "a trainer that is silent")
     last = explain(replace(RUNNING, attempt=3), HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
-    failed = words.replace("attempt 2", "attempt 3") + " out another trainer ends the request as failed"
+    failed = words.replace("attempt 2", "attempt 3") + "the request ends as failed in 12 s"
     assert last == Explanation("held_by_worker", failed, "a trainer that is silent")
     asked = replace(RUNNING, cancel_requested=True)
     found = explain(asked, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=31.0)
-    ended = words + " out another trainer ends the request as it was asked to"
+    ended = words + "the request ends as it was asked to in 12 s"
     assert found == Explanation("cancelling", ended, "a trainer that is silent")
     found = explain(RUNNING, HELD, NOBODY, ENOUGH, resend_seconds=120.0, silent=30.0)
-    assert found.sentence == "host:7 works on it (attempt 2 of 3, for 1.5 min; its lease has 12 s left)"
+    assert found.sentence == works("1.5 min", "12 s")
 
 
 def test_who_holds() -> None:
@@ -127,7 +133,7 @@ def test_who_holds() -> None:
 
 
 LOST_MESSAGE = "a message that is lost, or hidden by a trainer that died"
-LOST_WORDS = "the lease of host:7 ran out 3 s ago and was not renewed; "
+LOST_WORDS = "host:7 has vanished: its claim on the request ran out 3 s ago; "
 
 
 @pytest.mark.parametrize(
@@ -137,16 +143,16 @@ LOST_WORDS = "the lease of host:7 ran out 3 s ago and was not renewed; "
          Explanation("lease_expired", LOST_WORDS + "1 trainer is idle: one takes it over within seconds",
                      "the trainer that held it vanished", None, 0.0, 0.0)),
         (RUNNING, replace(LOST, holder=None, lease_left=None), IDLE, ENOUGH,
-         Explanation("lease_expired", "the lease of its trainer ran out and was not renewed; its message was sent"
+         Explanation("lease_expired", "its trainer has vanished: its claim on the request ran out; its message was sent"
                      " 1.7 min ago, a trainer is idle and nobody took it: it is sent again in 20 s", LOST_MESSAGE, None,
                      20.0, 20.0)),
         (RUNNING, replace(LOST, lease_left=-300.0, sent_ago=290.0, send_count=3), IDLE, ENOUGH,
-         Explanation("lease_expired", "the lease of host:7 ran out 5 min ago and was not renewed; its message was sent"
-                     " 4.8 min ago, a trainer is idle and nobody took it: it is sent again in 3.2 min", LOST_MESSAGE,
-                     None, 190.0, 190.0)),
+         Explanation("lease_expired", "host:7 has vanished: its claim on the request ran out 5 min ago; its message was"
+                     " sent 4.8 min ago, a trainer is idle and nobody took it: it is sent again in 3.2 min",
+                     LOST_MESSAGE, None, 190.0, 190.0)),
         (RUNNING, replace(LOST, lease_left=-30.0, sent_ago=25.0), IDLE, ENOUGH,
-         Explanation("lease_expired", "the lease of host:7 ran out 30 s ago and was not renewed; 1 trainer is idle: one"
-                     " takes it over within seconds", "the trainer that held it vanished", None, 0.0, 95.0)),
+         Explanation("lease_expired", "host:7 has vanished: its claim on the request ran out 30 s ago; 1 trainer is"
+                     " idle: one takes it over within seconds", "the trainer that held it vanished", None, 0.0, 95.0)),
         (RUNNING, LOST, NOBODY, LAUNCHING,
          Explanation("lease_expired", LOST_WORDS + "it waits for another trainer: no trainer runs; the scheduler asks"
                      " for an instance within seconds", START, None, None, 0.0)),
@@ -203,14 +209,14 @@ def test_ended_requests(request_: RequestRecord, sentence: str, to_do: str | Non
     ("request_", "at", "who", "pool", "expected"),
     [
         (QUEUED, replace(SENT, unsent=True), BUSY, ENOUGH,
-         Explanation("waiting_to_be_sent", "its message is being sent again",
-                     "the scheduler's relay or the queue service", None, 30.0, 0.0)),
+         Explanation("waiting_to_be_sent", "it is sent once more to the queue that trainers read",
+                     "the scheduler, which sends it, or the queue service", None, 30.0, 0.0)),
         (QUEUED, replace(SENT, sent_ago=None, waited=25.1), BUSY, ENOUGH,
-         Explanation("waiting_to_be_sent", "its message has not gone to the training queue yet",
-                     "the scheduler's relay or the queue service", CHECK, 30.0, 0.0)),
+         Explanation("waiting_to_be_sent", "it has not reached the queue that trainers read yet",
+                     "the scheduler, which sends it, or the queue service", CHECK, 30.0, 0.0)),
         (QUEUED, replace(SENT, sent_ago=None, waited=25.0), IDLE, ENOUGH,
-         Explanation("waiting_to_be_sent", "its message has not gone to the training queue yet",
-                     "the scheduler's relay or the queue service", None, 0.0, 0.0)),
+         Explanation("waiting_to_be_sent", "it has not reached the queue that trainers read yet",
+                     "the scheduler, which sends it, or the queue service", None, 0.0, 0.0)),
         (QUEUED, SENT, IDLE, ENOUGH,
          Explanation("waiting_for_worker", "1 trainer is idle: one takes it within seconds", None, None, 0.0, 115.0)),
         (QUEUED, replace(SENT, sent_ago=25.0), Crew(idle=2, ahead=3, ahead_of_idle=1), ENOUGH,
@@ -332,7 +338,7 @@ def test_what_became_of_the_last_attempt(last: Attempt, history: str) -> None:
     at = replace(SENT, attempts=(replace(WORK, state="failed", error="older"), last))
     assert told(QUEUED, at, IDLE, ENOUGH).sentence == history + "1 trainer is idle: one takes it within seconds"
     unsent = told(QUEUED, replace(at, unsent=True, sent_ago=None), IDLE, ENOUGH)
-    assert unsent.sentence == history + "its message has not gone to the training queue yet"
+    assert unsent.sentence == history + "it has not reached the queue that trainers read yet"
     assert unsent.to_do is None
 
 

@@ -102,14 +102,14 @@ def test_from_queued_to_done(scene: Scene) -> None:
     scene.clock.advance(20)
     assert scene.says(ident) == (
         "held_by_worker",
-        "test works on it (attempt 1 of 3, for 20 s; its lease has 40 s left)",
+        "test works on it (attempt 1 of 3, for 20 s); were it to vanish, another trainer would take over in 40 s",
     )
     assert scene.explain(ident)["queue"] == {"ahead": None, "waiting": 0, "running": 1, "mean_seconds": None}
     with scene.store.begin() as records:
         cancel(records, ident, BY)
     assert scene.says(ident) == (
         "cancelling",
-        "test was asked to stop and does so with its next heartbeat; its lease has 40 s left",
+        "test was asked to stop and does so when it next reports, within seconds",
     )
     scene.store.state.finish(ident)
     assert scene.says(ident) == ("done", "it is done: version 1 came of it")
@@ -123,7 +123,7 @@ def test_a_lost_lease(scene: Scene) -> None:
     scene.keeper.step()
     scene.claim(ident, scene.alive()[0])
     scene.clock.advance(65)
-    lost = "the lease of test ran out 5 s ago and was not renewed; "
+    lost = "test has vanished: its claim on the request ran out 5 s ago; "
     assert scene.says(ident) == ("lease_expired", lost + "it waits for another trainer: 1 instance is starting")
     scene.trainer("idle", "i-other")
     assert scene.says(ident) == ("lease_expired", lost + "1 trainer is idle: one takes it over within seconds")
@@ -147,12 +147,15 @@ def test_a_silent_holder(scene: Scene) -> None:
     assert scene.says(ident) == (
         "held_by_worker",
         (
-            "test holds it (attempt 1 of 3) but has been silent for 40 s; its lease has 20 s left, and when it runs out"
-            " another trainer takes the request over"
+            "test holds it (attempt 1 of 3) but has been silent for 40 s; if it stays so, another trainer takes the"
+            " request over in 20 s"
         ),
     )
     scene.trainer("busy", "i-test")
-    assert scene.says(ident)[1] == "test works on it (attempt 1 of 3, for 40 s; its lease has 20 s left)"
+    assert (
+        scene.says(ident)[1]
+        == "test works on it (attempt 1 of 3, for 40 s); were it to vanish, another trainer would take over in 20 s"
+    )
 
 
 def test_unsuited_trainers(scene: Scene) -> None:

@@ -45,9 +45,32 @@ class AwsCloud(Cloud):
 
     # --- stacks ---
 
+    def parts(self) -> Sequence[str]:
+        """Return the parts of the stacks that carry the environment's tag: another one's name may begin alike."""
+        prefix = self._name("")
+        with translated("list the stacks"):
+            pages = self._client("cloudformation").get_paginator("describe_stacks").paginate()
+            found = [stack for page in pages for stack in page["Stacks"]]
+        return sorted(
+            stack["StackName"].removeprefix(prefix)
+            for stack in found
+            if stack["StackName"].startswith(prefix)
+            and stack["StackStatus"] != "DELETE_COMPLETE"
+            and {"Key": "trainyard:env", "Value": self._place.env} in stack.get("Tags", [])
+        )
+
+    def parameters(self, stack: str) -> Mapping[str, str] | None:
+        """Return what a stack was made with; None when there is no such stack."""
+        with translated(f"look at the stack {stack}"):
+            found = self._stack(stack)
+        if found is None:
+            return None
+        return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+
     def outputs(self, stack: str) -> Mapping[str, str] | None:
         """Return the outputs of a stack; None when there is no such stack, or only the beginning of one."""
-        found = self._stack(stack)
+        with translated(f"look at the stack {stack}"):
+            found = self._stack(stack)
         if found is None or found["StackStatus"] == "REVIEW_IN_PROGRESS":
             return None
         return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}

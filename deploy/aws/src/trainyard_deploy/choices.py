@@ -12,6 +12,7 @@ from trainyard.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_MODEL = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _ENV = re.compile(r"[a-z][a-z0-9-]{0,15}")
 
 
@@ -43,6 +44,11 @@ class Choices:
             raise ConfigError(f"private_trainers = {self.private_trainers!r} is not none, nat or endpoints")
         if self.predictor_auth not in {"AWS_IAM", "NONE"}:
             raise ConfigError(f"predictor_auth = {self.predictor_auth!r} is not AWS_IAM or NONE")
+        for model in self.own_functions:
+            if not isinstance(model, str) or _MODEL.fullmatch(model) is None:
+                raise ConfigError(f"own_functions: {model!r} is no name of a model")
+        if len(set(self.own_functions)) < len(self.own_functions):
+            raise ConfigError("own_functions names a model twice")
 
 
 def read(path: Path | None) -> Choices:

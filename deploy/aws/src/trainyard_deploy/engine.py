@@ -63,6 +63,8 @@ class Step:
     do: Callable[[Record], None]
     #: Since this step people meet the new release: if it or a later one fails, the one before comes back.
     reaches_people: bool = False
+    #: The release is good before this step: if it fails, it is repeated, and nothing comes back.
+    behind_the_release: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Engine:
             with crash_step(f"deploy {step.name}"):
                 step.do(record)
         except Exception as e:
-            if any(one.reaches_people and (one.name in record.done or one is step) for one in self._steps):
+            if not step.behind_the_release and any(
+                one.reaches_people and (one.name in record.done or one is step) for one in self._steps
+            ):
                 self._report.rolled_back(step, e)
                 self._roll_back(record)
                 # Beyond what people meet, all stays done: the next try begins where they would meet it.

@@ -32,6 +32,10 @@ class Cloud(Protocol):
     Raises, each of them: DeployError when AWS refuses, TransientError when it does not answer.
     """
 
+    def parts(self) -> Sequence[str]:
+        """Return the parts that have a stack in this environment in the order of their names; half-made ones too."""
+        ...
+
     def outputs(self, stack: str) -> Mapping[str, str] | None:
         """Return the outputs of a stack; None when there is no such stack."""
         ...

@@ -6,6 +6,8 @@ import importlib.resources
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from trainyard.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Every service that has an image.
 IMAGES = ("ingest", "scheduler", "trainer", "predictor", "console", "router")
+#: The longest name of a Lambda function, and of a role.
+MOST_NAME_CHARS = 64
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ class Place:
     @property
     def function(self) -> str:
         """The name of the function that answers for all models."""
-        return f"trainyard-{self.env}-predictor"
+        return self.function_of("")
+
+    def function_of(self, model: str) -> str:
+        """Return the name of a model's own function; of no model: of the one that answers for all."""
+        return f"trainyard-{self.env}-predictor{f'-{model}' if model else ''}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,17 @@ class Stack:
 
 
 def stacks(place: Place, c: Choices) -> dict[str, Stack]:
-    """Return the stacks of an environment by part, in the order in which they are made."""
+    """Return the stacks of an environment by part, in the order in which they are made.
+
+    Raises:
+        ConfigError: the function of a model would have a name that AWS does not take.
+    """
+    for model in c.own_functions:
+        if len(place.function_of(model)) > MOST_NAME_CHARS:
+            raise ConfigError(
+                f"the function of {model} would be called {place.function_of(model)}, which is longer than the"
+                f" {MOST_NAME_CHARS} characters that AWS takes; take a shorter name of the environment or the model"
+            )
     made = [
         Stack("network", "network", {"PrivateTrainers": c.private_trainers, "Domain": c.domain}),
         Stack("queues", "queues", {"Bucket": place.bucket}),
@@ -167,9 +185,8 @@ def _fleet(place: Place, c: Choices) -> dict[str, Source]:
 
 
 def _predictor(place: Place, c: Choices, model: str) -> Stack:
-    end = f"-{model}" if model else ""
     return Stack(
-        f"predictor{end}",
+        predictor_part(model),
         "predictor",
         {
             "Bucket": place.bucket,
@@ -181,9 +198,14 @@ def _predictor(place: Place, c: Choices, model: str) -> Stack:
             "Auth": c.predictor_auth,
             "MemoryMb": str(c.predictor_memory_mb),
             "Concurrency": str(c.predictor_concurrency),
-            "ReleaseVersion": Released(f"{place.function}{end}"),
+            "ReleaseVersion": Released(place.function_of(model)),
         },
     )
+
+
+def predictor_part(model: str) -> str:
+    """Return the part of a model's own predictor: the names of stacks have no _, those of models no -."""
+    return f"predictor-{model.replace('_', '-')}" if model else "predictor"
 
 
 def _flag(value: bool) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trainyard_deploy.engine import Step
-from trainyard_deploy.ports import DeployError
+from trainyard_deploy.ports import Change, DeployError
 from trainyard_deploy.stacks import IMAGES, Image, Output, Released, stacks
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard_deploy.choices import Choices
     from trainyard_deploy.engine import Record
-    from trainyard_deploy.ports import Change, Cloud, Images, SmokeTest
+    from trainyard_deploy.ports import Cloud, Images, SmokeTest
     from trainyard_deploy.stacks import Place, Source, Stack
 
 _CONTROL_SECONDS = 600.0
@@ -78,6 +78,12 @@ class Deployment:
             *(self._move_step(one) for one in self._predictors()),
             stack("alarms"),
             Step("smoke", "rows in, a model, a prediction", lambda _: self._out.smoke.run()),
+            Step(
+                "retire",
+                "delete the functions of models that are to have none of their own any more",
+                lambda _: self._retire(),
+                behind_the_release=True,
+            ),
         ]
 
     def roll_back(self, record: Record) -> None:
@@ -94,6 +100,8 @@ class Deployment:
         for stack in self._stacks.values():
             parameters = {name: self._known(source, record) for name, source in stack.parameters.items()}
             yield from self._out.cloud.changes(stack.part, stack.text, parameters)
+        for part in self._left_over():
+            yield Change(part, "Remove", "the whole stack", "AWS::CloudFormation::Stack")
 
     def _known(self, source: Source, record: Record | None) -> str:
         """Return a parameter for a preview: what is not known yet stands in angle brackets."""
@@ -181,17 +189,27 @@ class Deployment:
     # --- destroy ---
 
     def destroy_steps(self, *, data_too: bool) -> list[Step]:
-        """Return the steps of `destroy`: bucket and a snapshot of Postgres stay unless ``data_too``."""
-        gone: list[Step] = []
-        for stack in reversed(self._stacks.values()):
-            if stack.part == "storage" and not data_too:
-                continue
+        """Return the steps of `destroy`: bucket and a snapshot of Postgres stay unless ``data_too``.
 
-            def delete(_: Record, part: str = stack.part) -> None:
-                self._out.cloud.delete_stack(part)
+        Functions of models go whether the choices know them or not.
+        """
+        parts = [*self._left_over(), *reversed(self._stacks)]
+        return [
+            Step(f"delete {part}", f"delete the stack {part}", partial(self._delete, part))
+            for part in parts
+            if part != "storage" or data_too
+        ]
 
-            gone.append(Step(f"delete {stack.part}", f"delete the stack {stack.part}", delete))
-        return gone
+    def _delete(self, part: str, _: Record) -> None:
+        self._out.cloud.delete_stack(part)
+
+    def _left_over(self) -> list[str]:
+        """Return the predictors that are there and are not chosen."""
+        return [part for part in self._out.cloud.parts() if part.startswith("predictor-") and part not in self._stacks]
+
+    def _retire(self) -> None:
+        for part in self._left_over():
+            self._out.cloud.delete_stack(part)
 
     # --- names ---
 
@@ -199,7 +217,7 @@ class Deployment:
         return [stack for stack in self._stacks.values() if stack.template == "predictor"]
 
     def _function(self, stack: Stack) -> str:
-        return f"trainyard-{self._place.env}-{stack.part}"
+        return self._place.function_of(str(stack.parameters["Model"]))
 
     def _repository(self, service: str) -> str:
         return f"{self._place.registry}/trainyard-{self._place.env}/{service}"

@@ -42,6 +42,10 @@ class MemoryCloud(Cloud):
         """What is there, for comparing two accounts."""
         return {"stacks": self.stacks, "release": self.wanted_release, "running": self.running}
 
+    def parts(self) -> Sequence[str]:
+        """Return the parts that have a stack."""
+        return sorted(self.stacks)
+
     def outputs(self, stack: str) -> Mapping[str, str] | None:
         """Return one made-up value for each output of the stack."""
         if stack not in self.stacks:
@@ -90,18 +94,21 @@ class MemoryCloud(Cloud):
 
     def live(self, function: str) -> str | None:
         """Return the version that the stack says."""
-        stack = self.stacks.get(function.removeprefix(f"trainyard-{self._env}-"), {})
+        stack = self.stacks.get(self._part(function), {})
         return stack.get("ReleaseVersion") or None
 
     def publish(self, function: str) -> str:
         """Return a version that stands for the image: the same image, the same version, as on AWS."""
-        image = self.stacks[function.removeprefix(f"trainyard-{self._env}-")]["ImageUri"]
+        image = self.stacks[self._part(function)]["ImageUri"]
         return str(int(hashlib.sha256(image.encode()).hexdigest()[:6], 16))
 
     def invoke(self, function: str, version: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """Be well, unless ``sick``."""
         self.calls.append(f"invoke {function} {version}")
         return {"statusCode": 503 if self.sick else 200, "event": dict(event)}
+
+    def _part(self, function: str) -> str:
+        return function.removeprefix(f"trainyard-{self._env}-").replace("_", "-")
 
     def _stack(self, template: str, parameters: Mapping[str, str]) -> dict[str, str]:
         return {"template": hashlib.sha256(template.encode()).hexdigest(), **parameters}

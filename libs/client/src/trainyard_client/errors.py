@@ -15,6 +15,10 @@ class MisuseError(ClientError):
     """What the caller gave cannot be sent to anybody: the address is none, the key is no key, a name is no name."""
 
 
+class MissingPackageError(ClientError):
+    """What is asked for needs a package that is not installed; the message says how to install it."""
+
+
 class UnreachableError(ClientError):
     """Nobody answers at the address, or only after too long, even after the repeats that were safe."""
 

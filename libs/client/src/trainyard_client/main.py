@@ -14,9 +14,12 @@ from trainyard_client.cli import (
     backup,
     batch_jobs,
     batches,
+    completing,
+    completion,
     datasets,
     deploy,
     doctor,
+    environment,
     fleet,
     models,
     operations,
@@ -31,6 +34,7 @@ from trainyard_client.cli import (
 )
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import Settings
+from trainyard_client.cli.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +50,14 @@ are in docs/cli.md.
 def make_command() -> click.Group:
     """Return the whole command; docs/cli.md is generated from it."""
     root = click.Group("trainyard", help=_ABOUT, context_settings={"help_option_names": ["-h", "--help"]})
+    root.params.append(
+        click.Option(
+            ["--env"],
+            metavar="NAME",
+            shell_complete=completing.environments,
+            help="The environment that the command is about (see trainyard env); local is the stack on this machine.",
+        )
+    )
     for module in (
         stack,
         backup,
@@ -63,7 +75,9 @@ def make_command() -> click.Group:
         operations,
         doctor,
         trace,
+        environment,
         deploy,
+        completion,
     ):
         module.add_to(root)
     return root
@@ -71,17 +85,23 @@ def make_command() -> click.Group:
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line and return its exit code."""
+    output = Output(as_json="--json" in arguments, stdout=sys.stdout, stderr=sys.stderr)
     try:
         settings = Settings(config.load(environ), environ)
         code = make_command().main(args=list(arguments), prog_name="trainyard", standalone_mode=False, obj=settings)
     except ConfigError as e:
-        click.echo(f"error: {e}", err=True)
+        output.error(str(e), code="usage", hint="docs/settings.md has every variable and what it takes")
         return Exit.USAGE
-    except click.ClickException as e:
+    except click.exceptions.NoArgsIsHelpError as e:
         e.show()
         return e.exit_code
+    except click.ClickException as e:
+        context = getattr(e, "ctx", None)
+        hint = f"how it is called: {context.command_path} --help" if context else ""
+        output.error(e.format_message(), code="usage", hint=hint)
+        return e.exit_code
     except click.Abort:
-        click.echo("interrupted", err=True)
+        output.error("interrupted", code="interrupted")
         return Exit.INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe had seen enough
         sys.stdout = None  # nothing may be flushed there at exit

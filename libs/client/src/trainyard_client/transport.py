@@ -1,4 +1,4 @@
-"""One HTTP request to a service: key, repeats, idempotency, errors. The only module here that knows requests.
+"""One HTTP request to a service: key, repeats, idempotency, errors. With ``signing`` all here that knows requests.
 
 A request is repeated when nobody answered or the service asked for it, and only when a repeat cannot do harm: GET, PUT
 and DELETE are idempotent by themselves, a POST carries an ``Idempotency-Key``. Rows need none: the same body is the
@@ -54,10 +54,23 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class Transport:
-    """Requests to one address with one key. Not to be shared between threads."""
+    """Requests to one address with one key. Not to be shared between threads.
+
+    Args:
+        auth: tells who asks in another way than by the key.
+        attempts: how often a request is sent at most, where a repeat may help and cannot harm.
+    """
 
     def __init__(
-        self, base_url: str, key: str | None, *, clock: Clock, timeout: float, session: requests.Session | None = None
+        self,
+        base_url: str,
+        key: str | None,
+        *,
+        clock: Clock,
+        timeout: float,
+        session: requests.Session | None = None,
+        auth: requests.auth.AuthBase | None = None,
+        attempts: int = _ATTEMPTS,
     ) -> None:
         host = _host_of(base_url)
         if host is None:
@@ -69,7 +82,9 @@ class Transport:
         self._clock = clock
         self._timeout = timeout
         self._session = session or requests.Session()
-        self._session.auth = _Bearer(key)
+        self._auth = auth or _Bearer(key)
+        self._attempts = attempts
+        self._session.auth = self._auth
         self._session.headers["User-Agent"] = "trainyard-client"
         # A proxy of the environment must not be asked for the loopback.
         self._session.trust_env = not _is_loopback(host)
@@ -78,13 +93,21 @@ class Transport:
         """Give connections back."""
         self._session.close()
 
-    def twin(self) -> Transport:
-        """Return another one with the same address, key and adapters, for another thread."""
+    def twin(self, base_url: str | None = None, auth: requests.auth.AuthBase | None = None) -> Transport:
+        """Return another one with the same adapters, for another thread, or for another address and who asks there."""
         session = requests.Session()
         for prefix, adapter in self._session.adapters.items():
             session.mount(prefix, adapter)
         session.verify, session.cert, session.proxies = self._session.verify, self._session.cert, self._session.proxies
-        return Transport(self.base_url, self._key, clock=self._clock, timeout=self._timeout, session=session)
+        return Transport(
+            base_url or self.base_url,
+            self._key,
+            clock=self._clock,
+            timeout=self._timeout,
+            session=session,
+            auth=auth or self._auth,
+            attempts=self._attempts,
+        )
 
     def send(self, method: str, path: str, **arguments: Any) -> Any:
         """Send a request as :meth:`exchange` does and return the JSON of the answer (None when it has no body)."""
@@ -129,7 +152,7 @@ class Transport:
             sent["Idempotency-Key"] = _checked_key(idempotency_key)
         if content_type:
             sent["Content-Type"] = content_type
-        attempts = 1 if once else _ATTEMPTS
+        attempts = 1 if once else self._attempts
         for attempt in range(1, attempts + 1):
             if rewind is not None:
                 rewind()
@@ -142,7 +165,7 @@ class Transport:
                     json=json,
                     data=data,
                     headers=sent,
-                    timeout=(_CONNECT_SECONDS, timeout or self._timeout),
+                    timeout=(min(_CONNECT_SECONDS, self._timeout), timeout or self._timeout),
                     allow_redirects=False,
                 )
             except requests.exceptions.InvalidJSONError as e:

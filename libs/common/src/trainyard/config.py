@@ -761,6 +761,13 @@ SETTINGS: tuple[Setting, ...] = (
         "30",
         "How long batch jobs and what they made stay, in days; files in batch/in/ stay until somebody removes them.",
     ),
+    Setting(
+        "config_dir",
+        "TRAINYARD_CONFIG_DIR",
+        _path,
+        "~/.config/trainyard",
+        "Where the command line keeps the environments of `trainyard env`.",
+    ),
     Setting("url", "TRAINYARD_URL", _optional, "", "Address that the client talks to; empty: the embedded stack's."),
     Setting("api_key", "TRAINYARD_API_KEY", _optional, "", "API key that the client sends.", True),
     Setting("demo_seed", "TRAINYARD_DEMO_SEED", _at_least(0), "2013", "Which flights the demo draws."),
@@ -870,6 +877,7 @@ class Config:
     keep_windows_days: float
     keep_predictions_days: float
     keep_batch_days: float
+    config_dir: Path
     url: str | None
     api_key: str | None
     demo_seed: int

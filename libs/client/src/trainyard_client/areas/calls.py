@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trainyard.clock import Clock
+    from trainyard_client.functions import Predictors
     from trainyard_client.transport import Transport
 
     Json = dict[str, Any]
@@ -21,8 +22,9 @@ PAGE = 1000
 class Calls:
     """One address and one key; the areas inherit from it."""
 
-    def __init__(self, transport: Transport, clock: Clock) -> None:
+    def __init__(self, transport: Transport, clock: Clock, predictors: Predictors) -> None:
         self._transport = transport
+        self._predictors = predictors
         self._clock = clock
 
     def _sent(self, method: str, path: str, **arguments: Any) -> Json:
@@ -37,6 +39,11 @@ class Calls:
 
     def _post(self, path: str, body: Json) -> Json:
         return self._sent("POST", path, json=body)
+
+    def page(self, path: str, *, limit: int) -> list[Json]:
+        """Return the first ``limit`` items of the list at a path of docs/api.md, for those who need no more."""
+        found: list[Json] = self._get(path, {"limit": limit})["items"]
+        return found
 
     def _items(self, path: str, params: Json | None = None, *, page_size: int = PAGE) -> Iterator[Json]:
         cursor: str | None = None

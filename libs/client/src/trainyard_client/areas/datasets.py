@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard_client.areas.calls import Calls, in_path
 from trainyard_client.errors import MisuseError
 from trainyard_client.formats import CONTENT_TYPES
+from trainyard_client.shown import Dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,13 +21,13 @@ REJECT_FORMATS = ("csv", "ndjson")
 class Datasets(Calls):
     """Tables of typed rows."""
 
-    def datasets(self) -> Iterator[Json]:
+    def datasets(self) -> Iterator[Dataset]:
         """Yield every dataset."""
-        return self._items("/v1/datasets")
+        return map(Dataset, self._items("/v1/datasets"))
 
-    def dataset(self, name: str) -> Json:
+    def dataset(self, name: str) -> Dataset:
         """Return a dataset with its columns and number of rows."""
-        return self._get(f"/v1/datasets/{in_path(name)}")
+        return Dataset(self._get(f"/v1/datasets/{in_path(name)}"))
 
     def infer(self, name: str, sample: bytes, content_type: str) -> list[Json]:
         """Return the columns that a sample of rows suggests (at most 8 MiB); creates nothing."""
@@ -34,7 +35,7 @@ class Datasets(Calls):
         columns: list[Json] = self._transport.send("POST", path, data=sample, content_type=content_type)["columns"]
         return columns
 
-    def create_dataset(self, name: str, columns: Sequence[Json], settings: Json | None = None) -> Json:
+    def create_dataset(self, name: str, columns: Sequence[Json], settings: Json | None = None) -> Dataset:
         """Create a dataset, or return the one that is there with the same columns.
 
         Args:
@@ -42,9 +43,9 @@ class Datasets(Calls):
             settings: ``max_rejected_share``, ``new_columns`` and ``retention_days``; what is not given is as it was.
         """
         body: Json = {"columns": list(columns), **({"settings": settings} if settings else {})}
-        return self._put(f"/v1/datasets/{in_path(name)}", body)
+        return Dataset(self._put(f"/v1/datasets/{in_path(name)}", body))
 
-    def alter_dataset(self, name: str, columns: Sequence[Json], settings: Json | None = None) -> Json:
+    def alter_dataset(self, name: str, columns: Sequence[Json], settings: Json | None = None) -> Dataset:
         """Bring a dataset that is there to these columns: new ones are added, types are widened, nothing narrows.
 
         Raises:

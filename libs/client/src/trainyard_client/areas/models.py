@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard_client.areas.calls import Calls, in_path
 from trainyard_client.errors import WaitTimeoutError
+from trainyard_client.shown import Model, Run, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,20 +27,20 @@ _BESIDE = ("challenger", "shadow")
 class Models(Calls):
     """From a policy to a champion."""
 
-    def models(self) -> Iterator[Json]:
+    def models(self) -> Iterator[Model]:
         """Yield every model."""
-        return self._items("/v1/models")
+        return map(Model, self._items("/v1/models"))
 
-    def model(self, name: str) -> Json:
+    def model(self, name: str) -> Model:
         """Return a model with its policy and the version that is champion."""
-        return self._get(f"/v1/models/{in_path(name)}")
+        return Model(self._get(f"/v1/models/{in_path(name)}"))
 
     def create_model(
         self, name: str, dataset: str, label: str, *, task: str = "auto", policy: Json | None = None
-    ) -> Json:
+    ) -> Model:
         """Create a model, or change the policy of the one that is there."""
         body = {"dataset": dataset, "label": label, "task": task, **({"policy": policy} if policy else {})}
-        return self._put(f"/v1/models/{in_path(name)}", body)
+        return Model(self._put(f"/v1/models/{in_path(name)}", body))
 
     def delete_model(self, name: str) -> None:
         """Delete a model."""
@@ -107,13 +108,13 @@ class Models(Calls):
                 )
             self._clock.sleep(_POLL_SECONDS)
 
-    def runs(self, model: str | None = None) -> Iterator[Json]:
+    def runs(self, model: str | None = None) -> Iterator[Run]:
         """Yield runs, newest first."""
-        return self._items("/v1/runs", {"model": model} if model else None)
+        return map(Run, self._items("/v1/runs", {"model": model} if model else None))
 
-    def run(self, run_id: str) -> Json:
+    def run(self, run_id: str) -> Run:
         """Return a run with its trials."""
-        return self._get(f"/v1/runs/{in_path(run_id)}")
+        return Run(self._get(f"/v1/runs/{in_path(run_id)}"))
 
     def reproduce(self, run_id: str) -> Json:
         """Ask for the version of a run to be fitted again; return the training request.
@@ -122,20 +123,20 @@ class Models(Calls):
         """
         return self._post(f"/v1/runs/{in_path(run_id)}/reproduce", {})
 
-    def run_of(self, request: Json) -> Json | None:
+    def run_of(self, request: Json) -> Run | None:
         """Return the newest run of a training request with its trials; None before the first."""
         if request["attempt"] < 1:
             return None
         run = next((run for run in self.runs(request["model"]) if run["request_id"] == request["id"]), None)
         return None if run is None else self.run(run["id"])
 
-    def versions(self, model: str) -> Iterator[Json]:
+    def versions(self, model: str) -> Iterator[Version]:
         """Yield the model's versions."""
-        return self._items(f"/v1/models/{in_path(model)}/versions")
+        return map(Version, self._items(f"/v1/models/{in_path(model)}/versions"))
 
-    def version(self, model: str, version: int) -> Json:
+    def version(self, model: str, version: int) -> Version:
         """Return one version with its metrics and its gate report."""
-        return self._get(self._version_path(model, version))
+        return Version(self._get(self._version_path(model, version)))
 
     def version_report(self, model: str, version: int) -> Json:
         """Return what the hold-out told of a version, with its model, run and trials."""
@@ -145,22 +146,22 @@ class Models(Calls):
         """Yield the model card of a version, as ``html`` or ``markdown`` (UTF-8)."""
         return self._transport.download(f"{self._version_path(model, version)}/report", accept=f"text/{kind}")
 
-    def import_version(self, model: str, artifact: bytes) -> Json:
+    def import_version(self, model: str, artifact: bytes) -> Version:
         """Make a version of a model file that was made elsewhere and return it; the same bytes are the same version.
 
         Raises:
             ApiError: ``invalid_artifact``: it is no model file, or none of this model and its dataset.
         """
         path = f"/v1/models/{in_path(model)}/versions"
-        return self._sent("POST", path, data=artifact, content_type=ARTIFACT_TYPE, keyed=False)
+        return Version(self._sent("POST", path, data=artifact, content_type=ARTIFACT_TYPE, keyed=False))
 
     def _version_path(self, model: str, version: int) -> str:
         return f"/v1/models/{in_path(model)}/versions/{version}"
 
-    def approve(self, model: str, version: int, *, approve: bool = True, reason: str | None = None) -> Json:
+    def approve(self, model: str, version: int, *, approve: bool = True, reason: str | None = None) -> Version:
         """Approve a version that waits, which makes it champion, or reject it; return the version."""
         body: Json = {"approve": approve, **({"reason": reason} if reason else {})}
-        return self._post(f"/v1/models/{in_path(model)}/versions/{version}/approve", body)
+        return Version(self._post(f"/v1/models/{in_path(model)}/versions/{version}/approve", body))
 
     def aliases(self, model: str) -> list[Json]:
         """Return the model's aliases."""

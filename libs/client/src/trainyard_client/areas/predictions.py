@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard_client.areas.calls import Calls, in_path
+from trainyard_client.errors import ApiError, MisuseError
+from trainyard_client.frames import frame_of, is_frame, rows_of
+from trainyard_client.portions import MOST_EXPLAINED, MOST_ROWS, counted_on, portions
+from trainyard_client.shown import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     Json = dict[str, Any]
 
@@ -23,7 +27,7 @@ class Predictions(Calls):
         version: int | str | None = None,
         key: str | None = None,
         explain: bool = False,
-    ) -> Json:
+    ) -> Prediction:
         """Return predictions for at most 1,000 rows, or 100 that are to be explained.
 
         Args:
@@ -33,15 +37,74 @@ class Predictions(Calls):
         """
         target = in_path(model) if version is None else f"{in_path(model)}@{in_path(str(version))}"
         body: Json = {"rows": list(rows), **({"explain": True} if explain else {})}
-        return self._sent("POST", f"/v1/predict/{target}", json=body, idempotency_key=key)
+        predictor = self._predictors.of(model)
+        return Prediction(predictor.send("POST", f"/v1/predict/{target}", json=body, idempotency_key=key))
+
+    def predict_each(
+        self, model: str, rows: Iterable[Json], *, version: int | str | None = None, explain: bool = False
+    ) -> Iterator[Json]:
+        """Yield the answer to each row, in order, of any number of rows: as many requests are sent as it takes.
+
+        Each is one of ``rows`` of :meth:`predict` with its ``row``, counted from 1, and the ``version`` that answered.
+
+        Raises:
+            ApiError: the service refused; ``details`` count the rows of all requests.
+            ClientError: a row cannot be written as JSON.
+        """
+        number = 0
+        for portion in portions(rows, MOST_EXPLAINED if explain else MOST_ROWS):
+            try:
+                answer = self.predict(model, portion, version=version, explain=explain)
+            except ApiError as e:
+                raise counted_on(e, number) from e
+            for row in answer["rows"]:
+                number += 1
+                yield {"row": number, "version": answer["version"], **row}
+
+    def predict_frame(self, model: str, frame: Any, *, version: int | str | None = None, explain: bool = False) -> Any:
+        """Return predictions for the rows of a pandas frame, of any number, as a frame with the same index.
+
+        Columns of the answer: ``prediction``; ``probability_<class>`` for each class; ``version``; ``prediction_id``,
+        for feedback; with ``explain`` also ``unit``, ``base``, ``score`` and ``contribution_<column>``. The label and
+        columns with other roles (keys, times) are left out of the request, if the key may read the dataset.
+
+        Raises:
+            ApiError: the service refused; ``details`` count the frame's rows from 1.
+            MissingPackageError: pandas is not installed.
+        """
+        rows = rows_of(frame, without=self._no_features(model))
+        return frame_of(self.predict_each(model, rows, version=version, explain=explain), index=frame.index)
+
+    def _no_features(self, model: str) -> list[str]:
+        """Return the names of known columns that a model does not learn from; none if the key may not read them."""
+        try:
+            about = self._get(f"/v1/models/{in_path(model)}")
+            columns = self._get(f"/v1/datasets/{in_path(about['dataset'])}")["columns"]
+        except ApiError as e:
+            if e.code != "wrong_scope":
+                raise
+            return []
+        return [about["label"], *(one["name"] for one in columns if one["role"] != "feature")]
 
     def predictions(self, model: str | None = None, version: int | None = None) -> Iterator[Json]:
         """Yield the prediction log in its order, each with the latest feedback as ``label``."""
         params = {"model": model, "version": version}
         return self._items("/v1/predictions", {name: value for name, value in params.items() if value is not None})
 
-    def feedback(self, items: Sequence[Json]) -> Json:
-        """Send true labels: ``{"prediction_id", "label"}`` or ``{"model", "key", "label"}``, at most 10,000."""
+    def feedback(self, items: Any) -> Json:
+        """Send true labels: ``{"prediction_id", "label"}`` or ``{"model", "key", "label"}``, at most 10,000.
+
+        Args:
+            items: objects, or a pandas frame with the columns ``prediction_id`` and ``label``; others are left out.
+
+        Raises:
+            MisuseError: the frame lacks one of them.
+        """
+        if is_frame(items):
+            wanted = ("prediction_id", "label")
+            if not set(wanted) <= set(items.columns):
+                raise MisuseError("a frame of labels has the columns prediction_id and label")
+            items = rows_of(items, without=set(items.columns) - set(wanted))
         return self._post("/v1/feedback", {"items": list(items)})
 
     def quality(self, model: str) -> list[Json]:

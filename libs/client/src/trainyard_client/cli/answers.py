@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainyard_client.cli import files
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError
+from trainyard_client.frames import cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,14 +71,8 @@ def _csv_line(file: TextIO) -> Callable[[Json], int]:
 
 def _cells(answer: Json) -> Json:
     """Return the cells of an answer by the names of their columns."""
-    probabilities = (answer.get("probabilities") or {}).items()
-    cells = {"row": answer["row"], "prediction": _cell(answer["prediction"])}
-    cells |= {f"probability_{name}": value for name, value in probabilities}
-    cells |= {"version": answer["version"], "prediction_id": answer["prediction_id"]}
-    if explanation := answer.get("explanation"):
-        cells |= {name: explanation[name] for name in ("unit", "base", "score")}
-        cells |= {f"contribution_{name}": value for name, value in explanation["contributions"].items()}
-    return cells
+    cells = cells_of(answer)
+    return {"row": answer["row"], **cells, "prediction": _cell(cells["prediction"])}
 
 
 def _cell(value: object) -> object:

@@ -17,6 +17,7 @@ import click
 
 from trainyard.backup_file import BackupError
 from trainyard.errors import TransientError
+from trainyard_client.cli import completing
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, Settings, command
 from trainyard_client.cli.stack import imported, local_stack, stack_errors
@@ -35,7 +36,7 @@ _EXTRAS = "trainyard[aws,postgres]"
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
 
-    @click.argument("file")
+    @click.argument("file", shell_complete=completing.files)
     def backup(output: Output, settings: Settings, *, file: str) -> None:
         """Write the whole stack into FILE, while it works; `-` is standard output.
 
@@ -51,7 +52,7 @@ def add_to(root: click.Group) -> None:
         if file != "-" and not output.data({"file": file, **_described(taken.about), "missing": dict(taken.missing)}):
             output.say(f"{file}: {_sentence(taken.about)}, {taken.database_bytes:,} bytes of database")
 
-    @click.argument("file")
+    @click.argument("file", shell_complete=completing.files)
     @click.option("--replace", is_flag=True, help="Lose everything of Trainyard's that is in the database now.")
     @click.option("--check", is_flag=True, help="Only read FILE to its end, and say what it is.")
     def restore(output: Output, settings: Settings, *, file: str, replace: bool, check: bool) -> None:
@@ -84,8 +85,8 @@ def add_to(root: click.Group) -> None:
         output.say(f"restored: {_sentence(done.about)}")
         output.say("the first API keys are those of the backup" if done.keys else "no key file was restored")
 
-    command(root, "backup", example="trainyard backup monday.trainyard", api=False)(backup)
-    command(root, "restore", example="trainyard restore monday.trainyard", api=False)(restore)
+    command(root, "backup", example="trainyard backup monday.trainyard", api=False, local=True)(backup)
+    command(root, "restore", example="trainyard restore monday.trainyard", api=False, local=True)(restore)
 
 
 class _Bars:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import files
+from trainyard_client.cli import completing, files
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 
@@ -32,7 +32,7 @@ def add_to(root: click.Group) -> None:
     jobs = click.Group("batch", help="Files that are scored as a whole (start one with trainyard predict --batch).")
     root.add_command(jobs)
 
-    @click.option("--model", help="Only jobs of this model.")
+    @click.option("--model", help="Only jobs of this model.", shell_complete=completing.models)
     @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
     def list_(output: Output, client: Client, *, model: str | None, limit: int) -> None:
         """List batch jobs, newest first: those of the key, or all of them if it may read."""
@@ -40,9 +40,18 @@ def add_to(root: click.Group) -> None:
         if not output.data(found):
             output.table(found, _COLUMNS, empty="no batch jobs")
 
-    @click.argument("id_", metavar="ID")
-    @click.option("-o", "--output", "target", metavar="OUT", help="Write the scored rows to this file.")
-    @click.option("--rejects", metavar="OUT", help="Write the bad lines to this file, as NDJSON.")
+    @click.argument("id_", shell_complete=completing.nothing, metavar="ID")
+    @click.option(
+        "-o",
+        "--output",
+        "target",
+        metavar="OUT",
+        help="Write the scored rows to this file.",
+        shell_complete=completing.files,
+    )
+    @click.option(
+        "--rejects", metavar="OUT", help="Write the bad lines to this file, as NDJSON.", shell_complete=completing.files
+    )
     def show(output: Output, client: Client, *, id_: str, target: str | None, rejects: str | None) -> None:
         """Show the batch job ID: how far it is, what it made, why it failed."""
         job = client.batch_job(id_)
@@ -55,7 +64,7 @@ def add_to(root: click.Group) -> None:
             if job["error"] is not None:
                 output.say(f"{job['error']['code']}: {job['error']['message']}")
 
-    @click.argument("id_", metavar="ID")
+    @click.argument("id_", shell_complete=completing.nothing, metavar="ID")
     def cancel(output: Output, client: Client, *, id_: str) -> None:
         """End the batch job ID; what it has made so far goes."""
         job = client.cancel_batch_job(id_)

@@ -13,6 +13,7 @@ import click
 
 from trainyard.clock import SystemClock
 from trainyard_client.areas.datasets import REJECT_FORMATS
+from trainyard_client.cli import completing
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 
@@ -39,8 +40,8 @@ def add_to(root: click.Group) -> None:
 
 
 def _add_batches(root: click.Group) -> None:
-    @click.argument("name")
-    @click.argument("batch", required=False)
+    @click.argument("name", shell_complete=completing.datasets)
+    @click.argument("batch", shell_complete=completing.nothing, required=False)
     @click.option("--state", type=click.Choice(["committed", "refused", "loading"]), help="Only those.")
     @click.option("--watch", is_flag=True, help="Follow what is on its way in until nothing is.")
     def batches(
@@ -64,9 +65,21 @@ def _add_batches(root: click.Group) -> None:
 
 
 def _add_rejects(root: click.Group) -> None:
-    @click.argument("batch")
-    @click.option("--dataset", metavar="NAME", help="Where the batch went; the service knows it too.")
-    @click.option("-o", "--output", "file", metavar="FILE", help="Write the whole list to FILE (CSV, or .ndjson).")
+    @click.argument("batch", shell_complete=completing.nothing)
+    @click.option(
+        "--dataset",
+        metavar="NAME",
+        help="Where the batch went; the service knows it too.",
+        shell_complete=completing.datasets,
+    )
+    @click.option(
+        "-o",
+        "--output",
+        "file",
+        metavar="FILE",
+        help="Write the whole list to FILE (CSV, or .ndjson).",
+        shell_complete=completing.files,
+    )
     @click.option("--format", "format_", type=click.Choice(["table", *REJECT_FORMATS]), help="By default a table.")
     def rejects(
         output: Output, client: Client, *, batch: str, dataset: str | None, file: str | None, format_: str | None

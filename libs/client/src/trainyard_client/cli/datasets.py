@@ -9,7 +9,7 @@ import click
 
 from trainyard_client import formats
 from trainyard_client.cli import columns as columns_of
-from trainyard_client.cli import keeping
+from trainyard_client.cli import completing, keeping
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 
@@ -57,9 +57,19 @@ def _settings(given: Json, **options: Any) -> Json:
 
 
 def _add_making(group: click.Group) -> None:
-    @click.argument("name")
-    @click.option("--like", metavar="FILE", help="File with rows (CSV, NDJSON, JSON, Parquet) to infer columns from.")
-    @click.option("--schema", metavar="FILE", help='JSON file {"columns": [{"name", "type", "role"?, ...}]}.')
+    @click.argument("name", shell_complete=completing.datasets)
+    @click.option(
+        "--like",
+        metavar="FILE",
+        help="File with rows (CSV, NDJSON, JSON, Parquet) to infer columns from.",
+        shell_complete=completing.files,
+    )
+    @click.option(
+        "--schema",
+        metavar="FILE",
+        help='JSON file {"columns": [{"name", "type", "role"?, ...}]}.',
+        shell_complete=completing.files,
+    )
     @click.option("--format", "format_", type=click.Choice(formats.FORMATS), help="Format of the --like file.")
     @click.option("--label", metavar="COLUMN", help="What is to be predicted.")
     @click.option("--key", "keys", metavar="COLUMN", multiple=True, help="Identifies a row; may be given again.")
@@ -95,8 +105,13 @@ def _add_making(group: click.Group) -> None:
             output.table(dataset["columns"], _COLUMNS, empty="no columns")
             output.say(f"dataset {name} is ready; send rows with: trainyard ingest {name} FILE")
 
-    @click.argument("name")
-    @click.option("--schema", metavar="FILE", help='JSON file {"columns": [...]} as they shall be, all of them.')
+    @click.argument("name", shell_complete=completing.datasets)
+    @click.option(
+        "--schema",
+        metavar="FILE",
+        help='JSON file {"columns": [...]} as they shall be, all of them.',
+        shell_complete=completing.files,
+    )
     @_setting_options
     def update(output: Output, client: Client, *, name: str, schema: str | None, **options: Any) -> None:
         """Change the dataset NAME: columns are added and widened, never narrowed; settings are set."""
@@ -121,14 +136,14 @@ def _add_looking(group: click.Group) -> None:
             rows = [{**dataset, "columns": len(dataset["columns"])} for dataset in found]
             output.table(rows, ("name", "rows", "columns", "created_at"), empty="no datasets yet")
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.datasets)
     def show(output: Output, client: Client, name: str) -> None:
         """Show columns, size and settings of the dataset NAME."""
         dataset = client.dataset(name)
         if not output.data(dataset):
             _print(output, dataset)
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.datasets)
     def profile(output: Output, client: Client, name: str) -> None:
         """Show what the rows of the dataset NAME look like, column by column."""
         found = client.profile(name)
@@ -141,7 +156,7 @@ def _add_looking(group: click.Group) -> None:
 
 
 def _add_delete(group: click.Group) -> None:
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.datasets)
     @click.option("--yes", is_flag=True, help="Do not ask.")
     def delete(output: Output, client: Client, name: str, *, yes: bool) -> None:
         """Delete the dataset NAME and its rows, if no model reads it; a terminal is asked first."""

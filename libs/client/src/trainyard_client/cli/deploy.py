@@ -17,7 +17,7 @@ import click
 from trainyard.errors import TrainyardError
 from trainyard.money import dollars
 from trainyard_client.cli.exits import Exit
-from trainyard_client.cli.frame import CommandError, Settings, command
+from trainyard_client.cli.frame import CommandError, Settings, command, named_env
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,8 +117,10 @@ def _add_more(deploy: click.Group) -> None:
         with _deploy_errors():
             target = _target(package, settings, package.choices.read(where["choices"]), where)
             program = package.tunnel.command(target.instance, target.place.region, port)
+        output.data({"url": f"http://127.0.0.1:{port}", "instance": target.instance})
         output.note(f"the services are at http://127.0.0.1:{port}; Ctrl-C ends it")
-        return Exit.OK if subprocess.run(program, check=False).returncode == 0 else Exit.FAILED
+        spoken = subprocess.DEVNULL if output.as_json else None  # the AWS CLI greets on standard output
+        return Exit.OK if subprocess.run(program, check=False, stdout=spoken).returncode == 0 else Exit.FAILED
 
     command(deploy, "destroy", example="trainyard deploy destroy --env prod", api=False)(destroy)
     command(deploy, "tunnel", example="trainyard deploy tunnel --env prod", api=False)(tunnel)
@@ -140,7 +142,11 @@ def _where(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Checkout that images are built from.",
         ),
         click.option("--choices", type=_file(), help="File of choices (docs/deploy.md); else the defaults."),
-        click.option("--env", default="prod", show_default=True, help="Name of the environment."),
+        click.option(
+            "--env",
+            callback=lambda _context, _option, name: name or named_env() or "prod",
+            help="Name of the environment.  [default: the one before the command, else prod]",
+        ),
     ):
         function = option(function)
     return function

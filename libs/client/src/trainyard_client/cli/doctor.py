@@ -64,8 +64,19 @@ def _show(output: Output, report: Any) -> None:
         _show_problems(output, check)
         for note in check.get("notes", ()):
             output.note(f"{check['id']}: {note}")
-    words = {"passed": "healthy", "unknown": "not known to be healthy: see the checks that could not be made"}
-    output.say(words.get(report.get("state"), "healthy" if report["healthy"] else "not healthy"))
+    output.say(_verdict(report))
+
+
+def _verdict(report: Any) -> str:
+    """Return the answer in a sentence: which checks are behind it, and where to read on."""
+    checks = report["checks"]
+    if report["healthy"]:
+        return f"healthy: all {len(checks)} checks passed"
+    failed = [check["id"] for check in checks if check.get("state") == "failed"]
+    unknown = [check["id"] for check in checks if check.get("state", "unknown") == "unknown"]
+    parts = [f"{', '.join(ids)} {word}" for ids, word in ((failed, "failed"), (unknown, "could not be made")) if ids]
+    verdict = "not healthy" if failed else "not known to be healthy"
+    return f"{verdict}: of {len(checks)} checks {' and '.join(parts)}; what each means: docs/doctor.md"
 
 
 def _show_problems(output: Output, check: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from trainyard_client.errors import ApiError, MisuseError, UnreachableError, WaitTimeoutError
+from trainyard_client.errors import ApiError, MissingPackageError, MisuseError, UnreachableError, WaitTimeoutError
 
 
 class Exit(IntEnum):
@@ -73,6 +73,8 @@ def of_error(error: Exception) -> Exit:
     """Return the exit code for an error of the SDK."""
     if isinstance(error, MisuseError):
         return Exit.USAGE
+    if isinstance(error, MissingPackageError):
+        return Exit.DEPENDENCY
     if isinstance(error, UnreachableError):
         return Exit.UNREACHABLE
     if isinstance(error, WaitTimeoutError):

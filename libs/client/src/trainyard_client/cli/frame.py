@@ -12,19 +12,26 @@ import click
 from trainyard.durations import seconds_of
 from trainyard.errors import ConfigError
 from trainyard.policy import KINDS
-from trainyard_client.cli import address, exits
+from trainyard_client import reaching
+from trainyard_client.cli import exits
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.output import Output
 from trainyard_client.client import Client
+from trainyard_client.environments import LOCAL
 from trainyard_client.errors import ApiError, ClientError, MisuseError, UnreachableError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trainyard.config import Config
+    from trainyard_client.functions import Functions
 
-#: ``{name}`` is the NAME that the command was given
-_HINTS = {
+_SEND_AGAIN = "correct what is named and send it again; docs/formats.md says what can be read"
+_LIMITS = "docs/formats.md and docs/api.md have the limits; send less at once"
+_ADDRESS = "check the address in --url, TRAINYARD_URL or trainyard env list; it may be that of another release"
+_LATER = "repeat in a moment"
+#: The next step by error code (docs/errors.md); ``{name}`` is the NAME that the command was given.
+HINTS = {
     "no_key": "give --api-key, set TRAINYARD_API_KEY, or run the command where the local stack's data directory is",
     "bad_key": "make a new key with: trainyard key create NAME",
     "wrong_scope": "make a key with the scope with: trainyard key create NAME --scope SCOPE",
@@ -43,7 +50,41 @@ _HINTS = {
     "conflict": "look at what is there now and repeat",
     "in_use": "delete what uses it first",
     "unavailable": "repeat in a moment; see what is wrong with: trainyard status",
-    "not_json": "check the address in --url or TRAINYARD_URL",
+    "not_json": _ADDRESS,
+    "not_found": _ADDRESS,
+    "method_not_allowed": _ADDRESS,
+    "bad_host": _ADDRESS,
+    "unsupported_media": _ADDRESS,
+    "bad_request": "correct what is named; --help says what each option takes",
+    "uri_too_long": "give shorter names or values",
+    "headers_too_large": "give a shorter key or names",
+    "empty_body": "the file or standard input is empty; look at what was sent",
+    "bad_json": _SEND_AGAIN,
+    "bad_csv": _SEND_AGAIN,
+    "bad_parquet": _SEND_AGAIN,
+    "bad_gzip": _SEND_AGAIN,
+    "invalid_rows": _SEND_AGAIN,
+    "too_large": _LIMITS,
+    "csv_limit": _LIMITS,
+    "json_limit": _LIMITS,
+    "parquet_limit": _LIMITS,
+    "bomb": _LIMITS,
+    "url_refused": "docs/sources.md says what may be pulled from",
+    "source_refused": "correct what is named with: trainyard source add (docs/sources.md)",
+    "unknown_batch": "list what arrived with: trainyard batches NAME",
+    "unknown_source": "list the sources with: trainyard source list DATASET",
+    "unknown_prediction": "a prediction is in the log some seconds after its answer; repeat in a moment",
+    "invalid_schema": "correct the columns that are named (docs/datasets.md)",
+    "narrowing": "docs/datasets.md says what a column can become; for anything else make another dataset",
+    "invalid_model": "correct what is named; docs/policies.md has every key of a policy",
+    "invalid_artifact": "docs/import.md says what can be imported",
+    "cannot_explain": "leave --explain out, or train the model again",
+    "key_reused": "leave --key out, or give another one",
+    "in_progress": _LATER,
+    "request_timeout": _LATER,
+    "too_many_requests": _LATER,
+    "not_logged": _LATER,
+    "deadline_exceeded": "send fewer rows at once, or repeat",
 }
 
 
@@ -96,11 +137,14 @@ class CommandError(click.ClickException):
         self.hint = hint
 
 
-def command(group: click.Group, name: str, *, example: str, api: bool = True) -> Callable[..., click.Command]:
+def command(
+    group: click.Group, name: str, *, example: str, api: bool = True, local: bool = False
+) -> Callable[..., click.Command]:
     """Add a function to ``group`` as a command with ``--json`` and, with ``api``, ``--url`` and ``--api-key``.
 
     The function is called with an :class:`Output`, then a :class:`Client` (with ``api``) or the :class:`Settings`, then
-    its own arguments by name. It returns None or an :class:`Exit`. ``--help`` ends with the ``example``.
+    its own arguments by name. It returns None or an :class:`Exit`. ``--help`` ends with the ``example``. ``local``: it
+    is about this machine, so that no environment can be named.
     """
 
     def decorate(function: Callable[..., Exit | None]) -> click.Command:
@@ -111,6 +155,8 @@ def command(group: click.Group, name: str, *, example: str, api: bool = True) ->
         def run(settings: Settings, /, *, as_json: bool, **arguments: Any) -> None:
             output = Output(as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
             try:
+                if local:
+                    _refuse_env(name)
                 code = call(output, settings, **arguments) or Exit.OK
             except (ClientError, ConfigError, CommandError) as e:
                 code = _report(output, e, name=arguments.get("name") or "NAME")
@@ -144,14 +190,29 @@ def _with_client(
     api_key: str | None,
     **arguments: Any,
 ) -> Exit | None:
-    where, key = address.resolve(settings.config, url, api_key)
-    with client_of(where, key) as client:
+    wanted = reaching.Wanted(url, api_key, named_env())
+    with (
+        reaching.reached(settings.config, settings.environ, wanted) as found,
+        client_of(found.url, found.key, found.functions) as client,
+    ):
         return function(output, client, **arguments)
 
 
-def client_of(url: str, key: str | None) -> Client:
+def named_env() -> str | None:
+    """Return the environment that stands in front of the command, ``trainyard --env NAME …``; None without one."""
+    name: str | None = click.get_current_context().find_root().params.get("env")
+    return name
+
+
+def _refuse_env(command_name: str) -> None:
+    if named_env() not in {None, LOCAL}:
+        what = f"{command_name} is about this machine, not about the environment {named_env()}"
+        raise CommandError(what, Exit.USAGE, hint="leave --env out")
+
+
+def client_of(url: str, key: str | None, functions: Functions | None = None) -> Client:
     """Return a client of the services at an address, to be closed."""
-    return Client(url, key)
+    return Client(url, key, functions=functions)
 
 
 def _report(output: Output, error: Exception, *, name: str) -> Exit:
@@ -164,12 +225,13 @@ def _report(output: Output, error: Exception, *, name: str) -> Exit:
             output.error(str(error), code="usage")
             return Exit.USAGE
         case ApiError():
-            hint = error.hint or _HINTS.get(error.code, "").replace("{name}", name)
+            hint = error.hint or HINTS.get(error.code, "").replace("{name}", name)
             if error.status >= 500 and error.request_id:
-                hint = f"the service's log has more under request id {error.request_id}"
+                log = f"the service's log has more under request id {error.request_id}"
+                hint = f"{hint}; {log}" if hint else log
             output.error(error.message, code=error.code, details=error.details, hint=hint)
         case UnreachableError():
-            hint = "start a local stack with `trainyard up`, or give --url (or TRAINYARD_URL)"
+            hint = "start a local stack with `trainyard up`, or name another: --env (trainyard env list), or --url"
             output.error(str(error), code="unreachable", hint=hint)
         case WaitTimeoutError():
             output.error(str(error), code="timeout", hint=f"it goes on by itself; look again with: {error.look}")

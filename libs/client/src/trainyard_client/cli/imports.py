@@ -11,7 +11,7 @@ import click
 from trainyard.errors import ArtifactError
 from trainyard.model import encode
 from trainyard.schema import Schema
-from trainyard_client.cli import files
+from trainyard_client.cli import completing, files
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 
@@ -29,13 +29,25 @@ _MOST_PROBLEMS = 5
 def add_to(group: click.Group) -> None:
     """Add the command to the group ``model``."""
 
-    @click.argument("name")
-    @click.argument("file")
-    @click.option("--rows", "sample", required=True, metavar="FILE", help="Rows (CSV, NDJSON, JSON) to compare on.")
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("file", shell_complete=completing.files)
+    @click.option(
+        "--rows",
+        "sample",
+        required=True,
+        metavar="FILE",
+        help="Rows (CSV, NDJSON, JSON) to compare on.",
+        shell_complete=completing.files,
+    )
     @click.option("--columns", metavar="A,B,C", help="The dataset's columns in the order of the model's inputs.")
     @click.option("--classes", metavar="A,B", help="The label's values in the order of the model's classes.")
     @click.option("--missing-level", metavar="TEXT", help="What stood for a missing category in CatBoost's training.")
-    @click.option("--out", metavar="FILE", help="Write the model file there instead of making it a version.")
+    @click.option(
+        "--out",
+        metavar="FILE",
+        help="Write the model file there instead of making it a version.",
+        shell_complete=completing.files,
+    )
     def import_(
         output: Output, client: Client, *, name: str, file: str, sample: str, columns: str | None, classes: str | None,
         missing_level: str | None, out: str | None,

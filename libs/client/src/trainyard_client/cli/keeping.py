@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard_client.cli import completing
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def add_to(group: click.Group) -> None:
     """Add the commands to ``trainyard dataset``."""
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.datasets)
     @click.option("--key", required=True, help="The key's value; for a key of several columns a JSON object of them.")
     @click.option("--yes", is_flag=True, help="Do not ask.")
     def erase(output: Output, client: Client, *, name: str, key: str, yes: bool) -> None:

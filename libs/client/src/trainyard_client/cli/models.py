@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import files, imports
+from trainyard_client.cli import completing, files, imports
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, WORKERS_HELP, CommandError, Duration, Names, command
 
@@ -32,8 +32,8 @@ _POLICY_KEYS = {"budget": "budget_seconds"}
 
 
 def _add_create_command(group: click.Group) -> None:
-    @click.argument("name")
-    @click.option("--dataset", required=True, help="Where the rows are.")
+    @click.argument("name", shell_complete=completing.models)
+    @click.option("--dataset", required=True, help="Where the rows are.", shell_complete=completing.datasets)
     @click.option("--label", required=True, metavar="COLUMN", help="The column to be predicted.")
     @click.option("--task", default="auto", show_default=True, help="binary, multiclass, regression or auto.")
     @click.option(
@@ -62,7 +62,13 @@ def _add_create_command(group: click.Group) -> None:
     @click.option(
         "--own-function/--no-own-function", default=None, help="Whether it is to be deployed as a predictor of its own."
     )
-    @click.option("--policy", "policy_file", metavar="FILE", help="JSON file with a policy; the options above win.")
+    @click.option(
+        "--policy",
+        "policy_file",
+        metavar="FILE",
+        help="JSON file with a policy; the options above win.",
+        shell_complete=completing.files,
+    )
     def create(
         output: Output, client: Client, *, name: str, dataset: str, label: str, task: str, policy_file: str | None,
         instance_types: tuple[str, ...], exclude: tuple[str, ...], include: tuple[str, ...],
@@ -93,14 +99,14 @@ def _add_model_commands(group: click.Group) -> None:
         if not output.data(found):
             output.table(found, ("name", "dataset", "label", "task", "champion", "created_at"), empty="no models yet")
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     def show(output: Output, client: Client, name: str) -> None:
         """Show the model NAME and its policy."""
         model = client.model(name)
         if not output.data(model):
             _show_model(output, model)
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     def delete(output: Output, client: Client, name: str) -> None:
         """Delete the model NAME; its artifacts stay."""
         client.delete_model(name)
@@ -120,7 +126,7 @@ def _show_model(output: Output, model: Json) -> None:
 
 
 def _add_decisions_command(root: click.Group) -> None:
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     def decisions(output: Output, client: Client, name: str) -> None:
         """Show why the model NAME trained by itself, or did not, newest first."""
         found = list(client.decisions(name))

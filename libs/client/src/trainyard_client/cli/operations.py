@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainyard.auth import SCOPES
+from trainyard_client.cli import completing
 from trainyard_client.cli.frame import command
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def add_to(root: click.Group) -> None:
 
 
 def _add_key_commands(keys: click.Group) -> None:
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.nothing)
     @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, default=("read",), show_default=True)
     @click.option("--expires-in-days", type=int, help="By default a key lives until it is revoked.")
     def create(output: Output, client: Client, name: str, scopes: tuple[str, ...], expires_in_days: int | None) -> None:
@@ -39,7 +40,7 @@ def _add_key_commands(keys: click.Group) -> None:
             columns = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at")
             output.table(found, columns, empty="no keys")
 
-    @click.argument("key_id", metavar="ID")
+    @click.argument("key_id", shell_complete=completing.nothing, metavar="ID")
     def revoke(output: Output, client: Client, key_id: str) -> None:
         """Revoke the API key ID."""
         client.revoke_key(key_id)

@@ -26,6 +26,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from trainyard_client.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
@@ -34,22 +36,6 @@ _PIPE_COLUMNS = 200
 #: Longer tables are not fitted to the width of the terminal: that takes milliseconds a row.
 _MOST_FITTED_ROWS = 200
 _MOST_IN_CELL = 3
-
-
-def printable(value: object) -> str:
-    """Return ``value`` as one line of text without control, direction or other invisible characters."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1e6 else f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(printable(v) for v in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{printable(k)} {printable(v)}" for k, v in value.items())
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _brief(value: object) -> object:
@@ -67,7 +53,11 @@ def _width(text: str) -> int:
 
 
 class Output:
-    """Where one command prints. ``as_json``: exactly one JSON document on standard output, nothing else there."""
+    """Where one command prints.
+
+    ``as_json``: exactly one JSON document on standard output and nothing else there; on standard error a JSON object
+    in each line, ``{"error": …}`` or ``{"note": …}``.
+    """
 
     def __init__(self, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:
         self.as_json = as_json
@@ -91,7 +81,15 @@ class Output:
 
     def note(self, sentence: str) -> None:
         """Print a line beside the result, on standard error."""
+        if self.as_json:
+            self._stderr.write(json.dumps({"note": sentence}) + "\n")
+            return
         self._errors.print(Text(printable(sentence), style="dim"))
+
+    def hint(self, sentence: str) -> None:
+        """Print a line beside the result if a person reads the result: a script that is piped on needs no advice."""
+        if self._stdout.isatty():
+            self.note(sentence)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: str) -> None:
         """Print rows under the named columns, or the sentence ``empty``."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import files
+from trainyard_client.cli import completing, files
 from trainyard_client.cli.answers import reasons, writer
 from trainyard_client.cli.batch_jobs import predict_batch
 from trainyard_client.cli.exits import Exit
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-#: limits of one request (docs/api.md), with room for its frame
-_MOST_ROWS, _MOST_EXPLAINED, _MOST_BYTES = 1_000, 100, 1_000_000
 _MOST_LABELS = 5_000
 _SHOWN = 20
 _FEATURES_SHOWN = 10
@@ -36,9 +33,16 @@ _SHADOWS = ("version", "shadow_version", "rows", "mean_difference", "mean_absolu
 def add_to(root: click.Group) -> None:
     """Add the commands of this module."""
 
-    @click.argument("name")
-    @click.argument("source", metavar="FILE")
-    @click.option("-o", "--output", "target", metavar="OUT", help="Write all answers to this CSV or NDJSON file.")
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("source", shell_complete=completing.files, metavar="FILE")
+    @click.option(
+        "-o",
+        "--output",
+        "target",
+        metavar="OUT",
+        help="Write all answers to this CSV or NDJSON file.",
+        shell_complete=completing.files,
+    )
     @click.option("--version", help="Version number or alias.  [default: champion]")
     @click.option("--explain", is_flag=True, help="Also say what each column contributes (docs/explanations.md).")
     @click.option("--batch", is_flag=True, help="Have the file scored as a whole, in the background (docs/batch.md).")
@@ -65,8 +69,8 @@ def add_to(root: click.Group) -> None:
             output.say(f"{count} predictions are in {target}")
         return None
 
-    @click.argument("name")
-    @click.argument("source", metavar="FILE")
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("source", shell_complete=completing.files, metavar="FILE")
     @click.option("--format", "format_", type=click.Choice(files.FORMATS), help="Needed for standard input.")
     def feedback(output: Output, client: Client, name: str, source: str, format_: str | None) -> None:
         """Send the true labels in FILE for predictions of the model NAME.
@@ -91,7 +95,7 @@ def add_to(root: click.Group) -> None:
                 f"{by_key} by key: they are kept, but not joined to predictions yet; quality counts prediction_id"
             )
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     def quality(output: Output, client: Client, name: str) -> None:
         """Show live metrics, drift and alarms of the model NAME, from its predictions and their feedback."""
         found = client.watched(name)
@@ -184,39 +188,12 @@ def _show_answers(output: Output, answers: list[Json], *, explain: bool) -> None
 def _answers(
     output: Output, client: Client, name: str, rows: Iterable[Json], *, version: str | None, explain: bool
 ) -> Iterator[Json]:
-    """Yield one answer per row, in order, asking in batches that the service takes."""
-    number = 0
+    """Yield one answer per row, in order, under a progress bar."""
     with output.progress() as progress:
         task = progress.add_task("rows answered", total=None)
-        for batch in _batches_by_size(rows, _MOST_EXPLAINED if explain else _MOST_ROWS):
-            try:
-                answer = client.predict(name, batch, version=version, explain=explain)
-            except ApiError as e:
-                raise _in_file(e, number) from e
-            for row in answer["rows"]:
-                number += 1
-                yield {"row": number, "version": answer["version"], **row}
-            progress.advance(task, len(batch))
-
-
-def _in_file(error: ApiError, before: int) -> ApiError:
-    """Return the error with rows counted in the whole file."""
-    details = [{**d, "row": d["row"] + before} if d.get("row") is not None else d for d in error.details]
-    return ApiError(error.status, error.code, error.message, details, error.request_id)
-
-
-def _batches_by_size(rows: Iterable[Json], most: int) -> Iterator[list[Json]]:
-    batch: list[Json] = []
-    size = 0
-    for row in rows:
-        more = len(json.dumps(row)) + 2
-        if batch and (len(batch) == most or size + more > _MOST_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += more
-    if batch:
-        yield batch
+        for answer in client.predict_each(name, rows, version=version, explain=explain):
+            progress.advance(task)
+            yield answer
 
 
 def _labels(client: Client, name: str, source: str, format_: str) -> Iterator[Json]:

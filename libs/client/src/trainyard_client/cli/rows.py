@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainyard_client import formats
-from trainyard_client.cli import files
+from trainyard_client.cli import completing, files
 from trainyard_client.cli.columns import shown_name
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
@@ -39,8 +39,8 @@ _MOST_PROBLEMS = 20
 def add_to(root: click.Group) -> None:
     """Add the command of this module."""
 
-    @click.argument("name")
-    @click.argument("sources", metavar="FILE...", nargs=-1, required=True)
+    @click.argument("name", shell_complete=completing.datasets)
+    @click.argument("sources", shell_complete=completing.files, metavar="FILE...", nargs=-1, required=True)
     @click.option("--format", "format_", type=click.Choice(formats.FORMATS), help="Needed for standard input.")
     @click.option("--key", metavar="TEXT", help="Idempotency key, for rows that are meant to arrive twice; one FILE.")
     def ingest(

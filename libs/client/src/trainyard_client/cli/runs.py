@@ -10,6 +10,7 @@ from trainyard.contracts.requests import OPEN_STATES, STATES
 from trainyard.durations import in_words
 from trainyard.leaderboard import progress_in_words
 from trainyard.money import dollars
+from trainyard_client.cli import completing
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import KINDS_HELP, TRIALS_HELP, WORKERS_HELP, CommandError, Duration, Names, command
 from trainyard_client.errors import ApiError
@@ -33,7 +34,7 @@ def add_to(root: click.Group) -> None:
 
 
 def _add_requests_command(root: click.Group) -> None:
-    @click.argument("name", required=False)
+    @click.argument("name", shell_complete=completing.models, required=False)
     @click.option("--state", type=click.Choice(STATES), help="Only requests in this state.")
     def requests(output: Output, client: Client, name: str | None, state: str | None) -> None:
         """List the training requests, of all models or of the model NAME, newest first."""
@@ -47,7 +48,7 @@ def _add_requests_command(root: click.Group) -> None:
 
 
 def _add_train_command(root: click.Group) -> None:
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     @click.option("--wait", is_flag=True, help="Stay until it has ended and say what came out.")
     @click.option("--timeout", type=Duration(), default="30m", show_default=True, help="Longest wait with --wait.")
     @click.option("--priority", type=int, help="-100 to 100; the higher is taken first. By default the policy's.")
@@ -126,7 +127,7 @@ def _say_left_out(output: Output, verdicts: Iterable[Json]) -> None:
 
 
 def _add_run_commands(root: click.Group, group: click.Group) -> None:
-    @click.argument("name", required=False)
+    @click.argument("name", shell_complete=completing.models, required=False)
     def runs(output: Output, client: Client, name: str | None) -> None:
         """List the runs, of all models or of the model NAME, newest first."""
         found = list(client.runs(name))
@@ -134,7 +135,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
             columns = ("id", "model", "attempt", "state", "version", "started_at", "ended_at", "error_class", "error")
             output.table(found, columns, empty="no runs yet")
 
-    @click.argument("run_id", metavar="ID")
+    @click.argument("run_id", shell_complete=completing.runs, metavar="ID")
     def show(output: Output, client: Client, run_id: str) -> None:
         """Show the run ID, or the newest of the training request ID: progress, trials by rank, columns left out."""
         run = _run_of(client, run_id)
@@ -149,16 +150,16 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
             output.table(run["trials"], columns[:-1] if alone else columns, empty="no trials yet")
             _say_left_out(output, run.get("left_out", ()))
 
-    @click.argument("run_id", metavar="ID")
+    @click.argument("run_id", shell_complete=completing.runs, metavar="ID")
     def cancel(output: Output, client: Client, run_id: str) -> None:
         """Cancel the training that the run (or training request) ID belongs to."""
         request = _cancelled(client, _request_of(client, run_id))
         if not output.data(request):
             running = request["state"] == "running"
-            stops = "; its trainer was asked to stop and does so with its next heartbeat" if running else ""
+            stops = "; its trainer was asked to stop and does so within seconds" if running else ""
             output.say(f"request {request['id']} is {request['state']}{stops}")
 
-    @click.argument("run_id", metavar="ID")
+    @click.argument("run_id", shell_complete=completing.runs, metavar="ID")
     @click.option("--wait", is_flag=True, help="Stay until it is done; ends with 0 if identical, with 8 if not.")
     @click.option("--timeout", type=Duration(), default="30m", show_default=True, help="Longest wait with --wait.")
     def reproduce(output: Output, client: Client, *, run_id: str, wait: bool, timeout: float) -> Exit | None:
@@ -182,7 +183,7 @@ def _add_run_commands(root: click.Group, group: click.Group) -> None:
             return Exit.FAILED
         return Exit.OK if run["reproduction"]["identical"] else Exit.DIFFERS
 
-    @click.argument("ident", metavar="ID")
+    @click.argument("ident", shell_complete=completing.requests, metavar="ID")
     def explain(output: Output, client: Client, ident: str) -> None:
         """Say why the training request ID (or that of the run ID) waits, or what is being done about it."""
         found = client.explain(ident)
@@ -260,13 +261,13 @@ def _show_explanation(output: Output, found: Json) -> None:
         "waited": in_words(found["waited_seconds"]),
         "expected_wait": _seconds(found["expected_wait_seconds"]),
         "queue": _facts(found["queue"]),
-        "message": _facts(found["message"]),
-        "lease": _facts(found["lease"]) or None,
+        "sent_to_trainers": _sent(found["message"]),
+        "held_by": _holder(found["lease"]),
         "fleet": _facts({**found["fleet"], "cap": _cap(found["fleet"].get("cap"))}),
     }
     names = ["request", "model", "state", "code", "blocked_by", "priority", "instance_types", "spot"]
     if found["state"] in OPEN_STATES:  # of one that has ended they say nothing
-        names += ["waited", "expected_wait", "queue", "message", "lease", "fleet"]
+        names += ["waited", "expected_wait", "queue", "sent_to_trainers", "held_by", "fleet"]
     output.fields(facts, names)
     columns = ("attempt", "state", "worker", "seconds", "error_class", "error")
     output.table(found["attempts"], columns, empty="no attempts yet")
@@ -274,6 +275,29 @@ def _show_explanation(output: Output, found: Json) -> None:
 
 #: Whether spot capacity may serve a request, as it says itself.
 _SPOT = {None: "as TRAINYARD_SPOT says", True: "yes", False: "no"}
+
+
+def _sent(message: Json) -> str:
+    """Say how often trainers were told of a request, and when they are told again."""
+    sends, ago, again = message["sends"], message["sent_seconds_ago"], message["next_resend_seconds"]
+    said = ["not yet" if ago is None else f"{sends} time{'s' * (sends != 1)}, last {in_words(ago)} ago"]
+    if message["unsent"] and ago is not None:
+        said.append("once more now")
+    elif again and ago is not None:
+        said.append(f"again in {in_words(again)} if nobody takes it")
+    return "; ".join(said)
+
+
+def _holder(lease: Json) -> str | None:
+    """Say which trainer has a request, and how long it keeps it without a word."""
+    if lease["holder"] is None:
+        return None
+    left = lease["seconds_left"]
+    if left is None:
+        return str(lease["holder"])
+    return f"{lease['holder']}, " + (
+        f"for {in_words(left)} without a word from it" if left >= 0 else "which has vanished"
+    )
 
 
 def _facts(facts: Json) -> Json:

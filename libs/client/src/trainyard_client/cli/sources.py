@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard_client.cli import completing
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, Duration, command
 
@@ -32,8 +33,8 @@ def add_to(root: click.Group) -> None:
 
 
 def _add_add_command(group: click.Group) -> None:
-    @click.argument("dataset")
-    @click.argument("name")
+    @click.argument("dataset", shell_complete=completing.datasets)
+    @click.argument("name", shell_complete=completing.nothing)
     @click.option("--from", "from_", metavar="URL", help="File to fetch, such as https://example.com/late.csv.")
     @click.option("--format", "format_", type=click.Choice(_FORMATS), help="Of the file, where its name does not say.")
     @click.option("--sql", metavar="ADDRESS", help="Database, without password: postgresql://user@host/name.")
@@ -62,23 +63,23 @@ def _add_add_command(group: click.Group) -> None:
 
 
 def _add_look_commands(group: click.Group) -> None:
-    @click.argument("dataset")
+    @click.argument("dataset", shell_complete=completing.datasets)
     def list_(output: Output, client: Client, dataset: str) -> None:
         """List the sources of DATASET."""
         found = list(client.sources(dataset))
         if not output.data(found):
             output.table([_row(source) for source in found], _LISTED, empty="no sources yet")
 
-    @click.argument("dataset")
-    @click.argument("name")
+    @click.argument("dataset", shell_complete=completing.datasets)
+    @click.argument("name", shell_complete=completing.nothing)
     def show(output: Output, client: Client, dataset: str, name: str) -> None:
         """Show the source NAME of DATASET and how its last pull ended."""
         source = client.source(dataset, name)
         if not output.data(source):
             output.fields(_row(source), _SHOWN)
 
-    @click.argument("dataset")
-    @click.argument("name")
+    @click.argument("dataset", shell_complete=completing.datasets)
+    @click.argument("name", shell_complete=completing.nothing)
     def delete(output: Output, client: Client, dataset: str, name: str) -> None:
         """Remove the source NAME of DATASET; the rows that came from it stay."""
         client.delete_source(dataset, name)
@@ -91,8 +92,8 @@ def _add_look_commands(group: click.Group) -> None:
 
 
 def _add_pull_command(group: click.Group) -> None:
-    @click.argument("dataset")
-    @click.argument("name")
+    @click.argument("dataset", shell_complete=completing.datasets)
+    @click.argument("name", shell_complete=completing.nothing)
     @click.option("--wait", is_flag=True, help="Stay until it is done and say what came.")
     @click.option("--timeout", type=Duration(), default="30m", show_default=True, help="Longest wait with --wait.")
     def pull(output: Output, client: Client, *, dataset: str, name: str, wait: bool, timeout: float) -> Exit | None:

@@ -97,11 +97,11 @@ def add_to(root: click.Group) -> None:
         story = imported("trainyard_demo.main", "trainyard-demo")
         return Exit(story.run(settings.config, settings.environ, once=once, as_json=output.as_json, at=at))
 
-    command(root, "up", example="trainyard up --detach", api=False)(up)
-    command(root, "down", example="trainyard down", api=False)(down)
-    command(root, "status", example="trainyard status --json", api=False)(status)
-    command(root, "console", example="trainyard console", api=False)(console)
-    command(root, "demo", example="trainyard demo --once", api=False)(demo)
+    command(root, "up", example="trainyard up --detach", api=False, local=True)(up)
+    command(root, "down", example="trainyard down", api=False, local=True)(down)
+    command(root, "status", example="trainyard status --json", api=False, local=True)(status)
+    command(root, "console", example="trainyard console", api=False, local=True)(console)
+    command(root, "demo", example="trainyard demo --once", api=False, local=True)(demo)
 
 
 def _show_status(output: Output, settings: Settings, found: Any, serving: Sequence[Mapping[str, Any]]) -> None:

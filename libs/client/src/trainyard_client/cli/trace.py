@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard_client.cli import completing
 from trainyard_client.cli.frame import command
-from trainyard_client.cli.output import printable
+from trainyard_client.text import printable
 
 if TYPE_CHECKING:
     from trainyard_client.cli.output import Output
@@ -29,7 +30,7 @@ _SAID = {
 def add_to(root: click.Group) -> None:
     """Add the command."""
 
-    @click.argument("ident", metavar="ID")
+    @click.argument("ident", shell_complete=completing.nothing, metavar="ID")
     def trace(output: Output, client: Client, ident: str) -> None:
         """Show the chain that ID is part of: HTTP, batch, message, request, run, version, predictions.
 

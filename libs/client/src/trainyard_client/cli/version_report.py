@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard_client.cli import completing
 from trainyard_client.cli.exits import Exit
 from trainyard_client.cli.frame import CommandError, command
 from trainyard_client.cli.runs import show_gate
@@ -28,28 +29,34 @@ _FIGURES = 4
 def add_to(group: click.Group) -> None:
     """Add the commands to the group `version`."""
 
-    @click.argument("name")
-    @click.argument("version", type=int)
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("version", shell_complete=completing.versions, type=int)
     def report(output: Output, client: Client, name: str, version: int) -> None:
         """Show what the hold-out told of VERSION of the model NAME."""
         found = client.version_report(name, version)
         if not output.data(found):
             _show(output, found)
 
-    @click.argument("name")
-    @click.argument("version", type=int)
-    @click.option("-o", "--output", "file", metavar="FILE", help="Write to FILE (.html or .md) instead of printing.")
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("version", shell_complete=completing.versions, type=int)
+    @click.option(
+        "-o",
+        "--output",
+        "file",
+        metavar="FILE",
+        help="Write to FILE (.html or .md) instead of printing.",
+        shell_complete=completing.files,
+    )
     def card(output: Output, client: Client, *, name: str, version: int, file: str | None) -> None:
         """Print the model card of VERSION of the model NAME as Markdown, or write it as a file."""
-        if output.as_json and file is None:
-            raise CommandError("--json prints a document of its own; give -o FILE", Exit.USAGE)
         kind = "markdown" if file is None else _KINDS.get(Path(file).suffix.lower())
         if kind is None:
             raise CommandError(f"{file} is no name for a card; it must end in .html or .md", Exit.USAGE)
         content = b"".join(client.version_card(name, version, kind))
         if file is None:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
+            if not output.data({"model": name, "version": version, "markdown": content.decode()}):
+                sys.stdout.buffer.write(content)
+                sys.stdout.buffer.flush()
             return
         try:
             Path(file).write_bytes(content)

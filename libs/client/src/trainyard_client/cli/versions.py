@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainyard_client.cli import version_report
+from trainyard_client.cli import completing, version_report
 from trainyard_client.cli.frame import Duration, command
 from trainyard_client.cli.runs import show_gate
 from trainyard_client.errors import ApiError
@@ -48,7 +48,7 @@ def add_to(root: click.Group) -> None:
 
 
 def _add_version_commands(root: click.Group) -> None:
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     @click.option("--gate", is_flag=True, help="Show each version's gate report.")
     def versions(output: Output, client: Client, name: str, gate: bool) -> None:
         """List the versions of the model NAME."""
@@ -61,8 +61,8 @@ def _add_version_commands(root: click.Group) -> None:
             output.say(f"gate of version {version['version']}:")
             show_gate(output, version)
 
-    @click.argument("name")
-    @click.argument("version", type=int)
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("version", shell_complete=completing.versions, type=int)
     @click.option("--reason", help="Written into the history.")
     @_waiting
     def promote(
@@ -73,7 +73,7 @@ def _add_version_commands(root: click.Group) -> None:
         words = f"{name}: champion is version {version}"
         _told(output, client, moved, name=name, words=words, seconds=timeout if wait else None)
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     @click.option("--reason", help="Written into the history.")
     @_waiting
     def rollback(output: Output, client: Client, *, name: str, reason: str | None, wait: bool, timeout: float) -> None:
@@ -82,7 +82,7 @@ def _add_version_commands(root: click.Group) -> None:
         words = f"{name}: champion is version {moved['version']} again"
         _told(output, client, moved, name=name, words=words, seconds=timeout if wait else None)
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     @click.option("--at", metavar="TIME", help="Only what served at this time, such as 2026-01-31T12:00:00Z.")
     def history(output: Output, client: Client, name: str, at: str | None) -> None:
         """List which version of the model NAME served when, newest first."""
@@ -102,8 +102,8 @@ def _add_version_commands(root: click.Group) -> None:
 
 
 def _add_decision(group: click.Group) -> None:
-    @click.argument("name")
-    @click.argument("version", type=int)
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("version", shell_complete=completing.versions, type=int)
     @click.option("--reject", is_flag=True, help="Reject it instead: it will not become champion.")
     @click.option("--reason", help="Written into history and audit log.")
     def approve(output: Output, client: Client, *, name: str, version: int, reject: bool, reason: str | None) -> None:
@@ -117,9 +117,9 @@ def _add_decision(group: click.Group) -> None:
 
 
 def _add_alias_commands(group: click.Group) -> None:
-    @click.argument("name")
-    @click.argument("alias")
-    @click.argument("version", type=int)
+    @click.argument("name", shell_complete=completing.models)
+    @click.argument("alias", shell_complete=completing.aliases)
+    @click.argument("version", shell_complete=completing.versions, type=int)
     @click.option("--weight", type=click.FloatRange(0, 100), metavar="PERCENT", help=_WEIGHT_HELP)
     @click.option("--reason", help="Written into the history.")
     @_waiting
@@ -133,7 +133,7 @@ def _add_alias_commands(group: click.Group) -> None:
         moved = client.set_alias(name, alias, version, weight=share, expected_seq=seen, reason=reason)
         _told(output, client, moved, name=name, words=_words(name, moved), seconds=timeout if wait else None)
 
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing.models)
     def list_(output: Output, client: Client, name: str) -> None:
         """List the aliases of the model NAME."""
         found = client.aliases(name)

@@ -43,12 +43,10 @@ _MEND_BAD_MODEL = (
     " alias set MODEL ALIAS VERSION`, or train a new one with `trainyard train MODEL` first."
 )
 _MEND_OBJECT = (
-    "trainyard_scheduler.main writes it anew within 2 s: is it running, and may it write to the bucket? Its log says"
+    "The scheduler writes it anew within 2 s: is it running, and may it write to the bucket? Its log says"
     " what S3 answers."
 )
-_MEND_SWEEP = (
-    "The scheduler's sweeper removes it: is trainyard_scheduler.main running, and may it delete from the bucket?"
-)
+_MEND_SWEEP = "The scheduler removes it: is it running, and may it delete from the bucket?"
 _MEND_STRANGER = "It is none of Trainyard's artifacts: find out who put it there, and remove it by hand."
 _MEND_LOST = (
     "Put the object back under the same key from a backup of the bucket. If there is none, this version cannot serve"

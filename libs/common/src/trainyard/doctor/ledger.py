@@ -12,7 +12,7 @@ _MEND_ROWS = (
     "The warehouse was changed by other means than the services: restore the dataset from a backup, or delete it and"
     " send its batches again."
 )
-_MEND_SUMS = "Start trainyard_ingest.main, which takes checksums after the commit, or look into its log."
+_MEND_SUMS = "Is ingest running? It takes checksums after the commit; its log says why it does not."
 #: A checksum that was not taken within this time is not on its way.
 _SUMMED_WITHIN_SECONDS = 3_600
 _MEND_AUDIT = "Entries were changed or removed in the database: compare with a backup and find out who could."

@@ -24,12 +24,11 @@ _MEND_RUN = (
     " core.run."
 )
 _MEND_STRANGER = (
-    "The ledger does not know it, so its cost is in no limit. `trainyard_scheduler.main` ends it after"
+    "The ledger does not know it, so its cost is in no limit. The scheduler ends it after"
     " TRAINYARD_BOOT_SECONDS; else terminate it with `aws ec2 terminate-instances`."
 )
 _MEND_FLEET = (
-    "The scheduler's fleet loop ends it: is trainyard_scheduler.main running, and does EC2 answer? Else terminate it"
-    " with `aws ec2 terminate-instances`."
+    "The scheduler ends it: is it running, and does EC2 answer? Else terminate it with `aws ec2 terminate-instances`."
 )
 _MEND_SILENT = (
     "Its lease runs out and the request goes on elsewhere; the scheduler's fleet loop ends the instance. See its log"

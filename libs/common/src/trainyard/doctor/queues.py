@@ -22,15 +22,15 @@ _QUIET_SECONDS = 120.0
 #: Who reads each queue.
 _READERS = {
     "training": "a trainer",
-    "arrived": "trainyard_scheduler.main",
-    "objects": "trainyard_ingest.main",
-    "predictions": "trainyard_ingest.main",
-    "batch": "trainyard_predictor.poll",
+    "arrived": "the scheduler",
+    "objects": "ingest",
+    "predictions": "ingest",
+    "batch": "the predictor",
 }
 #: Dead letters that are named, and for how long they are hidden should we die before they are given back.
 _PEEKED = 10
 _HIDDEN_SECONDS = 10
-_MEND_OUTBOX = "Is trainyard_scheduler.main running, and does SQS answer? Its log names the queue that does not."
+_MEND_OUTBOX = "Is the scheduler running, and does SQS answer? Its log names the queue that does not."
 #: Causes of dead letters (:data:`trainyard.dead_letters.CAUSES`) behind which work waits, and those behind which none
 #: does.
 _LOST_WORK = frozenset({"request_open", "refused"})
@@ -52,7 +52,7 @@ _MEND_ELSEWHERE = (
 )
 _MEND_UNSEEN = "See the other dead letters of {name} with `trainyard queue dlq {name} --limit 100`."
 _MEND_TICKETS = (
-    "Messages of requests that have ended do no harm; trainyard_scheduler.main removes them within seconds while no"
+    "Messages of requests that have ended do no harm; the scheduler removes them within seconds while no"
     " request is open, so see that it runs and that SQS answers it."
 )
 _MEND_UNREAD = "Is its reader running? Its log says why it does not take the messages."
@@ -73,8 +73,8 @@ def queues_agree(
     traffic = database.traffic()
     if traffic.oldest_waiting > _OUTBOX_SECONDS:
         findings.problem(
-            f"{sum(traffic.waiting.values()):,} messages wait in the outbox, the oldest for"
-            f" {traffic.oldest_waiting:,.0f} s",
+            f"{sum(traffic.waiting.values()):,} messages wait in the database to be sent, the oldest"
+            f" for {traffic.oldest_waiting:,.0f} s",
             _MEND_OUTBOX,
         )
     for name, (_, dead_letters) in queues.items():

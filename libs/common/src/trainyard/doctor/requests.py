@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trainyard.doctor.report import Findings
 
 _MEND_REQUESTS = (
-    "Is trainyard_scheduler.main running, and can a trainer start (`trainyard fleet`)? Else cancel the request with"
+    "Is the scheduler running, and can a trainer start (`trainyard fleet`)? Else cancel the request with"
     " `trainyard run cancel` and ask again."
 )
 _MEND_VERSIONS = (

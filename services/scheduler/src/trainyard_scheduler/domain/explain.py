@@ -105,7 +105,7 @@ def explain(
     return replace(found, sentence=told + found.sentence, next_resend=resend)
 
 
-_CHECK = "see whether the scheduler's loops and the queues work: trainyard doctor, trainyard queue show"
+_CHECK = "see whether the scheduler and the queues work: trainyard doctor, trainyard queue show"
 
 
 def _next_resend(at: Position, resend_seconds: float) -> float:
@@ -138,31 +138,34 @@ def _ended(request: RequestRecord) -> Explanation:
 
 
 def _held(request: RequestRecord, at: Position, silent: float) -> Explanation:
-    lease = f"its lease has {in_words(at.lease_left or 0.0)} left"
+    left, last = in_words(at.lease_left or 0.0), request.attempt >= MAX_ATTEMPTS
     if silent > ALIVE_WITHIN_SECONDS:
-        last = request.attempt >= MAX_ATTEMPTS
-        what = "takes the request over" if not last else "ends the request as failed"
-        what = "ends the request as it was asked to" if request.cancel_requested else what
+        what = "the request ends as failed" if last else "another trainer takes the request over"
+        what = "the request ends as it was asked to" if request.cancel_requested else what
         return Explanation(
             "cancelling" if request.cancel_requested else "held_by_worker",
-            f"{at.holder} holds it ({attempt_of(request)}) but has been silent for {in_words(silent)}; {lease}, and"
-            f" when it runs out another trainer {what}",
+            f"{at.holder} holds it ({attempt_of(request)}) but has been silent for {in_words(silent)}; if it stays so,"
+            f" {what} in {left}",
             blocked_by="a trainer that is silent",
         )
     if request.cancel_requested:
         return Explanation(
             "cancelling",
-            f"{at.holder} was asked to stop and does so with its next heartbeat; {lease}",
-            blocked_by="the trainer's next heartbeat",
+            f"{at.holder} was asked to stop and does so when it next reports, within seconds",
+            blocked_by="the trainer's next report",
         )
     took = in_words(at.attempts[-1].seconds) if at.attempts else "0 s"
-    return Explanation("held_by_worker", f"{at.holder} works on it ({attempt_of(request)}, for {took}; {lease})")
+    after = "the request would end as failed" if last else "another trainer would take over"
+    return Explanation(
+        "held_by_worker",
+        f"{at.holder} works on it ({attempt_of(request)}, for {took}); were it to vanish, {after} in {left}",
+    )
 
 
 def _lapsed(request: RequestRecord, at: Position, who: Crew, pool: Pool, resend: float) -> Explanation:
     """Explain a request whose trainer vanished."""
     since = "" if at.lease_left is None else f" {in_words(-at.lease_left)} ago"
-    lost = f"the lease of {at.holder or 'its trainer'} ran out{since} and was not renewed"
+    lost = f"{at.holder or 'its trainer'} has vanished: its claim on the request ran out{since}"
     if request.cancel_requested or request.attempt >= MAX_ATTEMPTS:
         end = "as cancelled, for it was asked to" if request.cancel_requested else f"as failed: {attempt_of(request)}"
         return Explanation(
@@ -202,8 +205,10 @@ def _unsent(at: Position, who: Crew) -> Explanation:
     again = at.sent_ago is not None and not at.attempts
     return Explanation(
         "waiting_to_be_sent",
-        "its message is being sent again" if again else "its message has not gone to the training queue yet",
-        blocked_by="the scheduler's relay or the queue service",
+        "it is sent once more to the queue that trainers read"
+        if again
+        else "it has not reached the queue that trainers read yet",
+        blocked_by="the scheduler, which sends it, or the queue service",
         to_do=_CHECK if late else None,
         expected_wait=expected_wait(at, who),
     )

@@ -58,7 +58,7 @@ def signed(
     """Return all headers of the request, in lower case: those given, which are all signed, and the signature's own.
 
     Args:
-        path: as it goes over the wire, percent-encoded once. For services other than S3 it must have nothing to encode.
+        path: as it goes over the wire, percent-encoded once. All services but S3 sign it encoded once more.
         query: as :func:`query_string` makes it.
         headers: ``host`` must be among them.
         at: the time of the request, in UTC; AWS takes it for 15 minutes.
@@ -73,7 +73,9 @@ def signed(
         sent["x-amz-security-token"] = credentials.token
     names = sorted(sent)
     signed_names = ";".join(names)
-    lines = [method, path or "/", query, *(f"{name}:{sent[name]}" for name in names), "", signed_names, body_sha256]
+    path = path or "/"
+    signed_path = path if service == "s3" else quoted_path(path)
+    lines = [method, signed_path, query, *(f"{name}:{sent[name]}" for name in names), "", signed_names, body_sha256]
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
     key = f"AWS4{credentials.secret_key}".encode()
