@@ -22,7 +22,7 @@ def routes(frame: Frame, live: Live) -> list[Route]:
     """Return the routes."""
 
     def events(visit: Visit) -> Response:
-        return stream(live.follow(visit.visitor.key))
+        return stream(live.follow(visit.visitor.key, visit.visitor.token))
 
     return [
         frame.page("/", index, "The whole loop on one page"),
