@@ -108,6 +108,8 @@ def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
     page.get_by_role("link", name="1", exact=True).first.click()
     expect(page.get_by_role("heading", name="Gate: passed")).to_be_visible()
     expect(page.get_by_text("promoted").first).to_be_visible()
+    page.get_by_role("link", name="this run").click()
+    expect(page.get_by_role("list", name="Lines")).to_contain_text("version.published version=1 promoted=True")
 
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Try it").click()
     page.get_by_role("link", name="buys").click()

@@ -16,6 +16,7 @@ from trainyard_console.views.words import (
     is_number,
     items,
     listed,
+    micros,
     moment,
     money,
     number,
@@ -106,7 +107,7 @@ def home(answers: Answers, datasets: list[str], models: list[str], now: datetime
     """Return the page.
 
     ``answers`` by question: datasets, models, runs, fleet, queues, ready:SERVICE, for each dataset batches:D and for
-    each model versions:M, decisions:M and quality:M; a question without an entry counts as not answered.
+    each model versions:M, decisions:M, quality:M and traffic:M; a question without an entry counts as not answered.
     """
     found = _Found(answers, now, datasets, models)
     return Home(
@@ -216,18 +217,28 @@ def _versions(found: _Found) -> Station:
 
 
 def _traffic(found: _Found) -> Station:
-    windows = [one for name in found.models for one in items(found.get(f"quality:{name}").value, "windows")]
-    closed = [one for name in found.models for one in items(found.get(f"quality:{name}").value, "drift")]
-    total = sum(one["predictions"] for one in windows if is_number(one.get("predictions")))
-    total += sum(one["rows"] for one in closed if is_number(one.get("rows")))
+    told = [found.get(f"traffic:{name}") for name in found.models]
+    totals = [part(one.value, "total") for one in told]
+    total = sum(one["predictions"] for one in totals if is_number(one.get("predictions")))
+    hours = [[one.get("predictions") for one in items(of.value)] for of in told]
+    longest = max((len(one) for one in hours), default=0)
+    values = [
+        sum(float(one[at - longest]) for one in hours if len(one) >= longest - at and is_number(one[at - longest]))
+        for at in range(longest)
+    ]
+    slowest = max((one["p95_us"] for one in totals if is_number(one.get("p95_us"))), default=None)
     ready = part(found.get("ready:predictor").value)
     served = len(ready["models"]) if isinstance(ready.get("models"), list) else 0
-    lines = [f"{count(served, 'alias is', 'aliases are')} served", "in the newest windows"]
-    values = tuple(float(one["rows"]) for one in closed[::-1] if is_number(one.get("rows")))
+    lines = [f"{count(served, 'alias is', 'aliases are')} served"]
+    if slowest is not None:
+        lines.append(f"95 % within {micros(slowest)}")
+    missing = next((one.missing for one in told if one.missing is not None), None)
+    if missing is not None:
+        lines.append(f"scheduler {missing}")
     look = "good" if ready.get("ready") is True else "bad"
     return Station(
-        "Predictions", ("quality",), number(total), "predictions", tuple(lines), look, values,
-        "Predictions of the newest windows",
+        "Predictions", ("quality",), number(total), "in 24 hours", tuple(lines), look,
+        tuple(values) if total else (), "Predictions by the hour",
     )  # fmt: skip
 
 

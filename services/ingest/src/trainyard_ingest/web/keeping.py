@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request
 
-from trainyard.adapters.web import Route, principal
-from trainyard.adapters.web_views import idempotency_key
+from trainyard.adapters.web import PAGE, Route, page_arguments, principal
+from trainyard.adapters.web_views import idempotency_key, page
 from trainyard.errors import Problem, ServiceError
 from trainyard_ingest.web import shapes
-from trainyard_ingest.web.common import ONCE, named
+from trainyard_ingest.web.common import ONCE, bad_cursor, named
 
 if TYPE_CHECKING:
     from trainyard.contracts.keeping import Keeping
@@ -29,6 +29,16 @@ class KeepingViews:
     def profile(self, name: str) -> tuple[int, Any]:
         """Return what the dataset holds."""
         return 200, self._keeping.profile(named(self._warehouse, name))
+
+    def quality(self, name: str) -> tuple[int, Any]:
+        """Return how good the rows of each batch were."""
+        dataset = named(self._warehouse, name)
+        limit, after = page_arguments()
+        try:
+            found = self._keeping.quality(dataset, limit=limit + 1, after=after)
+        except ServiceError as e:
+            raise (bad_cursor() if e.code == "unknown_batch" else e) from e
+        return 200, page(found, limit, lambda one: one.as_dict(), lambda one: one.batch_id)
 
     def erase(self, name: str) -> tuple[int, Any]:
         """Remove every row of a key."""
@@ -52,6 +62,16 @@ def routes(warehouse: Warehouse, datasets: KeepDatasets, keeping: Keeping) -> li
             "read",
             "What a dataset holds",
             answer=shapes.PROFILE,
+            statuses=(200,),
+        ),
+        Route(
+            "GET",
+            f"{one}/quality",
+            views.quality,
+            "read",
+            "Rejected rows and missing values of each batch, newest first",
+            answer=shapes.page_of(shapes.BATCH_QUALITY),
+            parameters=PAGE,
             statuses=(200,),
         ),
         Route(

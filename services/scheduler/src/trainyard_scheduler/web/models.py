@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Response
+from flask import Response, request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
-from trainyard_scheduler.use_cases import models, quality
-from trainyard_scheduler.web.common import asker, name_cursor, number_cursor
+from trainyard_scheduler.use_cases import models, quality, traffic
+from trainyard_scheduler.web.common import asker, bad_request, name_cursor, number_cursor
 
 if TYPE_CHECKING:
     from trainyard.contracts.scheduling import Store
@@ -25,6 +25,29 @@ _MODEL = {
         "task": {"enum": ["auto", "binary", "multiclass", "regression"]},
         "policy": {"type": "object"},
     },
+}
+
+_MICROSECONDS = {"type": ["integer", "null"], "minimum": 0}
+_FIGURES = {
+    "predictions": {"type": "integer", "minimum": 0},
+    "versions": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+    "p50_us": _MICROSECONDS,
+    "p95_us": _MICROSECONDS,
+    "p99_us": _MICROSECONDS,
+}
+_BUCKET = {"at": {"type": "string", "format": "date-time"}, **_FIGURES}
+_TRAFFIC = {
+    "type": "object",
+    "required": ["bucket_seconds", "items", "total"],
+    "properties": {
+        "bucket_seconds": {"enum": [3_600, 86_400]},
+        "items": {
+            "type": "array",
+            "items": {"type": "object", "required": [*_BUCKET], "properties": _BUCKET, "additionalProperties": False},
+        },
+        "total": {"type": "object", "required": [*_FIGURES], "properties": _FIGURES, "additionalProperties": False},
+    },
+    "additionalProperties": False,
 }
 
 
@@ -63,6 +86,11 @@ def routes(store: Store) -> list[Route]:
             model = models.model_called(records, name)
             return 200, quality.shown(records, model)
 
+    def answered(name: str) -> Any:
+        hours = _hours()
+        with store.begin() as records:
+            return 200, traffic.shown(records, models.model_called(records, name), hours)
+
     one = "/v1/models/<name>"
     return [
         Route("GET", "/v1/models", listed, "read", "All models", parameters=PAGE),
@@ -73,4 +101,22 @@ def routes(store: Store) -> list[Route]:
             "GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first", parameters=PAGE
         ),
         Route("GET", f"{one}/quality", live_quality, "read", "Live metrics, drift and alarms"),
+        Route(
+            "GET",
+            f"{one}/traffic",
+            answered,
+            "read",
+            "How many predictions it answered, and how quickly, by the hour; from 73 ?hours= on by the day",
+            answer=_TRAFFIC,
+            parameters=("hours",),
+            shapes={"hours": {"type": "integer", "minimum": 1, "maximum": traffic.MOST_HOURS}},
+            statuses=(200,),
+        ),
     ]
+
+
+def _hours() -> int:
+    given = request.args.get("hours", "24")
+    if not (given.isascii() and given.isdigit() and len(given) < 6 and 1 <= int(given) <= traffic.MOST_HOURS):
+        raise bad_request(f"hours is a whole number from 1 to {traffic.MOST_HOURS}")
+    return int(given)

@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.keeping import EXPIRED_AT_ONCE, Erasure, Keeping
+from trainyard.contracts.keeping import EXPIRED_AT_ONCE, BatchQuality, Erasure, Keeping, missing_of
 from trainyard.dataset_profile import merged
 from trainyard.errors import Problem, ServiceError
+from trainyard.histogram import counted, place
 from trainyard.schema import shown
 from trainyard.schema.evolution import EXACT_AS_FLOAT, Evolution, evolution, with_columns
 
@@ -158,6 +159,13 @@ class MemoryKeeping(Keeping):
                         return True
             return False
 
+    def quality(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[BatchQuality]:
+        """Read it off ledger and reports."""
+        return [
+            BatchQuality(b.id, b.created_at, b.state, b.rows, b.rejected, *missing_of(self._reports.get(b.id)))
+            for b in self._warehouse.batches(dataset, limit=limit, after=after)
+        ]
+
     def report(self, batch_id: str) -> dict[str, Any] | None:
         """Return the report."""
         return self._reports.get(batch_id)
@@ -218,6 +226,7 @@ class MemoryKeeping(Keeping):
             "max": _shown(max(values)) if ordered else None,
             "mean": fmean(numbers) if numbers else None,
             "std": stdev(numbers) if len(numbers) > 1 else None,
+            "bins": counted([place(column.type, _shown(v)) for v in values]) if ordered else None,
             "distinct": None if column.type == "float" else len(set(values)),
             "distinct_more": False,
         }
@@ -226,9 +235,9 @@ class MemoryKeeping(Keeping):
         for seq, value in there:
             which = (dataset.id, column.name, value)
             self._first[which] = min(seq, self._first.get(which, seq))
-        counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+        frequent = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
         new = sorted(v for v in set(values) if self._first[dataset.id, column.name, v] >= first)
-        levels = [{"level": level, "rows": n} for level, n in counted[:20]]
+        levels = [{"level": level, "rows": n} for level, n in frequent[:20]]
         return {**entry, "levels": levels, "new_categories": {"count": len(new), "levels": new[:100]}}
 
     def _rows_of(self, dataset: Dataset, batch: Batch) -> list[tuple[int, dict[str, Any]]]:

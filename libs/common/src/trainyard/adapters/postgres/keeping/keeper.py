@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres.keeping import erasure, reports, retention, shape
-from trainyard.contracts.keeping import Erasure, Keeping
+from trainyard.contracts.keeping import BatchQuality, Erasure, Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,10 @@ class PostgresKeeping(Keeping):
     def take_report(self) -> bool:
         """Look at one batch's rows."""
         return reports.take_report(self._engine)
+
+    def quality(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[BatchQuality]:
+        """Read it off ledger and reports."""
+        return reports.quality(self._engine, dataset, limit=limit, after=after)
 
     def report(self, batch_id: str) -> dict[str, Any] | None:
         """Read the report."""

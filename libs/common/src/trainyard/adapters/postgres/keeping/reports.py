@@ -12,12 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from trainyard import logs
-from trainyard.adapters.postgres import dataset_records
+from trainyard.adapters.postgres import dataset_records, ledger
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import is_transient, transaction
 from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.report import Examiner, Span
 from trainyard.adapters.postgres.sql import run
+from trainyard.contracts.keeping import BatchQuality, missing_of
 from trainyard.dataset_profile import merged
 from trainyard.errors import TransientError
 
@@ -175,6 +176,29 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
         "columns": merged(dataset.schema, reports, {names[row.position - 1]: row.n for row in levels}),
         "newest": None if not found else {"batch": found[0].id, "report": reports[0]},
     }
+
+
+#: Of a report only what is asked for: levels and bins would be most of it.
+_QUALITY = """
+    SELECT b.id::text, b.created_at, b.state, b.row_count, b.rejected_count,
+           CASE WHEN b.report IS NOT NULL THEN jsonb_build_object('seen', b.report -> 'seen', 'columns', (
+               SELECT jsonb_agg(jsonb_build_object('name', c -> 'name', 'nulls', c -> 'nulls'))
+               FROM jsonb_array_elements(b.report -> 'columns') c)) END AS report
+    FROM core.batch b WHERE b.dataset_id = :id AND (CAST(:after AS uuid) IS NULL OR (b.created_at, b.id) <
+        (SELECT a.created_at, a.id FROM core.batch a WHERE a.id = CAST(:after AS uuid)))
+    ORDER BY b.created_at DESC, b.id DESC LIMIT :limit"""
+
+
+def quality(engine: sa.Engine, dataset: Dataset, *, limit: int, after: str | None) -> list[BatchQuality]:
+    """Return how good the rows of the batches were, newest first."""
+    with transaction(engine) as connection:
+        if after is not None:
+            ledger.one(connection, after, dataset)
+        found = run(connection, _QUALITY, id=dataset.id, after=after, limit=limit).all()
+    return [
+        BatchQuality(row.id, row.created_at, row.state, row.row_count, row.rejected_count, *missing_of(row.report))
+        for row in found
+    ]
 
 
 def _read(stored: dict[str, Any]) -> dict[str, Any]:
