@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from trainyard.clock import ManualClock
 from trainyard.contracts.monitoring import Traffic
+from trainyard.schema import Column
 from trainyard.testing.fakes import MemoryStore
 from trainyard_scheduler.use_cases import traffic
 from trainyard_scheduler.use_cases.answers import By
@@ -25,7 +26,7 @@ def test_quantiles_are_those_of_all_that_were_timed() -> None:
 def test_every_hour_and_every_day_is_told() -> None:
     """Those without a prediction too, oldest first, to this one; beyond three days by the day."""
     store = MemoryStore(ManualClock())
-    store.state.add_dataset("flights", ())
+    store.state.add_dataset("flights", (Column("x", "float").to_dict(), Column("y", "bool", "label").to_dict()))
     with store.begin() as records:
         put_model(records, "late", {"dataset": "flights", "label": "y"}, By("k", None))
         model = model_called(records, "late")
