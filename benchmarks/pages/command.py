@@ -27,7 +27,8 @@ LIMIT_MS = 150.0
 LOOKS, WARM = 20, 3
 #: One policy: it trains once on the first rows, and then leaves the machine alone.
 _POLICY = {
-    "min_new_rows": 1_000_000_000, "budget_seconds": 5, "kinds": ["linear"], "gate": {"min_rows": 50},
+    "min_new_rows": 1_000_000_000, "budget_seconds": 600, "budget_trials": 2, "kinds": ["linear"],
+    "gate": {"min_rows": 50},
     "monitoring": {"window": "30d"},
 }  # fmt: skip
 #: As many that home looks at, and more, which a list has.
@@ -36,7 +37,8 @@ PAGES = (
     "/", "/datasets", "/datasets/new", "/datasets/shop", "/datasets/shop/batches/{batch}", "/models", "/models/new",
     "/models/buys", "/models/buys/policy", "/models/buys/decisions", "/models/buys/history",
     "/models/buys/versions/{version}", "/models/buys/versions/{version}/promote",
-    "/models/buys/compare?a=1&b={version}", "/runs", "/runs?model=buys", "/runs?cursor={run}", "/runs/{run}",
+    "/models/buys/compare?a=1&b={version}", "/runs", "/runs?model=buys", "/runs?model=other_00",
+    "/runs?cursor={run}", "/runs/{run}",
     "/runs/{run}/logs", "/try", "/try/buys", "/quality", "/quality/buys", "/quality/buys?hours=720", "/operations",
     "/operations/fleet", "/operations/deployments", "/operations/queues/training", "/operations/keys",
     "/operations/audit", "/operations/doctor",

@@ -246,6 +246,10 @@ def test_traffic(call: Client, store: PostgresStore, warehouse: Warehouse, engin
     assert call("GET", "/v1/models/late/traffic?hours=100")["total"]["predictions"] == 99  # the model is younger
     call("GET", "/v1/models/late/traffic?hours=0", 400)
     call("GET", "/v1/models/none/traffic", 404)
+    found = call("GET", "/v1/models/late/quality?predictions=10")["windows"]
+    assert sum(one["predictions"] for one in found) == 10
+    assert call("GET", "/v1/models/late/quality?predictions=0")["windows"] == []
+    call("GET", "/v1/models/late/quality?predictions=many", 400)
     with store.begin() as records:
         assert records.upkeep.forget("traffic", older_than_seconds=86_400.0, keep_newest=0, limit=9) == 1
     assert call("GET", "/v1/models/late/traffic")["total"]["predictions"] == 99

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Most levels of a category column that are known; whether a level is new cannot be told beyond.
 MAX_LEVELS_KNOWN = 10_000
+#: Reports, the newest, that one profile is put together of.
+MOST_MERGED = 2_000
 #: Most rows that one step of the retention removes, so that nobody waits long for the dataset.
 EXPIRED_AT_ONCE = 50_000
 
@@ -138,6 +140,6 @@ class Keeping(Protocol):
         """Return the batch's quality report as docs/api.md shows it, None while there is none."""
         ...
 
-    def profile(self, dataset: Dataset) -> dict[str, Any]:
+    def profile(self, dataset: Dataset, *, most: int = MOST_MERGED) -> dict[str, Any]:
         """Return what the reports say of the whole dataset, as docs/api.md shows it."""
         ...

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 1024 * 1024
 #: Beside the file, the form's fields and the seams between its parts.
 _FORM_BYTES = 64 * 1024
-#: In the picture of their quality.
+#: In the picture of their quality, and in what is said of columns.
 _BATCHES_DRAWN = 60
 
 
@@ -64,7 +64,7 @@ def one(visit: Visit, name: str) -> Response:
     item = visit.need("ingest", path, "unknown_dataset", f"there is no dataset {name[:60]}")
     answers = visit.ask(
         {
-            "profile": ("ingest", f"{path}/profile"),
+            "profile": ("ingest", f"{path}/profile?batches={_BATCHES_DRAWN}"),
             "batches": ("ingest", page_of(f"{path}/batches", most=12)),
             "loading": ("ingest", f"{path}/batches?state=loading&limit=20"),
             "quality": ("ingest", f"{path}/quality?limit={_BATCHES_DRAWN}"),
@@ -78,6 +78,7 @@ def one(visit: Visit, name: str) -> Response:
         settings=part(item, "settings"),
         columns=views.columns(item, answers["profile"].value),
         profiled=answers["profile"].missing is None,
+        told=views.told(answers["profile"].value),
         batches=listed(answers["batches"], lambda one: views.batch(one, visit.now)),
         loading=listed(answers["loading"], lambda one: views.batch(one, visit.now)),
         quality=views.quality(answers["quality"].value),

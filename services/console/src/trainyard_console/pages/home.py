@@ -48,6 +48,6 @@ def index(visit: Visit) -> Response:
         second[f"versions:{name}"] = ("scheduler", f"/v1/models/{name}/versions?limit=1")
         second[f"decisions:{name}"] = ("scheduler", f"/v1/models/{name}/decisions?limit=1")
         second[f"traffic:{name}"] = ("scheduler", f"/v1/models/{name}/traffic")
-        second[f"quality:{name}"] = ("scheduler", f"/v1/models/{name}/quality")
+        second[f"quality:{name}"] = ("scheduler", f"/v1/models/{name}/quality?predictions=0")
     answers |= visit.ask(second)
     return show("home.html", area="home", page=views.home(answers, datasets, models, visit.now), live=True)

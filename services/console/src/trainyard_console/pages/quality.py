@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trainyard_console.frame import Frame
     from trainyard_console.use_cases import Visit
 
+#: The newest, that open windows are made of.
+_MOST_PREDICTIONS = 1_000
 #: Hours that traffic is shown of.
 _SPANS = {"24": "24 hours", "168": "7 days", "720": "30 days"}
 
@@ -46,7 +48,7 @@ def one(visit: Visit, name: str) -> Response:
     asked = hours if hours in _SPANS else next(iter(_SPANS))
     answers = visit.ask(
         {
-            "quality": ("scheduler", url("v1", "models", name, "quality")),
+            "quality": ("scheduler", url("v1", "models", name, "quality", predictions=_MOST_PREDICTIONS)),
             "traffic": ("scheduler", url("v1", "models", name, "traffic", hours=asked)),
         }
     )

@@ -124,6 +124,14 @@ def columns(dataset: Any, profile: Any) -> list[Column]:
     return made
 
 
+def told(profile: Any) -> str:
+    """Return which batches the figures of the columns are of, where it is not all of them."""
+    merged, batches = part(profile).get("merged"), part(profile).get("batches")
+    if not is_number(merged) or not is_number(batches) or merged >= batches:
+        return ""
+    return f"of the newest {number(merged)} of {number(batches)} batches"
+
+
 def _picture(name: str, of: dict[str, Any]) -> Markup | str:
     """Return how the column's values are spread: counts from the least to the greatest, or the most frequent levels."""
     spread = part(of, "histogram")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from trainyard_console.domain import NOT_ASKED
@@ -220,12 +221,11 @@ def _traffic(found: _Found) -> Station:
     told = [found.get(f"traffic:{name}") for name in found.models]
     totals = [part(one.value, "total") for one in told]
     total = sum(one["predictions"] for one in totals if is_number(one.get("predictions")))
-    hours = [[one.get("predictions") for one in items(of.value)] for of in told]
-    longest = max((len(one) for one in hours), default=0)
-    values = [
-        sum(float(one[at - longest]) for one in hours if len(one) >= longest - at and is_number(one[at - longest]))
-        for at in range(longest)
+    hours = [
+        [float(n) if is_number(n) else 0.0 for n in (one.get("predictions") for one in items(of.value))] for of in told
     ]
+    # They end with this hour, all of them; one may have been asked before the hour was full.
+    values = [sum(some) for some in zip_longest(*(one[::-1] for one in hours), fillvalue=0.0)][::-1]
     slowest = max((one["p95_us"] for one in totals if is_number(one.get("p95_us"))), default=None)
     ready = part(found.get("ready:predictor").value)
     served = len(ready["models"]) if isinstance(ready.get("models"), list) else 0

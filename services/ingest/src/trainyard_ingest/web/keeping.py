@@ -8,6 +8,7 @@ from flask import request
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, principal
 from trainyard.adapters.web_views import idempotency_key, page
+from trainyard.contracts.keeping import MOST_MERGED
 from trainyard.errors import Problem, ServiceError
 from trainyard_ingest.web import shapes
 from trainyard_ingest.web.common import ONCE, bad_cursor, named
@@ -28,7 +29,11 @@ class KeepingViews:
 
     def profile(self, name: str) -> tuple[int, Any]:
         """Return what the dataset holds."""
-        return 200, self._keeping.profile(named(self._warehouse, name))
+        dataset, given = named(self._warehouse, name), request.args.get("batches", str(MOST_MERGED))
+        if not (given.isascii() and given.isdigit() and len(given) < 6 and 1 <= int(given) <= MOST_MERGED):
+            problem = Problem(None, "batches", f"a whole number from 1 to {MOST_MERGED}", given[:80])
+            raise ServiceError("bad_request", f"batches is a whole number from 1 to {MOST_MERGED}", [problem])
+        return 200, self._keeping.profile(dataset, most=int(given))
 
     def quality(self, name: str) -> tuple[int, Any]:
         """Return how good the rows of each batch were."""
@@ -60,8 +65,10 @@ def routes(warehouse: Warehouse, datasets: KeepDatasets, keeping: Keeping) -> li
             f"{one}/profile",
             views.profile,
             "read",
-            "What a dataset holds",
+            "What a dataset holds; ?batches= says how many of the newest reports it is put together of",
             answer=shapes.PROFILE,
+            parameters=("batches",),
+            shapes={"batches": {"type": "integer", "minimum": 1, "maximum": MOST_MERGED}},
             statuses=(200,),
         ),
         Route(

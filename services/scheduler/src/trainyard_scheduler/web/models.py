@@ -82,12 +82,12 @@ def routes(store: Store) -> list[Route]:
         return 200, page(found, limit, views.decision, lambda record: record.id)
 
     def live_quality(name: str) -> Any:
+        most = _whole_number("predictions", quality.MOST_PREDICTIONS, most=quality.MOST_PREDICTIONS, least=0)
         with store.begin() as records:
-            model = models.model_called(records, name)
-            return 200, quality.shown(records, model)
+            return 200, quality.shown(records, models.model_called(records, name), most)
 
     def answered(name: str) -> Any:
-        hours = _hours()
+        hours = _whole_number("hours", 24, most=traffic.MOST_HOURS)
         with store.begin() as records:
             return 200, traffic.shown(records, models.model_called(records, name), hours)
 
@@ -100,7 +100,15 @@ def routes(store: Store) -> list[Route]:
         Route(
             "GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first", parameters=PAGE
         ),
-        Route("GET", f"{one}/quality", live_quality, "read", "Live metrics, drift and alarms"),
+        Route(
+            "GET",
+            f"{one}/quality",
+            live_quality,
+            "read",
+            "Live metrics, drift and alarms; ?predictions= says how many of the newest open windows are made of",
+            parameters=("predictions",),
+            shapes={"predictions": {"type": "integer", "minimum": 0, "maximum": quality.MOST_PREDICTIONS}},
+        ),
         Route(
             "GET",
             f"{one}/traffic",
@@ -115,8 +123,9 @@ def routes(store: Store) -> list[Route]:
     ]
 
 
-def _hours() -> int:
-    given = request.args.get("hours", "24")
-    if not (given.isascii() and given.isdigit() and len(given) < 6 and 1 <= int(given) <= traffic.MOST_HOURS):
-        raise bad_request(f"hours is a whole number from 1 to {traffic.MOST_HOURS}")
+def _whole_number(name: str, default: int, *, most: int, least: int = 1) -> int:
+    """Return a parameter of the query; raises ``ServiceError``."""
+    given = request.args.get(name, str(default))
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
+        raise bad_request(f"{name} is a whole number from {least} to {most}")
     return int(given)

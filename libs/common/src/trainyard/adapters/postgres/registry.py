@@ -284,7 +284,7 @@ class PostgresVersions(Versions):
             before=before,
             limit=limit,
         )
-        return [(name, DeploymentRecord(*fields)) for name, *fields in found]
+        return [(row[0], DeploymentRecord(*row[1:])) for row in found]
 
     def deployments(self, model_id: int, limit: int, before: int | None) -> list[DeploymentRecord]:
         """Return moves, newest first."""

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.keeping import EXPIRED_AT_ONCE, BatchQuality, Erasure, Keeping, missing_of
+from trainyard.contracts.keeping import EXPIRED_AT_ONCE, MOST_MERGED, BatchQuality, Erasure, Keeping, missing_of
 from trainyard.dataset_profile import merged
 from trainyard.errors import Problem, ServiceError
 from trainyard.histogram import counted, place
@@ -170,19 +170,20 @@ class MemoryKeeping(Keeping):
         """Return the report."""
         return self._reports.get(batch_id)
 
-    def profile(self, dataset: Dataset) -> dict[str, Any]:
+    def profile(self, dataset: Dataset, *, most: int = MOST_MERGED) -> dict[str, Any]:
         """Join the reports."""
         with_rows = [b for b in self._committed(dataset) if self._rows_of(dataset, b)]
         found = [(b.id, self._reports[b.id]) for b in with_rows if b.id in self._reports]
+        told = found[-most:]
         levels = Counter(name for (ident, name, _), _ in self._first.items() if ident == dataset.id)
         return {
             "name": dataset.name,
             "rows": dataset.rows,
             "batches": len(with_rows),
             "reported": len(found),
-            "merged": len(found),
+            "merged": len(told),
             "sampled": False,
-            "columns": merged(dataset.schema, [report for _, report in found], levels),
+            "columns": merged(dataset.schema, [report for _, report in told], levels),
             "newest": {"batch": found[-1][0], "report": found[-1][1]} if found else None,
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres.keeping import erasure, reports, retention, shape
-from trainyard.contracts.keeping import BatchQuality, Erasure, Keeping
+from trainyard.contracts.keeping import MOST_MERGED, BatchQuality, Erasure, Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +51,6 @@ class PostgresKeeping(Keeping):
         """Read the report."""
         return reports.report(self._engine, batch_id)
 
-    def profile(self, dataset: Dataset) -> dict[str, Any]:
+    def profile(self, dataset: Dataset, *, most: int = MOST_MERGED) -> dict[str, Any]:
         """Join the reports."""
-        return reports.profile(self._engine, dataset)
+        return reports.profile(self._engine, dataset, most)

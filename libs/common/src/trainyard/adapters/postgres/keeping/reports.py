@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from trainyard.contracts.warehouse import Dataset
 
 _STATEMENT_SECONDS = 30
-_MOST_MERGED = 2_000
 _LOCK_CLASS = 7_214_881
 _log = logs.get(__name__)
 #: The oldest batch of each dataset that waits for its report, so that levels are met in the order of the rows.
@@ -143,7 +142,7 @@ def report(engine: sa.Engine, batch_id: str) -> dict[str, Any] | None:
     return {**_read(row.report), "checksum": row.checksum, "reported_at": row.reported_at.isoformat()}
 
 
-def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
+def profile(engine: sa.Engine, dataset: Dataset, most: int) -> dict[str, Any]:
     """Join the reports of the newest batches."""
     with transaction(engine) as connection:
         counted = run(
@@ -157,7 +156,7 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
             "SELECT id::text, report FROM core.batch WHERE dataset_id = :id AND state = 'committed'"
             " AND row_count > removed_count AND report IS NOT NULL ORDER BY first_seq DESC LIMIT :most",
             id=dataset.id,
-            most=_MOST_MERGED,
+            most=most,
         ).all()
         levels = run(
             connection,

@@ -22,3 +22,20 @@ CREATE TABLE core.traffic (
 );
 CREATE INDEX traffic_by_hour ON core.traffic (hour);   -- it is forgotten with its predictions
 GRANT SELECT, INSERT, UPDATE ON core.traffic TO trainyard_ingest;
+
+-- The newest runs of one model, however many others there are. Whoever makes a run names its request only.
+ALTER TABLE core.run ADD COLUMN model_id bigint;
+UPDATE core.run u SET model_id = r.model_id FROM core.training_request r WHERE r.id = u.request_id;
+CREATE FUNCTION core.run_of_model() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$function$
+BEGIN
+    NEW.model_id := (SELECT model_id FROM core.training_request WHERE id = NEW.request_id);
+    RETURN NEW;
+END
+$function$;
+REVOKE ALL ON FUNCTION core.run_of_model() FROM PUBLIC;
+CREATE TRIGGER run_of_model BEFORE INSERT ON core.run FOR EACH ROW EXECUTE FUNCTION core.run_of_model();
+CREATE INDEX run_by_model ON core.run (model_id, started_at DESC, id DESC);
+-- What came of a run.
+CREATE INDEX version_by_run ON core.version (run_id);

@@ -1,4 +1,4 @@
-"""What the console shows: the lines that runs have said, and predictions by the hour."""
+"""What the console shows: the lines that runs have said, predictions by the hour, runs by their model."""
 
 from alembic import op
 
@@ -9,10 +9,14 @@ down_revision = "0017"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make tables and indexes."""
     op.execute(read_sql("0018_console.sql"))
 
 
 def downgrade() -> None:
     """Take them away; only tests do this."""
+    op.execute("DROP INDEX core.version_by_run")
+    op.execute("DROP TRIGGER run_of_model ON core.run")
+    op.execute("DROP FUNCTION core.run_of_model()")
+    op.execute("ALTER TABLE core.run DROP COLUMN model_id")
     op.execute("DROP TABLE core.traffic, core.run_line")
