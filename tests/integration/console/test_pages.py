@@ -149,7 +149,17 @@ def test_pages_of_an_empty_stack(admin: Browser, services: Services, path: str, 
 def test_an_empty_page_says_what_comes_next(admin: Browser, services: Services, path: str, words: str) -> None:
     """Nothing there yet is not an error: the page says how something comes there."""
     services.answers = dict.fromkeys(
-        ["/v1/datasets", "/v1/models", "/v1/runs", "/v1/requests", "/v1/fleet", "/v1/queues", "/readyz"], EMPTY
+        [
+            "/v1/datasets",
+            "/v1/models",
+            "/v1/overview",
+            "/v1/runs",
+            "/v1/requests",
+            "/v1/fleet",
+            "/v1/queues",
+            "/readyz",
+        ],
+        EMPTY,
     )
     assert words in read(admin.get(path).text).said
 
@@ -261,7 +271,7 @@ def test_what_needs_attention_is_named_first(admin: Browser, services: Services)
     }  # fmt: skip
     services.answers["/v1/runs"] = {"items": [{"id": "r", "model": "late", "state": "failed", "error": "too few rows"}]}
     waits = {**RECORDED["/v1/models/late/versions"]["items"][0], "state": "pending_approval"}
-    services.answers["/v1/models/late/versions"] = {"items": [waits]}
+    services.answers["/v1/overview"] = {"items": [{**RECORDED["/v1/overview"]["items"][0], "version": waits}]}
     services.answers["/v1/fleet"] = {**RECORDED["/v1/fleet"], "state": "cap_reached"}
     said = read(admin.get("/").text).said
     for words in (

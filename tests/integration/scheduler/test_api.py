@@ -273,6 +273,29 @@ def test_deployments_of_all_models(call: Client, store: PostgresStore, warehouse
     call("GET", "/v1/deployments?cursor=x", 400)
 
 
+def test_overview(call: Client, store: PostgresStore, warehouse: Warehouse, engine: sa.Engine) -> None:
+    """The first models by name; of each what is newest, and how many labels and predictions there are."""
+    call("PUT", "/v1/models/early", 201, json=MODEL)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    made = call("POST", "/v1/models/late/requests", 201)
+    warehouse.claim(made["id"])
+    warehouse.finish(made["id"])
+    call("PUT", "/v1/models/late/aliases/champion", json={"version": 1})
+    now = datetime.now(UTC)
+    log = PostgresPredictionLog(engine)
+    log.add([Prediction(f"p{n}", "late", 1, None, None, {}, {"prediction": True}, 500, now) for n in range(5)])
+    warehouse.label("late", "p1")
+    early, late = call("GET", "/v1/overview")["items"]
+    assert (early["model"], early["version"], early["drift"], early["alarm"]) == (
+        call("GET", "/v1/models/early"), None, None, None,
+    )  # fmt: skip
+    assert late["version"] == call("GET", "/v1/models/late/versions/1")
+    assert (late["labels"], late["traffic"]["total"]["predictions"]) == (1, 5)
+    assert [one["model"]["name"] for one in call("GET", "/v1/overview?limit=1")["items"]] == ["early"]
+    call("GET", "/v1/overview?limit=21", 400)
+
+
 def test_what_a_run_said(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
     """Its lines, newest first, page by page; a run without any has none."""
     call("PUT", "/v1/models/late", 201, json=MODEL)

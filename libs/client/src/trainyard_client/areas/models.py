@@ -115,6 +115,11 @@ class Models(Calls):
         """Return a run with its trials."""
         return self._get(f"/v1/runs/{in_path(run_id)}")
 
+    def overview(self) -> list[Json]:
+        """Return the first 20 models by name, each with what is newest of it."""
+        items: list[Json] = self._get("/v1/overview")["items"]
+        return items
+
     def traffic(self, model: str, hours: int = 24) -> Json:
         """Return how many predictions the model answered lately, and how quickly; beyond 72 hours by the day."""
         return self._get(f"/v1/models/{in_path(model)}/traffic", {"hours": hours})

@@ -9,7 +9,7 @@ from flask import Response, request
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
-from trainyard_scheduler.use_cases import models, quality, traffic
+from trainyard_scheduler.use_cases import models, overview, quality, traffic
 from trainyard_scheduler.web.common import asker, bad_request, name_cursor, number_cursor
 
 if TYPE_CHECKING:
@@ -91,8 +91,24 @@ def routes(store: Store) -> list[Route]:
         with store.begin() as records:
             return 200, traffic.shown(records, models.model_called(records, name), hours)
 
+    def overview_of_all() -> Any:
+        limit = _whole_number("limit", overview.MOST_MODELS, most=overview.MOST_MODELS)
+        with store.begin() as records:
+            return 200, {"items": overview.shown(records, limit)}
+
     one = "/v1/models/<name>"
     return [
+        Route(
+            "GET",
+            "/v1/overview",
+            overview_of_all,
+            "read",
+            "The first models by name, each with its newest version, decision, drift and alarm, labels and traffic",
+            parameters=("limit",),
+            shapes={"limit": {"type": "integer", "minimum": 1, "maximum": overview.MOST_MODELS}},
+            answer={"type": "object", "required": ["items"], "properties": {"items": {"type": "array"}}},
+            statuses=(200,),
+        ),
         Route("GET", "/v1/models", listed, "read", "All models", parameters=PAGE),
         Route("GET", one, shown, "read", "One model"),
         Route("PUT", one, put, "operate", "Create a model or change its policy", body=_MODEL),
