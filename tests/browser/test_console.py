@@ -23,9 +23,11 @@ PAGES = [
     "/datasets",
     "/datasets/new",
     "/datasets/shop",
+    "/datasets/shop/delete",
     "/models",
     "/models/new",
     "/models/buys",
+    "/models/buys/delete",
     "/models/buys/policy",
     "/models/buys/decisions",
     "/models/buys/history",
@@ -38,10 +40,13 @@ PAGES = [
     "/quality/buys",
     "/operations",
     "/operations/fleet",
+    "/operations/deployments",
     "/operations/queues/training",
+    "/operations/queues/training?look=1",
     "/operations/keys",
     "/operations/audit",
     "/operations/doctor",
+    "/operations/doctor?look=1",
 ]
 
 

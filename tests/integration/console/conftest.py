@@ -38,7 +38,8 @@ PAGES = [
     ("/runs/RUN/logs", "read"), ("/try", "read"),
     ("/try/late", "read"), ("/quality/late", "read"), ("/operations", "read"), ("/operations/fleet", "read"),
     ("/operations/queues/training", "read"), ("/operations/keys", "admin"), ("/operations/audit", "admin"),
-    ("/operations/doctor", "admin"),
+    ("/operations/doctor", "admin"), ("/operations/doctor?look=1", "admin"),
+    ("/operations/queues/training?look=1", "read"),
 ]  # fmt: skip
 
 
@@ -60,7 +61,7 @@ class Services:
         self.keys[key] = list(scopes)
         return key
 
-    def get(self, service: str, path: str, key: str | None) -> Fetched:
+    def get(self, service: str, path: str, key: str | None, seconds: float = 2.0) -> Fetched:
         """Answer as the services do: by the key first."""
         if key not in self.keys:
             return Fetched(missing="does not know your API key", status=401)

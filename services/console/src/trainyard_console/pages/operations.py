@@ -74,11 +74,13 @@ def fleet(visit: Visit) -> Response:
 
 
 def dead(visit: Visit, name: str) -> Response:
-    """Show dead letters; looking takes nothing away."""
+    """Show dead letters, in a part that comes later: a queue is asked until it gives no more."""
     if name not in _QUEUES:
         raise ServiceError("unknown_queue", f"the queues are {', '.join(_QUEUES)}")
-    answers = visit.ask({"dead": ("scheduler", url("v1", "queues", name, "dead", limit=50))})
-    letters = listed(answers["dead"], lambda item: views.letter(item, visit.now))
+    if request.args.get("look") != "1":
+        return show("operations/dead.html", area="operations", name=name, letters=None)
+    told = visit.wait_for("scheduler", url("v1", "queues", name, "dead", limit=50))
+    letters = listed(told, lambda item: views.letter(item, visit.now))
     return show("operations/dead.html", area="operations", name=name, letters=letters)
 
 
@@ -142,12 +144,14 @@ def audit(visit: Visit) -> Response:
 
 
 def doctor(visit: Visit) -> Response:
-    """Show the doctor's checks."""
-    answers = visit.ask({"doctor": ("scheduler", "/v1/doctor")})
-    told = answers["doctor"]
+    """Show the doctor's checks, in a part that comes later: they look through the whole database."""
+    if request.args.get("look") != "1":
+        return show("operations/doctor.html", area="operations", looked=False)
+    told = visit.wait_for("scheduler", "/v1/doctor")
     return show(
         "operations/doctor.html",
         area="operations",
+        looked=True,
         checks=[views.check(item) for item in items(told.value, "checks")],
         healthy=part(told.value).get("healthy") is True,
         missing=told.missing,
