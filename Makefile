@@ -158,7 +158,7 @@ browser: $(STATE)/browser.made $(STATE)/data ## The console in Chromium against 
 	$(BIN)/python -m pytest tests/browser
 
 .PHONY: verify
-verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions ## What CI runs
+verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions browser ## What CI runs
 
 .PHONY: templates
 templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation templates: cfn-lint, checkov, who may do what, their user data
@@ -245,7 +245,15 @@ $(STATE)/dev: $(STATE)/runtime requirements/dev.txt
 	@touch $@
 
 $(STATE)/frontend.made: services/console/frontend/package-lock.json
-	@command -v npm >/dev/null || { echo "trainyard: this needs npm; on Debian or Ubuntu install it with: apt-get install npm" >&2; exit 1; }
+	@mkdir -p $(STATE)
+	@command -v npm >/dev/null || { \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing npm"; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends npm; } >$(STATE)/npm.log 2>&1 \
+	      || { tail -n 20 $(STATE)/npm.log >&2; exit 1; }; \
+	  else \
+	    echo "trainyard: this needs npm; on Debian or Ubuntu install it with: apt-get install npm" >&2; exit 1; \
+	  fi; }
 	@echo "installing the locked npm packages in $(STATE)/frontend"
 	@rm -rf $(STATE)/frontend && mkdir -p $(STATE)/frontend
 	@cp services/console/frontend/package.json services/console/frontend/package-lock.json $(STATE)/frontend

@@ -1,6 +1,7 @@
 """Run the benchmarks: ``python -m benchmarks [name ...] [--json FILE]``; without names all of them.
 
-``python -m benchmarks models --help`` tells of the options of its own that the accuracy benchmark has.
+``python -m benchmarks models --help`` tells of the options of its own that the accuracy benchmark has, and ``pages``
+has some too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ REGISTRY = (
     "landing",
     "loop",
     "models",
+    "pages",
     "requests",
     "snapshots",
     "trees",
@@ -34,8 +36,8 @@ REGISTRY = (
 
 def main() -> int:
     """Run what was asked for and print how long each took."""
-    if sys.argv[1:2] == ["models"] and len(sys.argv) > 2 and "--json" not in sys.argv:
-        importlib.import_module("benchmarks.models").main(sys.argv[2:])  # it has options of its own
+    if sys.argv[1:2] in (["models"], ["pages"]) and len(sys.argv) > 2 and "--json" not in sys.argv:
+        importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])  # they have options of their own
         return 0
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"one of: {', '.join(REGISTRY)} (default: all)")

@@ -15,7 +15,7 @@ from .conftest import shoot, violations
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 TRAINED_MS = 120_000
 PAGES = [
@@ -23,9 +23,11 @@ PAGES = [
     "/datasets",
     "/datasets/new",
     "/datasets/shop",
+    "/datasets/shop/delete",
     "/models",
     "/models/new",
     "/models/buys",
+    "/models/buys/delete",
     "/models/buys/policy",
     "/models/buys/decisions",
     "/models/buys/history",
@@ -38,10 +40,13 @@ PAGES = [
     "/quality/buys",
     "/operations",
     "/operations/fleet",
+    "/operations/deployments",
     "/operations/queues/training",
+    "/operations/queues/training?look=1",
     "/operations/keys",
     "/operations/audit",
     "/operations/doctor",
+    "/operations/doctor?look=1",
 ]
 
 
@@ -108,6 +113,8 @@ def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
     page.get_by_role("link", name="1", exact=True).first.click()
     expect(page.get_by_role("heading", name="Gate: passed")).to_be_visible()
     expect(page.get_by_text("promoted").first).to_be_visible()
+    page.get_by_role("link", name="this run").click()
+    expect(page.get_by_role("list", name="Lines")).to_contain_text("version.published version=1 promoted=True")
 
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Try it").click()
     page.get_by_role("link", name="buys").click()
@@ -164,6 +171,24 @@ def test_home_follows_an_event_without_a_script_of_the_reader(page: Page, files:
     upload(other, extra)
     expect(rows).to_contain_text("2,410", timeout=10_000)
     print(f"uploaded, and seen on the open page after {time.monotonic() - began:.2f} s")
+
+
+def test_streams_that_end_are_no_error(page: Page) -> None:
+    """More pages one after another than the console has places, and a stream that ends: no page complains."""
+    for _ in range(25):
+        with page.expect_request("**/live"):
+            page.reload()
+    streams = 0
+
+    def ends(route: Route) -> None:
+        nonlocal streams
+        streams += 1
+        route.fulfill(content_type="text/event-stream", body="retry: 50\n\n")
+
+    page.route("**/live", ends)
+    page.reload()
+    page.wait_for_timeout(500)
+    assert streams > 1
 
 
 def test_pages_can_be_read_without_scripts(page: Page) -> None:

@@ -109,6 +109,9 @@ class _Call:
     def trials(self) -> Sequence[Mapping[str, Any]]:
         return []
 
+    def wrote(self) -> Sequence[str]:
+        return []
+
     def kill(self) -> None:
         """It has ended."""
 

@@ -19,7 +19,7 @@ from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.adapters.postgres.scheduling import PostgresStore
 from trainyard.clock import ManualClock
 from trainyard.contracts.fleet import Instance, LaunchSpec
-from trainyard.contracts.runs import Trial
+from trainyard.contracts.runs import Line, Trial
 from trainyard.policy import Policy
 from trainyard.testing.contracts import RunsContract
 from trainyard.testing.fakes import MemoryRuns
@@ -76,6 +76,10 @@ class MemoryDesk:
 
     def trials(self, request_id: str) -> list[list[Trial]]:
         return [list(run.trials.values()) for run in self.runs.requests[request_id].runs]
+
+    def lines(self, run_id: str) -> list[Line]:
+        found = [run for request in self.runs.requests.values() for run in request.runs if run.id == run_id]
+        return [line for _, line in sorted(found[0].lines.items())]
 
     def versions(self, model: str) -> list[int]:
         return list(self.runs.models[model].versions)
@@ -217,6 +221,13 @@ class PostgresDesk:
         columns += ", coalesce(worker, '') AS worker"
         statement = f"SELECT {columns} FROM core.trial WHERE run_id = :id ORDER BY number"
         return [[Trial(**row) for row in self._rows(statement, id=run["id"])] for run in runs]
+
+    def lines(self, run_id: str) -> list[Line]:
+        columns = "number, at, level, source, text"
+        found = self._rows(
+            f"SELECT {columns} FROM core.run_line WHERE run_id = CAST(:id AS uuid) ORDER BY number", id=run_id
+        )
+        return [Line(**row) for row in found]
 
     def versions(self, model: str) -> list[int]:
         found = self._rows(

@@ -15,9 +15,11 @@ from trainyard.testing.contracts import SchedulingContract
 from trainyard.testing.fakes import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
+
+    from trainyard.contracts.runs import Line
 
 
 class MemoryWorld:
@@ -37,6 +39,10 @@ class MemoryWorld:
         until = self.clock.now() + timedelta(seconds=lease_seconds)
         self.store.state.claim(request_id, lease_until=until, instance_id=instance_id)
         self.clock.advance(1)
+
+    def say(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Put them there."""
+        self.store.state.run_lines[run_id] = list(lines)
 
     def finish(
         self,
@@ -83,6 +89,10 @@ class PostgresWorld:
     def claim(self, request_id: str, *, lease_seconds: float = 60.0, instance_id: str | None = None) -> None:
         """Let a trainer hold the request."""
         self.warehouse.claim(request_id, lease_seconds=lease_seconds, instance_id=instance_id)
+
+    def say(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Keep them."""
+        self.warehouse.say(run_id, lines)
 
     def finish(
         self,

@@ -27,14 +27,19 @@ RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").r
 #: every page, and the scope that it needs
 PAGES = [
     ("/", "read"), ("/datasets", "read"), ("/datasets/flights", "read"), ("/datasets/flights/batches/BATCH", "read"),
+    ("/datasets/flights/delete", "admin"),
+    ("/datasets/flights/sources/orders/delete", "operate"), ("/models/late/delete", "admin"),
+    ("/operations/deployments", "read"),
     ("/datasets/new", "operate"), ("/models", "read"), ("/models/new", "operate"), ("/models/late", "read"),
     ("/models/late/decisions", "read"), ("/models/late/history", "read"), ("/models/late/policy", "read"),
     ("/models/late/versions/7", "read"), ("/models/late/versions/9/promote", "operate"),
     ("/models/late/versions/7/rollback", "operate"), ("/models/late/versions/9/shadow", "operate"),
-    ("/models/late/compare?a=7&b=9", "read"), ("/runs", "read"), ("/runs/RUN", "read"), ("/try", "read"),
+    ("/models/late/compare?a=7&b=9", "read"), ("/runs", "read"), ("/runs/RUN", "read"),
+    ("/runs/RUN/logs", "read"), ("/try", "read"),
     ("/try/late", "read"), ("/quality/late", "read"), ("/operations", "read"), ("/operations/fleet", "read"),
     ("/operations/queues/training", "read"), ("/operations/keys", "admin"), ("/operations/audit", "admin"),
-    ("/operations/doctor", "admin"),
+    ("/operations/doctor", "admin"), ("/operations/doctor?look=1", "admin"),
+    ("/operations/queues/training?look=1", "read"),
 ]  # fmt: skip
 
 
@@ -56,7 +61,7 @@ class Services:
         self.keys[key] = list(scopes)
         return key
 
-    def get(self, service: str, path: str, key: str | None) -> Fetched:
+    def get(self, service: str, path: str, key: str | None, seconds: float = 2.0) -> Fetched:
         """Answer as the services do: by the key first."""
         if key not in self.keys:
             return Fetched(missing="does not know your API key", status=401)

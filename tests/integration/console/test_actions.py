@@ -53,19 +53,27 @@ ACTIONS = [
         "/operations/queues/training/redrive", {}, ("POST", "/v1/queues/dlq/redrive", {"queue": "training"}),
         "/operations/queues/training?said=redriven",
     ),
+    (
+        "/datasets/flights/sources/orders/pull", {}, ("POST", "/v1/datasets/flights/sources/orders/pull", {}),
+        "/datasets/flights?said=pulling",
+    ),
+    ("/datasets/flights/sources/orders/delete", {}, ("DELETE", "/v1/datasets/flights/sources/orders", None),
+     "/datasets/flights?said=deleted"),
+    ("/datasets/flights/delete", {}, ("DELETE", "/v1/datasets/flights", None), "/datasets?said=deleted"),
+    ("/models/late/delete", {}, ("DELETE", "/v1/models/late", None), "/models?said=deleted"),
     ("/operations/keys/00ff/revoke", {}, ("DELETE", "/v1/keys/00ff", None), "/operations/keys?said=revoked"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("form", "fields", "asked", "leads"), ACTIONS)
-def test_actions_ask_the_scheduler_once(
+def test_actions_ask_a_service_once(
     admin: Browser, services: Services, form: str, fields: dict[str, Any], asked: tuple[str, str, Any], leads: str
 ) -> None:
     """The form becomes one request with the form's own idempotency key, and the page after it says what was done."""
     answer = admin.post(form, fields)
     assert (answer.status_code, answer.location) == (303, leads)
     ((method, service, path, body),) = services.sent
-    assert (service, (method, path, body)) == ("scheduler", asked)
+    assert (service, (method, path, body)) == ("ingest" if path.startswith("/v1/datasets") else "scheduler", asked)
     assert services.repeats == (["r-1"] if method == "POST" else [""])
 
 
@@ -76,7 +84,7 @@ def test_a_viewer_changes_nothing(
     """Whoever may only read is refused before any service is asked, and is offered no button."""
     assert viewer.post(form, fields).status_code == 403
     assert services.sent == []
-    for page in ("/models/late", "/models/late/versions/9", "/runs/RUN", "/operations"):
+    for page in ("/models/late", "/models/late/versions/9", "/runs/RUN", "/operations", "/datasets/flights"):
         text = viewer.get(page).text
         assert text.count("<form") == text.count('action="/sign-out"') + text.count('method="get"')
 
@@ -102,6 +110,18 @@ def test_a_refused_action_can_be_repeated(admin: Browser, services: Services) ->
     assert "the champion is another one by now" in refused.text
     assert "What will happen" in refused.text
     assert admin.post("/models/late/versions/9/shadow", {"percent": "half"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["/datasets/flights/delete", "/datasets/flights/sources/orders/delete", "/models/late/delete"]
+)
+def test_what_cannot_be_deleted_says_why(admin: Browser, services: Services, path: str) -> None:
+    """The service's words are on the page that asks, which is still there to be confirmed again."""
+    services.refusal = ServiceError("in_use", "the model late reads it")
+    refused = admin.post(path)
+    assert refused.status_code == 409
+    assert "the model late reads it" in refused.text
+    assert "What will happen" in refused.text
 
 
 def test_the_policy_form_says_what_the_policy_is_and_changes_only_what_was_changed(

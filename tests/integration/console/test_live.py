@@ -6,6 +6,8 @@ import itertools
 import queue
 from typing import TYPE_CHECKING
 
+import pytest
+
 from trainyard.clock import ManualClock
 from trainyard.errors import ServiceError
 from trainyard.testing.processes import wait_until
@@ -14,8 +16,6 @@ from trainyard_console.live import Live
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
     from .conftest import Browser, Services
 
@@ -44,7 +44,7 @@ def test_all_browsers_share_one_stream_and_it_is_renewed() -> None:
     """Two browsers hear the same event from one reader; broken off, the reader comes back; alone, it goes."""
     scheduler = Scheduler()
     hub = Live(scheduler, ManualClock())  # type: ignore[arg-type]  # of the API it uses the events alone
-    first, second = hub.follow("key-1"), hub.follow("key-2")
+    first, second = hub.follow("key-1", "ann"), hub.follow("key-2", "bob")
     assert next(first).startswith(b"retry")
     assert next(second).startswith(b"retry")
     scheduler.told.put("batch.committed")
@@ -60,17 +60,44 @@ def test_all_browsers_share_one_stream_and_it_is_renewed() -> None:
 
 
 def test_there_is_a_place_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One browser too many gets an empty stream, and its page goes by the clock; a place given back is free."""
+    """One browser too many is told to come back later, and its page goes by the clock; a place given back is free."""
     monkeypatch.setattr(live, "MOST_BROWSERS", 1)
     scheduler = Scheduler()
     hub = Live(scheduler, ManualClock())  # type: ignore[arg-type]
-    first = hub.follow("key-1")
+    first = hub.follow("key-1", "ann")
     next(first)
-    assert list(hub.follow("key-2")) == []
+    assert list(hub.follow("key-2", "bob")) == [b"retry: 30000\n\n"]
     first.close()  # type: ignore[attr-defined]
-    third = hub.follow("key-3")
-    assert next(third).startswith(b"retry")
+    third = hub.follow("key-3", "bob")
+    assert next(third) == b"retry: 3000\n\n"
     third.close()  # type: ignore[attr-defined]
+    scheduler.told.put("")
+    wait_until(lambda: not hub._reading, "the reader to go")
+
+
+@pytest.mark.parametrize("unread", [0, 200])
+def test_the_newest_pages_of_a_session_have_its_places(unread: int) -> None:
+    """Whoever opens page after page keeps no places with those that were left: the oldest of a session ends first.
+
+    However many changes it has not read yet; pages of others stay.
+    """
+    scheduler = Scheduler()
+    hub = Live(scheduler, ManualClock())  # type: ignore[arg-type]
+    other = hub.follow("key-2", "bob")
+    pages = [hub.follow("key-1", "ann") for _ in range(live.MOST_OF_ONE)]
+    for stream in (other, *pages):
+        next(stream)
+    for _ in range(unread):
+        scheduler.told.put("run.ended")
+    wait_until(scheduler.told.empty, "the changes to be told")
+    newest = hub.follow("key-1", "ann")
+    assert next(newest) == b"retry: 3000\n\n"
+    assert list(pages[0])[-1] == b"retry: 30000\n\n"
+    scheduler.told.put("batch.committed")
+    for stream in (other, *pages[1:], newest):
+        if not unread:
+            assert changes(stream, 1) == [b"event: change\ndata: batch.committed\n\n"]
+        stream.close()  # type: ignore[attr-defined]
     scheduler.told.put("")
     wait_until(lambda: not hub._reading, "the reader to go")
 

@@ -211,7 +211,17 @@ def test_report_and_profile(shoppers):
     )
     profile = shoppers.call("GET", f"{_HOME}/profile").json
     assert (profile["rows"], profile["reported"], profile["newest"]["batch"]) == (4, 2, batches[0]["id"])
-    assert {c["name"]: c["levels"] for c in profile["columns"]}["city"] == 2
+    columns = {c["name"]: c for c in profile["columns"]}
+    assert columns["city"]["levels"] == 2
+    assert sum(one["rows"] for one in columns["city"]["top"]) == 4 - columns["city"]["nulls"]
+    assert sum(columns["id"]["histogram"]["counts"]) == 4
+    some = shoppers.call("GET", f"{_HOME}/profile?batches=1").json
+    assert (some["batches"], some["merged"], some["newest"]["batch"]) == (2, 1, batches[0]["id"])
+    assert shoppers.call("GET", f"{_HOME}/profile?batches=0").status_code == 400
+    quality = shoppers.call("GET", f"{_HOME}/quality?limit=1").json
+    assert (quality["items"][0]["batch"], quality["next_cursor"]) == (batches[0]["id"], batches[0]["id"])
+    assert shoppers.call("GET", f"{_HOME}/quality?cursor={batches[1]['id']}").json["items"] == []
+    assert shoppers.call("GET", f"{_HOME}/quality?cursor=x").status_code == 400
 
 
 def test_report_of_rows_that_change_meanwhile(shoppers, monkeypatch):

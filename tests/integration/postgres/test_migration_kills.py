@@ -84,7 +84,7 @@ def test_a_kill_outside_of_a_transaction(postgres: PostgresServer, database: str
         cursor.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [f"core.{table}_trace_id_idx"]
         )
-    assert migrate(url) == ["0017"]
+    assert migrate(url) == ["0017", "0018"]
     assert schema_of(postgres, database) == undisturbed
     with closing(psycopg2.connect(postgres.dsn(database))) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid")

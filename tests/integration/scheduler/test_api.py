@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from tests.integration.scheduler.calls import MODEL, Client, trained
 from trainyard.adapters.aws.ensure import dead_letter_name
 from trainyard.adapters.aws.s3 import S3Blobs
 from trainyard.adapters.aws.sqs import SqsQueue
+from trainyard.adapters.postgres.prediction_log import PostgresPredictionLog
 from trainyard.alias_object import alias_key, decode_alias, model_key
 from trainyard.auth import KEYS_OBJECT
+from trainyard.contracts.prediction_log import Prediction
 from trainyard.contracts.queue import Outgoing
+from trainyard.contracts.runs import Line
 from trainyard.messages import TrainingRequest
 from trainyard.model import Lineage, Linear, Model, Number, Pipeline, encode, with_golden
 from trainyard.schema import Column, Schema
@@ -211,6 +215,112 @@ def test_running_request_is_asked_to_stop(call: Client, store: PostgresStore, wa
     (run,) = call("GET", "/v1/runs?model=late")["items"]
     assert (run["request_id"], run["version"], run["state"]) == (made["id"], 1, "done")
     assert call("GET", f"/v1/runs/{run['id']}") == run
+
+
+def test_traffic(call: Client, store: PostgresStore, warehouse: Warehouse, engine: sa.Engine) -> None:
+    """Predictions are counted once as they are logged, in the hour in which they were made, with their times."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    assert call("GET", "/v1/models/late/traffic")["total"]["predictions"] == 0
+    now = datetime.now(UTC)
+
+    def made(ident: int, model: str, latency: int | None, *, hours: int = 0) -> Prediction:
+        at = now - timedelta(hours=hours)
+        return Prediction(f"p{ident}", model, 1 + ident % 2, None, None, {}, {"prediction": True}, latency, at)
+
+    predictions = [
+        *(made(n, "late", 1_000) for n in range(97)),
+        made(97, "late", 50_000),
+        made(98, "late", None),
+        made(99, "late", 7, hours=30),
+        made(100, "other", 1),
+    ]
+    log = PostgresPredictionLog(engine)
+    log.add(predictions[:60])
+    log.add(predictions)
+    found = call("GET", "/v1/models/late/traffic")
+    assert (len(found["items"]), found["bucket_seconds"]) == (24, 3_600)
+    assert found["total"]["versions"] == {"1": 50, "2": 49}
+    assert sum(one["predictions"] for one in found["items"]) == found["total"]["predictions"] == 99
+    assert found["total"]["p50_us"] == found["total"]["p95_us"] == pytest.approx(1_000, rel=0.05)
+    assert found["total"]["p99_us"] == pytest.approx(50_000, rel=0.05)
+    assert call("GET", "/v1/models/late/traffic?hours=100")["total"]["predictions"] == 99  # the model is younger
+    call("GET", "/v1/models/late/traffic?hours=0", 400)
+    call("GET", "/v1/models/none/traffic", 404)
+    found = call("GET", "/v1/models/late/quality?predictions=10")["windows"]
+    assert sum(one["predictions"] for one in found) == 10
+    assert call("GET", "/v1/models/late/quality?predictions=0")["windows"] == []
+    call("GET", "/v1/models/late/quality?predictions=many", 400)
+    with store.begin() as records:
+        assert records.upkeep.forget("traffic", older_than_seconds=86_400.0, keep_newest=0, limit=9) == 1
+    assert call("GET", "/v1/models/late/traffic")["total"]["predictions"] == 99
+
+
+def test_deployments_of_all_models(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """The moves of every model's aliases, newest first, each with its model; those of deleted models are not shown."""
+    for name in ("late", "early"):
+        call("PUT", f"/v1/models/{name}", 201, json=MODEL)
+        warehouse.add(7)
+        made = call("POST", f"/v1/models/{name}/requests", 201)
+        warehouse.claim(made["id"])
+        warehouse.finish(made["id"])
+        call("PUT", f"/v1/models/{name}/aliases/shadow", json={"version": 1})
+    newest = call("GET", "/v1/deployments?limit=1")
+    assert [(one["model"], one["alias"], one["version"]) for one in newest["items"]] == [("early", "shadow", 1)]
+    rest = call("GET", f"/v1/deployments?cursor={newest['next_cursor']}")["items"]
+    assert ("late", "shadow") in [(one["model"], one["alias"]) for one in rest]
+    call("DELETE", "/v1/models/early", 204)
+    assert {one["model"] for one in call("GET", "/v1/deployments")["items"]} == {"late"}
+    call("GET", "/v1/deployments?cursor=x", 400)
+
+
+def test_overview(call: Client, store: PostgresStore, warehouse: Warehouse, engine: sa.Engine) -> None:
+    """The first models by name; of each what is newest, and how many labels and predictions there are."""
+    call("PUT", "/v1/models/early", 201, json=MODEL)
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    made = call("POST", "/v1/models/late/requests", 201)
+    warehouse.claim(made["id"])
+    warehouse.finish(made["id"])
+    call("PUT", "/v1/models/late/aliases/champion", json={"version": 1})
+    now = datetime.now(UTC)
+    log = PostgresPredictionLog(engine)
+    log.add([Prediction(f"p{n}", "late", 1, None, None, {}, {"prediction": True}, 500, now) for n in range(5)])
+    warehouse.label("late", "p1")
+    early, late = call("GET", "/v1/overview")["items"]
+    assert (early["model"], early["version"], early["drift"], early["alarm"]) == (
+        call("GET", "/v1/models/early"), None, None, None,
+    )  # fmt: skip
+    assert late["version"] == call("GET", "/v1/models/late/versions/1")
+    assert (late["labels"], late["traffic"]["total"]["predictions"]) == (1, 5)
+    assert [one["model"]["name"] for one in call("GET", "/v1/overview?limit=1")["items"]] == ["early"]
+    call("GET", "/v1/overview?limit=21", 400)
+
+
+def test_what_a_run_said(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:
+    """Its lines, newest first, page by page; a run without any has none."""
+    call("PUT", "/v1/models/late", 201, json=MODEL)
+    warehouse.add(7)
+    made = call("POST", "/v1/models/late/requests", 201)
+    warehouse.claim(made["id"])
+    (run,) = call("GET", "/v1/runs?model=late")["items"]
+    path = f"/v1/runs/{run['id']}/logs"
+    assert call("GET", path) == {"items": [], "next_cursor": None}
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    lines = [Line(1, at, "info", "trainer", "run.started"), Line(2, at, "warning", "training", "it is slow")]
+    warehouse.say(run["id"], lines)
+    newest = call("GET", f"{path}?limit=1")
+    assert newest["items"] == [
+        {
+            "number": 2,
+            "at": at.isoformat(timespec="microseconds"),
+            "level": "warning",
+            "source": "training",
+            "text": "it is slow",
+        }
+    ]
+    assert [line["text"] for line in call("GET", f"{path}?cursor={newest['next_cursor']}")["items"]] == ["run.started"]
+    call("GET", f"{path}?cursor=x", 400)
+    call("GET", "/v1/runs/1/logs", 404)
 
 
 def test_reproduce_a_version(call: Client, store: PostgresStore, warehouse: Warehouse) -> None:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from trainyard.adapters.postgres import journal
+from trainyard.adapters.postgres.runs import PostgresRuns
 from trainyard.messages import DataArrived
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from trainyard.contracts.runs import Line
 
 COLUMNS = [
     {"name": "x", "type": "float", "role": "feature", "nullable": True, "categories": None, "physical": "c1"},
@@ -95,6 +98,10 @@ class Warehouse:
                 ),
                 {"id": request_id, "fence": fence, "instance": instance_id},
             )
+
+    def say(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Keep what a run has said."""
+        PostgresRuns(self._engine).keep_lines(run_id, lines)
 
     def finish(
         self,

@@ -186,16 +186,15 @@ def test_whose_predictions_fill_the_window() -> None:
     assert scene.shown()["missing"][0] == "no window is full: 3 of 40 predictions of the champion"
 
 
-def test_open_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_windows_are_bounded() -> None:
     """Over all versions no more predictions are read than the bound; the champion's come first, then the newest."""
-    monkeypatch.setattr(quality, "MOST_PREDICTIONS", 20)
     scene = Scene()
     scene.predict(15)
     scene.predict(9, version=2)
     scene.predict(4, version=3)
 
     def found() -> tuple[list[tuple[Any, ...]], list[str]]:
-        shown = scene.shown()
+        shown = scene.shown(20)
         windows = [tuple(one[key] for key in ("version", "predictions", "complete")) for one in shown["windows"]]
         return windows, [sentence for sentence in shown["missing"] if "left out" in sentence]
 
@@ -205,7 +204,9 @@ def test_open_windows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found() == ([(1, 20, True)], [left_out])
     scene.predict(1)
     assert found() == ([(1, 20, False)], [left_out])
-    assert scene.shown()["windows"][0]["from"] == scene.clock.now().isoformat()
+    assert scene.shown(20)["windows"][0]["from"] == scene.clock.now().isoformat()
+    without = scene.shown(0)
+    assert (without["windows"], without["missing"]) == ([], [])
 
 
 def test_predictions_of_a_model_that_nobody_serves() -> None:

@@ -89,7 +89,7 @@ class Scene:
         """Return detector and outcome of each alarm, oldest first."""
         return [(alarm.detector, alarm.outcome) for _, alarm in self.store.state.alarms]
 
-    def shown(self) -> dict[str, Any]:
-        """Return what the quality page says."""
+    def shown(self, most: int = quality.MOST_PREDICTIONS) -> dict[str, Any]:
+        """Return what the quality page says, of so many predictions."""
         with self.store.begin() as records:
-            return quality.shown(records, model_called(records, "late"))
+            return quality.shown(records, model_called(records, "late"), most)

@@ -95,6 +95,9 @@ class FakeChild:
         said, self.said = self.said, []
         return said
 
+    def wrote(self) -> list[str]:
+        return []
+
     def kill(self) -> None:
         self.killed = True
 

@@ -13,6 +13,7 @@ from trainyard.messages import TrainingRequest
 from trainyard.testing.fakes import MemoryQueue, MemoryRuns
 from trainyard.testing.processes import wait_until
 from trainyard_trainer.lease import LeaseKeeper
+from trainyard_trainer.run_log import RunLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,19 @@ class Kept:
         assert job is not None
         self.lease = job.lease
         self.keeper = LeaseKeeper(
-            self.runs, self.queue, job.lease, message.receipt, lease_seconds=LEASE, beat_seconds=20.0, clock=self.clock
+            self.runs,
+            self.queue,
+            job.lease,
+            message.receipt,
+            lease_seconds=LEASE,
+            beat_seconds=20.0,
+            clock=self.clock,
+            run_log=self.run_log(),
         )
+
+    def run_log(self) -> RunLog:
+        """Return a log of the run."""
+        return RunLog(self.runs, self.lease.run_id, self.clock)
 
 
 @pytest.fixture
@@ -125,7 +137,16 @@ def test_wish_to_cancel_and_progress(kept: Kept) -> None:
 def test_the_thread_beats_by_itself() -> None:
     """While entered the keeper beats without being asked, and stops afterwards."""
     kept = Kept()
-    keeper = LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, beat_seconds=0.1, clock=kept.clock)
+    keeper = LeaseKeeper(
+        kept.runs,
+        kept.queue,
+        kept.lease,
+        "r",
+        lease_seconds=1,
+        beat_seconds=0.1,
+        clock=kept.clock,
+        run_log=kept.run_log(),
+    )
     kept.runs.requests[kept.request_id].cancel_requested = True
     with keeper:
         for _ in range(100):
@@ -138,7 +159,9 @@ def test_the_thread_beats_by_itself() -> None:
 
 def keeper_of(kept: Kept, clock: ManualClock | SystemClock) -> LeaseKeeper:
     """Return a keeper of the request that beats ten times a second."""
-    return LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, beat_seconds=0.1, clock=clock)
+    return LeaseKeeper(
+        kept.runs, kept.queue, kept.lease, "r", lease_seconds=1, beat_seconds=0.1, clock=clock, run_log=kept.run_log()
+    )
 
 
 def trial(number: int) -> Trial:
@@ -199,7 +222,16 @@ def test_an_end_while_trials_are_gathered(kept: Kept) -> None:
 def test_progress_is_told_with_finished_trials(kept: Kept) -> None:
     """Between two beats, too, but not with each of many: the row says what is known, and the lease is renewed."""
     clock = ManualClock()
-    keeper = LeaseKeeper(kept.runs, kept.queue, kept.lease, "r", lease_seconds=600, beat_seconds=200.0, clock=clock)
+    keeper = LeaseKeeper(
+        kept.runs,
+        kept.queue,
+        kept.lease,
+        "r",
+        lease_seconds=600,
+        beat_seconds=200.0,
+        clock=clock,
+        run_log=kept.run_log(),
+    )
     run = kept.runs.requests[kept.request_id].runs[0]
     with keeper:
         keeper.report({"stage": "searching", "trial": 1})
@@ -211,3 +243,14 @@ def test_progress_is_told_with_finished_trials(kept: Kept) -> None:
         keeper.keep(trial(2))
         wait_until(lambda: run.progress == {"stage": "searching", "trial": 2}, "the progress")
     assert not keeper.lost
+
+
+def test_lines_are_stored_as_they_come(kept: Kept) -> None:
+    """Soon, not with the next beat, and a keeper that cannot store does not wake itself by saying so."""
+    run_log, said = kept.run_log(), kept.runs.requests[kept.request_id].runs[0].lines
+    keeper = LeaseKeeper(
+        kept.runs, kept.queue, kept.lease, "r", lease_seconds=600, beat_seconds=200.0, clock=kept.clock, run_log=run_log
+    )
+    with keeper, run_log:
+        run_log.say("info", "hello")
+        wait_until(lambda: [line.text for line in said.values()] == ["hello"], "the line")

@@ -725,6 +725,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How long trainers stay in the list after their last word, in days.",
     ),
     Setting(
+        "keep_run_logs_days",
+        "TRAINYARD_KEEP_RUN_LOGS_DAYS",
+        _days,
+        "90",
+        "How long the lines that training runs have said stay, in days.",
+    ),
+    Setting(
         "copy_most_mb",
         "TRAINYARD_COPY_MOST_MB",
         _at_least(0),
@@ -872,6 +879,7 @@ class Config:
     keep_decisions_days: float
     keep_launches_days: float
     keep_workers_days: float
+    keep_run_logs_days: float
     copy_most_mb: int
     copies_dir: Path | None
     keep_windows_days: float

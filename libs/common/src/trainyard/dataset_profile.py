@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import TYPE_CHECKING, Any
+
+from trainyard.histogram import BINNED, joined, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trainyard.schema import Column, Schema
+
+#: Levels of a category column that a profile names.
+_TOP = 10
 
 
 def merged(schema: Schema, reports: Sequence[Mapping[str, Any]], levels: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -38,7 +44,32 @@ def _column(column: Column, reports: Sequence[Mapping[str, Any]], levels: int) -
         "mean": mean,
         "std": std,
         "levels": levels if column.type == "category" else None,
+        "histogram": _histogram(column, [part for _, part in seen]),
+        "top": _top([part for _, part in seen]) if column.type == "category" else None,
     }
+
+
+def _histogram(column: Column, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the counts in bins, from the least value to the greatest of the reports that have any."""
+    told = [part for part in parts if part.get("bins") and part["min"] is not None]
+    if column.type not in BINNED or not told:
+        return None
+    together = joined(
+        [(place(column.type, part["min"]), place(column.type, part["max"]), part["bins"]) for part in told]
+    )
+    if together is None:
+        return None
+    return {"low": min(p["min"] for p in told), "high": max(p["max"] for p in told), "counts": list(together[2])}
+
+
+def _top(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the most frequent levels, as far as the reports have them among their own."""
+    counts: collections.Counter[str] = collections.Counter()
+    for part in parts:
+        for one in part.get("levels") or ():
+            counts[one["level"]] += one["rows"]
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"level": level, "rows": rows} for level, rows in ordered[:_TOP]]
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

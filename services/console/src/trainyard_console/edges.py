@@ -31,7 +31,7 @@ class HttpApi:
     def __init__(self, urls: Mapping[str, str]) -> None:
         self._urls = {name: url.rstrip("/") for name, url in urls.items()}
 
-    def get(self, service: str, path: str, key: str | None) -> Fetched:
+    def get(self, service: str, path: str, key: str | None, seconds: float = _READ_SECONDS) -> Fetched:
         """Return the JSON at ``path``, or why there is none; never raises."""
         expected = (200, 503) if path.startswith("/readyz") else (200,)
         try:
@@ -39,7 +39,7 @@ class HttpApi:
             with requests.get(
                 self._urls[service] + path,
                 headers=_headers(key),
-                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                timeout=(_CONNECT_SECONDS, seconds),
                 allow_redirects=False,
                 stream=True,
             ) as response:

@@ -51,6 +51,7 @@ SAID = {
     "ended": "You are signed out.",
     "moved": "The alias moved. Predictors follow within seconds.",
     "policy": "The policy is saved and holds from now on.",
+    "pulling": "The source is being pulled; its batches appear below.",
     "redriven": "The dead letters are on their way back to their queue.",
     "revoked": "The key is revoked.",
     "rolled_back": "The champion moved back.",
@@ -140,6 +141,15 @@ def show(template: str, *, status: int = 200, **values: Any) -> Response:
         **values,
     )
     return _sealed(Response(text, status=status, mimetype="text/html"), "no-store")
+
+
+def confirm(
+    area: str, title: str, back: tuple[str, ...], consequences: list[str], error: ServiceError | None
+) -> Response:
+    """Ask before something is deleted: what will happen, and what a service had against it."""
+    said = [*consequences, "The change is written into the audit log with your key."]
+    status = error.status if error else 200
+    return show("confirm.html", status=status, area=area, title=title, back=back, consequences=said, error=error)
 
 
 def go(address: str) -> Response:

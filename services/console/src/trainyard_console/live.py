@@ -6,6 +6,7 @@ here. While nobody looks, nothing is read.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from typing import TYPE_CHECKING
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
 
 #: Each holds a thread of the server; pages of later ones still renew themselves, only less often.
 MOST_BROWSERS = 20
+#: Of one session. A page that was left is noticed only when something is written to it; a browser keeps six connections
+#: to a host at most, so of more streams than this the oldest are such pages, or would leave none for pages themselves.
+MOST_OF_ONE = 4
 _HEARTBEAT_SECONDS = 15.0
 _LONGEST_SECONDS = 300.0
 _PAUSE_SECONDS = 1.0
+_COME_BACK = b"retry: 3000\n\n"
+#: To those for whom there is no place.
+_COME_BACK_LATER = b"retry: 30000\n\n"
 _log = logs.get(__name__)
 
 
@@ -34,36 +41,52 @@ class Live:
         self._api = api
         self._clock = clock
         self._lock = threading.Lock()
-        self._browsers: dict[queue.Queue[str], str] = {}
+        self._browsers: dict[queue.Queue[str | None], tuple[str, str]] = {}
         self._reading = False
 
-    def follow(self, key: str) -> Iterator[bytes]:
-        """Yield server-sent events for one browser, until it is time to look at its session again."""
-        changes: queue.Queue[str] = queue.Queue(maxsize=100)
-        if not self._come(changes, key):
+    def follow(self, key: str, session: str) -> Iterator[bytes]:
+        """Yield server-sent events for one browser of a session, until it is time to look at that again."""
+        changes: queue.Queue[str | None] = queue.Queue(maxsize=100)
+        if not self._come(changes, key, session):
+            yield _COME_BACK_LATER
             return
         try:
-            yield b"retry: 3000\n\n"
+            yield _COME_BACK
             ends = self._clock.monotonic() + _LONGEST_SECONDS
             while self._clock.monotonic() < ends:
                 try:
                     kind = changes.get(timeout=_HEARTBEAT_SECONDS)
-                    yield f"event: change\ndata: {kind}\n\n".encode()
                 except queue.Empty:
                     yield b": still here\n\n"
+                    continue
+                if kind is None:  # a newer page has this one's place
+                    yield _COME_BACK_LATER
+                    return
+                yield f"event: change\ndata: {kind}\n\n".encode()
         finally:
             with self._lock:
-                del self._browsers[changes]
+                self._browsers.pop(changes, None)
 
-    def _come(self, changes: queue.Queue[str], key: str) -> bool:
+    def _come(self, changes: queue.Queue[str | None], key: str, session: str) -> bool:
         with self._lock:
+            own = [one for one, (_, whose) in self._browsers.items() if whose == session]
+            if len(own) >= MOST_OF_ONE:
+                self._dismiss(own[0])
             if len(self._browsers) >= MOST_BROWSERS:
                 return False
-            self._browsers[changes] = key
+            self._browsers[changes] = (key, session)
             if not self._reading:
                 self._reading = True
                 threading.Thread(target=self._read, name="console-live", daemon=True).start()
             return True
+
+    def _dismiss(self, changes: queue.Queue[str | None]) -> None:
+        """End a stream; the lock is held, so nobody else writes to it."""
+        del self._browsers[changes]
+        if changes.full():
+            with contextlib.suppress(queue.Empty):
+                changes.get_nowait()
+        changes.put_nowait(None)
 
     def _read(self) -> None:
         while (key := self._someones_key()) is not None:
@@ -80,15 +103,12 @@ class Live:
     def _someones_key(self) -> str | None:
         """Return the key of whoever came last; None, and reading has ended, when nobody is left."""
         with self._lock:
-            key = next(reversed(self._browsers.values()), None)
+            key, _ = next(reversed(self._browsers.values()), (None, ""))
             self._reading = key is not None
             return key
 
     def _tell(self, kind: str) -> None:
         with self._lock:
-            browsers = list(self._browsers)
-        for changes in browsers:
-            try:
-                changes.put_nowait(kind)
-            except queue.Full:
-                continue  # it has a hundred reasons to look again already
+            for changes in self._browsers:
+                with contextlib.suppress(queue.Full):  # it has a hundred reasons to look again already
+                    changes.put_nowait(kind)

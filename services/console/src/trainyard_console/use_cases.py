@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: For all questions of one round together.
 DEADLINE_SECONDS = 3.0
+#: For a question that takes its time, while the page is there already.
+PATIENCE_SECONDS = 30.0
 SESSION_SECONDS = 12 * 3600.0
 #: question -> (service, path)
 Questions = dict[str, tuple[str, str]]
@@ -30,8 +32,8 @@ Answers = dict[str, Fetched]
 class Api(Protocol):
     """The services' HTTP APIs."""
 
-    def get(self, service: str, path: str, key: str | None) -> Fetched:
-        """Return the JSON that a service answers, or why there is none; never raises."""
+    def get(self, service: str, path: str, key: str | None, seconds: float = ...) -> Fetched:
+        """Return the JSON that a service answers within so many seconds, or why there is none; never raises."""
         ...
 
     def send(self, method: str, service: str, path: str, key: str, *, body: Any = None, repeat: str = "") -> Any:
@@ -85,8 +87,19 @@ class Visit:
             for question, future in futures.items()
         }
         if any(answer.status == 401 for answer in answers.values()):
-            raise ServiceError("bad_key", "the API key that you signed in with is not in force any more")
+            raise _key_is_gone()
         return answers
+
+    def wait_for(self, service: str, path: str) -> Fetched:
+        """Return an answer that may take long: for a part of a page that comes after the page itself.
+
+        Raises:
+            ServiceError: ``bad_key``: the key is not in force any more.
+        """
+        answer = self._api.get(service, path, self.visitor.key, PATIENCE_SECONDS)
+        if answer.status == 401:
+            raise _key_is_gone()
+        return answer
 
     def need(self, service: str, path: str, code: str, words: str) -> dict[str, Any]:
         """Return the answer that the page is about.
@@ -110,6 +123,10 @@ class Visit:
     def upload(self, service: str, path: str, file: Any, content_type: str) -> Any:
         """Send a file to a service; raises ``ServiceError`` as the service refuses."""
         return self._api.upload(service, path, self.visitor.key, file, content_type)
+
+
+def _key_is_gone() -> ServiceError:
+    return ServiceError("bad_key", "the API key that you signed in with is not in force any more")
 
 
 class Door:

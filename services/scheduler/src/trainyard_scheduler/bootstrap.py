@@ -230,6 +230,7 @@ def _keeps(config: Config) -> list[Keep]:
         Keep("decisions", config.keep_decisions_days, _DECISIONS_KEPT),
         Keep("launches", config.keep_launches_days),
         Keep("workers", config.keep_workers_days),
+        Keep("lines", config.keep_run_logs_days),
         # In this order: a window stays as long as an alarm refers to it.
         Keep("alarms", config.keep_windows_days),
         Keep("windows", config.keep_windows_days),

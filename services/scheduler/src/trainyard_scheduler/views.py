@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.registry import AliasRecord, Approval, DeploymentRecord, ModelRecord, VersionRecord
     from trainyard.contracts.requests import Decision, RequestRecord, RunRecord
+    from trainyard.contracts.runs import Line
     from trainyard.contracts.scheduling import AuditEntry
     from trainyard_scheduler.use_cases.queues import DeadLetter, QueueState, Redriven
     from trainyard_scheduler.use_cases.trace import Node
@@ -96,6 +97,17 @@ def run(record: RunRecord) -> dict[str, Any]:
         "version": record.version,
         "environment": None if record.environment is None else dict(record.environment),
         "reproduction": None if record.reproduction is None else dict(record.reproduction),
+    }
+
+
+def line(record: Line) -> dict[str, Any]:
+    """Return a line that a run has said."""
+    return {
+        "number": record.number,
+        "at": _time(record.at),
+        "level": record.level,
+        "source": record.source,
+        "text": record.text,
     }
 
 

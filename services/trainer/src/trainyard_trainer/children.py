@@ -24,6 +24,8 @@ log = logs.get(__name__)
 
 CHILD = (sys.executable, "-I", "-m", "trainyard_trainer.child")
 _KEPT_LINES = 40
+#: Lines that a child writes between two looks at them.
+_MOST_UNREAD = 1_000
 _MOST_LINE_CHARS = 65_536
 #: What a child says of its study (:mod:`trainyard_trainer.asking`), each with what it is about.
 _OF_STUDY = ("plan", "ask", "news", "skip", "trial", "searched")
@@ -84,9 +86,10 @@ class ChildProcess:
         self._progress: dict[str, Any] | None = None
         self._trials: collections.deque[dict[str, Any]] = collections.deque()
         self._words: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
+        self._written: collections.deque[str] = collections.deque(maxlen=_MOST_UNREAD)
         self._readers = [
             self._read(self._process.stdout, self._hear),
-            self._read(self._process.stderr, self._words.append),
+            self._read(self._process.stderr, self._write_down),
         ]
 
     def alive(self) -> bool:
@@ -133,6 +136,10 @@ class ChildProcess:
         """Return the finished trials that it has reported, once."""
         return [self._trials.popleft() for _ in range(len(self._trials))]
 
+    def wrote(self) -> Sequence[str]:
+        """Return the lines that it has written for people, once."""
+        return [self._written.popleft() for _ in range(len(self._written))]
+
     def kill(self) -> None:
         """End its whole process group at once, read what it has still said, and let go of its pipes."""
         if self.alive():
@@ -157,11 +164,15 @@ class ChildProcess:
         thread.start()
         return thread
 
+    def _write_down(self, line: str) -> None:
+        self._words.append(line)
+        self._written.append(line)
+
     def _hear(self, line: str) -> None:
         try:
             said = json.loads(line)
         except ValueError:
-            self._words.append(line)  # a library that talks
+            self._write_down(line)  # a library that talks
             return
         if not isinstance(said, dict):
             return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.queue import Queue
     from trainyard.contracts.runs import Lease, Runs, Trial
+    from trainyard_trainer.run_log import RunLog
 
 log = logs.get(__name__)
 
@@ -32,7 +33,8 @@ _TELL_SECONDS = 2.0
 class LeaseKeeper:
     """Beats while it is entered; every beat renews lease and invisibility by the same constant, counted from now.
 
-    While the work goes on this thread alone talks to the database, finished trials included: the thread that watches
+    While the work goes on this thread alone talks to the database, finished trials and the run's lines included: the
+    thread that watches
     the training process never waits for a database that hangs, and sees by the clock that the lease is :attr:`lost`.
 
     That the queue has forgotten the message (an emulator that was restarted, a purge, a second delivery that made the
@@ -50,6 +52,7 @@ class LeaseKeeper:
         lease_seconds: int,
         beat_seconds: float,
         clock: Clock,
+        run_log: RunLog,
     ) -> None:
         self._runs = runs
         self._queue = queue
@@ -58,6 +61,7 @@ class LeaseKeeper:
         self._seconds = lease_seconds
         self._every = beat_seconds
         self._clock = clock
+        self.run_log = run_log
         self._renewed = clock.monotonic()
         self._refused = False
         self._progress: Mapping[str, Any] | None = None
@@ -65,6 +69,7 @@ class LeaseKeeper:
         self._made: collections.Counter[str] = collections.Counter()
         self._storing = threading.Lock()
         self._woken = threading.Event()
+        run_log.woken = self._wake
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="lease", daemon=True)
         self.cancelled = False
@@ -150,6 +155,11 @@ class LeaseKeeper:
             return False
         return True
 
+    def _wake(self) -> None:
+        """Have lines stored soon; those that the keeper itself has logged, because it could not store, can wait."""
+        if threading.current_thread() is not self._thread:
+            self._woken.set()
+
     def _beat_on(self) -> None:
         last = self._clock.monotonic()
         while not self._refused:
@@ -158,6 +168,7 @@ class LeaseKeeper:
             if self._ended.wait(_GATHER_SECONDS if woken else 0):
                 return
             self.store_trials()
+            self.run_log.store()
             if not woken or self._clock.monotonic() - last >= self._every:
                 last = self._clock.monotonic()
                 self.beat()

@@ -42,6 +42,10 @@ class TrainingChild(Protocol):
         """Return the trials that it has reported finished since the last call, as it said them."""
         ...
 
+    def wrote(self) -> Sequence[str]:
+        """Return the lines that it, or a library in it, has written for people since the last call."""
+        ...
+
     def kill(self) -> None:
         """End it and all that it has started at once, and wait for that."""
         ...

@@ -54,6 +54,8 @@ class Run:
         self._settings = settings
         self._job = job
         self._keeper = keeper
+        self._run_log = keeper.run_log
+        self._stage = ""
         self._clock = outside.clock
         self._study = study_name(job.lease.request_id, job.known_seq, installed("trainyard"))
         self._earlier: list[Trial] = []
@@ -215,11 +217,19 @@ class Run:
     def _listen(self, child: TrainingChild) -> None:
         """Pass on what the child says: how far it is, and what it has finished."""
         progress = child.progress()
+        self._run_log.training(child.wrote())
         if progress is not None:
             self._keeper.report(progress)
+            if progress["stage"] != self._stage:
+                self._stage = progress["stage"]
+                self._run_log.say("info", str(self._stage))
         for said in child.trials():
             trial = trial_of(said)
             if trial is None:
                 log.warning("trial.unreadable", said=str(said)[:200])
             else:
                 self._keeper.keep(replace(trial, worker=self._settings.worker))
+                given_up = ", given up early" if trial.pruned else ""
+                loss = trial.metrics.get("loss", float("nan"))
+                words = f"trial {trial.number}: {trial.kind}, loss {loss:.5g}, {trial.seconds:.2g} s{given_up}"
+                self._run_log.say("info", words)

@@ -35,6 +35,7 @@ from trainyard_trainer.guard import pause
 from trainyard_trainer.helping import Helping
 from trainyard_trainer.lease import LeaseKeeper
 from trainyard_trainer.run import Run
+from trainyard_trainer.run_log import RunLog
 
 if TYPE_CHECKING:
     from trainyard.contracts.queue import Received
@@ -178,8 +179,8 @@ class Trainer:
 
     def _serve(self, job: Job, receipt: str) -> None:
         """Run the job and settle it, whatever happens."""
-        log.info("run.started", attempt=job.attempt, upto_seq=job.upto_seq)
         out, settings = self._out, self._settings
+        run_log = RunLog(out.runs, job.lease.run_id, self._clock)
         keeper = LeaseKeeper(
             out.runs,
             out.queue,
@@ -188,10 +189,12 @@ class Trainer:
             lease_seconds=settings.lease_seconds,
             beat_seconds=settings.beat_seconds,
             clock=self._clock,
+            run_log=run_log,
         )
         out.presence.busy(job.lease.request_id)
         try:
-            with keeper:
+            with run_log, keeper:
+                log.info("run.started", attempt=job.attempt, upto_seq=job.upto_seq)
                 self._settle(job, Run(out, settings, self._stop, job, keeper))
         except LeaseLostError as e:
             # Not ours any more: nothing was published, and the message is whoever holds the request now's.

@@ -58,6 +58,10 @@ class Datasets(Calls):
         """Return what the rows of a dataset look like, column by column."""
         return self._get(f"/v1/datasets/{in_path(name)}/profile")
 
+    def batch_quality(self, name: str) -> Iterator[Json]:
+        """Yield rejected rows and missing values of each batch, newest first."""
+        return self._items(f"/v1/datasets/{in_path(name)}/quality")
+
     def erase(self, name: str, key: str) -> Json:
         """Erase every row of a key: its value, or a JSON object of the values of several key columns."""
         path = f"/v1/datasets/{in_path(name)}/rows"

@@ -116,6 +116,23 @@ class Models(Calls):
         """Return a run with its trials."""
         return Run(self._get(f"/v1/runs/{in_path(run_id)}"))
 
+    def overview(self) -> list[Json]:
+        """Return the first 20 models by name, each with what is newest of it."""
+        items: list[Json] = self._get("/v1/overview")["items"]
+        return items
+
+    def traffic(self, model: str, hours: int = 24) -> Json:
+        """Return how many predictions the model answered lately, and how quickly; beyond 72 hours by the day."""
+        return self._get(f"/v1/models/{in_path(model)}/traffic", {"hours": hours})
+
+    def deployments_of_all(self) -> Iterator[Json]:
+        """Yield the moves of all models' aliases, newest first."""
+        return self._items("/v1/deployments")
+
+    def run_logs(self, run_id: str) -> Iterator[Json]:
+        """Yield what a run has said, newest line first, also while it runs."""
+        return self._items(f"/v1/runs/{in_path(run_id)}/logs")
+
     def reproduce(self, run_id: str) -> Json:
         """Ask for the version of a run to be fitted again; return the training request.
 

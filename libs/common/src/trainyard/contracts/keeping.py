@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from trainyard.contracts.idempotency import Repeatable
     from trainyard.contracts.warehouse import Dataset
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Most levels of a category column that are known; whether a level is new cannot be told beyond.
 MAX_LEVELS_KNOWN = 10_000
+#: Reports, the newest, that one profile is put together of.
+MOST_MERGED = 2_000
 #: Most rows that one step of the retention removes, so that nobody waits long for the dataset.
 EXPIRED_AT_ONCE = 50_000
 
@@ -33,6 +36,46 @@ class Erasure:
         """Return the JSON form of docs/api.md."""
         versions = [{"model": model, "version": version} for model, version in self.not_reproducible]
         return {"erased_rows": self.rows, "erasure_id": self.id, "not_reproducible": versions}
+
+
+@dataclass(frozen=True)
+class BatchQuality:
+    """How good the rows of a batch were. A refused one has no rows.
+
+    ``missing`` is the share of all values of the batch that are missing, ``columns`` those of each column that lacks
+    any, by name; None and empty until the batch has its report.
+    """
+
+    batch_id: str
+    created_at: datetime
+    state: str
+    rows: int
+    rejected: int
+    missing: float | None
+    columns: Mapping[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form of docs/api.md."""
+        return {
+            "batch": self.batch_id,
+            "created_at": self.created_at.isoformat(),
+            "state": self.state,
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "missing": self.missing,
+            "columns": dict(self.columns),
+        }
+
+
+def missing_of(report: Mapping[str, Any] | None) -> tuple[float | None, dict[str, float]]:
+    """Return ``missing`` and ``columns`` of a batch with this report (``seen`` and, for each column, ``nulls``)."""
+    told = (
+        {} if report is None else {one["name"]: one["nulls"] for one in report["columns"] if one["nulls"] is not None}
+    )
+    seen = 0 if report is None else report["seen"]
+    if not told or not seen:
+        return None, {}
+    return sum(told.values()) / (seen * len(told)), {name: nulls / seen for name, nulls in told.items() if nulls}
 
 
 class Keeping(Protocol):
@@ -85,10 +128,18 @@ class Keeping(Protocol):
         """Make the report of one committed batch that has none, oldest first; False: there is none to make."""
         ...
 
+    def quality(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[BatchQuality]:
+        """Return at most ``limit`` of the dataset's batches that are older than the batch ``after``, newest first.
+
+        Raises:
+            ServiceError: ``unknown_batch``: ``after`` is none of the dataset's.
+        """
+        ...
+
     def report(self, batch_id: str) -> dict[str, Any] | None:
         """Return the batch's quality report as docs/api.md shows it, None while there is none."""
         ...
 
-    def profile(self, dataset: Dataset) -> dict[str, Any]:
+    def profile(self, dataset: Dataset, *, most: int = MOST_MERGED) -> dict[str, Any]:
         """Return what the reports say of the whole dataset, as docs/api.md shows it."""
         ...

@@ -140,6 +140,19 @@ class ShadowReport:
     last_at: datetime
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """So many predictions of a version, made in the hour that began ``at``, that took about ``latency_us`` each.
+
+    Latencies are known to 5 %; None: nobody measured them.
+    """
+
+    at: datetime
+    version: int
+    latency_us: float | None
+    predictions: int
+
+
 class Alarms(Protocol):
     """The alarms, inside one transaction."""
 
@@ -233,6 +246,13 @@ class Monitoring(Protocol):
         """Yield the newest ``most`` predictions behind the window ``last`` (None: of all) with their latest labels.
 
         Reads no more than that. Those of an earlier model of the same name are left out.
+        """
+        ...
+
+    def traffic(self, model_id: int, hours: int) -> list[Traffic]:
+        """Return the predictions of this hour and of the ``hours`` - 1 before it, oldest first, quickest first.
+
+        Those of an earlier model of the same name are left out, to the hour.
         """
         ...
 

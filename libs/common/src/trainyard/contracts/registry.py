@@ -255,6 +255,10 @@ class Versions(Protocol):
         """Append to the record of who served when."""
         ...
 
+    def deployments_of_all(self, limit: int, before: int | None) -> list[tuple[str, DeploymentRecord]]:
+        """Return the moves of the aliases of all models that are not deleted, newest first, each with its model."""
+        ...
+
     def deployments(self, model_id: int, limit: int, before: int | None) -> list[DeploymentRecord]:
         """Return moves of aliases, newest first, from below the id ``before``."""
         ...

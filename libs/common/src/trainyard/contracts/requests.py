@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from trainyard.contracts.runs import Line
+
 OPEN_STATES = ("queued", "running")
 #: Requests whose snapshot counts as used up: their rows are not new any more.
 COUNTED_STATES = ("queued", "running", "done", "blocked_by_data")
@@ -357,4 +359,8 @@ class Requests(Protocol):
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return one run with its trials."""
+        ...
+
+    def run_lines(self, run_id: str, limit: int, before: int | None) -> list[Line]:
+        """Return what a run has said, newest first, behind the line ``before``."""
         ...

@@ -14,11 +14,14 @@ from trainyard.errors import TrainyardError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 #: Attempts that a request is worth; those that were handed back uncounted do not count.
 MAX_ATTEMPTS = 3
 #: How the words of a version begin that waits for a person.
 PENDING = "pending approval"
+#: Of a line that a run has said.
+MAX_LINE_CHARS = 1_000
 #: For how long a message rests that points to a request for other machines, before another worker looks at it.
 UNSUITED_SECONDS = 10
 
@@ -171,6 +174,21 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line that a run has said: the ``number``-th, from 1, ``at`` by the trainer's clock.
+
+    ``level`` is debug, info, warning or error; ``source`` is ``trainer``, or ``training`` for what the process that
+    trains has written. ``text`` is printable, and not longer than :data:`MAX_LINE_CHARS`.
+    """
+
+    number: int
+    at: datetime
+    level: str
+    source: str
+    text: str
+
+
+@dataclass(frozen=True)
 class NewVersion:
     """A version to be registered; its artifact is stored already. The mappings are JSON objects.
 
@@ -252,6 +270,13 @@ class Runs(Protocol):
 
         Raises:
             LeaseLostError: it is not ours any more.
+        """
+        ...
+
+    def keep_lines(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Store what the run has said, at least one line; storing one again changes nothing.
+
+        The run may be over, or its lease lost: what it said stays true.
         """
         ...
 

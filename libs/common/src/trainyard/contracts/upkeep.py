@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 #: (that were settled) and 'windows' (that no alarm refers to). Of each version and detector the newest window stays,
 #: with its alarm: the next one is cut behind it. 'labels' are those of predictions that the log has forgotten: given
 #: before the months that it keeps, of a prediction that is not in it; labels by the key of a dataset's row stay.
-#: 'shadows' are comparisons with a shadow.
-KINDS = ("events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows", "labels", "shadows")
+#: 'shadows' are comparisons with a shadow, 'lines' what runs have said, 'traffic' the predictions
+#: that were counted.
+KINDS = (
+    "events", "messages", "answers", "decisions", "launches", "workers", "alarms", "windows", "labels", "shadows",
+    "lines", "traffic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

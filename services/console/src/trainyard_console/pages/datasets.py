@@ -9,7 +9,7 @@ from flask import request
 
 from trainyard.errors import ServiceError
 from trainyard.schema import ROLES, TYPES
-from trainyard_console.frame import form_text, go, page_of, show, url
+from trainyard_console.frame import confirm, form_text, go, page_of, show, url
 from trainyard_console.views import datasets as views
 from trainyard_console.views.words import items, listed, part
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 1024 * 1024
 #: Beside the file, the form's fields and the seams between its parts.
 _FORM_BYTES = 64 * 1024
+#: In the picture of their quality, and in what is said of columns.
+_BATCHES_DRAWN = 60
 
 
 def routes(frame: Frame, max_upload_bytes: int) -> list[Route]:
@@ -38,6 +40,13 @@ def routes(frame: Frame, max_upload_bytes: int) -> list[Route]:
         post("/datasets/create", create, "Makes a dataset", scope="operate"),
         frame.page("/datasets/<name>", one, "A dataset: columns, profile, batches"),
         post("/datasets/<name>/upload", upload, "Sends a file of rows", scope="ingest", max_body_bytes=most),
+        post("/datasets/<name>/sources/<source>/pull", pull, "Pulls a source now", scope="operate"),
+        frame.page(
+            "/datasets/<name>/sources/<source>/delete", ask_about_source, "Asks before a source goes", scope="operate"
+        ),
+        post("/datasets/<name>/sources/<source>/delete", delete_source, "Removes a source", scope="operate"),
+        frame.page("/datasets/<name>/delete", ask_about, "Asks before a dataset goes", scope="admin"),
+        post("/datasets/<name>/delete", delete, "Deletes a dataset", scope="admin"),
         frame.page("/datasets/<name>/batches/<ident>", batch, "A batch and its rejects"),
     ]
 
@@ -55,9 +64,11 @@ def one(visit: Visit, name: str) -> Response:
     item = visit.need("ingest", path, "unknown_dataset", f"there is no dataset {name[:60]}")
     answers = visit.ask(
         {
-            "profile": ("ingest", f"{path}/profile"),
+            "profile": ("ingest", f"{path}/profile?batches={_BATCHES_DRAWN}"),
             "batches": ("ingest", page_of(f"{path}/batches", most=12)),
             "loading": ("ingest", f"{path}/batches?state=loading&limit=20"),
+            "quality": ("ingest", f"{path}/quality?limit={_BATCHES_DRAWN}"),
+            "sources": ("ingest", f"{path}/sources?limit=50"),
         }
     )
     return show(
@@ -67,8 +78,12 @@ def one(visit: Visit, name: str) -> Response:
         settings=part(item, "settings"),
         columns=views.columns(item, answers["profile"].value),
         profiled=answers["profile"].missing is None,
+        told=views.told(answers["profile"].value),
         batches=listed(answers["batches"], lambda one: views.batch(one, visit.now)),
         loading=listed(answers["loading"], lambda one: views.batch(one, visit.now)),
+        quality=views.quality(answers["quality"].value),
+        quality_missing=answers["quality"].missing,
+        sources=listed(answers["sources"], lambda one: views.source(one, visit.now)),
         may_upload=visit.visitor.may("ingest"),
         live=request.args.get("cursor") is None,
     )
@@ -80,6 +95,57 @@ def upload(visit: Visit, name: str) -> Response:
     media = views.media_of(file.filename or "")
     made = visit.upload("ingest", url("v1", "datasets", name, "rows"), file.stream, media)
     return go(url("datasets", name, "batches", str(part(made).get("id")), said="uploaded"))
+
+
+def pull(visit: Visit, name: str, source: str) -> Response:
+    """Ask for a pull now."""
+    path = url("v1", "datasets", name, "sources", source, "pull")
+    visit.act("POST", "ingest", path, body={}, repeat=form_text("repeat"))
+    return go(url("datasets", name, said="pulling"))
+
+
+def ask_about_source(visit: Visit, name: str, source: str) -> Response:
+    """Say what deleting a source will do."""
+    path = url("v1", "datasets", name, "sources", source)
+    visit.need("ingest", path, "unknown_source", f"{name[:60]} has no source {source[:60]}")
+    return _source_page(name, source, None)
+
+
+def delete_source(visit: Visit, name: str, source: str) -> Response:
+    """Remove a source."""
+    try:
+        visit.act("DELETE", "ingest", url("v1", "datasets", name, "sources", source))
+    except ServiceError as e:
+        return _source_page(name, source, e)
+    return go(url("datasets", name, said="deleted"))
+
+
+def _source_page(name: str, source: str, error: ServiceError | None) -> Response:
+    said = [f"Nothing is pulled from it any more. The rows that came from it stay in {name}."]
+    return confirm("datasets", f"Delete the source {source}", ("datasets", name), said, error)
+
+
+def ask_about(visit: Visit, name: str) -> Response:
+    """Say what deleting a dataset will do."""
+    item = visit.need("ingest", url("v1", "datasets", name), "unknown_dataset", f"there is no dataset {name[:60]}")
+    return _delete_page(name, views.row(item, visit.now).rows, None)
+
+
+def delete(visit: Visit, name: str) -> Response:
+    """Delete a dataset."""
+    try:
+        visit.act("DELETE", "ingest", url("v1", "datasets", name))
+    except ServiceError as e:
+        return _delete_page(name, "all", e)
+    return go(url("datasets", said="deleted"))
+
+
+def _delete_page(name: str, rows: str, error: ServiceError | None) -> Response:
+    said = [
+        f"The dataset {name} goes for good, and {rows} rows with it.",
+        "While a model reads it, this is refused: delete the model first.",
+    ]
+    return confirm("datasets", f"Delete the dataset {name}", ("datasets", name), said, error)
 
 
 def batch(visit: Visit, name: str, ident: str) -> Response:

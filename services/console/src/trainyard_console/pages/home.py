@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from trainyard_console.live import Live
     from trainyard_console.use_cases import Questions, Visit
 
-_MOST_NAMES = 6
+#: Of which home tells more than that they are there.
+_MOST_DATASETS, _MOST_MODELS = 4, 6
 
 
 def routes(frame: Frame, live: Live) -> list[Route]:
     """Return the routes."""
 
     def events(visit: Visit) -> Response:
-        return stream(live.follow(visit.visitor.key))
+        return stream(live.follow(visit.visitor.key, visit.visitor.token))
 
     return [
         frame.page("/", index, "The whole loop on one page"),
@@ -31,22 +32,17 @@ def routes(frame: Frame, live: Live) -> list[Route]:
 
 
 def index(visit: Visit) -> Response:
-    """Show the loop; the second round of questions is about the names that the first one found."""
+    """Show the loop; the second round of questions is about the datasets that the first one found."""
     first: Questions = {
         "datasets": ("ingest", "/v1/datasets?limit=50"),
         "models": ("scheduler", "/v1/models?limit=20"),
+        "overview": ("scheduler", f"/v1/overview?limit={_MOST_MODELS}"),
         "runs": ("scheduler", "/v1/runs?limit=6"),
         "fleet": ("scheduler", "/v1/fleet"),
         "queues": ("scheduler", "/v1/queues"),
         **{f"ready:{name}": (name, "/readyz") for name in views.SERVICES},
     }
     answers = visit.ask(first)
-    datasets = views.names(answers["datasets"], _MOST_NAMES)
-    models = views.names(answers["models"], _MOST_NAMES)
-    second: Questions = {f"batches:{name}": ("ingest", f"/v1/datasets/{name}/batches?limit=24") for name in datasets}
-    for name in models:
-        second[f"versions:{name}"] = ("scheduler", f"/v1/models/{name}/versions?limit=1")
-        second[f"decisions:{name}"] = ("scheduler", f"/v1/models/{name}/decisions?limit=1")
-        second[f"quality:{name}"] = ("scheduler", f"/v1/models/{name}/quality")
-    answers |= visit.ask(second)
-    return show("home.html", area="home", page=views.home(answers, datasets, models, visit.now), live=True)
+    datasets = views.names(answers["datasets"], _MOST_DATASETS)
+    answers |= visit.ask({f"batches:{name}": ("ingest", f"/v1/datasets/{name}/batches?limit=24") for name in datasets})
+    return show("home.html", area="home", page=views.home(answers, datasets, visit.now), live=True)

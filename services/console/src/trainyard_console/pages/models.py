@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from trainyard.errors import ServiceError
-from trainyard_console.frame import form_text, go, page_of, show, url
+from trainyard_console.frame import confirm, form_text, go, page_of, show, url
 from trainyard_console.views import models as views
 from trainyard_console.views import operations
 from trainyard_console.views.words import items, listed, part
@@ -32,6 +32,8 @@ def routes(frame: Frame) -> list[Route]:
         frame.page("/models/<name>/history", history, "Which version served when"),
         frame.page("/models/<name>/policy", policy, "A model's policy as a form and as text"),
         frame.page("/models/<name>/policy", save_policy, "Saves a policy", scope="operate", method="POST"),
+        frame.page("/models/<name>/delete", ask_about, "Asks before a model goes", scope="admin"),
+        frame.page("/models/<name>/delete", delete, "Deletes a model", scope="admin", method="POST"),
         frame.page("/models/<name>/train", train, "Asks for a training now", scope="operate", method="POST"),
     ]
 
@@ -138,6 +140,30 @@ def train(visit: Visit, name: str) -> Response:
     """Ask for a training on all rows there are."""
     visit.act("POST", "scheduler", url("v1", "models", name, "requests"), body={}, repeat=form_text("repeat"))
     return go(url("models", name, said="asked"))
+
+
+def ask_about(visit: Visit, name: str) -> Response:
+    """Say what deleting a model will do."""
+    return _delete_page(name, found(visit, name).get("champion"), None)
+
+
+def delete(visit: Visit, name: str) -> Response:
+    """Delete a model."""
+    try:
+        visit.act("DELETE", "scheduler", url("v1", "models", name))
+    except ServiceError as e:
+        return _delete_page(name, None, e)
+    return go(url("models", said="deleted"))
+
+
+def _delete_page(name: str, champion: object, error: ServiceError | None) -> Response:
+    served = "" if champion is None else f", version {champion} among them,"
+    said = [
+        f"All aliases of {name} are removed{served} and nobody gets an answer from it any more.",
+        "Trainings that wait or run are cancelled.",
+        "Its versions, runs and predictions stay on record. Its name is free for another model.",
+    ]
+    return confirm("models", f"Delete the model {name}", ("models", name), said, error)
 
 
 def new(visit: Visit) -> Response:

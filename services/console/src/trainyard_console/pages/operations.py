@@ -12,7 +12,7 @@ from trainyard.errors import ServiceError
 from trainyard_console.charts.bars import strengths
 from trainyard_console.frame import form_text, go, page_of, show, url
 from trainyard_console.views import operations as views
-from trainyard_console.views.words import items, listed, part
+from trainyard_console.views.words import items, listed, part, text
 
 if TYPE_CHECKING:
     from flask import Response
@@ -32,6 +32,7 @@ def routes(frame: Frame) -> list[Route]:
         frame.page("/operations/fleet", fleet, "The fleet"),
         frame.page("/operations/queues/<name>", dead, "The dead letters of a queue"),
         post("/operations/queues/<name>/redrive", redrive, "Sends dead letters back", scope="operate"),
+        frame.page("/operations/deployments", deployments, "Which version of which model served when"),
         frame.page("/operations/keys", keys, "API keys", scope="admin"),
         post("/operations/keys", make_key, "Makes an API key", scope="admin"),
         post("/operations/keys/<ident>/revoke", revoke, "Revokes an API key", scope="admin"),
@@ -73,11 +74,13 @@ def fleet(visit: Visit) -> Response:
 
 
 def dead(visit: Visit, name: str) -> Response:
-    """Show dead letters; looking takes nothing away."""
+    """Show dead letters, in a part that comes later: a queue is asked until it gives no more."""
     if name not in _QUEUES:
         raise ServiceError("unknown_queue", f"the queues are {', '.join(_QUEUES)}")
-    answers = visit.ask({"dead": ("scheduler", url("v1", "queues", name, "dead", limit=50))})
-    letters = listed(answers["dead"], lambda item: views.letter(item, visit.now))
+    if request.args.get("look") != "1":
+        return show("operations/dead.html", area="operations", name=name, letters=None)
+    told = visit.wait_for("scheduler", url("v1", "queues", name, "dead", limit=50))
+    letters = listed(told, lambda item: views.letter(item, visit.now))
     return show("operations/dead.html", area="operations", name=name, letters=letters)
 
 
@@ -85,6 +88,13 @@ def redrive(visit: Visit, name: str) -> Response:
     """Send a queue's dead letters back to it."""
     visit.act("POST", "scheduler", "/v1/queues/dlq/redrive", body={"queue": name}, repeat=form_text("repeat"))
     return go(url("operations", "queues", name, said="redriven"))
+
+
+def deployments(visit: Visit) -> Response:
+    """List the moves of all models' aliases."""
+    answers = visit.ask({"moves": ("scheduler", page_of("/v1/deployments", most=50))})
+    moves = listed(answers["moves"], lambda item: (text(item.get("model")), views.deployment(item, visit.now)))
+    return show("operations/deployments.html", area="operations", moves=moves)
 
 
 def keys(visit: Visit) -> Response:
@@ -134,12 +144,14 @@ def audit(visit: Visit) -> Response:
 
 
 def doctor(visit: Visit) -> Response:
-    """Show the doctor's checks."""
-    answers = visit.ask({"doctor": ("scheduler", "/v1/doctor")})
-    told = answers["doctor"]
+    """Show the doctor's checks, in a part that comes later: they look through the whole database."""
+    if request.args.get("look") != "1":
+        return show("operations/doctor.html", area="operations", looked=False)
+    told = visit.wait_for("scheduler", "/v1/doctor")
     return show(
         "operations/doctor.html",
         area="operations",
+        looked=True,
         checks=[views.check(item) for item in items(told.value, "checks")],
         healthy=part(told.value).get("healthy") is True,
         missing=told.missing,

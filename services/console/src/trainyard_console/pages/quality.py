@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flask import request
+
 from trainyard_console.frame import go, show, url
 from trainyard_console.pages.models import found
 from trainyard_console.views import quality as views
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from trainyard.adapters.web import Route
     from trainyard_console.frame import Frame
     from trainyard_console.use_cases import Visit
+
+#: The newest, that open windows are made of.
+_MOST_PREDICTIONS = 1_000
+#: Hours that traffic is shown of.
+_SPANS = {"24": "24 hours", "168": "7 days", "720": "30 days"}
 
 
 def routes(frame: Frame) -> list[Route]:
@@ -37,7 +44,14 @@ def index(visit: Visit) -> Response:
 def one(visit: Visit, name: str) -> Response:
     """Show a model's quality."""
     model = found(visit, name)
-    answers = visit.ask({"quality": ("scheduler", url("v1", "models", name, "quality"))})
+    hours = request.args.get("hours")
+    asked = hours if hours in _SPANS else next(iter(_SPANS))
+    answers = visit.ask(
+        {
+            "quality": ("scheduler", url("v1", "models", name, "quality", predictions=_MOST_PREDICTIONS)),
+            "traffic": ("scheduler", url("v1", "models", name, "traffic", hours=asked)),
+        }
+    )
     told = answers["quality"]
     return show(
         "quality/model.html",
@@ -46,5 +60,9 @@ def one(visit: Visit, name: str) -> Response:
         champion=model.get("champion"),
         quality=views.quality(told.value, visit.now),
         missing=told.missing,
+        traffic=views.traffic(answers["traffic"].value),
+        traffic_missing=answers["traffic"].missing,
+        spans=_SPANS,
+        span=asked,
         live=True,
     )

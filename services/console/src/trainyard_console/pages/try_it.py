@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from trainyard_console.frame import Frame
     from trainyard_console.use_cases import Visit
 
+#: The newest, that an example row is made of where none was predicted yet.
+_BATCHES = 60
+
 
 def routes(frame: Frame) -> list[Route]:
     """Return the routes."""
@@ -45,7 +48,7 @@ def form(visit: Visit, name: str) -> Response:
     answers = visit.ask(
         {
             "logged": ("ingest", f"/v1/predictions?model={name}&limit=1"),
-            "profile": ("ingest", url("v1", "datasets", dataset, "profile")),
+            "profile": ("ingest", url("v1", "datasets", dataset, "profile", batches=_BATCHES)),
         }
     )
     values = views.example(answers["logged"].value, answers["profile"].value)

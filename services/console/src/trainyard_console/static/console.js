@@ -1,6 +1,18 @@
 // What the pages need beyond htmx: files that are dropped, and how far an upload is. Without it the form works as well.
 "use strict";
 
+// Streams of events end now and then, and the browser opens them again by itself: nothing that htmx should report as an
+// error. What the browser gives up is left to htmx, which reports it and tries again.
+if (window.htmx) {
+  htmx.createEventSource = (address) => {
+    const stream = new EventSource(address);
+    stream.addEventListener("error", (event) => {
+      if (stream.readyState === EventSource.CONNECTING) event.stopImmediatePropagation();
+    });
+    return stream;
+  };
+}
+
 for (const form of document.querySelectorAll("form.drop")) {
   const input = form.querySelector("input[type=file]");
   form.addEventListener("dragover", (event) => {

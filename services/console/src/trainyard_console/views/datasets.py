@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainyard.card.document import Chart, Curve
+from trainyard.card.svg import as_svg
 from trainyard.errors import ServiceError
+from trainyard_console.charts.bars import spark
 from trainyard_console.views.words import (
     DASH,
     Moment,
@@ -24,6 +27,8 @@ from trainyard_console.views.words import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Column:
     mean: str
     spread: str
     levels: str
+    picture: Markup | str
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,34 @@ def columns(dataset: Any, profile: Any) -> list[Column]:
                 mean=figure(of.get("mean")),
                 spread=figure(of.get("std")),
                 levels=number(of.get("levels")),
+                picture=_picture(name, of),
             )
         )
     return made
+
+
+def told(profile: Any) -> str:
+    """Return which batches the figures of the columns are of, where it is not all of them."""
+    merged, batches = part(profile).get("merged"), part(profile).get("batches")
+    if not is_number(merged) or not is_number(batches) or merged >= batches:
+        return ""
+    return f"of the newest {number(merged)} of {number(batches)} batches"
+
+
+def _picture(name: str, of: dict[str, Any]) -> Markup | str:
+    """Return how the column's values are spread: counts from the least to the greatest, or the most frequent levels."""
+    spread = part(of, "histogram")
+    counts = spread.get("counts")
+    if isinstance(counts, list) and counts and all(is_number(count) and count >= 0 for count in counts):
+        most = max(counts)
+        return spark(
+            [float(count) for count in counts],
+            f"Histogram of {name}: {len(counts)} bins from {_value(spread.get('low'))} to {_value(spread.get('high'))},"
+            f" at most {number(most)} rows in one",
+        )
+    top = [one for one in items(of, "top") if is_number(one.get("rows"))]
+    said = ", ".join(f"{text(one.get('level'))} {number(one['rows'])}" for one in top)
+    return spark([float(one["rows"]) for one in top], f"Most frequent levels of {name}: {said}")
 
 
 def _value(value: Any) -> str:
@@ -141,6 +172,80 @@ def batch(item: dict[str, Any], now: datetime) -> Batch:
         created=moment(item.get("created_at"), now),
         reason=text(item.get("reason"), ""),
         progress=share_done,
+    )
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good batches were: the course as a picture, in words, and which columns lack values in the newest one."""
+
+    picture: str
+    words: str
+    lacking: tuple[tuple[str, str], ...]
+
+
+def quality(value: Any) -> Quality:
+    """Return the course of rejected rows and missing values over batches, which an answer has newest first."""
+    told = items(value)[::-1]
+    rejected: list[tuple[float, float]] = []
+    missing: list[tuple[float, float]] = []
+    for place, one in enumerate(told, start=1):
+        rows, lost = one.get("rows"), one.get("rejected")
+        if is_number(rows) and is_number(lost) and rows + lost > 0:
+            rejected.append((float(place), 100.0 * lost / (rows + lost)))
+        if is_number(one.get("missing")):
+            missing.append((float(place), 100.0 * one["missing"]))
+    curves = [Curve("rejected rows", rejected), Curve("missing values", missing)]
+    newest = told[-1] if told else {}
+    lacking = [(text(name), of) for name, of in part(newest, "columns").items() if is_number(of)]
+    return Quality(
+        picture=as_svg(Chart("Quality of batches", "batch, the newest at the right", "percent", curves))
+        if len(told) > 1
+        else "",
+        words=" · ".join(
+            f"{name} of the newest batch: {share(points[-1][1] / 100.0)}"
+            for name, points in (("rejected", rejected), ("missing", missing))
+            if points
+        ),
+        lacking=tuple((name, share(of)) for name, of in sorted(lacking, key=lambda one: -one[1])[:10]),
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows are pulled from, and how that goes."""
+
+    name: str
+    kind: str
+    where: str
+    schedule: str
+    state: State
+    last: Moment
+    rows: str
+    batch: str | None
+    error: str
+    next: Moment
+    busy: bool
+
+
+def source(item: dict[str, Any], now: datetime) -> Source:
+    """Return a pull source as a row."""
+    last, planned = part(item, "last_pull"), part(item, "schedule")
+    where = item.get("url") if item.get("kind") == "url" else f"{text(item.get('database'))}, {text(item.get('table'))}"
+    every, cron = planned.get("every"), planned.get("cron")
+    batch_id = last.get("batch_id")
+    return Source(
+        name=text(item.get("name")),
+        kind="file" if item.get("kind") == "url" else "table",
+        where=text(where),
+        schedule=f"every {text(every)}" if every is not None else text(cron, "when asked"),
+        state=state(item.get("state")),
+        last=moment(last.get("at"), now),
+        rows=number(last.get("rows")),
+        batch=None if batch_id is None else text(batch_id),
+        error=text(last.get("error"), ""),
+        next=moment(item.get("next_pull"), now),
+        busy=text(item.get("state")) in {"asked", "pulling"},
     )
 
 

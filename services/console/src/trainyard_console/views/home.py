@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from trainyard_console.domain import NOT_ASKED
@@ -16,6 +17,7 @@ from trainyard_console.views.words import (
     is_number,
     items,
     listed,
+    micros,
     moment,
     money,
     number,
@@ -91,7 +93,7 @@ class _Found:
     answers: Answers
     now: datetime
     datasets: list[str] = field(default_factory=list)
-    models: list[str] = field(default_factory=list)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)  # by name, what the overview tells of each
 
     def get(self, question: str) -> Fetched:
         return self.answers.get(question, NOT_ASKED)
@@ -102,13 +104,15 @@ def names(fetched: Fetched, most: int) -> list[str]:
     return [item["name"] for item in items(fetched.value) if isinstance(item.get("name"), str)][:most]
 
 
-def home(answers: Answers, datasets: list[str], models: list[str], now: datetime) -> Home:
+def home(answers: Answers, datasets: list[str], now: datetime) -> Home:
     """Return the page.
 
-    ``answers`` by question: datasets, models, runs, fleet, queues, ready:SERVICE, for each dataset batches:D and for
-    each model versions:M, decisions:M and quality:M; a question without an entry counts as not answered.
+    ``answers`` by question: datasets, models, overview, runs, fleet, queues, ready:SERVICE, and for each dataset
+    batches:D; a question without an entry counts as not answered.
     """
-    found = _Found(answers, now, datasets, models)
+    found = _Found(answers, now, datasets)
+    for one in items(found.get("overview").value):
+        found.models.setdefault(text(part(one, "model").get("name")), one)
     return Home(
         stations=(_rows(found), _requests(found), _fleet(found), _versions(found), _traffic(found), _feedback(found)),
         alerts=tuple(_alerts(found)),
@@ -157,8 +161,8 @@ def _requests(found: _Found) -> Station:
     training = next((queue for queue in items(told.value, "queues") if queue.get("name") == "training"), {})
     waiting = sum(training[key] for key in ("visible", "in_flight", "delayed") if is_number(training.get(key)))
     lines, share = [], None
-    for name in found.models[:2]:
-        decision = next(iter(items(found.get(f"decisions:{name}").value)), {})
+    for name in list(found.models)[:2]:
+        decision = part(found.models.get(name), "decision")
         if decision:
             lines.append(f"{name}: {text(decision.get('reason'))}")
         share = _toward(decision) if share is None else share
@@ -202,7 +206,7 @@ def _versions(found: _Found) -> Station:
     lines: list[str] = []
     total = 0
     for name in found.models:
-        newest = next(iter(items(found.get(f"versions:{name}").value)), {})
+        newest = part(found.models.get(name), "version")
         if not newest:
             continue
         total += newest["version"] if is_number(newest.get("version")) else 0
@@ -216,29 +220,34 @@ def _versions(found: _Found) -> Station:
 
 
 def _traffic(found: _Found) -> Station:
-    windows = [one for name in found.models for one in items(found.get(f"quality:{name}").value, "windows")]
-    closed = [one for name in found.models for one in items(found.get(f"quality:{name}").value, "drift")]
-    total = sum(one["predictions"] for one in windows if is_number(one.get("predictions")))
-    total += sum(one["rows"] for one in closed if is_number(one.get("rows")))
+    told = [part(one, "traffic") for one in found.models.values()]
+    totals = [part(one, "total") for one in told]
+    total = sum(one["predictions"] for one in totals if is_number(one.get("predictions")))
+    hours = [[float(n) if is_number(n) else 0.0 for n in (of.get("predictions") for of in items(one))] for one in told]
+    # They end with this hour, all of them.
+    values = [sum(some) for some in zip_longest(*(one[::-1] for one in hours), fillvalue=0.0)][::-1]
+    slowest = max((one["p95_us"] for one in totals if is_number(one.get("p95_us"))), default=None)
     ready = part(found.get("ready:predictor").value)
     served = len(ready["models"]) if isinstance(ready.get("models"), list) else 0
-    lines = [f"{count(served, 'alias is', 'aliases are')} served", "in the newest windows"]
-    values = tuple(float(one["rows"]) for one in closed[::-1] if is_number(one.get("rows")))
+    lines = [f"{count(served, 'alias is', 'aliases are')} served"]
+    if slowest is not None:
+        lines.append(f"95 % within {micros(slowest)}")
+    missing = found.get("overview").missing
+    if missing is not None:
+        lines.append(f"scheduler {missing}")
     look = "good" if ready.get("ready") is True else "bad"
     return Station(
-        "Predictions", ("quality",), number(total), "predictions", tuple(lines), look, values,
-        "Predictions of the newest windows",
+        "Predictions", ("quality",), number(total), "in 24 hours", tuple(lines), look,
+        tuple(values) if total else (), "Predictions by the hour",
     )  # fmt: skip
 
 
 def _feedback(found: _Found) -> Station:
-    quality = [found.get(f"quality:{name}").value for name in found.models]
-    live = [one for value in quality for key in ("windows", "live") for one in items(value, key)]
-    labels = sum(one["labels"] for one in live if is_number(one.get("labels")))
+    labels = sum(one["labels"] for one in found.models.values() if is_number(one.get("labels")))
     lines, look = [], "good"
-    for name, value in zip(found.models, quality, strict=True):
-        newest = next(iter(items(value, "drift")), None)
-        if newest is not None:
+    for name, one in found.models.items():
+        newest = part(one, "drift")
+        if newest:
             outcome = state(newest.get("outcome"))
             look = "warn" if outcome.look in {"bad", "warn"} else look
             lines.append(f"{name}: drift {outcome.name}")
@@ -271,7 +280,7 @@ def _service_words(fetched: Fetched) -> str:
 
 def _model(item: dict[str, Any], found: _Found) -> Model:
     name = text(item.get("name"))
-    decision = next(iter(items(found.get(f"decisions:{name}").value)), {})
+    decision = part(found.models.get(name), "decision")
     champion = item.get("champion")
     return Model(
         name=name,
@@ -336,13 +345,13 @@ def _fleet_alerts(found: _Found) -> list[Alert]:
 
 def _model_alerts(name: str, found: _Found) -> list[Alert]:
     made = []
-    newest = next(iter(items(found.get(f"versions:{name}").value)), {})
+    newest = part(found.models.get(name), "version")
     if newest.get("state") == "pending_approval":
         version = text(newest.get("version"))
         made.append(
             Alert("warn", f"version {version} of {name} waits for a decision", ("models", name, "versions", version))
         )
-    alarm = next(iter(items(found.get(f"quality:{name}").value, "alarms")), {})
+    alarm = part(found.models.get(name), "alarm")
     if alarm and alarm.get("outcome") is None:
         words = f"{text(alarm.get('detector'))} alarm on {name}: {text(alarm.get('reason'))}"
         made.append(Alert("warn", words, ("quality", name)))

@@ -15,6 +15,7 @@ from trainyard_console.views.words import (
     figure,
     is_number,
     items,
+    micros,
     moment,
     number,
     part,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _MOST_FEATURES = 15
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,49 @@ def quality(value: Any, now: datetime) -> Quality:
         course=course,
         course_words=words,
         missing=tuple(text(one) for one in missing) if isinstance(missing, list) else (),
+    )
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Predictions by the hour or the day: how many as bars, how quickly as curves, both in a sentence."""
+
+    volume: Markup | str
+    latency: str
+    words: str
+    versions: tuple[tuple[str, str], ...]
+
+
+def traffic(value: Any) -> Traffic:
+    """Return what a model answered lately."""
+    told, total = items(value), part(value, "total")
+    step = "day" if part(value).get("bucket_seconds") == _DAY_SECONDS else "hour"
+    counts = [float(one["predictions"]) if is_number(one.get("predictions")) else 0.0 for one in told]
+    answered = total.get("predictions")
+    words = f"{number(answered)} predictions"
+    if is_number(total.get("p50_us")):
+        words += (
+            f"; half within {micros(total.get('p50_us'))}, 95 % within {micros(total.get('p95_us'))}, 99 % within"
+            f" {micros(total.get('p99_us'))}"
+        )
+    curves = [
+        Curve(
+            name,
+            [(float(i), one[key] / 1e3) for i, one in enumerate(told, start=1 - len(told)) if is_number(one.get(key))],
+        )
+        for key, name in (("p50_us", "half"), ("p95_us", "95 %"), ("p99_us", "99 %"))
+    ]
+    drawn = [curve for curve in curves if len(curve.points) > 1]
+    return Traffic(
+        volume=spark(counts, f"Predictions by the {step}, the newest at the right, at most {number(int(max(counts)))}")
+        if any(counts)
+        else "",
+        latency=as_svg(Chart(f"Latency by the {step}", f"{step}s from now", "milliseconds", drawn)) if drawn else "",
+        words=words if is_number(answered) else "",
+        versions=tuple(
+            (text(name), number(count))
+            for name, count in sorted(part(total, "versions").items(), key=lambda one: text(one[0]))
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from trainyard_console.views.words import (
     DASH,
     Moment,
     State,
+    at,
     duration,
     figure,
     is_number,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 #: States that a run stays in.
 _ENDED = frozenset({"done", "failed", "lost", "cancelled", "blocked_by_data", "released"})
 _MOST_TRIALS = 100
+_MOST_CHARS = 1_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,17 @@ class Trial:
     params: str
     seconds: str
     note: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that a run has said. ``mine``: it is the trainer's own, not of the process that trains."""
+
+    at: str
+    look: str
+    level: str
+    mine: bool
+    text: str
 
 
 @dataclass(frozen=True)
@@ -152,6 +165,19 @@ def run(item: dict[str, Any], explained: Any, now: datetime) -> Run:
             (text(one.get("attempt")), state(one.get("state")), seconds(one.get("seconds")), text(one.get("error"), ""))
             for one in items(told, "attempts")
         ),
+    )
+
+
+def line(item: dict[str, Any]) -> Line:
+    """Return a line that a run has said; its time is that of the day, its look that of its level."""
+    when = at(item.get("at"))
+    level = text(item.get("level"))
+    return Line(
+        at=DASH if when is None else when.strftime("%H:%M:%S"),
+        look={"error": "bad", "warning": "warn"}.get(level, "plain"),
+        level=level,
+        mine=item.get("source") != "training",
+        text=text(item.get("text"), "")[:_MOST_CHARS],
     )
 
 

@@ -117,6 +117,16 @@ def size(value: Any) -> str:
     return f"{value:,} B"
 
 
+def micros(value: Any) -> str:
+    """Return a length of time that is known in microseconds."""
+    if not is_number(value) or value < 0:
+        return DASH
+    for unit, name in ((1e6, "s"), (1e3, "ms")):
+        if value >= unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:.3g} µs"
+
+
 def money(value: Any) -> str:
     """Return US dollars."""
     return dollars(value) if is_number(value) and 0 <= value < _MOST_DOLLARS else DASH

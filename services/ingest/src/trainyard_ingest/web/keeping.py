@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request
 
-from trainyard.adapters.web import Route, principal
-from trainyard.adapters.web_views import idempotency_key
+from trainyard.adapters.web import PAGE, Route, page_arguments, principal
+from trainyard.adapters.web_views import idempotency_key, page
+from trainyard.contracts.keeping import MOST_MERGED
 from trainyard.errors import Problem, ServiceError
 from trainyard_ingest.web import shapes
-from trainyard_ingest.web.common import ONCE, named
+from trainyard_ingest.web.common import ONCE, bad_cursor, named
 
 if TYPE_CHECKING:
     from trainyard.contracts.keeping import Keeping
@@ -28,7 +29,21 @@ class KeepingViews:
 
     def profile(self, name: str) -> tuple[int, Any]:
         """Return what the dataset holds."""
-        return 200, self._keeping.profile(named(self._warehouse, name))
+        dataset, given = named(self._warehouse, name), request.args.get("batches", str(MOST_MERGED))
+        if not (given.isascii() and given.isdigit() and len(given) < 6 and 1 <= int(given) <= MOST_MERGED):
+            problem = Problem(None, "batches", f"a whole number from 1 to {MOST_MERGED}", given[:80])
+            raise ServiceError("bad_request", f"batches is a whole number from 1 to {MOST_MERGED}", [problem])
+        return 200, self._keeping.profile(dataset, most=int(given))
+
+    def quality(self, name: str) -> tuple[int, Any]:
+        """Return how good the rows of each batch were."""
+        dataset = named(self._warehouse, name)
+        limit, after = page_arguments()
+        try:
+            found = self._keeping.quality(dataset, limit=limit + 1, after=after)
+        except ServiceError as e:
+            raise (bad_cursor() if e.code == "unknown_batch" else e) from e
+        return 200, page(found, limit, lambda one: one.as_dict(), lambda one: one.batch_id)
 
     def erase(self, name: str) -> tuple[int, Any]:
         """Remove every row of a key."""
@@ -50,8 +65,20 @@ def routes(warehouse: Warehouse, datasets: KeepDatasets, keeping: Keeping) -> li
             f"{one}/profile",
             views.profile,
             "read",
-            "What a dataset holds",
+            "What a dataset holds; ?batches= says how many of the newest reports it is put together of",
             answer=shapes.PROFILE,
+            parameters=("batches",),
+            shapes={"batches": {"type": "integer", "minimum": 1, "maximum": MOST_MERGED}},
+            statuses=(200,),
+        ),
+        Route(
+            "GET",
+            f"{one}/quality",
+            views.quality,
+            "read",
+            "Rejected rows and missing values of each batch, newest first",
+            answer=shapes.page_of(shapes.BATCH_QUALITY),
+            parameters=PAGE,
             statuses=(200,),
         ),
         Route(

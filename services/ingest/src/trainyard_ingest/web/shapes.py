@@ -83,6 +83,13 @@ BATCH = {
     },
 }
 _NULLABLE_NUMBER = {"type": ["number", "null"]}
+_HISTOGRAM = _object(
+    {
+        "low": {"type": ["number", "string"]},
+        "high": {"type": ["number", "string"]},
+        "counts": {"type": "array", "items": _COUNT},
+    }
+)
 _FIGURES = {
     "name": {"type": "string"},
     "type": {"type": "string"},
@@ -91,7 +98,21 @@ _FIGURES = {
     "max": {"type": ["number", "string", "null"]},
     "mean": _NULLABLE_NUMBER,
     "std": _NULLABLE_NUMBER,
+    "histogram": {"anyOf": [_HISTOGRAM, {"type": "null"}]},
+    "top": {"type": ["array", "null"], "items": _object({"level": {"type": "string"}, "rows": _COUNT})},
 }
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+BATCH_QUALITY = _object(
+    {
+        "batch": {"type": "string", "format": "uuid"},
+        "created_at": _TIME,
+        "state": {"type": "string", "enum": ["committed", "refused"]},
+        "rows": _COUNT,
+        "rejected": _COUNT,
+        "missing": {"anyOf": [_SHARE, {"type": "null"}]},
+        "columns": {"type": "object", "additionalProperties": _SHARE},
+    }
+)
 PROFILE = {
     "type": "object",
     "required": ["name", "rows", "batches", "reported", "merged", "sampled", "columns", "newest"],

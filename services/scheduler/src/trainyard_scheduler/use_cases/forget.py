@@ -47,7 +47,7 @@ def forget(store: Store, keeps: Sequence[Keep]) -> int:
 def forget_predictions(store: Store, days: float) -> int:
     """Take the months that ended more than ``days`` ago out of the prediction log, one in a transaction.
 
-    Then go labels and comparisons with shadows.
+    Then go labels, comparisons with shadows and what was counted.
 
     Returns:
         How many months, and single rows, went.
@@ -64,7 +64,7 @@ def forget_predictions(store: Store, days: float) -> int:
         total += gone.rows + (gone.month is not None)
         if gone.month is None and gone.rows < BATCH:
             break
-    return total + forget(store, [Keep("labels", days), Keep("shadows", days)])
+    return total + forget(store, [Keep("labels", days), Keep("shadows", days), Keep("traffic", days)])
 
 
 def _forget_kind(store: Store, keep: Keep) -> int:

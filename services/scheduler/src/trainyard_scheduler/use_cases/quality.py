@@ -25,31 +25,35 @@ MOST_SHOWN = 20
 _MOST_LABELS = 10_000
 
 
-def shown(records: Records, model: ModelRecord) -> Json:
-    """Return the open windows and what watching the model has found, newest first, and what it takes to see more."""
+def shown(records: Records, model: ModelRecord, most: int = MOST_PREDICTIONS) -> Json:
+    """Return the open windows and what watching the model has found, newest first, and what it takes to see more.
+
+    ``most``: how many of the newest predictions are read for it, comparisons with shadows and labels likewise; 0: only
+    what is stored is told, and nothing of what it takes to see more.
+    """
     room = records.monitoring
-    windows, left_out = open_windows(records, model)
+    windows, left_out = open_windows(records, model, most) if most else ([], [])
     drift, live = (room.recent(model.id, detector, MOST_SHOWN) for detector in DETECTORS)
     waiting = _waiting(records, model)
     return {
         "windows": windows,
         "drift": [_closed(one) for one in drift],
         "live": [_closed(one) for one in live],
-        "shadows": [_shadow(one) for one in room.shadows(model.id, MOST_PREDICTIONS)],
+        "shadows": [_shadow(one) for one in room.shadows(model.id, most)],
         "alarms": [_alarm(one, waiting) for one in records.alarms.page(model.id, MOST_SHOWN)],
-        "waiting_labels": room.waiting_labels(_MOST_LABELS),
-        "missing": [*_missing(records, model, windows, live), *_untold(windows, left_out)],
+        "waiting_labels": room.waiting_labels(min(most, _MOST_LABELS)),
+        "missing": [*_missing(records, model, windows, live), *_untold(windows, left_out, most)] if most else [],
     }
 
 
-def open_windows(records: Records, model: ModelRecord) -> tuple[list[Json], list[int]]:
+def open_windows(records: Records, model: ModelRecord, most: int = MOST_PREDICTIONS) -> tuple[list[Json], list[int]]:
     """Return for each version the predictions that no closed window has, newest version first; and who is left out.
 
-    The champion's are read first, then those of the newest versions, until :data:`MOST_PREDICTIONS` are read; a window
+    The champion's are read first, then those of the newest versions, until ``most`` are read; a window
     of which older ones were left out is not ``complete``, and a version of which all were is in the second list. Closed
     windows are stored: nothing of them is read here.
     """
-    room, left = records.monitoring, MOST_PREDICTIONS
+    room, left = records.monitoring, most
     found: list[Json] = []
     left_out: list[int] = []
     for version in _versions(records, model):
@@ -108,7 +112,7 @@ def _missing(records: Records, model: ModelRecord, windows: Sequence[Json], live
     return found
 
 
-def _untold(windows: Sequence[Json], left_out: Sequence[int]) -> list[str]:
+def _untold(windows: Sequence[Json], left_out: Sequence[int], most: int) -> list[str]:
     """Say what the figures of the open windows leave out."""
     found = [
         f"{one['uncomparable']:,} of {one['labels']:,} labels in the open window of version {one['version']} cannot be"
@@ -118,9 +122,7 @@ def _untold(windows: Sequence[Json], left_out: Sequence[int]) -> list[str]:
     ]
     if left_out:
         which = ", ".join(map(str, sorted(left_out, reverse=True)))
-        found.append(
-            f"open windows of these versions are left out, as {MOST_PREDICTIONS:,} predictions are read: {which}"
-        )
+        found.append(f"open windows of these versions are left out, as {most:,} predictions are read: {which}")
     return found
 
 

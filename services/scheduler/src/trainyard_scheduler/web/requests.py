@@ -9,11 +9,12 @@ from flask import Response, request
 from trainyard.adapters.web import PAGE, Route, page_arguments
 from trainyard.adapters.web_views import page
 from trainyard.contracts.requests import STATES
+from trainyard.contracts.runs import MAX_LINE_CHARS
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import models, reproductions, requests
 from trainyard_scheduler.use_cases.answers import Outcome
 from trainyard_scheduler.use_cases.explain import explained
-from trainyard_scheduler.web.common import asker, bad_request, changed, optional_object, uuid_cursor
+from trainyard_scheduler.web.common import asker, bad_request, changed, number_cursor, optional_object, uuid_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,23 @@ _BODY = {
         "instance_types": {"type": "array", "items": {"type": "string"}},
         "spot": {"type": ["boolean", "null"]},
     },
+}
+_LINE = {
+    "type": "object",
+    "required": ["number", "at", "level", "source", "text"],
+    "properties": {
+        "number": {"type": "integer", "minimum": 1},
+        "at": {"type": "string", "format": "date-time"},
+        "level": {"enum": ["debug", "info", "warning", "error"]},
+        "source": {"enum": ["trainer", "training"]},
+        "text": {"type": "string", "maxLength": MAX_LINE_CHARS},
+    },
+    "additionalProperties": False,
+}
+_LINES = {
+    "type": "object",
+    "required": ["items", "next_cursor"],
+    "properties": {"items": {"type": "array", "items": _LINE}, "next_cursor": {"type": ["string", "null"]}},
 }
 #: Requests are listed in longer pages than other things: a backlog is looked at as a whole.
 _MOST_LISTED = 10_000
@@ -84,6 +102,14 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
         with store.begin() as records:
             return 200, views.run(requests.run_of(records, run_id))
 
+    def logs(run_id: str) -> Any:
+        limit, cursor = page_arguments()
+        before = number_cursor(cursor)
+        with store.begin() as records:
+            ident = requests.run_of(records, run_id).id
+            found = records.requests.run_lines(ident, limit + 1, before)
+        return 200, page(found, limit, views.line, lambda line: line.number)
+
     def reproduce(run_id: str) -> Any:
         optional_object(optional=())
 
@@ -117,6 +143,16 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
         Route("POST", f"{one}/cancel", cancel, "operate", "Cancel a training request"),
         Route("GET", "/v1/runs", runs, "read", "Runs, newest first; ?model= restricts", parameters=(*PAGE, "model")),
         Route("GET", "/v1/runs/<run_id>", run, "read", "One run with its trials"),
+        Route(
+            "GET",
+            "/v1/runs/<run_id>/logs",
+            logs,
+            "read",
+            "What a run has said, newest line first, also while it runs",
+            answer=_LINES,
+            parameters=PAGE,
+            statuses=(200,),
+        ),
         Route("POST", "/v1/runs/<run_id>/reproduce", reproduce, "operate", "Fit the run's version again, and compare"),
     ]
 

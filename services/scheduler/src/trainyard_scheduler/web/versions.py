@@ -151,6 +151,7 @@ def routes(store: Store, blobs: BlobStore) -> list[Route]:
         Route("PUT", f"{one}/aliases/<alias_name>", put_alias, "operate", "Point an alias at a version", body=_ALIAS),
         Route("DELETE", f"{one}/aliases/<alias_name>", delete_alias, "operate", "Remove an alias"),
         Route("POST", f"{one}/rollback", roll_back, "operate", "Move the champion back to the previous version"),
+        _of_all(store),
         Route(
             "GET",
             f"{one}/deployments",
@@ -160,6 +161,20 @@ def routes(store: Store, blobs: BlobStore) -> list[Route]:
             parameters=(*PAGE, "at"),
         ),
     ]
+
+
+def _of_all(store: Store) -> Route:
+    def moves() -> Any:
+        limit, cursor = page_arguments()
+        before = number_cursor(cursor)
+        with store.begin() as records:
+            found = records.versions.deployments_of_all(limit + 1, before)
+        return 200, page(
+            found, limit, lambda move: {"model": move[0], **views.deployment(move[1])}, lambda move: move[1].id
+        )
+
+    summary = "Which version of which model served when, newest first"
+    return Route("GET", "/v1/deployments", moves, "read", summary, parameters=PAGE)
 
 
 def _whole(body: Mapping[str, Any], key: str, least: int) -> int | None:

@@ -18,6 +18,7 @@ from trainyard.contracts.monitoring import (
     Sight,
     Span,
     Spent,
+    Traffic,
     WindowRecord,
     choice,
 )
@@ -219,6 +220,21 @@ class PostgresMonitoring(Monitoring):
         statement = sql.UNWATCHED.format(behind=sql.BEHIND[cut])
         for row in run(self._connection, statement, model_id=model_id, version=version, most=most, **place).mappings():
             yield Scored(**row)
+
+    def traffic(self, model_id: int, hours: int) -> list[Traffic]:
+        """Read what was counted; of the places of a latency the middle is told."""
+        found = run(
+            self._connection,
+            "SELECT t.hour AS at, t.version, CASE WHEN t.latency >= 0 THEN CAST(power(1.1, t.latency - 0.5) AS float8)"
+            " END AS latency_us, t.predictions"
+            " FROM core.model m JOIN core.traffic t ON t.model = m.name"
+            " WHERE m.id = :model_id AND t.hour >= date_trunc('hour', m.created_at, 'UTC')"
+            " AND t.hour > date_trunc('hour', clock_timestamp(), 'UTC') - make_interval(hours => :hours)"
+            " ORDER BY t.hour, t.version, t.latency",
+            model_id=model_id,
+            hours=hours,
+        )
+        return [Traffic(**row) for row in found.mappings()]
 
     def shadows(self, model_id: int, most: int) -> list[ShadowReport]:
         """Average the newest comparisons."""

@@ -41,7 +41,13 @@ _ADD = """
         INSERT INTO {month} (id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at, logged_at)
         SELECT id, model, version, key_id, trace_id, inputs, output, latency_us, predicted_at, %(at)s
         FROM given WHERE NOT known AND NOT expired ORDER BY ordinality
-        ON CONFLICT (id) DO NOTHING RETURNING 1)
+        ON CONFLICT (id) DO NOTHING RETURNING model, version, latency_us, predicted_at),
+    counted AS (
+        INSERT INTO core.traffic AS t (model, hour, version, latency, predictions)
+        SELECT model, date_trunc('hour', predicted_at, 'UTC'), version,
+               CASE WHEN latency_us IS NULL THEN -1 ELSE ceil(ln(greatest(latency_us, 1)) / ln(1.1)) END, count(*)
+        FROM added GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (model, hour, version, latency) DO UPDATE SET predictions = t.predictions + excluded.predictions)
     SELECT (SELECT count(*) FROM added), (SELECT count(*) FROM given WHERE NOT known AND expired)
 """
 _ADD_SHADOWS = """

@@ -21,6 +21,7 @@ from trainyard.contracts.requests import (
     RunRecord,
     Standing,
 )
+from trainyard.contracts.runs import Line
 from trainyard.messages import TrainingRequest
 
 if TYPE_CHECKING:
@@ -288,6 +289,18 @@ class PostgresRequests(Requests):
             id=run_id,
         )
         return RunRecord(**row, trials=tuple(dict(trial) for trial in trials.mappings()))
+
+    def run_lines(self, run_id: str, limit: int, before: int | None) -> list[Line]:
+        """Read the lines backwards."""
+        found = run(
+            self._connection,
+            "SELECT number, at, level, source, text FROM core.run_line WHERE run_id = CAST(:id AS uuid)"
+            " AND (CAST(:before AS bigint) IS NULL OR number < :before) ORDER BY number DESC LIMIT :limit",
+            id=run_id,
+            before=before,
+            limit=limit,
+        )
+        return [Line(**row) for row in found.mappings()]
 
     def _close_runs(self, request_ids: Sequence[str]) -> None:
         """End the runs whose trainers vanished: once their request has ended, nobody else will."""

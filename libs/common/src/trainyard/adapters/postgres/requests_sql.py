@@ -109,7 +109,8 @@ _BEHIND = """
     ORDER BY r.created_at DESC, r.id DESC LIMIT :limit"""
 PAGE = REQUEST + _BEHIND
 RUNS_BEHIND = """
-    WHERE m.deleted_at IS NULL AND (CAST(:model AS text) IS NULL OR m.name = :model)
+    WHERE m.deleted_at IS NULL AND (CAST(:model AS text) IS NULL
+               OR u.model_id = (SELECT o.id FROM core.model o WHERE o.name = :model AND o.deleted_at IS NULL))
           AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <
                (SELECT b.started_at, b.id FROM core.run b WHERE b.id = CAST(:before AS uuid)))
     ORDER BY u.started_at DESC, u.id DESC LIMIT :limit"""

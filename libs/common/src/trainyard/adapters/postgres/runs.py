@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from trainyard.contracts.runs import Champion, Lease, NewVersion, Reproduction, Trial
+    from trainyard.contracts.runs import Champion, Lease, Line, NewVersion, Reproduction, Trial
 
 _BEAT = f"""
     WITH held AS (
@@ -46,6 +46,13 @@ _WRITE_TRIALS = """
     WHERE r.id = CAST(:id AS uuid) AND r.fence = :fence AND r.state = :state
     ON CONFLICT (run_id, number) DO UPDATE SET chosen = excluded.chosen
     RETURNING number"""
+
+_WRITE_LINES = f"""
+    INSERT INTO core.run_line (run_id, number, at, level, source, text)
+    SELECT CAST(:run AS uuid), l.number, l.at, l.level, l.source, l.text
+    FROM jsonb_to_recordset(CAST(:lines AS jsonb))
+         AS l(number integer, at timestamptz, level text, source text, text text)
+    ON CONFLICT (run_id, number) DO NOTHING RETURNING {UNHURRIED}"""  # noqa: S608 - of constants
 
 
 class PostgresRuns(Runs):
@@ -100,6 +107,12 @@ class PostgresRuns(Runs):
         with transaction(self._engine) as connection:
             if not self._write_trials(connection, lease, trials, state="running", also=f", {UNHURRIED}"):
                 raise lost(lease)
+
+    def keep_lines(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Write the lines. Those that a crash of the server forgets are missed by nobody."""
+        told = [{**asdict(line), "at": line.at.isoformat()} for line in lines]
+        with transaction(self._engine) as connection:
+            run(connection, _WRITE_LINES, run=run_id, lines=json.dumps(told))
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted, and post a fresh message."""

@@ -68,6 +68,14 @@ _FORGET = {
                                           clock_timestamp() - make_interval(secs => :seconds))
                    AND NOT EXISTS (SELECT FROM core.prediction p WHERE p.id = f.prediction_id)
             ORDER BY f.given_at LIMIT :limit)""",
+    "lines": """
+        DELETE FROM core.run_line WHERE (run_id, number) IN (
+            SELECT run_id, number FROM core.run_line WHERE at < clock_timestamp() - make_interval(secs => :seconds)
+            ORDER BY at LIMIT :limit)""",
+    "traffic": """
+        DELETE FROM core.traffic WHERE ctid IN (
+            SELECT ctid FROM core.traffic WHERE hour < clock_timestamp() - make_interval(secs => :seconds)
+            ORDER BY hour LIMIT :limit)""",
     "shadows": """
         DELETE FROM core.shadow WHERE seq IN (
             SELECT seq FROM (SELECT seq, logged_at FROM core.shadow ORDER BY seq LIMIT :limit) oldest

@@ -6,6 +6,7 @@ The class needs the fixtures ``warehouse`` (empty), ``keeping`` (of it), ``store
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -283,6 +284,8 @@ class KeepingContract:
         assert second["duplicates"] == {"rows": 1, "keys": 1, "known_keys": 1}
         assert second["columns"][3]["new_categories"] == {"count": 1, "levels": ["c"]}
         assert first["checksum"] is not None
+        assert by_name["amount"]["bins"] == [1, *[0] * 18, 1]
+        assert (by_name["kind"]["bins"], sum(by_name["day"]["bins"])) == (None, 2)
 
     def test_report_of_every_type(self, keeping: Keeping, warehouse: Warehouse) -> None:
         """Every type has its figures, and a batch without values has none."""
@@ -307,6 +310,23 @@ class KeepingContract:
         assert report is not None
         assert {(c["nulls"], c["min"], c["mean"], c["std"]) for c in report["columns"]} == {(1, None, None, None)}
         assert report["duplicates"] == {"rows": 0, "keys": None, "known_keys": None}
+
+    def test_quality_of_batches(self, keeping: Keeping, shop: Dataset, batches: tuple[Batch, Batch]) -> None:
+        """Newest first, page by page: how many rows were rejected, and what is missing once there is a report."""
+        first, second = (batch.id for batch in batches)
+        assert [(one.batch_id, one.missing, one.columns) for one in keeping.quality(shop, limit=9)] == [
+            (second, None, {}),
+            (first, None, {}),
+        ]
+        while keeping.take_report():
+            pass
+        (oldest,) = keeping.quality(shop, limit=9, after=second)
+        assert (oldest.batch_id, oldest.state, oldest.rows, oldest.rejected) == (first, "committed", 3, 1)
+        assert oldest.columns["amount"] == pytest.approx(1 / 3)
+        assert oldest.missing == pytest.approx(sum(oldest.columns.values()) / len(shop.schema.columns))
+        assert len(keeping.quality(shop, limit=1)) == 1
+        with pytest.raises(ServiceError, match="has no batch"):
+            keeping.quality(shop, limit=1, after=str(uuid.uuid4()))
 
     def test_report_is_made_again(self, keeping: Keeping, shop: Dataset, batches: tuple[Batch, Batch]) -> None:
         """Once rows went, the report tells of them no more: it is made again."""

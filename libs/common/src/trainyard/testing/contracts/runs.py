@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -13,6 +14,7 @@ from trainyard.contracts.runs import (
     Champion,
     Job,
     LeaseLostError,
+    Line,
     NewVersion,
     Original,
     Reproduction,
@@ -94,6 +96,10 @@ class RunsDesk(Protocol):
         """Return the stored trials of each of the request's runs, oldest run first."""
         ...
 
+    def lines(self, run_id: str) -> list[Line]:
+        """Return the stored lines of a run by their numbers."""
+        ...
+
     def pending(self, model: str) -> dict[int, int]:
         """Return the versions that wait for a person, each with the champion's seq that it was judged against."""
         ...
@@ -139,6 +145,12 @@ def claim(
 def trial(number: int, loss: float = 0.5) -> Trial:
     """Return a finished trial."""
     return Trial(number, "tree_ensemble", {"num_leaves": 31, "length": 7}, {"loss": loss}, 0.25, chosen=False)
+
+
+def line(number: int, level: str = "info", source: str = "trainer") -> Line:
+    """Return a line that a run has said."""
+    at = datetime(2026, 1, 2, 3, 4, 5, 678_000 + number, tzinfo=UTC)
+    return Line(number, at, level, source, f"line {number} \N{LATIN SMALL LETTER U WITH DIAERESIS}")
 
 
 def claimed(desk: RunsDesk, request_id: str) -> Job:
@@ -291,6 +303,23 @@ class RunsContract:
         study = [trial(1), replace(trial(2), chosen=True), replace(trial(3), pruned=True)]
         desk.runs.publish(job.lease, replace(new_version(), trials=study), compared_with=None)
         assert desk.trials(request_id) == [[trial(1)], study]
+
+    # --- what runs say ---
+
+    def test_lines_are_kept_as_they_come(self, desk: RunsDesk) -> None:
+        """Each once, also those of a run that is over, by their numbers; the next run's are its own."""
+        request_id = desk.request()
+        job = claimed(desk, request_id)
+        said = [line(1), line(2, "warning", "training"), line(3)]
+        desk.runs.keep_lines(job.lease.run_id, said[:2])
+        desk.runs.keep_lines(job.lease.run_id, [replace(said[1], text="again"), said[2]])
+        desk.runs.release(job.lease, reason="spot notice")
+        late = line(4, "error")
+        desk.runs.keep_lines(job.lease.run_id, [late])
+        again = claimed(desk, request_id)
+        desk.runs.keep_lines(again.lease.run_id, [line(1)])
+        assert desk.lines(job.lease.run_id) == [*said, late]
+        assert desk.lines(again.lease.run_id) == [line(1)]
 
     # --- leases ---
 

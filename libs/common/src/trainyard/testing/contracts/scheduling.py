@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -13,12 +14,13 @@ from trainyard.auth import make_key, parse_key
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.contracts.registry import NOT_TRAINED_HERE, Approval, ImportedVersion
 from trainyard.contracts.requests import COUNTED_STATES, POLICY_ACTOR, NewRequest
+from trainyard.contracts.runs import Line
 from trainyard.errors import ServiceError
 from trainyard.messages import DataArrived, TrainingRequest
 from trainyard.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trainyard.contracts.requests import RequestRecord
     from trainyard.contracts.scheduling import Records, Store
@@ -38,6 +40,10 @@ class World(Protocol):
 
     def claim(self, request_id: str, *, lease_seconds: float = 60.0, instance_id: str | None = None) -> None:
         """Let a trainer hold the request; a negative lease has run out already."""
+        ...
+
+    def say(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Let the trainer of a run keep what it has said."""
         ...
 
     def finish(
@@ -423,6 +429,28 @@ class SchedulingContract:
                 (1, ids[0]),
             ]
             assert [v.version for v in records.versions.versions(model, 9, 2)] == [1]
+
+    def test_what_runs_say(self, world: World) -> None:
+        """Newest first, page by page; each run its own, and they go by their age."""
+        with world.store.begin() as records:
+            model = add_model(records)
+            ids = [add_request(records, model, upto).id for upto in (1, 2)]
+        for ident in ids:
+            world.claim(ident)
+            world.finish(ident)
+        said = [Line(n, datetime(2026, 1, 1, tzinfo=UTC), "info", "training", f"line {n}") for n in (1, 2, 3)]
+        with world.store.begin() as records:
+            newest, other = (run.id for run in records.requests.runs("late", 9, None))
+        world.say(newest, said)
+        with world.store.begin() as records:
+            room = records.requests
+            assert room.run_lines(newest, 2, None) == [said[2], said[1]]
+            assert room.run_lines(newest, 2, 2) == [said[0]]
+            assert room.run_lines(other, 2, None) == []
+            forget = partial(records.upkeep.forget, "lines", keep_newest=0)
+            assert forget(older_than_seconds=1e10, limit=9) == 0
+            assert [forget(older_than_seconds=-1.0, limit=2) for _ in range(3)] == [2, 1, 0]
+            assert room.run_lines(newest, 9, None) == []
             assert records.versions.version(model, 3) is None
 
     def test_reports(self, world: World) -> None:

@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from trainyard.contracts.keeping import EXPIRED_AT_ONCE, Erasure, Keeping
+from trainyard.contracts.keeping import EXPIRED_AT_ONCE, MOST_MERGED, BatchQuality, Erasure, Keeping, missing_of
 from trainyard.dataset_profile import merged
 from trainyard.errors import Problem, ServiceError
+from trainyard.histogram import counted, place
 from trainyard.schema import shown
 from trainyard.schema.evolution import EXACT_AS_FLOAT, Evolution, evolution, with_columns
 
@@ -158,23 +159,31 @@ class MemoryKeeping(Keeping):
                         return True
             return False
 
+    def quality(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[BatchQuality]:
+        """Read it off ledger and reports."""
+        return [
+            BatchQuality(b.id, b.created_at, b.state, b.rows, b.rejected, *missing_of(self._reports.get(b.id)))
+            for b in self._warehouse.batches(dataset, limit=limit, after=after)
+        ]
+
     def report(self, batch_id: str) -> dict[str, Any] | None:
         """Return the report."""
         return self._reports.get(batch_id)
 
-    def profile(self, dataset: Dataset) -> dict[str, Any]:
+    def profile(self, dataset: Dataset, *, most: int = MOST_MERGED) -> dict[str, Any]:
         """Join the reports."""
         with_rows = [b for b in self._committed(dataset) if self._rows_of(dataset, b)]
         found = [(b.id, self._reports[b.id]) for b in with_rows if b.id in self._reports]
+        told = found[-most:]
         levels = Counter(name for (ident, name, _), _ in self._first.items() if ident == dataset.id)
         return {
             "name": dataset.name,
             "rows": dataset.rows,
             "batches": len(with_rows),
             "reported": len(found),
-            "merged": len(found),
+            "merged": len(told),
             "sampled": False,
-            "columns": merged(dataset.schema, [report for _, report in found], levels),
+            "columns": merged(dataset.schema, [report for _, report in told], levels),
             "newest": {"batch": found[-1][0], "report": found[-1][1]} if found else None,
         }
 
@@ -218,6 +227,7 @@ class MemoryKeeping(Keeping):
             "max": _shown(max(values)) if ordered else None,
             "mean": fmean(numbers) if numbers else None,
             "std": stdev(numbers) if len(numbers) > 1 else None,
+            "bins": counted([place(column.type, _shown(v)) for v in values]) if ordered else None,
             "distinct": None if column.type == "float" else len(set(values)),
             "distinct_more": False,
         }
@@ -226,9 +236,9 @@ class MemoryKeeping(Keeping):
         for seq, value in there:
             which = (dataset.id, column.name, value)
             self._first[which] = min(seq, self._first.get(which, seq))
-        counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+        frequent = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
         new = sorted(v for v in set(values) if self._first[dataset.id, column.name, v] >= first)
-        levels = [{"level": level, "rows": n} for level, n in counted[:20]]
+        levels = [{"level": level, "rows": n} for level, n in frequent[:20]]
         return {**entry, "levels": levels, "new_categories": {"count": len(new), "levels": new[:100]}}
 
     def _rows_of(self, dataset: Dataset, batch: Batch) -> list[tuple[int, dict[str, Any]]]:

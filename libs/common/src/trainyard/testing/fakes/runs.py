@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trainyard.clock import Clock
-    from trainyard.contracts.runs import NewVersion, Reproduction, Trial
+    from trainyard.contracts.runs import Line, NewVersion, Reproduction, Trial
 
 
 @dataclass
@@ -64,6 +64,7 @@ class MemoryRun:
     error: str | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
     trials: dict[int, Trial] = field(default_factory=dict)
+    lines: dict[int, Line] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
     reproduction: Reproduction | None = None
 
@@ -211,6 +212,15 @@ class MemoryRuns(Runs):
             _, run = self.held(lease)
             for trial in trials:
                 run.trials.setdefault(trial.number, trial)
+
+    def keep_lines(self, run_id: str, lines: Sequence[Line]) -> None:
+        """Add the lines to the run."""
+        with self.lock:
+            if self.outage is not None:
+                raise self.outage
+            (run,) = (run for request in self.requests.values() for run in request.runs if run.id == run_id)
+            for line in lines:
+                run.lines.setdefault(line.number, line)
 
     def release(self, lease: Lease, *, reason: str) -> None:
         """Queue it again, uncounted."""

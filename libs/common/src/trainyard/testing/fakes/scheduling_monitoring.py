@@ -19,6 +19,7 @@ from trainyard.contracts.monitoring import (
     Sight,
     Span,
     Spent,
+    Traffic,
     WindowRecord,
     choice,
 )
@@ -202,6 +203,11 @@ class MemoryMonitoring(Monitoring):
         ]
         for row in behind[-most:]:
             yield Scored(row.predicted_at, row.output, row.id in latest, latest.get(row.id))
+
+    def traffic(self, model_id: int, hours: int) -> list[Traffic]:
+        """Return what a test has put there."""
+        since = self._state.clock.now() - timedelta(hours=hours)
+        return [one for owner, one in self._state.traffic if owner == model_id and one.at > since]
 
     def shadows(self, model_id: int, most: int) -> list[ShadowReport]:
         """Average the newest comparisons."""

@@ -197,6 +197,12 @@ class MemoryVersions(Versions):
         )
         self._state.deployments.append((model_id, record))
 
+    def deployments_of_all(self, limit: int, before: int | None) -> list[tuple[str, DeploymentRecord]]:
+        """Return moves with the names of their models."""
+        live = {row.id: row.name for row in self._state.models if not row.deleted}
+        found = [(live[owner], d) for owner, d in self._state.deployments if owner in live]
+        return [one for one in found[::-1] if before is None or one[1].id < before][:limit]
+
     def deployments(self, model_id: int, limit: int, before: int | None) -> list[DeploymentRecord]:
         """Return moves, newest first."""
         found = [d for owner, d in self._state.deployments if owner == model_id and (before is None or d.id < before)]

@@ -28,6 +28,7 @@ from trainyard.testing.fakes.scheduling_rows import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trainyard.contracts.runs import Line
     from trainyard.testing.fakes.scheduling_state import State
 
 
@@ -277,6 +278,11 @@ class MemoryRequests(Requests):
     def run(self, run_id: str) -> RunRecord | None:
         """Return one run."""
         return next((run for run in self._state.runs if run.id == run_id), None)
+
+    def run_lines(self, run_id: str, limit: int, before: int | None) -> list[Line]:
+        """Return what the run has said."""
+        lines = self._state.run_lines.get(run_id, [])
+        return [line for line in lines[::-1] if before is None or line.number < before][:limit]
 
     def _trainings(self, model_id: int) -> list[RequestRecord]:
         return [record for record in self._of(model_id) if record.reproduces is None]

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from trainyard.clock import Clock
     from trainyard.contracts.api_keys import KeyRecord
     from trainyard.contracts.copies import StoreLife
-    from trainyard.contracts.monitoring import Alarm, Reference
+    from trainyard.contracts.monitoring import Alarm, Reference, Traffic
     from trainyard.contracts.prediction_log import ShadowScore
     from trainyard.contracts.registry import AliasRecord, DeploymentRecord
     from trainyard.contracts.requests import Decision
+    from trainyard.contracts.runs import Line
     from trainyard.contracts.scheduling import AuditEntry, Event
     from trainyard.testing.fakes.scheduling_rows import LaunchRow, Message, Window, WorkerRow
 
@@ -42,6 +43,7 @@ class State:
     decisions: list[tuple[int, Decision]] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
     runs: list[RunRecord] = field(default_factory=list)
+    run_lines: dict[str, list[Line]] = field(default_factory=dict)
     outbox: list[Message] = field(default_factory=list)
     launches: dict[str, LaunchRow] = field(default_factory=dict)
     workers: dict[str, WorkerRow] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class State:
     references: dict[tuple[int, int], Reference] = field(default_factory=dict)
     predictions: list[Logged] = field(default_factory=list)
     shadows: list[tuple[datetime, ShadowScore]] = field(default_factory=list)  # each with the time of its logging
+    traffic: list[tuple[int, Traffic]] = field(default_factory=list)
     forgotten: int = 0  # predictions: those before the first in the list
     predicted_since: datetime | None = None
     feedback: list[tuple[str, Any]] = field(default_factory=list)

@@ -67,7 +67,17 @@ class MemoryUpkeep(Upkeep):
 
     def _drops(self) -> tuple[Callable[[datetime, int, int], int], ...]:
         first = (self._events, self._messages, self._answers, self._decisions)
-        return (*first, self._launches, self._workers, self._alarms, self._windows, self._labels, self._shadows)
+        return (
+            *first,
+            self._launches,
+            self._workers,
+            self._alarms,
+            self._windows,
+            self._labels,
+            self._shadows,
+            self._lines,
+            self._traffic,
+        )
 
     def _events(self, until: datetime, keep: int, limit: int) -> int:
         kept = len(self._state.events) - keep
@@ -90,6 +100,17 @@ class MemoryUpkeep(Upkeep):
         gone = [entry for entry in self._state.shadows if entry[0] < until][:limit]
         self._state.shadows = [entry for entry in self._state.shadows if entry not in gone]
         return len(gone)
+
+    def _traffic(self, until: datetime, _keep: int, limit: int) -> int:
+        gone = [entry for entry in self._state.traffic if entry[1].at < until][:limit]
+        self._state.traffic = [entry for entry in self._state.traffic if entry not in gone]
+        return len(gone)
+
+    def _lines(self, until: datetime, _keep: int, limit: int) -> int:
+        gone = [(ident, line) for ident, lines in self._state.run_lines.items() for line in lines if line.at < until]
+        for ident, line in gone[:limit]:
+            self._state.run_lines[ident].remove(line)
+        return len(gone[:limit])
 
     def _decisions(self, until: datetime, keep: int, limit: int) -> int:
         gone = []

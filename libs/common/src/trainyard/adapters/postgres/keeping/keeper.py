@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.adapters.postgres.keeping import erasure, reports, retention, shape
-from trainyard.contracts.keeping import Erasure, Keeping
+from trainyard.contracts.keeping import MOST_MERGED, BatchQuality, Erasure, Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,10 +43,14 @@ class PostgresKeeping(Keeping):
         """Look at one batch's rows."""
         return reports.take_report(self._engine)
 
+    def quality(self, dataset: Dataset, *, limit: int, after: str | None = None) -> list[BatchQuality]:
+        """Read it off ledger and reports."""
+        return reports.quality(self._engine, dataset, limit=limit, after=after)
+
     def report(self, batch_id: str) -> dict[str, Any] | None:
         """Read the report."""
         return reports.report(self._engine, batch_id)
 
-    def profile(self, dataset: Dataset) -> dict[str, Any]:
+    def profile(self, dataset: Dataset, *, most: int = MOST_MERGED) -> dict[str, Any]:
         """Join the reports."""
-        return reports.profile(self._engine, dataset)
+        return reports.profile(self._engine, dataset, most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,10 @@ from psycopg2 import sql
 
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.contracts.keeping import MAX_LEVELS_KNOWN
+from trainyard.histogram import BINNED, BINS, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trainyard.contracts.warehouse import Dataset
     from trainyard.schema import Column
@@ -29,6 +31,12 @@ _CANCELLED, _OUT_OF_RANGE = "57014", "22003"
 _FORMS = {
     "date": sql.SQL("to_char({c}, 'YYYY-MM-DD')"),
     "timestamp": sql.SQL("""to_char({c} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""),
+}
+
+#: How far a value is from the least one: days, or seconds. Of numbers it is their difference.
+_PLACES = {
+    "date": "({c} - {low}::date)::float8",
+    "timestamp": "extract(epoch FROM {c} - {low}::timestamptz)::float8",
 }
 
 
@@ -74,14 +82,17 @@ class Examiner:
         self._where = span.condition()
         self._span = span
         self._columns = list(zip(dataset.physical, dataset.schema.columns, strict=True))
+        self._seen = 0
         self.unanswered: list[str] = []
 
     def examine(self) -> dict[str, Any]:
         """Return the report: the form is that of docs/api.md."""
         seen, basics = self._basics()
+        self._seen = seen
         entries = []
         for position, (physical, column) in enumerate(self._columns, start=1):
             entry = {"name": column.name, "type": column.type, **basics[physical]}
+            entry["bins"] = self._bins(physical, column, entry)
             entries.append({**entry, **self._variety(position, physical, column)})
         return {
             "seen": seen,
@@ -138,6 +149,39 @@ class Examiner:
             ),
         )
         return None if rows is None else rows[0]
+
+    def _bins(self, physical: str, column: Column, figures: Mapping[str, Any]) -> list[int] | None:
+        """Return how many values lie in each of the bins between the least and the greatest."""
+        if column.type not in BINNED or figures["min"] is None:
+            return None
+        low, high = (place(column.type, figures[name]) for name in ("min", "max"))
+        if low == high:
+            return [self._seen - figures["nulls"]]
+        if not math.isfinite(high - low):
+            return None
+        distance = sql.SQL(_PLACES.get(column.type, "{c}::float8 - {low}")).format(
+            c=sql.Identifier(physical), low=sql.Literal(figures["min"])
+        )
+        rows = self._ask(
+            f"histogram of {column.name}",
+            sql.SQL(
+                "SELECT least(width_bucket({at}, 0, {width}, {bins}), {bins}), count(*) FROM {t} WHERE {w}"
+                " AND {c} IS NOT NULL GROUP BY 1"
+            ).format(
+                at=distance,
+                width=sql.Literal(high - low),
+                bins=sql.Literal(BINS),
+                t=self._table,
+                w=self._where,
+                c=sql.Identifier(physical),
+            ),
+        )
+        if rows is None:
+            return None
+        counts = [0] * BINS
+        for number, count in rows:
+            counts[number - 1] = count
+        return counts
 
     # --- how many values, which levels ---
 

@@ -12,12 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from trainyard import logs
-from trainyard.adapters.postgres import dataset_records
+from trainyard.adapters.postgres import dataset_records, ledger
 from trainyard.adapters.postgres.copying import table_of
 from trainyard.adapters.postgres.engine import is_transient, transaction
 from trainyard.adapters.postgres.keeping.deleted import unless_deleted
 from trainyard.adapters.postgres.keeping.report import Examiner, Span
 from trainyard.adapters.postgres.sql import run
+from trainyard.contracts.keeping import BatchQuality, missing_of
 from trainyard.dataset_profile import merged
 from trainyard.errors import TransientError
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from trainyard.contracts.warehouse import Dataset
 
 _STATEMENT_SECONDS = 30
-_MOST_MERGED = 2_000
 _LOCK_CLASS = 7_214_881
 _log = logs.get(__name__)
 #: The oldest batch of each dataset that waits for its report, so that levels are met in the order of the rows.
@@ -142,7 +142,7 @@ def report(engine: sa.Engine, batch_id: str) -> dict[str, Any] | None:
     return {**_read(row.report), "checksum": row.checksum, "reported_at": row.reported_at.isoformat()}
 
 
-def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
+def profile(engine: sa.Engine, dataset: Dataset, most: int) -> dict[str, Any]:
     """Join the reports of the newest batches."""
     with transaction(engine) as connection:
         counted = run(
@@ -156,7 +156,7 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
             "SELECT id::text, report FROM core.batch WHERE dataset_id = :id AND state = 'committed'"
             " AND row_count > removed_count AND report IS NOT NULL ORDER BY first_seq DESC LIMIT :most",
             id=dataset.id,
-            most=_MOST_MERGED,
+            most=most,
         ).all()
         levels = run(
             connection,
@@ -175,6 +175,29 @@ def profile(engine: sa.Engine, dataset: Dataset) -> dict[str, Any]:
         "columns": merged(dataset.schema, reports, {names[row.position - 1]: row.n for row in levels}),
         "newest": None if not found else {"batch": found[0].id, "report": reports[0]},
     }
+
+
+#: Of a report only what is asked for: levels and bins would be most of it.
+_QUALITY = """
+    SELECT b.id::text, b.created_at, b.state, b.row_count, b.rejected_count,
+           CASE WHEN b.report IS NOT NULL THEN jsonb_build_object('seen', b.report -> 'seen', 'columns', (
+               SELECT jsonb_agg(jsonb_build_object('name', c -> 'name', 'nulls', c -> 'nulls'))
+               FROM jsonb_array_elements(b.report -> 'columns') c)) END AS report
+    FROM core.batch b WHERE b.dataset_id = :id AND (CAST(:after AS uuid) IS NULL OR (b.created_at, b.id) <
+        (SELECT a.created_at, a.id FROM core.batch a WHERE a.id = CAST(:after AS uuid)))
+    ORDER BY b.created_at DESC, b.id DESC LIMIT :limit"""
+
+
+def quality(engine: sa.Engine, dataset: Dataset, *, limit: int, after: str | None) -> list[BatchQuality]:
+    """Return how good the rows of the batches were, newest first."""
+    with transaction(engine) as connection:
+        if after is not None:
+            ledger.one(connection, after, dataset)
+        found = run(connection, _QUALITY, id=dataset.id, after=after, limit=limit).all()
+    return [
+        BatchQuality(row.id, row.created_at, row.state, row.row_count, row.rejected_count, *missing_of(row.report))
+        for row in found
+    ]
 
 
 def _read(stored: dict[str, Any]) -> dict[str, Any]:
