@@ -54,7 +54,7 @@ def finish(folder: Path) -> int:
     if not compileall.compile_dir(folder, force=True, quiet=1, stripdir=folder, invalidation_mode=unchecked):
         raise ValueError(f"a module of {folder} cannot be compiled")
     write = [sys.executable, "-S", "-P", str(Path(__file__).with_name("write_road.py")), str(folder)]
-    subprocess.run(write, check=True, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    subprocess.run(write, check=True)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise ValueError(f"{folder} takes {size:,} bytes; the limit is {MOST_BYTES:,}")

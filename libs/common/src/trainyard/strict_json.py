@@ -86,6 +86,7 @@ _DECODER, _INTEGERS_DECODER, _PLAIN_DECODER = (
     _decoder(parse_int=_integer),
     _decoder(),
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _decoder_for(data: bytes) -> json.JSONDecoder:
@@ -132,4 +133,4 @@ def loads(data: bytes) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Return compact UTF-8 JSON; NaN and infinities are a fault of the caller."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")

@@ -12,16 +12,12 @@ import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 #: The file beside this module; bytecode is of one version of Python.
 FILE = f"road.{sys.implementation.cache_tag}.bin"
 _PLAIN = 2  # the version of marshal whose bytes depend on nothing but the values
 
 
-def packed(parts: Sequence[tuple[str, bool, bytes]]) -> bytes:
+def packed(parts: list[tuple[str, bool, bytes]]) -> bytes:
     """Return the file of modules: name, whether it is a package, and bytecode; each after those that it imports."""
     return marshal.dumps(parts, _PLAIN)
 
