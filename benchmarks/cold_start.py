@@ -4,6 +4,8 @@ A round starts the emulator for each function in turn and times its first invoca
 The functions: ours from the folder that ``services/predictor/package.py`` makes; one that does nothing; the same trees
 through ONNX Runtime; as many of scikit-learn's through joblib (benchmarks/functions). S3 and SQS are the embedded
 stack's emulator. Ours alone checks the row, writes the prediction log to SQS and waits for it. Figures are medians.
+Beside them stands what the same first answer takes of a processor, without the emulator, as the system counts it: the
+figure that other work on the machine changes least.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 
 ROUNDS = 9
 WARM = 300
+#: Golden rows, as many as a trainer keeps.
+GOLDEN = 8
 COLUMNS = [f"x{n:02}" for n in range(30)]
 #: What the product promises: a start in times of the empty function's, and as many times faster than a peer's.
 MOST_OF_EMPTY, LEAST_OF_ONNX, LEAST_OF_JOBLIB = 2.0, 2.0, 10.0
@@ -76,10 +80,11 @@ def run() -> dict[str, Any]:
             # as a deployment names it: a name would have to be looked up first
             environment["TRAINYARD_QUEUE_PREDICTIONS"] = f"{emulator.endpoint}/000000000000/{config.queue_predictions}"
             first, warm = _rounds(environment, event)
+            work = _work(environment, event)
             inside = _inside(environment, event)
         finally:
             emulator.stop()
-    return _table(first, warm, inside)
+    return _table(first, warm, work, inside)
 
 
 def _fit(folder: Path, rng: np.random.Generator) -> None:
@@ -95,12 +100,14 @@ def _fit(folder: Path, rng: np.random.Generator) -> None:
 
 
 def _model(folder: Path, row: dict[str, float]) -> Model:
+    rng = np.random.default_rng(4)
     booster = lightgbm.Booster(model_file=folder / "model.txt")
     trees = export(booster, booster.num_trees(), "regression", np.zeros(1))
     pipeline = Pipeline(tuple(Number(column, impute=None) for column in COLUMNS), trees)
     schema = Schema([Column(name, "float") for name in COLUMNS])
     bare = replace(sample_model(task="regression"), name="trees", schema=schema, pipeline=pipeline, golden=None)
-    return with_golden(bare, [row])
+    rows = [row, *(dict(zip(COLUMNS, rng.normal(size=len(COLUMNS)).tolist(), strict=True)) for _ in range(GOLDEN - 1))]
+    return with_golden(bare, rows)
 
 
 def _publish(folder: Path, environment: dict[str, str], row: dict[str, float]) -> None:
@@ -181,6 +188,22 @@ def _invoke(port: int, event: Any) -> float:
     return took * 1e3
 
 
+def _work(environment: dict[str, str], event: Any) -> dict[str, list[float]]:
+    """Return the processor's milliseconds of an interpreter from its start to its first answer, by function."""
+    path = os.pathsep.join(map(str, (_TASK, _FUNCTIONS)))
+    environ = {**environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    work: dict[str, list[float]] = {name: [] for name in FUNCTIONS}
+    for _ in range(ROUNDS):
+        for name, (python, handler) in FUNCTIONS.items():
+            command = [str(python), str(_FUNCTIONS / "alone.py"), handler, json.dumps(event)]
+            process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0, name
+            work[name].append((usage.ru_utime + usage.ru_stime) * 1e3)
+    return work
+
+
 def _inside(environment: dict[str, str], event: Any) -> dict[str, float]:
     """Return what benchmarks/functions/inside.py measures."""
     command = [str(_PEERS), str(_FUNCTIONS / "inside.py"), json.dumps(event)]
@@ -192,15 +215,29 @@ def _inside(environment: dict[str, str], event: Any) -> dict[str, float]:
     return found
 
 
-def _table(first: dict[str, list[float]], warm: dict[str, list[float]], inside: dict[str, float]) -> dict[str, Any]:
-    starts = {name: statistics.median(times) for name, times in first.items()}
-    ratios = {
-        name: statistics.median(ours / theirs for ours, theirs in zip(first["trainyard"], times, strict=True))
-        for name, times in first.items()
+def _ratios(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return ours in times of each, the median of the rounds."""
+    return {
+        name: statistics.median(ours / theirs for ours, theirs in zip(times["trainyard"], own, strict=True))
+        for name, own in times.items()
     }
-    print(f"   {'function':24}{'first ms':>10}{'ours / it':>11}{'warm ms':>9}")
+
+
+def _table(
+    first: dict[str, list[float]],
+    warm: dict[str, list[float]],
+    work: dict[str, list[float]],
+    inside: dict[str, float],
+) -> dict[str, Any]:
+    starts = {name: statistics.median(times) for name, times in first.items()}
+    worked = {name: statistics.median(times) for name, times in work.items()}
+    ratios, work_ratios = _ratios(first), _ratios(work)
+    print(f"   {'function':24}{'first ms':>10}{'ours / it':>11}{'work ms':>9}{'ours / it':>11}{'warm ms':>9}")
     for name, start in starts.items():
-        print(f"   {name:24}{start:>10.1f}{ratios[name]:>11.2f}{statistics.median(warm[name]):>9.2f}")
+        print(
+            f"   {name:24}{start:>10.1f}{ratios[name]:>11.2f}{worked[name]:>9.1f}{work_ratios[name]:>11.2f}"
+            f"{statistics.median(warm[name]):>9.2f}"
+        )
     print(
         f"   from event to answer {inside['before']:.3f} ms of the processor "
         f"({inside['after']:.3f} once numpy is there), and {inside['log']:.2f} ms until the queue has the log"
@@ -209,4 +246,4 @@ def _table(first: dict[str, list[float]], warm: dict[str, list[float]], inside: 
         f"   promised: at most {MOST_OF_EMPTY:g} of empty, {1 / LEAST_OF_ONNX:g} of onnxruntime, "
         f"{1 / LEAST_OF_JOBLIB:g} of scikit-learn; {MOST_WARM_MS:g} ms from event to answer"
     )
-    return {"first_ms": starts, "ratio": ratios, "inside_ms": inside}
+    return {"first_ms": starts, "ratio": ratios, "work_ms": worked, "work_ratio": work_ratios, "inside_ms": inside}

@@ -42,6 +42,7 @@ def finish(folder: Path) -> int:
 
     Raises:
         ValueError: a module cannot be compiled, or it all takes more than MOST_BYTES.
+        subprocess.CalledProcessError: the function does not start.
     """
     for package in _OURS:
         shutil.copytree(package, folder / package.name, ignore=_NOT_OURS)
@@ -52,6 +53,8 @@ def finish(folder: Path) -> int:
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(folder, force=True, quiet=1, stripdir=folder, invalidation_mode=unchecked):
         raise ValueError(f"a module of {folder} cannot be compiled")
+    write = [sys.executable, "-S", "-P", str(Path(__file__).with_name("write_road.py")), str(folder)]
+    subprocess.run(write, check=True)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise ValueError(f"{folder} takes {size:,} bytes; the limit is {MOST_BYTES:,}")

@@ -7,11 +7,11 @@ every service keeps a :class:`KeyRing` over it.
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import hmac
 import os
 import threading
-import zlib
 from datetime import UTC, datetime
 
 import msgpack
@@ -67,7 +67,7 @@ class Principal:
 def make_key() -> str:
     """Return a new random API key."""
     body = f"ty_{os.urandom(8).hex()}_{os.urandom(32).hex()}"
-    return f"{body}_{zlib.crc32(body.encode()):08x}"
+    return f"{body}_{binascii.crc32(body.encode()):08x}"
 
 
 def parse_key(text: str) -> ParsedKey | None:
@@ -76,7 +76,7 @@ def parse_key(text: str) -> ParsedKey | None:
     if len(parts) != 4 or parts[0] != "ty" or len(parts[1]) != 16 or len(parts[2]) != 64:
         return None
     body = "_".join(parts[:3])
-    if not text.isascii() or f"{zlib.crc32(body.encode()):08x}" != parts[3]:
+    if not text.isascii() or f"{binascii.crc32(body.encode()):08x}" != parts[3]:
         return None
     return ParsedKey(parts[1], hashlib.sha256(parts[2].encode()).digest())
 

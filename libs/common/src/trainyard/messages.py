@@ -6,7 +6,6 @@ Messages are pointers: the truth is in the database.
 
 from __future__ import annotations
 
-import base64
 import binascii
 from itertools import pairwise
 
@@ -38,7 +37,7 @@ class Message:
         from dataclasses import asdict  # noqa: PLC0415 - not on the road of a prediction, which starts cold
 
         packed = msgpack.packb({"v": VERSION, **asdict(self)}, use_bin_type=True)
-        return Outgoing(self.type, base64.b64encode(packed).decode("ascii"))
+        return Outgoing(self.type, binascii.b2a_base64(packed, newline=False).decode("ascii"))
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class PredictionLogged(Message):
     @classmethod
     def outgoing_of(cls, joined: bytes) -> Outgoing:
         """Return what :meth:`joined` has made as a queue carries it: as ``outgoing`` does."""
-        return Outgoing(cls.type, base64.b64encode(joined).decode("ascii"))
+        return Outgoing(cls.type, binascii.b2a_base64(joined, newline=False).decode("ascii"))
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def stored_bodies(data: bytes) -> list[str]:
             ends.append(unpacker.tell())
     except (msgpack.exceptions.UnpackException, ValueError) as e:
         raise ValueError("not messages one behind the other") from e
-    return [base64.b64encode(data[a:b]).decode("ascii") for a, b in pairwise(ends)]
+    return [binascii.b2a_base64(data[a:b], newline=False).decode("ascii") for a, b in pairwise(ends)]
 
 
 def decode(type_name: str, body: str) -> Message:
@@ -147,7 +146,9 @@ def decode(type_name: str, body: str) -> Message:
     if len(body) > _MAX_BODY_CHARS:
         raise MessageError(f"message body of {len(body)} characters is over the limit of {_MAX_BODY_CHARS}", body)
     try:
-        raw = msgpack.unpackb(base64.b64decode(body, validate=True), raw=False, strict_map_key=True, max_ext_len=0)
+        raw = msgpack.unpackb(
+            binascii.a2b_base64(body, strict_mode=True), raw=False, strict_map_key=True, max_ext_len=0
+        )
     except (
         binascii.Error,
         ValueError,

@@ -29,7 +29,6 @@ _NUMBER_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
 #: Fewer digits in a row are an integer of 64 bits for sure, or a finite number.
 _LONG_INTEGER, _LONG_FLOAT = b"0" * 19, b"0" * 300
 _LARGE_EXPONENTS = (b"e000", b"e+000")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _refuse(message: str) -> NoReturn:
@@ -87,6 +86,7 @@ _DECODER, _INTEGERS_DECODER, _PLAIN_DECODER = (
     _decoder(parse_int=_integer),
     _decoder(),
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _decoder_for(data: bytes) -> json.JSONDecoder:
@@ -123,11 +123,14 @@ def loads(data: bytes) -> Any:
         value = _decoder_for(data).decode(text)
     except json.JSONDecodeError as e:
         _refuse(f"{e.msg} at line {e.lineno}, column {e.colno}")
-    if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
-        _refuse("the text holds half of a surrogate pair")
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            _refuse("the text holds half of a surrogate pair")
     return value
 
 
 def dumps(value: Any) -> bytes:
     """Return compact UTF-8 JSON; NaN and infinities are a fault of the caller."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")

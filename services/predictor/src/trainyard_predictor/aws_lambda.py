@@ -5,21 +5,37 @@ Lambda imports this module once in each environment, before the first event, and
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 
-from trainyard import logs
-from trainyard.config import load
-from trainyard_predictor import lambda_bootstrap
+from trainyard_predictor import road
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from trainyard_predictor.function import Function
+
+
+def _function_of(environ: os._Environ[str]) -> Function:
+    """Import and put together; nothing of that is ever garbage, and looking for some would take 5 ms."""
+    gc.disable()
+    road.take(__file__.rpartition("/trainyard_predictor/")[0])
+    from trainyard import logs  # noqa: PLC0415
+    from trainyard.config import load  # noqa: PLC0415
+    from trainyard_predictor import lambda_bootstrap  # noqa: PLC0415
+
+    config = load(environ, only=lambda_bootstrap.SETTINGS)
+    logs.configure("predictor", level=config.log_level)
+    function = lambda_bootstrap.build(config, environ)
+    gc.freeze()
+    gc.enable()
+    return function
+
+
 _environ = os.environ  # noqa: TID251 - an entry module
-_config = load(_environ, only=lambda_bootstrap.SETTINGS)
-logs.configure("predictor", level=_config.log_level)
-_function = lambda_bootstrap.build(_config, _environ)
+_function = _function_of(_environ)
 _starts = _environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
 if _starts == "snap-start":
     _hooks = importlib.import_module("snapshot_restore_py")  # comes with Lambda's runtime client

@@ -8,7 +8,6 @@ Sources: AWS Lambda developer guide; Amazon S3 user guide, "Event message struct
 
 from __future__ import annotations
 
-import base64
 import binascii
 
 from trainyard import strict_json
@@ -69,7 +68,7 @@ def http_request(event: Event) -> Request:
     body = event.get("body") or ""
     if event.get("isBase64Encoded"):
         try:
-            data = base64.b64decode(body, validate=True)
+            data = binascii.a2b_base64(body, strict_mode=True)
         except (binascii.Error, ValueError) as e:
             raise ForeignEventError("the event's body is not the base64 that it says") from e
     else:
@@ -106,7 +105,7 @@ def http_answer(response: Response) -> dict[str, Any]:
     try:
         body, encoded = response.body.decode("utf-8"), False
     except UnicodeDecodeError:
-        body, encoded = base64.b64encode(response.body).decode("ascii"), True
+        body, encoded = binascii.b2a_base64(response.body, newline=False).decode("ascii"), True
     headers = {name.lower(): value for name, value in response.headers.items()}
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": encoded}
 

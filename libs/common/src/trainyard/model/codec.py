@@ -5,11 +5,12 @@ Read together with docs/model-format.md, which is normative. The order of the fi
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 from trainyard.errors import ArtifactError
 from trainyard.frozen import replace
-from trainyard.model import version1, wire
+from trainyard.model import wire
 from trainyard.model.checks import check
 from trainyard.model.converters import FLOAT, STR, ListOf, Optional
 from trainyard.model.dto import (
@@ -78,8 +79,16 @@ _CALIBRATION = OneOf(
     )
 )
 BODY = Record(Model, model_fields(OneOf((_PIPELINE, _BLEND)), {"calibration": Optional(_CALIBRATION)}))
-#: version of the format -> the form of its body
-_FORMS = {1: version1.form(), FORMAT_VERSION: BODY}
+
+
+@functools.cache
+def _form(version: int) -> Record:
+    """Return the form of the body in that version of the format."""
+    if version == 1:
+        from trainyard.model import version1  # noqa: PLC0415 - a cold start has no time for what few files are
+
+        return version1.form()
+    return {FORMAT_VERSION: BODY}[version]
 
 
 def encode(model: Model) -> bytes:
@@ -90,7 +99,7 @@ def encode(model: Model) -> bytes:
     """
     if model.golden is None:
         raise ArtifactError("bad_golden", "the model has no golden rows; make them with with_golden()")
-    tree = _FORMS[model.format_version].pack(model)  # first: it refuses values of wrong types, which check() relies on
+    tree = _form(model.format_version).pack(model)  # first: it refuses values of wrong types, which check() relies on
     check(model)
     return wire.seal(tree, model.format_version)
 
@@ -104,7 +113,7 @@ def decode(data: bytes) -> Model:
         ArtifactError: ``code`` names the first rule that the bytes break (docs/model-format.md).
     """
     version, tree = wire.unseal(data)
-    model: Model = _FORMS[version].unpack(tree, "model")
+    model: Model = _form(version).unpack(tree, "model")
     check(model)
     return model if version == FORMAT_VERSION else replace(model, format_version=version)
 

@@ -6,6 +6,7 @@ header is a line, an answer ends where its length or its last chunk says, and ev
 
 from __future__ import annotations
 
+import functools
 import select
 import socket
 
@@ -15,6 +16,7 @@ from trainyard.frozen import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from ssl import SSLContext
     from typing import Any
 
 _MAX_LINE_BYTES = 16 * 1024
@@ -61,6 +63,14 @@ class Address:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
+@functools.cache
+def _trust() -> SSLContext:
+    """Return what every connection is checked by: reading the authorities takes 20 ms of a processor each time."""
+    import ssl  # noqa: PLC0415 - costs 10 ms, and an emulator has no TLS
+
+    return ssl.create_default_context()
+
+
 class Connection:
     """One connection, for one request after the other; every method raises OSError when it breaks or takes too long."""
 
@@ -71,10 +81,7 @@ class Connection:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:
-                import ssl  # noqa: PLC0415 - costs 10 ms, and an emulator has no TLS
-
-                context = ssl.create_default_context()
-                self._socket = context.wrap_socket(self._socket, server_hostname=address.host)
+                self._socket = _trust().wrap_socket(self._socket, server_hostname=address.host)
         except BaseException:
             self._socket.close()
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import io
 import re
@@ -174,7 +174,7 @@ class SlimBlobs(PartStore):
             self._require(answer, "delete", key)
 
     def _put(self, key: str, data: bytes, condition: Mapping[str, str]) -> Answer:
-        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        checksum = binascii.b2a_base64(hashlib.sha256(data).digest(), newline=False).decode()
         headers = {"x-amz-checksum-sha256": checksum, **condition}
         for _ in range(_CONFLICT_ATTEMPTS):
             answer = self._send(key, data, headers=headers)
