@@ -36,8 +36,9 @@ for found in importlib.metadata.distributions(path=paths):
 #: where our Dockerfiles put things; what the base image has is its own
 _OURS = ("/opt", "/var/task", "/var/lib/trainyard")
 _STRANGERS = (
-    r"-name 'test_*.py' -o -name conftest.py -o -type d \( -name tests -o -name test \) -o -path '*-packages/*/testing'"
-    r" -not -path '*-packages/*/*/testing' -o -path '/var/task/*/testing' -o -name gcc -o -name cc -o -name '*.whl'"
+    r"-name 'test_*.py' -o -name conftest.py -o -type d \( -name tests -o -name test \)"
+    r" -o -name gcc -o -name cc -o -name '*.whl'"
+    r" -o -path '*-packages/*/testing' ! -path '*-packages/*/*/testing' ! -path '*/numpy/testing'"
 )
 
 
