@@ -58,12 +58,12 @@ def test_the_same_image_answers_as_a_function(stack):
 
 
 def test_a_question_on_the_queue_is_answered_into_the_log(stack):
-    """The poller calls the function as Lambda would: the prediction is in the log, asked by `sqs`."""
-    sqs = stack.outside("sqs")
-    event = {"path": "/v1/predict/buys", "body": {"rows": [{"age": 20, "income": 5000.0, "city": "Genf"}]}}
+    """The poller calls the function as Lambda would: the prediction is in the log."""
+    sqs, row = stack.outside("sqs"), {"age": 20, "income": 5000.0, "city": "Genf"}
+    event = {"path": "/v1/predict/buys", "body": {"rows": [row]}}
     sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="trainyard-ask")["QueueUrl"], MessageBody=json.dumps(event))
     stack.wait_until(
-        lambda: [p for p in stack.items("/v1/predictions?model=buys") if p["key_id"] == "sqs"],
+        lambda: [p for p in stack.items("/v1/predictions?model=buys") if p["inputs"] == row],
         seconds=30,
         what="the prediction in the log",
     )
