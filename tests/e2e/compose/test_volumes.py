@@ -133,7 +133,7 @@ def _stored(stack, key):
 
 def _command(stack, *arguments):
     """Run `trainyard` on the stack's own database and bucket, as docs/backup.md says."""
-    password, _, _ = stack.compose.exec_in_container(["cat", "/secrets/database/password"], "postgres")
+    password = stack.compose.exec_in_container(["cat", "/secrets/database/password"], "postgres")[0].strip()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TRAINYARD_"))},
         "TRAINYARD_DATABASE_URL": f"postgresql://trainyard:{password}@127.0.0.1:{stack.ports['POSTGRES']}/trainyard",
