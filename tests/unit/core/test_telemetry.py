@@ -92,7 +92,7 @@ def test_nor_can_it_be_shown() -> None:
 
 
 def test_what_is_read_at_the_scrape_stands_once_or_not_at_all() -> None:
-    """A counter whose truth is in the database starts at no zero of ours, which would be a second one, or a false one."""
+    """A counter whose truth is in the database starts at no zero of ours: a second number, or a false one."""
     metrics, name = Metrics("scheduler"), b"\ntrainyard_lease_losses_total "
     assert metrics.render([("trainyard_lease_losses_total", {}, 3)]).count(name) == 1
     assert metrics.render().count(name) == 0

@@ -15,7 +15,7 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 class Metric:
     """One metric. A histogram's ``labels`` are those besides ``le``; ``unit`` is what one of its numbers counts.
 
-    ``counted``: by the service's processes themselves, from zero; else it is read at the scrape, from where its truth is.
+    ``counted``: by the service's own processes, from zero; else it is read at the scrape, from where its truth is.
     """
 
     name: str
