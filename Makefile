@@ -109,12 +109,11 @@ audit: $(STATE)/audit.made ## Known vulnerabilities of every locked package (exc
 .PHONY: sbom
 sbom: $(STATE)/audit.made ## A bill of materials (CycloneDX) for each image, from its lock, in .state/sbom
 	@mkdir -p $(STATE)/sbom
-	@for service in ingest scheduler trainer predictor console; do \
-	  if [ -f requirements/$$service.txt ]; then \
-	    $(STATE)/audit/bin/cyclonedx-py requirements requirements/$$service.txt --pyproject services/$$service/pyproject.toml \
-	      --output-reproducible --of JSON --validate -o $(STATE)/sbom/$$service.cdx.json || exit 1; \
-	    echo "$(STATE)/sbom/$$service.cdx.json"; \
-	  fi; \
+	@for package in services/{ingest,scheduler,trainer,predictor,console} deploy/setup; do \
+	  image=$$(basename $$package); \
+	  $(STATE)/audit/bin/cyclonedx-py requirements requirements/$$image.txt --pyproject $$package/pyproject.toml \
+	    --output-reproducible --of JSON --validate -o $(STATE)/sbom/$$image.cdx.json || exit 1; \
+	  echo "$(STATE)/sbom/$$image.cdx.json"; \
 	done
 
 .PHONY: mutation

@@ -23,9 +23,11 @@ packages=$("$ENVIRONMENT/bin/python" -c 'import sysconfig; print(sysconfig.get_p
 case "$1" in
 locked)
     into --require-hashes --only-binary :all: -r "$2"
-    # What nobody imports while it runs.
-    find "$packages" -name tests -type d -prune -exec rm -rf {} +
-    find "$packages" \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' \) -delete
+    # What nobody imports while it runs. A package's `testing` helps its tests; numpy's is imported by scikit-learn, and so is
+    # one further down.
+    find "$packages" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
+    find "$packages" -mindepth 2 -maxdepth 2 -type d -name testing ! -path '*/numpy/*' -exec rm -rf {} +
+    find "$packages" \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name conftest.py \) -delete
     rm -rf "$packages"/pyarrow/include "$packages"/pyarrow/src "$packages"/numpy/_core/include
     compile "$packages"
     ;;

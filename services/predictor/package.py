@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What the zip may take unpacked: Lambda allows 250 MB for everything.
 MOST_BYTES = 90 * 1000 * 1000
 #: Parts of the packages that nothing imports while it serves, by pattern below the folder.
-_UNUSED = ("**/tests", "**/*.pyi", "numpy/**/include", "numpy/**/*.a", "bin", "**/RECORD")
+_UNUSED = (
+    *("**/tests", "*/testing", "**/conftest.py"),
+    *("**/*.pyi", "numpy/**/include", "numpy/**/*.a", "bin", "**/RECORD"),
+)
 #: Our packages, and what of them the predictor never imports.
 _OURS = (ROOT / "libs/common/src/trainyard", ROOT / "services/predictor/src/trainyard_predictor")
 _NOT_OURS = shutil.ignore_patterns("__pycache__", "testing", "postgres", "aws", "doctor", "backup")

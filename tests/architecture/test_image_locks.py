@@ -56,7 +56,7 @@ def test_an_image_holds_what_its_packages_declare(image: str) -> None:
     assert wanted <= allowed | {"awslambdaric"}
 
 
-@pytest.mark.parametrize("image", [name for name in IMAGES if name != "predictor"])
+@pytest.mark.parametrize("image", IMAGES)
 def test_an_image_holds_the_versions_that_are_tested(image: str) -> None:
-    """Every pinned version is one of those in runtime.txt."""
-    assert _locked(image) <= _locked("runtime")
+    """Every pinned version is one of those in runtime.txt, but for Lambda's client, which is that of the base image."""
+    assert _locked(image) - _locked("awslambdaric") <= _locked("runtime")

@@ -17,7 +17,7 @@ def whole_loop(stack, shoppers):
     """The threshold trains by itself, a useful model is promoted, a useless one is not, and labels come back."""
     stack.call("PUT", "/v1/datasets/loop", json={"columns": COLUMNS}, expect=201)
     stack.call("PUT", "/v1/models/buys", json={"dataset": "loop", "label": "bought", "policy": POLICY}, expect=201)
-    assert stack.call("POST", "/v1/predict/buys", json={"rows": [{}]}, expect=409)["error"]["code"] == "no_model"
+    stack.wait_until(lambda: _refused(stack, "buys") == (409, "no_model"), seconds=10, what="the predictor knows it")
 
     first = shoppers.rows(500)
     batch = stack.call("POST", "/v1/datasets/loop/rows", json={"rows": first}, expect=201)
@@ -74,6 +74,11 @@ def whole_loop(stack, shoppers):
         seconds=40,
         what="a fleet of zero once there is nothing to do",
     )
+
+
+def _refused(stack, model):
+    response = stack.session.post(stack.ready["url"] + f"/v1/predict/{model}", json={"rows": [{}]}, timeout=30)
+    return response.status_code, response.json()["error"]["code"]
 
 
 def _predicted(stack, model, rows):

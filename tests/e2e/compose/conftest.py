@@ -39,7 +39,7 @@ class Containers(Running):
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         settings = {
             "COMPOSE_PROJECT_NAME": PROJECT,
-            "COMPOSE_PROFILES": "localstack",
+            "COMPOSE_PROFILES": "localstack,prometheus",
             **QUICK,
             **{f"TRAINYARD_{name}_PORT": str(port) for name, port in self.ports.items()},
         }

@@ -280,3 +280,14 @@ def test_nothing_to_back_up(empty: Stack) -> None:
     """A database without our schemas is no stack."""
     with pytest.raises(BackupError, match="nothing of Trainyard"):
         take(empty, io.BytesIO(), _quiet)
+
+
+def test_a_database_that_lets_nobody_in(empty: Stack) -> None:
+    """Its own words in one sentence, whether it is away or does not know who asks."""
+    nowhere = make_url(empty.database_url).set(host="127.0.0.1", port=1, query={})
+    nobody = make_url(empty.database_url).set(username="nobody-of-this-name")
+    for url in (nowhere, nobody):
+        stack = replace(empty, database_url=url.render_as_string(hide_password=False))
+        with pytest.raises(TransientError, match=r"^no connection to the database: .+") as caught:
+            take(stack, io.BytesIO(), _quiet)
+        assert "\n" not in str(caught.value)

@@ -91,6 +91,13 @@ def test_nor_can_it_be_shown() -> None:
         Metrics("scheduler").render([("trainyard_runs_running", {"state": "x"}, 1)])
 
 
+def test_what_is_read_at_the_scrape_stands_once_or_not_at_all() -> None:
+    """A counter whose truth is in the database starts at no zero of ours: a second number, or a false one."""
+    metrics, name = Metrics("scheduler"), b"\ntrainyard_lease_losses_total "
+    assert metrics.render([("trainyard_lease_losses_total", {}, 3)]).count(name) == 1
+    assert metrics.render().count(name) == 0
+
+
 def test_names_that_callers_choose_are_bounded() -> None:
     """Beyond the limit a model and version are "other"; those that were there before go on under their own names."""
     metrics = Metrics("predictor")

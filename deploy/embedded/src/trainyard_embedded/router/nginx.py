@@ -43,6 +43,9 @@ http {{
     # Bodies and event streams pass as they come.
     proxy_request_buffering off;
     proxy_buffering off;
+    # The headers of an answer may repeat what was asked.
+    proxy_buffer_size {head_bytes};
+    proxy_buffers 8 {head_bytes};
     proxy_connect_timeout 2s;
     proxy_read_timeout 1h;
     proxy_send_timeout 1h;
@@ -69,10 +72,14 @@ http {{
 
     server {{
         listen 8080;
-        error_page 414 @too_long;
+        # By a path: a request whose line was not read to its end has none, and nginx sends it to no named place.
+        error_page 414 /-/too_long;
         error_page 502 504 =503 @away;
 
         location / {{
+            if ($request_uri ~ "^.{{{too_many_bytes}}}") {{
+                return 414;
+            }}
             proxy_pass http://$address;
         }}
         location ~ ^/-/(?<operated>{services})/(?<operation>{operations})$ {{
@@ -88,7 +95,8 @@ http {{
             add_header Retry-After 1 always;
             return 503 '{away}';
         }}
-        location @too_long {{
+        location = /-/too_long {{
+            internal;
             default_type application/json;
             return 414 '{too_long}';
         }}
@@ -106,6 +114,7 @@ def render(routes: Routes, addresses: Mapping[str, str]) -> str:
         services="|".join(routes.services),
         operations="|".join(re.escape(operation) for operation in sorted(routes.operations)),
         url_bytes=MOST_URL_BYTES,
+        too_many_bytes=MOST_URL_BYTES + 1,
         head_bytes=MOST_HEAD_BYTES,
         away=json.dumps(_AWAY.as_dict()),
         too_long=json.dumps(_TOO_LONG.as_dict()),

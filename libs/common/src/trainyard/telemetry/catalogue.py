@@ -13,7 +13,10 @@ BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. A histogram's ``labels`` are those besides ``le``; ``unit`` is what one of its numbers counts."""
+    """One metric. A histogram's ``labels`` are those besides ``le``; ``unit`` is what one of its numbers counts.
+
+    ``counted``: by the service's own processes, from zero; else it is read at the scrape, from where its truth is.
+    """
 
     name: str
     kind: str
@@ -21,8 +24,11 @@ class Metric:
     labels: tuple[str, ...]
     services: tuple[str, ...]
     meaning: str
+    counted: bool = True
 
 
+#: Whose own numbers stand in the database and at the queues.
+_READ = ("ingest", "scheduler")
 #: What one service alone tells: name, kind, unit, labels, meaning.
 _OWN: dict[str, tuple[tuple[str, str, str, str, str], ...]] = {
     "ingest": (
@@ -135,7 +141,7 @@ METRICS = (
         " numbers are missing.",
     ),
     *(
-        Metric(name, kind, unit, tuple(labels.split()), (service,), meaning)
+        Metric(name, kind, unit, tuple(labels.split()), (service,), meaning, service not in _READ)
         for service, own in _OWN.items()
         for name, kind, unit, labels, meaning in own
     ),

@@ -63,7 +63,7 @@ class Metrics:
         self._saving = threading.Lock()
         self._saved = True
         for name, metric in self._declared.items():
-            if metric.kind == COUNTER and not metric.labels:
+            if metric.kind == COUNTER and metric.counted and not metric.labels:
                 self._counts[name, ()] = 0  # nothing has happened yet is an answer, too
         if directory is not None:
             _forget_dead_masters(directory)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.adapters.aws.s3 import S3Blobs
+from trainyard.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,10 +49,18 @@ def opened(config: Config, *, access_key: str | None = None, secret_key: str | N
 
 @contextmanager
 def connected(database_url: str) -> Iterator[sa.Connection]:
-    """Open a connection of one's own, without the limits that a service's sessions have."""
+    """Open a connection of one's own, without the limits that a service's sessions have.
+
+    Raises:
+        TransientError: the database does not answer, or does not let us in.
+    """
     engine = sa.create_engine(database_url, poolclass=sa.NullPool, connect_args={"application_name": APPLICATION})
     try:
-        with engine.connect() as connection:
+        try:
+            connection = engine.connect()
+        except sa.exc.OperationalError as e:
+            raise TransientError(f"no connection to the database: {' '.join(str(e.orig).split())}") from e
+        with connection:
             yield connection
     finally:
         engine.dispose()
