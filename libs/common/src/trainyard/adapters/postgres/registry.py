@@ -277,14 +277,15 @@ class PostgresVersions(Versions):
         """Return moves with the names of their models."""
         found = run(
             self._connection,
-            "SELECT m.name, d.id, d.alias, d.version, d.previous_version, d.seq, d.actor, d.reason, d.at"
+            "SELECT m.name AS model, d.id, d.alias, d.version, d.previous_version, d.seq, d.actor, d.reason, d.at"
             " FROM core.deployment d JOIN core.model m ON m.id = d.model_id"
             " WHERE m.deleted_at IS NULL AND (CAST(:before AS bigint) IS NULL OR d.id < :before)"
             " ORDER BY d.id DESC LIMIT :limit",
             before=before,
             limit=limit,
         )
-        return [(row[0], DeploymentRecord(*row[1:])) for row in found]
+        moves = [dict(row) for row in found.mappings()]
+        return [(move.pop("model"), DeploymentRecord(**move)) for move in moves]
 
     def deployments(self, model_id: int, limit: int, before: int | None) -> list[DeploymentRecord]:
         """Return moves, newest first."""
