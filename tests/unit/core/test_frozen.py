@@ -140,6 +140,13 @@ def test_the_standard_librarys_functions(made: dict[str, Any]) -> None:
     assert Below(1, 2, []).w == 9
 
 
+def test_what_the_standard_library_keeps_is_made_once() -> None:
+    """It compiles a class: done for each of the problems of one upload, that took a minute."""
+    point = classes(frozen)["Point"]
+    assert dataclasses.fields(point)[0] is dataclasses.fields(point(1))[0]
+    assert point.__dataclass_params__ is point(2).__dataclass_params__
+
+
 def test_copies_with_changes() -> None:
     """Ours leaves out what ``__init__`` does not take, and makes it anew."""
     ours = classes(frozen)

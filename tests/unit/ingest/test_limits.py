@@ -135,7 +135,7 @@ HOSTILE = {
     "deep lines": ("NDJSON", 'b"{"', 'b"[" * 65536'),
     "a string without end": ("JSON", """b'[{"a": "'""", 'b"x" * 65536'),
     "a line without end": ("NDJSON", """b'{"a": "'""", 'b"x" * 65536'),
-    "numbers": ("JSON", 'b"[1"', 'b",1" * 32768', 8),
+    "numbers": ("JSON", 'b"[1"', 'b",1" * 32768'),
     "empty rows": ("JSON", 'b"[{}"', 'b",{}" * 21845', 1),
     "empty lines of rows": ("NDJSON", 'b""', 'b"{}\\n" * 21845', 1),
     "blank lines": ("NDJSON", 'b""', 'b"\\n" * 65536'),

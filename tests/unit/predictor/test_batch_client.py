@@ -90,7 +90,7 @@ def trainyard(
     client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str]]:
     """Run a command line of `trainyard`; return exit code and what it printed."""
-    monkeypatch.setattr(frame, "Client", lambda url, key: client)
+    monkeypatch.setattr(frame, "Client", lambda url, key, **_: client)
     monkeypatch.setattr(client, "close", lambda: None)
 
     def call(*arguments: str) -> tuple[int, str]:

@@ -150,13 +150,19 @@ def _own_annotations(cls: Any) -> dict[str, str]:
 
 
 class _Standard:
-    """What the standard library keeps of a dataclass, made when somebody asks for it."""
+    """What the standard library keeps of a dataclass, made when somebody asks for it first."""
 
     def __init__(self, name: str, frozen: bool) -> None:
         self._name = name
         self._frozen = frozen
+        self._made: dict[Any, Any] = {}  # by the class that is asked: one below may have more fields
 
     def __get__(self, instance: Any, owner: Any) -> Any:
+        if owner not in self._made:
+            self._made[owner] = self._make(owner)
+        return self._made[owner]
+
+    def _make(self, owner: Any) -> Any:
         import dataclasses  # noqa: PLC0415 - see above
 
         made = []
