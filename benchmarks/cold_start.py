@@ -15,6 +15,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ MOST_WARM_MS = 0.3
 _STATE = Path(".state").resolve()
 _TASK, _EMULATOR, _PEERS = _STATE / "lambda/task", _STATE / "lambda/rie", _STATE / "peers/bin/python"
 _FUNCTIONS = Path(__file__).with_name("functions")
+_PEERS_PACKAGES = _PEERS.parent.parent / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 #: name -> (interpreter, handler)
 FUNCTIONS = {
     "empty": (_PEERS, "empty_function.handle"),
@@ -149,10 +151,9 @@ def _started(name: str, environment: dict[str, str]) -> Iterator[int]:
         "--runtime-api-address",
         f"127.0.0.1:{api}",
     ]
-    path = os.pathsep.join(map(str, (_TASK, _FUNCTIONS)))
     process = subprocess.Popen(
         [str(_EMULATOR), *addresses, str(python), "-m", "awslambdaric", handler],
-        env={**environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+        env={**environment, **_settings(name)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -188,14 +189,20 @@ def _invoke(port: int, event: Any) -> float:
     return took * 1e3
 
 
+def _settings(name: str) -> dict[str, str]:
+    """Return the environment of a function; ours has packages without their helpers of tests, which the peers need."""
+    theirs = [] if name in ("empty", "trainyard") else [_PEERS_PACKAGES]
+    path = os.pathsep.join(map(str, (*theirs, _TASK, _FUNCTIONS)))
+    return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+
+
 def _work(environment: dict[str, str], event: Any) -> dict[str, list[float]]:
     """Return the processor's milliseconds of an interpreter from its start to its first answer, by function."""
-    path = os.pathsep.join(map(str, (_TASK, _FUNCTIONS)))
-    environ = {**environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     work: dict[str, list[float]] = {name: [] for name in FUNCTIONS}
     for _ in range(ROUNDS):
         for name, (python, handler) in FUNCTIONS.items():
             command = [str(python), str(_FUNCTIONS / "alone.py"), handler, json.dumps(event)]
+            environ = {**environment, **_settings(name)}
             process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
