@@ -7,12 +7,12 @@ import tomllib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from trainyard.alias_object import is_name
 from trainyard.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MODEL = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _ENV = re.compile(r"[a-z][a-z0-9-]{0,15}")
 
 
@@ -45,7 +45,7 @@ class Choices:
         if self.predictor_auth not in {"AWS_IAM", "NONE"}:
             raise ConfigError(f"predictor_auth = {self.predictor_auth!r} is not AWS_IAM or NONE")
         for model in self.own_functions:
-            if not isinstance(model, str) or _MODEL.fullmatch(model) is None:
+            if not isinstance(model, str) or not is_name(model):
                 raise ConfigError(f"own_functions: {model!r} is no name of a model")
         if len(set(self.own_functions)) < len(self.own_functions):
             raise ConfigError("own_functions names a model twice")

@@ -21,6 +21,7 @@ from trainyard.clock import SystemClock
 from trainyard.errors import ConfigError
 from trainyard_client.client import Client
 from trainyard_deploy import tunnel
+from trainyard_deploy.access import key_parameter
 from trainyard_deploy.aws import AwsCloud, translated
 from trainyard_deploy.choices import checked_env
 from trainyard_deploy.docker import DockerImages
@@ -106,7 +107,7 @@ class Target:
     def connect(self) -> Iterator[Client]:
         """Return a client of the services, with the first key, for as long as the block lasts."""
         with translated("read the first key"):
-            answer = self.client("ssm").get_parameter(Name=f"/trainyard/{self.env}/keys/admin", WithDecryption=True)
+            answer = self.client("ssm").get_parameter(Name=key_parameter(self.env), WithDecryption=True)
         key = str(answer["Parameter"]["Value"]).strip()
         with tunnel.opened(self.instance, self.place.region, 0, SystemClock()) as url, Client(url, key) as client:
             yield client

@@ -88,10 +88,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
-def clean(text: str) -> str:
-    """Return ``text`` without control characters and at most 256 characters long."""
-    printable = "".join(ch if ch.isprintable() else " " for ch in text[: _MAX_VALUE_CHARS + 1])
-    return printable if len(printable) <= _MAX_VALUE_CHARS else printable[:_MAX_VALUE_CHARS] + "…"
+def clean(text: str, most: int = _MAX_VALUE_CHARS) -> str:
+    """Return ``text`` without control characters, cut where it has more than ``most`` characters."""
+    printable = "".join(ch if ch.isprintable() else " " for ch in text[: most + 1])
+    return printable if len(printable) <= most else printable[:most] + "…"
 
 
 def configure(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:

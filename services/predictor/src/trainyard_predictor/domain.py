@@ -188,7 +188,7 @@ def records(
 ) -> list[bytes]:
     """Return the log records of one request, one for each row (docs/prediction-log.md), as msgpack.
 
-    What several have in common is packed once, so each of them is put together from its parts.
+    What all of them have in common is packed once, so each is put together from its parts.
     """
     common = {
         "model": query.target.model,
@@ -198,8 +198,6 @@ def records(
         "latency_us": latency_us,
         "predicted_at": predicted_at.isoformat(timespec="microseconds"),
     }
-    if len(ids) == 1:
-        return [pack({"id": ids[0], **common, "inputs": query.rows[0], "output": outputs[0]})]
     begin = bytes([_FIXMAP | (3 + len(common))]) + pack("id")
     middle = b"".join([pack(part) for pair in common.items() for part in pair]) + pack("inputs")
     end = pack("output")

@@ -12,6 +12,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from trainyard import logs
 from trainyard.contracts.runs import MAX_LINE_CHARS, Line
 from trainyard.errors import TransientError
 
@@ -77,7 +78,9 @@ class RunLog(logging.Handler):
         with self._guard:
             for text in texts:
                 self._count += 1
-                line = Line(self._count, self._clock.now(), level, source, _printable(text))
+                line = Line(
+                    self._count, self._clock.now(), level, source, logs.clean(text, MAX_LINE_CHARS - 1).rstrip()
+                )
                 (self._waiting if self._count <= MOST_LINES else self._last).append(line)
             stored_now = self._count <= MOST_LINES
         if stored_now:
@@ -102,8 +105,3 @@ class RunLog(logging.Handler):
             return
         finally:
             self._storing.release()
-
-
-def _printable(text: str) -> str:
-    shown = "".join(ch if ch.isprintable() else " " for ch in text[: MAX_LINE_CHARS + 1]).rstrip()
-    return shown if len(shown) <= MAX_LINE_CHARS else shown[: MAX_LINE_CHARS - 1] + "…"

@@ -16,11 +16,13 @@ from trainyard_client.client import Client
 from trainyard_client.environments import LOCAL, Environments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import click
 
     from trainyard_client.cli.frame import Settings
+
+    Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 _SECONDS = 1.0
 _MOST = 200
@@ -46,51 +48,35 @@ def environments(context: click.Context, _parameter: click.Parameter, begun: str
     return _beginning(begun, [LOCAL, *sorted(known)])
 
 
-def models(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the names of models."""
-    return _asked(context, begun, "/v1/models", "name")
+def _asking(path: str, field: str) -> Completer:
+    """Return what asks the stack that the command line so far is about for a page, and offers one field of it."""
 
-
-def datasets(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the names of datasets."""
-    return _asked(context, begun, "/v1/datasets", "name")
-
-
-def versions(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the numbers of the versions of the model in front."""
-    return _asked(context, begun, "/v1/models/{name}/versions", "version")
-
-
-def aliases(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the aliases of the model in front."""
-    return _asked(context, begun, "/v1/models/{name}/aliases", "name")
-
-
-def runs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the ids of the newest runs."""
-    return _asked(context, begun, "/v1/runs", "id")
-
-
-def requests(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offer the ids of the newest training requests."""
-    return _asked(context, begun, "/v1/requests", "id")
-
-
-def _asked(context: click.Context, begun: str, path: str, field: str) -> list[CompletionItem]:
-    """Ask the stack that the command line so far is about."""
-    settings: Settings = context.obj
-    given: dict[str, Any] = context.params
-    wanted = reaching.Wanted(given.get("url"), given.get("api_key"), context.find_root().params.get("env"))
-    try:
-        environment = reaching.environment_of(settings.config, wanted)
-        if environment is not None and (environment.url is None or environment.key_parameter is not None):
+    def offer(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        settings: Settings = context.obj
+        given: dict[str, Any] = context.params
+        wanted = reaching.Wanted(given.get("url"), given.get("api_key"), context.find_root().params.get("env"))
+        try:
+            environment = reaching.environment_of(settings.config, wanted)
+            if environment is not None and (environment.url is None or environment.key_parameter is not None):
+                return []
+            with reaching.reached(settings.config, settings.environ, wanted) as found:
+                client = Client(found.url, found.key, timeout=_SECONDS, attempts=1)
+                return _beginning(begun, [one[field] for one in client.page(path.format(**given), limit=_MOST)])
+        except (TrainyardError, KeyError):
             return []
-        with reaching.reached(settings.config, settings.environ, wanted) as found:
-            client = Client(found.url, found.key, timeout=_SECONDS, attempts=1)
-            return _beginning(begun, [one[field] for one in client.page(path.format(**given), limit=_MOST)])
-    except (TrainyardError, KeyError):
-        return []
+
+    return offer
 
 
 def _beginning(begun: str, names: Iterable[object]) -> list[CompletionItem]:
     return [CompletionItem(str(name)) for name in names if str(name).startswith(begun)]
+
+
+models = _asking("/v1/models", "name")
+datasets = _asking("/v1/datasets", "name")
+#: Of the model in front.
+versions = _asking("/v1/models/{name}/versions", "version")
+aliases = _asking("/v1/models/{name}/aliases", "name")
+#: The newest ones.
+runs = _asking("/v1/runs", "id")
+requests = _asking("/v1/requests", "id")

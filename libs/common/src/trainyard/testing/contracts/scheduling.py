@@ -412,12 +412,7 @@ class SchedulingContract:
 
     def test_runs_and_versions(self, world: World) -> None:
         """A finished request shows its run and its version."""
-        with world.store.begin() as records:
-            model = add_model(records)
-            ids = [add_request(records, model, upto).id for upto in (1, 2)]
-        for ident in ids:
-            world.claim(ident)
-            world.finish(ident)
+        model, ids = _two_finished(world)
         with world.store.begin() as records:
             runs = records.requests.runs("late", 9, None)
             assert [run.request_id for run in runs] == ids[::-1]
@@ -429,15 +424,11 @@ class SchedulingContract:
                 (1, ids[0]),
             ]
             assert [v.version for v in records.versions.versions(model, 9, 2)] == [1]
+            assert records.versions.version(model, 3) is None
 
     def test_what_runs_say(self, world: World) -> None:
         """Newest first, page by page; each run its own, and they go by their age."""
-        with world.store.begin() as records:
-            model = add_model(records)
-            ids = [add_request(records, model, upto).id for upto in (1, 2)]
-        for ident in ids:
-            world.claim(ident)
-            world.finish(ident)
+        _two_finished(world)
         said = [Line(n, datetime(2026, 1, 1, tzinfo=UTC), "info", "training", f"line {n}") for n in (1, 2, 3)]
         with world.store.begin() as records:
             newest, other = (run.id for run in records.requests.runs("late", 9, None))
@@ -451,7 +442,6 @@ class SchedulingContract:
             assert forget(older_than_seconds=1e10, limit=9) == 0
             assert [forget(older_than_seconds=-1.0, limit=2) for _ in range(3)] == [2, 1, 0]
             assert room.run_lines(newest, 9, None) == []
-            assert records.versions.version(model, 3) is None
 
     def test_reports(self, world: World) -> None:
         """A version's report is returned as it was stored; one without, and no version at all, have none."""
@@ -523,12 +513,7 @@ class SchedulingContract:
 
     def test_aliases(self, world: World) -> None:
         """An alias rises in seq with every move, over a removal too; the version and the list name it."""
-        with world.store.begin() as records:
-            model = add_model(records)
-            ids = [add_request(records, model, upto).id for upto in (1, 2)]
-        for ident in ids:
-            world.claim(ident)
-            world.finish(ident)
+        model, _ = _two_finished(world)
         with world.store.begin() as records:
             versions = records.versions
             seqs = []
@@ -672,6 +657,17 @@ class SchedulingContract:
 def _request_of(world: World, model: int, upto_seq: int = 5, *, priority: int = 0) -> str:
     with world.store.begin() as records:
         return add_request(records, model, upto_seq, priority=priority).id
+
+
+def _two_finished(world: World) -> tuple[int, list[str]]:
+    """Return a model whose two requests have each made a version, and the requests, oldest first."""
+    with world.store.begin() as records:
+        model = add_model(records)
+        ids = [add_request(records, model, upto).id for upto in (1, 2)]
+    for ident in ids:
+        world.claim(ident)
+        world.finish(ident)
+    return model, ids
 
 
 def _change_and_fail(world: World) -> None:
