@@ -34,12 +34,14 @@ _POLICY = {
 #: As many that home looks at, and more, which a list has.
 _MODELS = 30
 PAGES = (
-    "/", "/datasets", "/datasets/new", "/datasets/shop", "/datasets/shop/batches/{batch}", "/models", "/models/new",
-    "/models/buys", "/models/buys/policy", "/models/buys/decisions", "/models/buys/history",
+    "/", "/sign-in", "/datasets", "/datasets/new", "/datasets/shop", "/datasets/shop/batches/{batch}",
+    "/datasets/shop/delete", "/models", "/models/new", "/models/buys", "/models/buys/policy", "/models/buys/decisions",
+    "/models/buys/history", "/models/buys/delete",
     "/models/buys/versions/{version}", "/models/buys/versions/{version}/promote",
     "/models/buys/compare?a=1&b={version}", "/runs", "/runs?model=buys", "/runs?model=other_00",
     "/runs?cursor={run}", "/runs/{run}",
-    "/runs/{run}/logs", "/try", "/try/buys", "/quality", "/quality/buys", "/quality/buys?hours=720", "/operations",
+    "/runs/{run}/logs", "/try", "/try/buys", "/quality", "/quality/buys", "/quality/buys?hours=720",
+    "/quality/buys/predictions", "/quality/buys/predictions/p{prediction}", "/operations",
     "/operations/fleet", "/operations/deployments", "/operations/queues/training", "/operations/keys",
     "/operations/audit", "/operations/doctor",
 )  # fmt: skip
@@ -111,7 +113,7 @@ def _measured(stack: Stack, engine: sa.Engine, size: Size) -> list[dict[str, Any
         batch_id = connection.execute(
             sa.text("SELECT md5('batch' || :n)::uuid::text"), {"n": size.rows // 1_000}
         ).scalar_one()
-    values = {"run": run_id, "batch": batch_id, "version": size.versions}
+    values = {"run": run_id, "batch": batch_id, "version": size.versions, "prediction": size.predictions // 2}
     with requests.Session() as session:
         session.get(link, timeout=30).raise_for_status()
         return [_look(session, origin, page, page.format(**values)) for page in PAGES]

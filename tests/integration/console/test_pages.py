@@ -104,6 +104,10 @@ SHOWN = {
     "/quality/late": ["stability index", "roc auc", "From the line on, a feature drifts",
                       "1,280 predictions; half within 1.21 ms, 95 % within 2.95 ms, 99 % within 8.1 ms",
                       "Predictions by the hour", "Latency by the hour"],
+    "/quality/late/predictions": ["1 false 88.1 % not known yet", "dest CLT, rain 0, origin EWR", "and 16 more",
+                                   "Next page"],
+    "/quality/late/predictions/PRED": ["It said false", "True label true wrong", "carrier US",
+                                       "recent_delay_carrier missing", "9 -0.0213 the same"],
     "/operations/deployments": ["late champion 7 5 trainer"],
     "/datasets/flights/delete": ["Delete the dataset flights?", "49,000 rows with it", "audit log"],
     "/datasets/flights/sources/orders/delete": ["The rows that came from it stay in flights"],
@@ -262,6 +266,23 @@ def test_lists_go_on_page_by_page(admin: Browser, services: Services) -> None:
     (following,) = re.findall(r'rel="next" href="([^"]+)"', text)
     admin.get(following.replace("&amp;", "&"))
     assert asked[-2:][0] == "/v1/runs?limit=25&model=late&cursor=a%2Fb+c"
+
+
+def test_a_prediction_that_the_log_does_not_have_yet_is_waited_for(admin: Browser, services: Services) -> None:
+    """The page asks for itself again each second until the log has it; one of another model is not shown."""
+    missing = admin.get("/quality/late/predictions/pr_1")
+    assert missing.status_code == 200
+    assert "The log does not have pr_1" in read(missing.text).said
+    assert "every 1s" in missing.text
+    services.answers["/v1/predictions/pr_1"] = {**RECORDED["/v1/predictions/PRED"], "model": "other"}
+    assert admin.get("/quality/late/predictions/pr_1").status_code == 404
+
+
+def test_a_regression_in_the_log_says_by_how_much_it_was_off(admin: Browser, services: Services) -> None:
+    """Numbers are neither right nor wrong."""
+    logged = {**RECORDED["/v1/predictions/PRED"], "output": {"prediction": 12.5}, "label": 10}
+    services.answers["/v1/predictions/PRED"] = logged
+    assert "True label 10 off by 2.5" in read(admin.get("/quality/late/predictions/PRED").text).said
 
 
 def test_what_needs_attention_is_named_first(admin: Browser, services: Services) -> None:

@@ -128,6 +128,7 @@ OTHERS = [
     ("GET", "/v1/predictions?model=nobody", None, {}, 404, "unknown_model"),
     ("GET", "/v1/predictions?model=a%00b", None, {}, 404, "unknown_model"),
     ("GET", "/v1/predictions?version=x", None, {}, 400, "bad_request"),
+    ("GET", "/v1/predictions?order=oldest", None, {}, 400, "bad_request"),
     ("GET", "/v1/predictions?version=99999999999", None, {}, 400, "bad_request"),
     ("GET", "/v1/predictions?cursor=x", None, {}, 400, "bad_request"),
     ("GET", "/v1/predictions?cursor=" + "9" * 19, None, {}, 400, "bad_request"),

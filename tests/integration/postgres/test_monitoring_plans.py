@@ -117,6 +117,8 @@ def test_a_look_into_the_log_reads_what_it_shows(engine: sa.Engine) -> None:
         "a page": lambda: log.page(model=None, version=None, limit=OPEN, after=middle.seq),
         "a model's page": lambda: log.page(model="m", version=None, limit=OPEN, after=middle.seq),
         "a version's page": lambda: log.page(model="m", version=2, limit=OPEN, after=middle.seq),
+        "the newest page": lambda: log.page(model=None, version=None, limit=OPEN, newest=True),
+        "a model's newest": lambda: log.page(model="m", version=None, limit=OPEN, after=middle.seq, newest=True),
         "one": lambda: [log.find("1-7")],
         "known ids": lambda: [log.add([middle.prediction, replace(middle.prediction, id="new")])],
         "the newest": newest,

@@ -413,6 +413,22 @@ def test_files_that_cannot_be_read_are_named(api, trainyard, tmp_path, name, con
     assert name in done.err
 
 
+def test_predictions_shows_the_newest_of_the_log(api, trainyard):
+    """As many as asked for, the newest first, each with what was asked, said and true; an empty log says so."""
+    logged = [
+        {"id": f"p{n}", "model": "buys", "version": 4, "predicted_at": "2026-01-01T00:00:00+00:00",
+         "inputs": {"age": 30 + n}, "output": {"prediction": n > 1}, "label": label}
+        for n, label in ((2, True), (1, None))
+    ]  # fmt: skip
+    api.on("GET", "/v1/predictions", page(*logged, cursor="1"), page())
+    done = trainyard("predictions", "buys", "--most", "2", "--version", "4")
+    assert done.code == Exit.OK
+    assert api.asked[0].query == {"model": "buys", "version": "4", "order": "newest", "limit": "2"}
+    assert [line.split()[1:4] for line in done.out.splitlines()[1:]] == [["4", "yes", "yes"], ["4", "no", "–"]]
+    assert len(api.asked) == 1
+    assert "no predictions are in the log" in trainyard("predictions", "buys").out
+
+
 def test_feedback_by_prediction_or_by_key(api, trainyard, tmp_path):
     """Labels have the type of the model's label; rows are bound by prediction id, else by the key columns."""
     _shop(api)

@@ -28,6 +28,13 @@ REQUEST = {"id": "q1", "model": "buys", "state": "queued", "attempt": 1, "reprod
 RUN = {"id": "r1", "request_id": "q1", "trials": []}
 JOB = {"id": "j1", "state": "running", "rows": 0, "error": None}
 ANSWER = {"prediction": True, "probabilities": {"true": 1.0}, "prediction_id": "p1"}
+LOGGED = {
+    "id": "p1",
+    "version": 3,
+    "predicted_at": "2026-01-01T00:00:00+00:00",
+    "inputs": {},
+    "output": {"prediction": True},
+}
 ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/datasets"): page(DATASET),
     ("GET", "/v1/datasets/shop"): DATASET,
@@ -66,6 +73,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("GET", "/v1/models/buys/deployments"): {**page(), "serving": []},
     ("GET", "/v1/models/buys/quality"): {"windows": []},
     ("POST", "/v1/predict/buys"): {"model": "buys", "version": 3, "rows": [ANSWER]},
+    ("GET", "/v1/predictions"): page(LOGGED),
     ("POST", "/v1/feedback"): {"accepted": 1, "parked": 0},
     ("GET", "/v1/batch-jobs"): page(JOB),
     ("GET", "/v1/batch-jobs/j1"): JOB,
@@ -126,6 +134,7 @@ LINES = {
     "alias set": "buys champion 3",
     "alias list": "buys",
     "predict": "buys {csv}",
+    "predictions": "buys",
     "feedback": "buys {labels}",
     "quality": "buys",
     "batch list": "",

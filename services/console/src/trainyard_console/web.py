@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 from trainyard.adapters.web import make_app
 from trainyard_console import frame
-from trainyard_console.pages import datasets, home, models, operations, quality, runs, sign_in, try_it, versions
+from trainyard_console.pages import (
+    datasets,
+    home,
+    models,
+    operations,
+    predictions,
+    quality,
+    runs,
+    sign_in,
+    try_it,
+    versions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +52,7 @@ def build(
         *versions.routes(around),
         *try_it.routes(around),
         *quality.routes(around),
+        *predictions.routes(around),
         *operations.routes(around),
     ]
     app = make_app(

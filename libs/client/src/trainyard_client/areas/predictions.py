@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trainyard_client.areas.calls import Calls, in_path
+from trainyard_client.areas.calls import PAGE, Calls, in_path
 from trainyard_client.errors import ApiError, MisuseError
 from trainyard_client.frames import frame_of, is_frame, rows_of
 from trainyard_client.portions import MOST_EXPLAINED, MOST_ROWS, counted_on, portions
@@ -86,10 +86,18 @@ class Predictions(Calls):
             return []
         return [about["label"], *(one["name"] for one in columns if one["role"] != "feature")]
 
-    def predictions(self, model: str | None = None, version: int | None = None) -> Iterator[Json]:
-        """Yield the prediction log in its order, each with the latest feedback as ``label``."""
-        params = {"model": model, "version": version}
-        return self._items("/v1/predictions", {name: value for name, value in params.items() if value is not None})
+    def predictions(
+        self, model: str | None = None, version: int | None = None, *, newest: bool = False, at_once: int = PAGE
+    ) -> Iterator[Json]:
+        """Yield the prediction log in its order, or ``newest`` first, each with the latest feedback as ``label``.
+
+        Args:
+            at_once: as many are asked for in one request, at most 1,000.
+        """
+        params = {"model": model, "version": version, "order": "newest" if newest else None}
+        return self._items(
+            "/v1/predictions", {name: value for name, value in params.items() if value is not None}, page_size=at_once
+        )
 
     def feedback(self, items: Any) -> Json:
         """Send true labels: ``{"prediction_id", "label"}`` or ``{"model", "key", "label"}``, at most 10,000.

@@ -1,4 +1,4 @@
-"""`trainyard predict`, `feedback`, `quality`: answers on their way out, the truth on its way back."""
+"""`trainyard predict`, `predictions`, `feedback`, `quality`: answers on their way out, the truth on its way back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainyard_client.areas.calls import PAGE
 from trainyard_client.cli import completing, files
 from trainyard_client.cli.answers import reasons, writer
 from trainyard_client.cli.batch_jobs import predict_batch
@@ -102,7 +103,19 @@ def add_to(root: click.Group) -> None:
         if not output.data(found):
             _show_quality(output, found)
 
+    @click.argument("name", shell_complete=completing.models)
+    @click.option("--version", type=click.IntRange(1), help="Only those of this version.")
+    @click.option("--most", type=click.IntRange(1), default=_SHOWN, show_default=True, help="How many to show.")
+    def predictions(output: Output, client: Client, *, name: str, version: int | None, most: int) -> None:
+        """Show what the model NAME has answered, the newest first, with the true label where it is known."""
+        found = list(itertools.islice(client.predictions(name, version, newest=True, at_once=min(most, PAGE)), most))
+        if not output.data(found):
+            rows = [{**one, "prediction": one["output"]["prediction"]} for one in found]
+            columns = ("predicted_at", "version", "prediction", "label", "inputs", "id")
+            output.table(rows, columns, empty="no predictions are in the log")
+
     command(root, "predict", example="trainyard predict late tomorrow.csv -o answers.csv")(predict)
+    command(root, "predictions", example="trainyard predictions late --most 5")(predictions)
     command(root, "feedback", example="trainyard feedback late arrived.csv")(feedback)
     command(root, "quality", example="trainyard quality late")(quality)
 

@@ -130,8 +130,13 @@ class PredictionLog(Protocol):
         """
         ...
 
-    def page(self, *, model: str | None, version: int | None, limit: int, after: int = 0) -> list[LoggedPrediction]:
-        """Return predictions in log order, those behind the place ``after``."""
+    def page(
+        self, *, model: str | None, version: int | None, limit: int, after: int = 0, newest: bool = False
+    ) -> list[LoggedPrediction]:
+        """Return predictions in log order, those behind the place ``after``.
+
+        With ``newest`` in the opposite order: from the end of the log, or from before the place ``after``.
+        """
         ...
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MAX_FEEDBACK_BYTES = 8 << 20
 _MOST_DIGITS = 9
+#: As they were logged, which goes on at its end for a reader who comes back; or from the end.
+_ORDERS = ("log", "newest")
 
 
 class PredictionViews:
@@ -32,15 +34,19 @@ class PredictionViews:
         self._feedback = feedback
 
     def listed(self) -> tuple[int, Any]:
-        """List predictions in log order."""
+        """List predictions in log order, or the newest first."""
         limit, cursor = page_arguments()
         model, version = request.args.get("model"), request.args.get("version")
         if version is not None and not (version.isascii() and version.isdigit() and len(version) <= _MOST_DIGITS):
             raise bad("version must be a whole number")
+        order = request.args.get("order", _ORDERS[0])
+        if order not in _ORDERS:
+            raise bad(f"order must be {' or '.join(_ORDERS)}")
         if model is not None and (not is_name(model) or not self._log.knows(model)):
             raise ServiceError("unknown_model", "there is no model of that name")
         wanted = None if version is None else int(version)
-        found = self._log.page(model=model, version=wanted, limit=limit + 1, after=number_cursor(cursor))
+        after, newest = number_cursor(cursor), order == "newest"
+        found = self._log.page(model=model, version=wanted, limit=limit + 1, after=after, newest=newest)
         return 200, page(found, limit, lambda row: row.as_dict(), lambda row: row.seq)
 
     def get(self, ident: str) -> tuple[int, Any]:
@@ -68,8 +74,11 @@ def routes(log: PredictionLog, feedback: TakeFeedback) -> list[Route]:
             "read",
             "List predictions with their labels",
             answer=shapes.page_of(shapes.PREDICTION),
-            parameters=(*PAGE, "model", "version"),
-            shapes={"version": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
+            parameters=(*PAGE, "model", "version", "order"),
+            shapes={
+                "version": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+                "order": {"type": "string", "enum": list(_ORDERS), "default": _ORDERS[0]},
+            },
             statuses=(200,),
         ),
         Route(

@@ -72,6 +72,8 @@ _PARKED = """
 # seen: whoever reads on from there misses nothing. (The key is any number; nothing else uses it. The lock of
 # core.prediction is taken by core.open_prediction_month.)
 _IN_ORDER = "SELECT pg_advisory_xact_lock(hashtext('core.feedback'), 1)"
+#: No place is as high.
+_BEHIND_ALL = 2**63 - 1
 _LOGGED = (
     "SELECT p.seq, p.id, p.model, p.version, p.key_id, p.trace_id, p.inputs, p.output, p.latency_us, p.predicted_at,"
     " f.label FROM core.prediction p LEFT JOIN LATERAL (SELECT label FROM core.feedback"
@@ -118,14 +120,17 @@ class PostgresPredictionLog(PredictionLog):
             journal.announce(connection, "feedback.given", "feedback", asdict(answer))
             return answer
 
-    def page(self, *, model: str | None, version: int | None, limit: int, after: int = 0) -> list[LoggedPrediction]:
-        """Return predictions in log order."""
+    def page(
+        self, *, model: str | None, version: int | None, limit: int, after: int = 0, newest: bool = False
+    ) -> list[LoggedPrediction]:
+        """Return predictions in log order, or from its end."""
         wanted = {"model": model, "version": version}
         where = "".join(f" AND p.{name} = :{name}" for name, value in wanted.items() if value is not None)
+        behind, order = ("p.seq < :after", "p.seq DESC") if newest else ("p.seq > :after", "p.seq")
         with transaction(self._engine) as connection:
             found = connection.execute(
-                sa.text(f"{_LOGGED} WHERE p.seq > :after{where} ORDER BY p.seq LIMIT :limit"),
-                {**wanted, "after": after, "limit": limit},
+                sa.text(f"{_LOGGED} WHERE {behind}{where} ORDER BY {order} LIMIT :limit"),
+                {**wanted, "after": _BEHIND_ALL if newest and not after else after, "limit": limit},
             )
             return [_logged(row) for row in found]
 

@@ -90,13 +90,13 @@ class PredictionLogContract:
         assert log.find("gone") is None
 
     def test_page(self, log: PredictionLog) -> None:
-        """Pages follow the log's order, for all or one model or version, and end."""
+        """Pages follow the log's order, or come from its end, for all or one model or version, and end."""
         log.add([_prediction(f"p{n}", model="ab"[n % 2], version=1 + n // 6) for n in range(10)])
 
-        def walk(model: str | None, version: int | None) -> list[str]:
+        def walk(model: str | None, version: int | None, *, newest: bool = False) -> list[str]:
             found: list[str] = []
             after = 0
-            while page := log.page(model=model, version=version, limit=2, after=after):
+            while page := log.page(model=model, version=version, limit=2, after=after, newest=newest):
                 found += [row.prediction.id for row in page]
                 after = page[-1].seq
             return found
@@ -105,6 +105,8 @@ class PredictionLogContract:
         assert walk("b", None) == ["p1", "p3", "p5", "p7", "p9"]
         assert walk("b", 2) == ["p7", "p9"]
         assert walk("c", None) == []
+        assert walk(None, None, newest=True) == [f"p{n}" for n in reversed(range(10))]
+        assert walk("b", 2, newest=True) == ["p9", "p7"]
 
     @pytest.mark.parametrize("label", [True, 7, -0.5, "late", ""])
     def test_label(self, log: PredictionLog, label: Any) -> None:

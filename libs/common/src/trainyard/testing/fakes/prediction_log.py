@@ -80,15 +80,19 @@ class MemoryPredictionLog(PredictionLog):
                 self._answers[once.route, once.key_id, once.key] = (once.body_sha256, answer)
             return answer
 
-    def page(self, *, model: str | None, version: int | None, limit: int, after: int = 0) -> list[LoggedPrediction]:
-        """Return predictions in log order; the first place is 1."""
+    def page(
+        self, *, model: str | None, version: int | None, limit: int, after: int = 0, newest: bool = False
+    ) -> list[LoggedPrediction]:
+        """Return predictions in log order, or from its end; the first place is 1."""
         self._answer()
         found = [
             self._logged(seq, prediction)
             for seq, prediction in enumerate(self.predictions, start=1)
-            if seq > after and model in {None, prediction.model} and version in {None, prediction.version}
+            if (not after or (seq < after if newest else seq > after))
+            and model in {None, prediction.model}
+            and version in {None, prediction.version}
         ]
-        return found[:limit]
+        return (found[::-1] if newest else found)[:limit]
 
     def find(self, prediction_id: str) -> LoggedPrediction | None:
         """Return one prediction, or None."""
