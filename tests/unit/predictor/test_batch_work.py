@@ -148,11 +148,22 @@ def test_bad_lines_of_ndjson(batch_yard: Any, rows: list[dict[str, Any]]) -> Non
     assert [one["line"] for one in batch_yard.rejects(job)] == [5, 6, 7, 8, 9]
 
 
+@pytest.mark.parametrize(("sent", "bad"), [(b"seats\nmany\nfew\n", 2), (b"seats\n", 0), (b"seats", 0)])
+def test_a_file_without_a_good_line_is_done(batch_yard: Any, sent: bytes, bad: int) -> None:
+    """Its output is a header; what was wrong with its lines stands among the rejects."""
+    job = batch_yard.finished(batch_yard.drop(sent))
+    assert (job.state, job.good, job.bad) == ("done", 0, bad)
+    assert batch_yard.output(job).startswith(b"seats,prediction,")
+    assert batch_yard.output(job).count(b"\n") == 1
+    assert [one["row"] for one in batch_yard.rejects(job)] == [*range(1, bad + 1)]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
         ("flights/x.csv", b"", "empty_body"),
         ("flights/x.csv", b"seats,seats\n1,2\n", "invalid_rows"),
+        ("flights/x.csv", b"seats;distance\n1;2\n", "invalid_rows"),
         ("flights/x.csv", b"\xff\n", "bad_csv"),
         ("flights/x.csv", b"a" * (2 << 20), "csv_limit"),
         ("flights/x.ndjson", b"1" * (2 << 20), "json_limit"),

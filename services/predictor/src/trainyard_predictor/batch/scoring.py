@@ -89,7 +89,7 @@ class Scorer:
     # --- from records to columns: what does not fit is noted in ``problems`` and left out ---
 
     def _check_header(self, names: Sequence[str]) -> None:
-        """Refuse a file in which no row could be scored."""
+        """Refuse a file in which no row could be scored, or each by missing values alone: commas that are none, say."""
         problems = [
             Problem(None, column.name, "the column to be present", "absent")
             for column in self._features.columns
@@ -100,6 +100,9 @@ class Scorer:
             for name in self._features.names
             if names.count(name) > 1
         ]
+        if not problems and not self._places.keys() & set(self._features.names):
+            known = ", ".join(self._features.names[:20])
+            problems = [Problem(None, names[0], f"some of {known}", "none of them")]
         if problems:
             said = "; ".join(f"{one.column}: expected {one.expected}, got {one.got}" for one in problems[:20])
             raise ServiceError("invalid_rows", f"the header does not fit the model: {said}", problems)
