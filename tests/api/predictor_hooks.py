@@ -7,7 +7,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
-from jsonschema_rs import Draft202012Validator
+from tests.api.as_often_as_not import good_in_place_of
 from tests.api.bytes_as_they_are import as_it_is
 
 from trainyard.testing.models import SCHEMA, sample_rows
@@ -48,20 +48,8 @@ _GOOD = {
 
 @schemathesis.hook
 def flatmap_body(context: schemathesis.HookContext, body: Any) -> st.SearchStrategy[Any]:
-    """Send, in place of a body that conforms, a good one as often as not: a schema does not know the model's columns.
-
-    What was made to break the schema is sent as it is.
-    """
-    good = _GOOD.get(context.operation.path if context.operation else "")
-    if not good or isinstance(body, bytes) or not _conforms(context.operation, body):
-        return st.just(body)
-    return st.sampled_from([body, *good]) | st.just(body)
-
-
-def _conforms(operation: Any, body: Any) -> bool:
-    document = operation.schema.raw_schema
-    taken = document["paths"][operation.path][operation.method]["requestBody"]["content"]["application/json"]
-    return Draft202012Validator({**taken["schema"], "components": document["components"]}).is_valid(body)
+    """Send good bodies as well: a schema does not know the model's columns."""
+    return good_in_place_of(context, body, _GOOD)
 
 
 @schemathesis.hook

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.api import ingest, predictor
+from tests.api import ingest, predictor, scheduler
 from tests.api.service import SEED, phases
 from tests.chaos.report import commit, machine
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.api.service import Subject
 
 EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence" / "api.md"
-SUBJECTS = {subject.name: subject for subject in (ingest.SUBJECT, predictor.SUBJECT)}
+SUBJECTS = {subject.name: subject for subject in (ingest.SUBJECT, predictor.SUBJECT, scheduler.SUBJECT)}
 #: Requests that there must be at least.
 CI, FULL = 2_000, 20_000
 _TITLE = "# Services against their own OpenAPI documents\n"

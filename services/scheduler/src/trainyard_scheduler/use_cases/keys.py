@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.scheduling import Records, Store
     from trainyard_scheduler.use_cases.answers import By
 
-_MAX_DAYS = 3650
+MAX_DAYS = 3650
 _log = logs.get(__name__)
 
 
@@ -32,8 +32,8 @@ def make_key(records: Records, name: object, scopes: object, expires_in_days: ob
     if not isinstance(scopes, list) or not scopes or any(scope not in auth.SCOPES for scope in scopes):
         problems.append(Problem(None, "scopes", f"a list of some of {', '.join(auth.SCOPES)}", repr(scopes)[:120]))
     days = expires_in_days
-    if days is not None and (not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= _MAX_DAYS):
-        expected = f"a whole number from 1 to {_MAX_DAYS}, or null"
+    if days is not None and (not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= MAX_DAYS):
+        expected = f"a whole number from 1 to {MAX_DAYS}, or null"
         problems.append(Problem(None, "expires_in_days", expected, repr(days)[:120]))
     if problems or not isinstance(name, str) or not isinstance(scopes, list):
         raise ServiceError("bad_request", "the key cannot be made", problems)

@@ -15,6 +15,8 @@ from trainyard_scheduler.use_cases.fleet import look
 if TYPE_CHECKING:
     from trainyard_scheduler.web.status import Services
 
+_DAY = {"type": "string", "format": "date"}
+
 
 def routes(services: Services) -> list[Route]:
     store = services.store
@@ -35,5 +37,12 @@ def routes(services: Services) -> list[Route]:
     get = partial(Route, "GET")
     return [
         get("/v1/fleet", fleet, "read", "Instances, launches, what each kind of request waits for, and limits"),
-        get("/v1/costs", costs_, "read", "What runs and instances cost, by day", parameters=("from", "upto")),
+        get(
+            "/v1/costs",
+            costs_,
+            "read",
+            "What runs and instances cost, by day",
+            parameters=("from", "upto"),
+            shapes={"from": _DAY, "upto": _DAY},
+        ),
     ]

@@ -8,6 +8,7 @@ from flask import Response
 
 from trainyard.adapters.web import PAGE, Route, page_arguments, principal, read_object
 from trainyard.adapters.web_views import page
+from trainyard.auth import SCOPES
 from trainyard.errors import ServiceError
 from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import keys
@@ -23,8 +24,8 @@ _KEY = {
     "additionalProperties": False,
     "properties": {
         "name": {"type": "string", "minLength": 1, "maxLength": 100},
-        "scopes": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-        "expires_in_days": {"type": ["integer", "null"], "minimum": 1},
+        "scopes": {"type": "array", "minItems": 1, "items": {"enum": [*SCOPES]}},
+        "expires_in_days": {"type": ["integer", "null"], "minimum": 1, "maximum": keys.MAX_DAYS},
     },
 }
 
@@ -58,9 +59,13 @@ def routes(store: Store) -> list[Route]:
             keys.revoke_key(records, key_id, asker())
         return Response(status=204)
 
+    def revoke_own() -> Any:
+        return revoke(principal().key_id)
+
     return [
         Route("GET", "/v1/keys", listed, "admin", "API keys, without their secrets", parameters=PAGE),
         Route("GET", "/v1/keys/self", own, "read", "The API key that asks: its name and what it may do"),
         Route("POST", "/v1/keys", make, "admin", "Make an API key; it is shown once", body=_KEY),
-        Route("DELETE", "/v1/keys/<key_id>", revoke, "admin", "Revoke an API key"),
+        Route("DELETE", "/v1/keys/self", revoke_own, "admin", "Refused: a key cannot revoke itself", statuses=(204,)),
+        Route("DELETE", "/v1/keys/<key_id>", revoke, "admin", "Revoke an API key", statuses=(204,)),
     ]

@@ -112,7 +112,7 @@ def routes(store: Store) -> list[Route]:
         Route("GET", "/v1/models", listed, "read", "All models", parameters=PAGE),
         Route("GET", one, shown, "read", "One model"),
         Route("PUT", one, put, "operate", "Create a model or change its policy", body=_MODEL),
-        Route("DELETE", one, delete, "admin", "Delete a model; its records stay"),
+        Route("DELETE", one, delete, "admin", "Delete a model; its records stay", statuses=(204,)),
         Route(
             "GET", f"{one}/decisions", decisions, "read", "Why it trained, or did not, newest first", parameters=PAGE
         ),

@@ -62,6 +62,7 @@ def routes(store: Store, pairs: Mapping[str, queues.Pair]) -> list[Route]:
             "read",
             "Dead letters of a queue, and why they are dead",
             parameters=("limit",),
+            shapes={"limit": {"type": "integer", "minimum": 1, "maximum": _MOST_LETTERS}},
         ),
         Route("POST", "/v1/queues/dlq/redrive", redrive, "operate", "Send dead letters back", body=_REDRIVE),
     ]

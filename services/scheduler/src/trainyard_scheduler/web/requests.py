@@ -51,6 +51,10 @@ _LINES = {
 }
 #: Requests are listed in longer pages than other things: a backlog is looked at as a whole.
 _MOST_LISTED = 10_000
+_SHAPES: dict[str, dict[str, Any]] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": _MOST_LISTED},
+    "state": {"enum": [*STATES]},
+}
 
 
 def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
@@ -129,6 +133,7 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
             "read",
             "A model's training requests, newest first; ?state= restricts",
             parameters=(*PAGE, "state"),
+            shapes=_SHAPES,
         ),
         Route(
             "GET",
@@ -137,6 +142,7 @@ def routes(store: Store, *, rules: Rules, resend_seconds: float) -> list[Route]:
             "read",
             "All training requests, newest first; ?model= and ?state= restrict",
             parameters=(*PAGE, "model", "state"),
+            shapes=_SHAPES,
         ),
         Route("GET", one, shown, "read", "One training request"),
         Route("GET", f"{one}/explain", explain, "read", "Why a request (or the request of a run) waits"),

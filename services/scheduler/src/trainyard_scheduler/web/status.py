@@ -78,7 +78,15 @@ def routes(services: Services) -> list[Route]:
             "admin",
             "Whether everything fits together, and how to mend what does not",
             parameters=("everything",),
+            shapes={"everything": {"enum": ["true", "false"]}},
         ),
         get("/v1/serving", served, "read", "What each predictor process answers with, and what it refuses"),
-        get("/v1/events", events, "read", "What happens, as server-sent events"),
+        get(
+            "/v1/events",
+            events,
+            "read",
+            "What happens, as server-sent events",
+            statuses=(200,),
+            media="text/event-stream",
+        ),
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
+from trainyard.adapters.openapi import NAME
 from trainyard.adapters.web import PAGE, Route, page_arguments, read_object
 from trainyard.adapters.web_views import page
 from trainyard_scheduler import views
@@ -40,6 +41,7 @@ _ALIAS = {
         "reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
     },
 }
+_ALIAS_NAME = {"alias_name": NAME}
 _DECISION = {
     "type": "object",
     "required": ["approve"],
@@ -135,6 +137,7 @@ def routes(store: Store, blobs: BlobStore) -> list[Route]:
         return 200, {**page(found, limit, views.deployment, lambda record: record.id), **listed_now}
 
     one = "/v1/models/<name>"
+    alias_rule = f"{one}/aliases/<alias_name>"
     return [
         Route("GET", f"{one}/versions", listed, "read", "Versions, newest first", parameters=PAGE),
         Route("GET", f"{one}/versions/<int:number>", shown, "read", "One version"),
@@ -147,9 +150,18 @@ def routes(store: Store, blobs: BlobStore) -> list[Route]:
             body=_DECISION,
         ),
         Route("GET", f"{one}/aliases", aliases, "read", "Aliases", parameters=PAGE),
-        Route("GET", f"{one}/aliases/<alias_name>", alias, "read", "One alias"),
-        Route("PUT", f"{one}/aliases/<alias_name>", put_alias, "operate", "Point an alias at a version", body=_ALIAS),
-        Route("DELETE", f"{one}/aliases/<alias_name>", delete_alias, "operate", "Remove an alias"),
+        Route("GET", alias_rule, alias, "read", "One alias", shapes=_ALIAS_NAME),
+        Route(
+            "PUT",
+            alias_rule,
+            put_alias,
+            "operate",
+            "Point an alias at a version",
+            body=_ALIAS,
+            shapes=_ALIAS_NAME,
+            statuses=(200,),
+        ),
+        Route("DELETE", alias_rule, delete_alias, "operate", "Remove an alias", shapes=_ALIAS_NAME, statuses=(204,)),
         Route("POST", f"{one}/rollback", roll_back, "operate", "Move the champion back to the previous version"),
         _of_all(store),
         Route(
