@@ -12,7 +12,10 @@ pytest.register_assert_rewrite("trainyard.testing.contracts")
 pytest_plugins = ["trainyard.testing.pytest_plugin"]
 
 #: `make test` takes the default of 100 examples; what takes a whole stack asks for this number where time allows.
-settings.register_profile("full", max_examples=1_000)
+# no deadlines: how long an example takes says more about the machine than about the code
+settings.register_profile("usual", deadline=None)
+settings.register_profile("full", max_examples=1_000, deadline=None)
+settings.load_profile("usual")
 
 # What a training child is started with, for the tests that learn in this process, and before numpy is imported: two
 # processes with two threads each wait for one another, and LightGBM takes ten times as long.

@@ -23,6 +23,8 @@ OURS = "trainyard"
 #: It has no model: what Flask costs by itself.
 LIMIT = "flask, one dot product"
 RUNTIME = "fastapi + onnxruntime"
+#: The same with a key, names, ids and a log, which ours has and no other peer.
+DUTIES = f"{RUNTIME} + duties"
 #: Single precision is as near as this.
 _TOLERANCE = 1e-4
 
@@ -93,6 +95,17 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
                 *two, "--no-access-log", "fastapi_app:app",
             ],
             environment=quiet,
+        ),
+        DUTIES: Server(
+            lambda port, _: [
+                str(PEERS / "uvicorn"), "--app-dir", str(APPS), "--host", "127.0.0.1", "--port", str(port),
+                *two, "--no-access-log", "fastapi_duties_app:app",
+            ],
+            "/predict",
+            lambda rows: {"rows": rows},
+            lambda answer: [row["prediction"] for row in answer["rows"]],
+            {**quiet, "API_KEY": key},
+            {"Authorization": f"Bearer {key}"},
         ),
         LIMIT: Server(
             lambda port, _: [str(PEERS / "python"), *flask, "--bind", f"127.0.0.1:{port}", "flask_app:app"],

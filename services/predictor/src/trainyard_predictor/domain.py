@@ -46,7 +46,11 @@ class Target:
     version: int | None
 
     def __hash__(self) -> int:
-        return hash((self.model, self.alias, self.version))  # every request looks for its target in dictionaries
+        own = self.__dict__  # every request looks for its target in dictionaries
+        found: int | None = own.get("hashed")
+        if found is None:
+            found = own["hashed"] = hash((self.model, self.alias, self.version))
+        return found
 
     def __str__(self) -> str:
         return f"{self.model}@{self.alias or self.version}"
@@ -198,6 +202,8 @@ def records(
         "latency_us": latency_us,
         "predicted_at": predicted_at.isoformat(timespec="microseconds"),
     }
+    if len(ids) == 1:
+        return [pack({"id": ids[0], **common, "inputs": query.rows[0], "output": outputs[0]})]
     begin = bytes([_FIXMAP | (3 + len(common))]) + pack("id")
     middle = b"".join([pack(part) for pair in common.items() for part in pair]) + pack("inputs")
     end = pack("output")

@@ -12,7 +12,7 @@ from trainyard import logs, trace_ids
 from trainyard.errors import ServiceError, TransientError
 from trainyard.telemetry.numbers import CONTENT_TYPE
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request, Response, json_response
-from trainyard_predictor.protocols.routes import Call, Rest, Route, Routes
+from trainyard_predictor.protocols.routes import AT_ONCE, WAITS, Call, Rest, Route, Routes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Handler:
                 None,
                 lambda _: json_response(200, {"alive": True}),
                 quiet=True,
-                is_quick=lambda *_: True,
+                pace=lambda *_: AT_ONCE,
             ),
             Route("GET", "/readyz", None, lambda call: self._readiness(call.request), quiet=True),
             Route(
@@ -96,14 +96,15 @@ class Handler:
             Route("GET", "/openapi.json", None, lambda _: self._document()),
         ]
 
-    def is_quick(self, request: Request) -> bool:
-        """Tell whether an answer waits for nothing and takes less than a few milliseconds."""
+    def pace(self, request: Request) -> int:
+        """Tell how a request is answered: AT_ONCE, COMPUTES or WAITS."""
         if request.fault is not None:
-            return True
+            return AT_ONCE
         route, names = self.routes.known(request.path, request.method)
-        if route is None or not route.is_quick(request, names):
-            return False
-        return route.scope is None or self._ring.answers_at_once(request.headers.get("authorization"))
+        if route is None or (pace := route.pace(request, names)) == WAITS:
+            return WAITS
+        known = route.scope is None or self._ring.answers_at_once(request.headers.get("authorization"))
+        return pace if known else WAITS
 
     def streams(self, request: Request) -> bool:
         """Tell whether a body that is longer than others may be is read while it comes."""

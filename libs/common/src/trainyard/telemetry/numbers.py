@@ -38,10 +38,29 @@ _BOUNDS = (*map(str, BUCKETS), "+Inf")
 _log = logs.get(__name__)
 
 Labels = tuple[tuple[str, str], ...]
-#: Where the requests, the times by bucket and the sum of the times stand.
-_Observed = tuple[tuple[str, Labels], tuple[tuple[str, Labels], ...], tuple[str, Labels]]
 #: A number as it is at the scrape: name, labels, value.
 Sample = tuple[str, "Mapping[str, str]", float]
+
+
+class _Observed:
+    """Requests of one kind since their numbers were added to the others: how many took how long, by bucket."""
+
+    def __init__(self, requests: Labels, times: Labels) -> None:
+        self._requests, self._sum = (_REQUESTS, requests), (f"{_TIMES}_sum", times)
+        self._buckets = [(f"{_TIMES}_bucket", (*times, ("le", bound))) for bound in _BOUNDS]
+        self.numbers = [0] * len(_BOUNDS)
+        self.seconds = 0.0
+
+    def add_to(self, counts: Counter[tuple[str, Labels]]) -> None:
+        """Add the numbers to the others, and begin anew."""
+        if not any(self.numbers):
+            return
+        counts[self._requests] += sum(self.numbers)
+        for bucket, number in zip(self._buckets, self.numbers, strict=True):
+            if number:
+                counts[bucket] += number
+        counts[self._sum] += self.seconds  # type: ignore[assignment]  # floats add as well
+        self.numbers, self.seconds = [0] * len(_BOUNDS), 0.0
 
 
 class Metrics:
@@ -81,28 +100,27 @@ class Metrics:
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request and its time; unknown methods are one: anybody may invent some."""
-        keys = self._observed.get((method, route, status)) or self._observe(method, route, status)
-        counted, buckets, summed = keys
-        bucket = buckets[bisect_left(BUCKETS, seconds)]
-        counts = self._counts
+        observed = self._observed.get((method, route, status)) or self._observe(method, route, status)
+        bucket = bisect_left(BUCKETS, seconds)
         with self._lock:
-            counts[counted] += 1
-            counts[bucket] += 1
-            counts[summed] += seconds  # type: ignore[assignment]
+            observed.numbers[bucket] += 1
+            observed.seconds += seconds
 
     def _observe(self, method: str, route: str, status: int) -> _Observed:
-        """Return where the numbers of such requests stand."""
-        known = method in _METHODS
-        labels = ("method", method if known else OTHER), ("route", route), ("status", str(status))
-        times = ("service", self._service), ("route", route)
-        keys = (
-            (_REQUESTS, (("service", self._service), *labels)),
-            tuple((f"{_TIMES}_bucket", (*times, ("le", bound))) for bound in _BOUNDS),
-            (f"{_TIMES}_sum", times),
-        )
-        if known:
-            self._observed[method, route, status] = keys
-        return keys
+        """Return where such requests are counted."""
+        method = method if method in _METHODS else OTHER
+        labels = ("service", self._service), ("method", method), ("route", route), ("status", str(status))
+        with self._lock:
+            key = method, route, status
+            if key not in self._observed:
+                self._observed[key] = _Observed(labels, (("service", self._service), ("route", route)))
+            return self._observed[key]
+
+    def _settle(self) -> Counter[tuple[str, Labels]]:
+        """Return all numbers so far; whoever asks holds the lock."""
+        for observed in self._observed.values():
+            observed.add_to(self._counts)
+        return self._counts
 
     def _key(self, name: str, labels: Labels) -> tuple[str, Labels]:
         """Return where a counter's number stands; looked up in the catalogue when it is new."""
@@ -135,7 +153,7 @@ class Metrics:
 
     def _write(self, file: Path) -> None:
         with self._lock:
-            packed = msgpack.packb(list(self._counts.items()))
+            packed = msgpack.packb(list(self._settle().items()))
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = file.with_suffix(".new")
         fresh.write_bytes(packed)
@@ -144,7 +162,7 @@ class Metrics:
     def render(self, samples: Iterable[Sample] = ()) -> bytes:
         """Return all workers' numbers, and those of ``samples``, in Prometheus' text format."""
         with self._lock:
-            total = Counter(self._counts)
+            total = Counter(self._settle())
         for path in self._file.parent.glob("*.msgpack") if self._file else ():
             if path != self._file:
                 total.update(_read(path))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from functools import lru_cache
 
 from trainyard import logs
 from trainyard.alias_object import alias_key, model_key, version_key
@@ -97,7 +98,7 @@ class ModelSource:
 
         It never reads the store, and an alias whose object is gone counts no more at once.
         """
-        entry = self._entries.get(Target(model, alias, None))
+        entry = self._entries.get(_beside(model, alias))
         if entry is None or entry.missing_since is not None:
             return None
         served, pointer = entry.served, entry.pointer
@@ -151,7 +152,7 @@ class ModelSource:
                 self._entries.pop(target, None)
         for model in champions:
             for alias in _BESIDE:
-                self._entries.setdefault(Target(model, alias, None), Entry(beside=True, checked_at=-_BESIDE_SECONDS))
+                self._entries.setdefault(_beside(model, alias), Entry(beside=True, checked_at=-_BESIDE_SECONDS))
 
     # --- the first request for a target ---
 
@@ -286,3 +287,8 @@ class ModelSource:
                     pointer.model, pointer.version, served.sha256, served.size, served.predictor, served.features
                 )
         return load_artifact(self._blobs, pointer, most_bytes=self._cache_bytes)
+
+
+@lru_cache(maxsize=1_000)
+def _beside(model: str, alias: str) -> Target:
+    return Target(model, alias, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainyard.errors import ServiceError
 from trainyard_predictor import domain
 from trainyard_predictor.exchange import check_length, check_media, json_response
-from trainyard_predictor.protocols.routes import Route
+from trainyard_predictor.protocols.routes import AT_ONCE, COMPUTES, WAITS, Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ def routes(ask: Ask, models: Models, json: Json) -> list[Route]:
         response.headers["x-trainyard-version"] = str(answer.version)
         return response
 
-    def is_quick(request: Request, names: Mapping[str, str]) -> bool:
+    def pace(request: Request, names: Mapping[str, str]) -> int:
         body = request.body
-        if len(body) > _QUICK_BYTES or b"explain" in body or b"\\" in body:  # an escape could spell it
-            return False
+        if b"explain" in body or b"\\" in body:  # an escape could spell it
+            return WAITS
         try:
-            return models.holds(domain.parse_target(names["target"]))
+            if not models.holds(domain.parse_target(names["target"])):
+                return WAITS
         except ServiceError:  # a name that no model can bear
-            return True
+            return AT_ONCE
+        return AT_ONCE if len(body) <= _QUICK_BYTES else COMPUTES
 
-    return [Route("POST", "/v1/predict/{target}", "predict", predict, quiet=True, is_quick=is_quick)]
+    return [Route("POST", "/v1/predict/{target}", "predict", predict, quiet=True, pace=pace)]

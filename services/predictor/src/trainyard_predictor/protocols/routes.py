@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from trainyard_predictor.exchange import Request, Response
 
 
+#: How a request is answered: within a few milliseconds and without waiting for anything; by nothing but computing, but
+#: longer than that; or perhaps only after a wait, or a very long computation.
+AT_ONCE, COMPUTES, WAITS = range(3)
+
+
 @dataclass(frozen=True)
 class Call:
     """A request that may be answered. ``names`` are the segments that the path's braces stand for.
@@ -39,8 +44,7 @@ class Route:
         answer: the answer to a call; it may raise ServiceError.
         refuse: an error in the form of the route's protocol.
         quiet: answers of success are not written to the log of the process.
-        is_quick: whether a request, with what the path's braces stand for, is answered without waiting for anything
-            and within a few milliseconds.
+        pace: AT_ONCE, COMPUTES or WAITS, of a request with what the path's braces stand for.
         streams: whether it reads what follows a body's first ``MAX_BODY_BYTES`` (``Request.rest``).
     """
 
@@ -50,7 +54,7 @@ class Route:
     answer: Callable[[Call], Response]
     refuse: Callable[[ServiceError], Response] = refusal
     quiet: bool = False
-    is_quick: Callable[[Request, Mapping[str, str]], bool] = lambda *_: False
+    pace: Callable[[Request, Mapping[str, str]], int] = lambda *_: WAITS
     streams: bool = False
 
 

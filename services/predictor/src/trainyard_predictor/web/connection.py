@@ -20,6 +20,7 @@ import httptools
 
 from trainyard.errors import ServiceError
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Request
+from trainyard_predictor.protocols.routes import AT_ONCE, WAITS
 from trainyard_predictor.web.upload import Upload
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._thrown_away = 0
         self._begin()
         self._in_message = False
+        self._whole = b""  # what began with a request's first byte and came at once
 
     def _begin(self) -> None:
         self._url = b""
@@ -91,6 +93,11 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             self._throw_away(len(data))
             return
+        known = None if self._in_message or self._server.full else self._server.heads.read(data)
+        if known is not None:
+            self._take(known)
+            return
+        self._whole = b"" if self._in_message else data
         if not self._in_body:
             self._head_bytes += len(data)  # of this message at most: counted anew as soon as it is complete
         try:
@@ -111,6 +118,19 @@ class Connection(asyncio.Protocol):
             self._take_turn()
         else:
             self._pace()
+
+    def _take(self, request: Request) -> None:
+        """Take a request that has come whole and leaves the connection open."""
+        server = self._server
+        if not (self._ready or self._busy or self._unread or server.stopping) and server.pace(request) == AT_ONCE:
+            self._transport.write(self._rendered(request, server.answer(request), keep=True))
+            server.touched(self)
+            self.deadline = server.loop.time() + server.settings.keep_alive_seconds
+            return
+        server.held_bytes += len(request.body)
+        self._ready.append((request, True))
+        self.deadline = math.inf
+        self._pace() if self._busy else self._take_turn()
 
     def eof_received(self) -> bool:
         """Answer what has arrived, then close: a client may have shut its own side only."""
@@ -232,7 +252,10 @@ class Connection(asyncio.Protocol):
             return
         keep = self._parser.should_keep_alive()
         if self._upload is None:
-            self._ready.append((self._request(), keep))
+            request = self._request()
+            self._ready.append((request, keep))
+            if keep and self._whole:
+                self._server.heads.remember(self._whole, request)
         else:
             self._upload.end(keep=keep)
             self._upload = None
@@ -311,12 +334,13 @@ class Connection(asyncio.Protocol):
                 out.append(item)
                 continue
             request, keep = item
-            if request.rest is not None or not server.is_quick(request):
+            pace = WAITS if request.rest is not None else server.pace(request)
+            if pace != AT_ONCE:
                 self._busy = True
-                server.answer_later(request).add_done_callback(partial(self._answered, request, keep))
+                server.answer_later(request, pace).add_done_callback(partial(self._answered, request, keep))
                 break
             self._release(len(request.body))
-            out.append(self._rendered(request, server.answer(request), keep))
+            out.append(self._rendered(request, server.answer(request), keep=keep))
         if out:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
             server.touched(self)
@@ -333,13 +357,13 @@ class Connection(asyncio.Protocol):
             self._break_off(TimeoutError("nobody reads the rest"))
             keep = request.rest.keep
             self._deaf |= not keep
-        self._transport.write(self._rendered(request, done.result(), keep))
+        self._transport.write(self._rendered(request, done.result(), keep=keep))
         self._server.touched(self)
         if self._in_message and not self._unread:  # the next request, whose sender had to wait
             self.deadline = self._server.loop.time() + HEAD_SECONDS
         self._rest()
 
-    def _rendered(self, request: Request, response: Response, keep: bool) -> bytes:
+    def _rendered(self, request: Request, response: Response, *, keep: bool) -> bytes:
         if self._server.stopping and not self._ready:
             keep, self._deaf = False, True
         said = "" if keep else "Connection: close\r\n"

@@ -1,10 +1,11 @@
 """The connections of one process: how many there may be, how long each may take, and who computes.
 
-A request that is answered in well under a millisecond is answered where it is read, in the loop. Everything else (many
-rows, a model or an API key that must be read first, explanations, foreign protocols) runs in a few threads, so that it
-holds up nobody. Bodies that are read while they come have threads of their own: they last as long as their senders
-like. Sockets that send slowly or nothing cost a little memory: they have deadlines, and beyond a number of
-connections the one that has waited longest makes room.
+A request that is answered in well under a millisecond is answered where it is read, in the loop. Many rows of a model
+that is in memory are computed by one thread, one request after the other: two at once would only take the interpreter
+and the processor's cache from each other. Everything else (a model or an API key that must be read first, explanations,
+most foreign protocols) runs in a few threads, so that it holds up nobody. Bodies that are read while they come have
+threads of their own: they last as long as their senders like. Sockets that send slowly or nothing cost a little memory:
+they have deadlines, and beyond a number of connections the one that has waited longest makes room.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING
 
 from trainyard import logs
 from trainyard.frozen import dataclass
+from trainyard_predictor.protocols.routes import COMPUTES
 from trainyard_predictor.web.connection import Connection
+from trainyard_predictor.web.heads import Heads
 
 if TYPE_CHECKING:
     import socket
@@ -54,8 +57,10 @@ class Server:
         self.held_bytes = 0
         self.date = ""
         self.stopping = False
+        self.heads = Heads()
         self._handler = handler
         self._pool = ThreadPoolExecutor(settings.threads, "predictor-http")
+        self._computing = ThreadPoolExecutor(1, "predictor-rows")
         self._uploads = ThreadPoolExecutor(settings.threads, "predictor-upload")
         #: the one that has waited longest is first
         self._connections: dict[Connection, None] = {}
@@ -63,14 +68,14 @@ class Server:
         self._greeting: set[asyncio.Task[object]] = set()
         self._empty = asyncio.Event()
         self.answer = handler.handle
-        self.is_quick = handler.is_quick
+        self.pace = handler.pace
         self.streams = handler.streams
         self.sweep()
 
-    def answer_later(self, request: Request) -> asyncio.Future[Response]:
-        """Have a request answered by one of the threads."""
+    def answer_later(self, request: Request, pace: int) -> asyncio.Future[Response]:
+        """Have a request answered by a thread: one that only computes when those before it are done."""
         pool = self._pool if request.rest is None else self._uploads
-        return self.loop.run_in_executor(pool, self.answer, request)
+        return self.loop.run_in_executor(self._computing if pace == COMPUTES else pool, self.answer, request)
 
     @property
     def full(self) -> bool:
@@ -163,5 +168,5 @@ class Server:
             _log.warning("http.cut_off", connections=len(self._connections))
         for connection in list(self._connections):
             connection.abort()
-        for pool in (self._pool, self._uploads):
+        for pool in (self._pool, self._uploads, self._computing):
             pool.shutdown(wait=False, cancel_futures=True)
