@@ -11,7 +11,10 @@ PLUGIN_FOLDER=/usr/local/lib/docker/cli-plugins
 #: Debian 12 has no plugins; those of Debian 13 need nothing but a libc that it has
 PLUGINS_FROM=trixie
 LOG=/var/log/dockerd.log
-WAIT_SECONDS=60
+#: it answers once the containers that shall always run have been started again
+WAIT_SECONDS=180
+#: each with the program whose number it holds
+PID_FILES=(/var/run/docker.pid:dockerd /var/run/docker/containerd/containerd.pid:containerd)
 
 say() { echo "engine: $*" >&2; }
 has_plugin() { docker "$1" version >/dev/null 2>&1; }
@@ -51,15 +54,36 @@ install_plugins() {
     done
 }
 
+# After a kill -9 the number in a pid file may be that of any process by now, or of a dead one that nobody has collected;
+# an engine that starts takes it for its predecessor: it would refuse to start, or wait for a containerd that is none.
+drop_stale_pid_files() {
+    local entry file
+    for entry in "${PID_FILES[@]}"; do
+        file=${entry%%:*}
+        [ -f "$file" ] || continue
+        case "$(readlink "/proc/$(<"$file")/exe")" in
+        */"${entry##*:}"*) ;;
+        *) rm -f "$file" ;;
+        esac
+    done
+}
+
 start() {
+    local engine=
     if [ -d /run/systemd/system ]; then
         systemctl start docker
     else
+        drop_stale_pid_files
         say "starting dockerd; its log: $LOG"
         setsid nohup dockerd >"$LOG" 2>&1 </dev/null &
+        engine=$!
     fi
-    for _ in $(seq "$WAIT_SECONDS"); do answers && return; sleep 1; done
-    say "the engine does not answer after $WAIT_SECONDS s"
+    for _ in $(seq "$WAIT_SECONDS"); do
+        answers && return
+        [ -z "$engine" ] || kill -0 "$engine" 2>/dev/null || { say "the engine ended"; break; }
+        sleep 1
+    done
+    say "the engine does not answer"
     tail -n 20 "$LOG" >&2 || true
     return 1
 }
