@@ -117,6 +117,25 @@ def one_dies(stack, shoppers, name):
     assert report["healthy"], report
 
 
+def emulator_dies(stack, shoppers, name):
+    """The emulator of AWS is killed while two requests are open: each ends once, with one version."""
+    columns = [{"name": "id", "type": "int", "role": "key"}, {"name": "age", "type": "int"}]
+    label = {"name": "bought", "type": "bool", "role": "label"}
+    stack.call("PUT", "/v1/datasets/open", json={"columns": [*columns, label]})
+    rows = [{name: row[name] for name in ("id", "age", "bought")} for row in shoppers.rows(600)]
+    stack.call("POST", "/v1/datasets/open/rows", json={"rows": rows})
+    models = ["open_0", "open_1"]
+    for model in models:
+        stack.call("PUT", f"/v1/models/{model}", json={"dataset": "open", "label": "bought", "policy": QUICK})
+        stack.call("POST", f"/v1/models/{model}/requests", json={}, expect=201)
+    stack.kill_child(name)
+    ended = stack.wait_until(lambda: requests_ended(stack, models), seconds=120, what="two ended requests")
+    assert [request["state"] for request in ended] == ["done"] * 2
+    assert [len(stack.items(f"/v1/models/{model}/versions")) for model in models] == [1] * 2
+    report = stack.doctor()
+    assert report["healthy"], report
+
+
 def requests_ended(stack, models):
     """Return the training requests of the models once all of them have ended, else None."""
     requests = [request for model in models for request in stack.items(f"/v1/models/{model}/requests")]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import requests
-from roads import QUICK, one_dies, requests_ended, whole_loop
+from roads import emulator_dies, one_dies, whole_loop
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -26,21 +26,7 @@ ONCE = ("secrets", "setup")
 
 def test_the_emulator_dies_with_open_requests(stack, shoppers):
     """LocalStack forgets everything: queues and bucket are made again, the requests sent again, each ends once."""
-    columns = [{"name": "id", "type": "int", "role": "key"}, {"name": "age", "type": "int"}]
-    label = {"name": "bought", "type": "bool", "role": "label"}
-    stack.call("PUT", "/v1/datasets/open", json={"columns": [*columns, label]})
-    rows = [{name: row[name] for name in ("id", "age", "bought")} for row in shoppers.rows(600)]
-    stack.call("POST", "/v1/datasets/open/rows", json={"rows": rows})
-    models = ["open_0", "open_1"]
-    for model in models:
-        stack.call("PUT", f"/v1/models/{model}", json={"dataset": "open", "label": "bought", "policy": QUICK})
-        stack.call("POST", f"/v1/models/{model}/requests", json={}, expect=201)
-    stack.kill_child("localstack")
-    ended = stack.wait_until(lambda: requests_ended(stack, models), seconds=120, what="two ended requests")
-    assert [request["state"] for request in ended] == ["done"] * 2
-    assert [len(stack.items(f"/v1/models/{model}/versions")) for model in models] == [1] * 2
-    report = stack.doctor()
-    assert report["healthy"], report
+    emulator_dies(stack, shoppers, "localstack")
 
 
 def test_the_whole_loop(stack, shoppers):

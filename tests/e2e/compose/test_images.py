@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import docker
 import pytest
 
 ROOT = Path(__file__).parents[3]
@@ -40,12 +39,6 @@ _STRANGERS = (
     r" -o -name gcc -o -name cc -o -name '*.whl'"
     r" -o -path '*-packages/*/testing' ! -path '*-packages/*/*/testing' ! -path '*/numpy/testing'"
 )
-
-
-@pytest.fixture(scope="module")
-def engine():
-    """The Docker engine."""
-    return docker.from_env()
 
 
 def _run(engine, image: str, command: list[str]) -> str:
