@@ -94,8 +94,12 @@ sources: $(STATE)/dev $(STATE)/mariadb.made ## Pull sources against a real Maria
 	$(BIN)/python -m pytest tests/mariadb
 
 .PHONY: compose-test
-compose-test: $(STATE)/dev offline-images images ## The loop, kills and limits on the stack as containers
+compose-test: $(STATE)/dev offline-images images ## The loop, kills and limits on the stack as containers; the contract suites on its images
 	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/e2e/compose
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/contract tests/integration/aws \
+	  --numprocesses 2 --dist loadgroup -m any_aws -k image --aws ministack-image,localstack-image
+	TESTCONTAINERS_RYUK_DISABLED=true $(BIN)/python -m pytest tests/contract \
+	  --numprocesses 2 --dist loadgroup -k Postgres --postgres image
 
 .PHONY: alerts
 alerts: $(STATE)/promtool.made ## The alert rules: Prometheus' own check, and each alert raised and not raised

@@ -1,4 +1,4 @@
-"""AWS emulators as child processes on free ports: three of them, because they differ where it matters.
+"""AWS emulators on free ports: three of them, because they differ where it matters; child processes, or containers.
 
 They disagree about stale receipts, error codes, what a fleet request copies to its instances and what survives a
 kill; a contract suite that holds on all of them counts on none of these. ministack is the one that the embedded stack
@@ -17,6 +17,8 @@ from trainyard.testing.processes import answers, end, free_port, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: As processes, and out of the images that docker-compose.yml names.
+NAMES = ("ministack", "moto", "localstack", "ministack-image", "localstack-image")
 #: The emulators take any credentials.
 ACCESS_KEY = "test"
 SECRET_KEY = "test"  # noqa: S105 - not a secret: the emulators check none
@@ -35,7 +37,6 @@ class Emulator(ABC):
     def __init__(self, directory: Path, *, port: int | None = None) -> None:
         self._directory = directory
         self._port = port or free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
@@ -51,6 +52,35 @@ class Emulator(ABC):
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            TimeoutError: it did not answer within :attr:`start_seconds`.
+        """
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it as a power failure would."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it in good order."""
+
+    @property
+    @abstractmethod
+    def _health(self) -> str:
+        """The path that answers as soon as calls are taken."""
+
+
+class ProcessEmulator(Emulator):
+    """An emulator as a child process."""
+
+    def __init__(self, directory: Path, *, port: int | None = None) -> None:
+        super().__init__(directory, port=port)
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process and wait until it answers.
@@ -89,18 +119,13 @@ class Emulator(ABC):
     def _variables(self) -> dict[str, str]:
         """Return the environment of the process."""
 
-    @property
-    @abstractmethod
-    def _health(self) -> str:
-        """The path that answers as soon as calls are taken."""
-
     def _ready(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
             raise RuntimeError(f"the AWS emulator ended with {self._process.returncode}; see {self._directory}")
         return answers(self.endpoint + self._health)
 
 
-class AwsEmulator(Emulator):
+class AwsEmulator(ProcessEmulator):
     """ministack: the emulator of the embedded stack; ``services`` are those it offers."""
 
     keeps_objects = True
@@ -126,7 +151,7 @@ class AwsEmulator(Emulator):
         }
 
 
-class MotoEmulator(Emulator):
+class MotoEmulator(ProcessEmulator):
     """moto's server: everything in memory."""
 
     keeps_objects = False
@@ -141,7 +166,7 @@ class MotoEmulator(Emulator):
         return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 
 
-class LocalstackEmulator(Emulator):
+class LocalstackEmulator(ProcessEmulator):
     """LocalStack from its wheel, in an environment of its own: its dependencies are older than ours.
 
     ``python`` is that environment's interpreter (``make localstack-env`` makes it).
@@ -174,7 +199,7 @@ class LocalstackEmulator(Emulator):
 
 
 def emulator(name: str, directory: Path, *, localstack_python: Path) -> Emulator:
-    """Return the emulator ``name`` (ministack, moto, localstack), not yet started.
+    """Return the emulator ``name`` (one of :data:`NAMES`), not yet started.
 
     Raises:
         ValueError: there is none of this name.
@@ -186,5 +211,9 @@ def emulator(name: str, directory: Path, *, localstack_python: Path) -> Emulator
             return MotoEmulator(directory)
         case "localstack":
             return LocalstackEmulator(directory, python=localstack_python)
+        case "localstack-image" | "ministack-image":
+            from trainyard.testing.images import ImageEmulator  # noqa: PLC0415 - processes need no Docker client
+
+            return ImageEmulator(directory, image=name.removesuffix("-image"))
         case _:
-            raise ValueError(f"no AWS emulator is named {name!r}; there are ministack, moto and localstack")
+            raise ValueError(f"no AWS emulator is named {name!r}; there are {', '.join(NAMES)}")

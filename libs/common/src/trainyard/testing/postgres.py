@@ -13,10 +13,10 @@ import psycopg2
 
 from trainyard.testing.processes import end, free_port, wait_until
 
-_USER = "trainyard"
+USER = "trainyard"
 _MAX_CONNECTIONS = 200
 #: Nothing has to outlive the tests, so nothing waits for the disk.
-_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", f"max_connections={_MAX_CONNECTIONS}")
+SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", f"max_connections={_MAX_CONNECTIONS}")
 
 
 def binaries() -> Path:
@@ -37,9 +37,11 @@ class PostgresServer:
     With ``durable`` every COMMIT waits for the disk, as in production: for what measures time.
     """
 
+    _who = USER
+
     def __init__(self, directory: Path, *, port: int | None = None, durable: bool = False) -> None:
         self._directory = directory
-        self._settings = _SETTINGS[-1:] if durable else _SETTINGS
+        self._settings = SETTINGS[-1:] if durable else SETTINGS
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self.port = port or free_port()
@@ -50,14 +52,14 @@ class PostgresServer:
 
     def dsn(self, database: str = "postgres", *, port: int | None = None) -> str:
         """Return the same address as libpq and psycopg2 take it."""
-        return f"postgresql://{_USER}@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://{self._who}@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
         """Make the data directory if there is none, start the server and wait until it answers."""
         data = self._directory / "data"
         if not data.exists():
             self._directory.mkdir(parents=True, exist_ok=True)
-            options = ["--auth=trust", f"--username={_USER}", "--encoding=UTF8", "--no-locale", "--no-sync"]
+            options = ["--auth=trust", f"--username={USER}", "--encoding=UTF8", "--no-locale", "--no-sync"]
             made = subprocess.run(
                 self._command("initdb", "-D", str(data), *options),
                 capture_output=True,

@@ -14,7 +14,7 @@ import pytest
 from trainyard.adapters.aws.clients import AwsClients
 from trainyard.adapters.aws.ensure import AwsSetup
 from trainyard.config import load
-from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY, Emulator, emulator
+from trainyard.testing.emulator import ACCESS_KEY, NAMES, SECRET_KEY, Emulator, emulator
 from trainyard.testing.postgres import PostgresServer
 
 if TYPE_CHECKING:
@@ -33,7 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--aws",
         default="ministack",
-        help="the AWS emulators for tests marked any_aws: some of ministack, moto, localstack (default: %(default)s)",
+        help=f"the AWS emulators for tests marked any_aws: some of {', '.join(NAMES)} (default: %(default)s)",
+    )
+    group.addoption(
+        "--postgres",
+        choices=("wheel", "image"),
+        default="wheel",
+        help="where the session's Postgres comes from (default: %(default)s)",
     )
     group.addoption(
         "--localstack-python",
@@ -124,9 +130,15 @@ def aws_setup(aws_clients: AwsClients, aws_config: Config) -> AwsSetup:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """The session's Postgres; a test that kills it starts one of its own instead."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    directory = tmp_path_factory.mktemp("postgres")
+    if request.config.getoption("--postgres") == "image":
+        from trainyard.testing.images import PostgresImage  # noqa: PLC0415 - the wheel needs no Docker client
+
+        server: PostgresServer = PostgresImage(directory)
+    else:
+        server = PostgresServer(directory)
     server.start()
     yield server
     server.stop()
