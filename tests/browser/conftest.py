@@ -32,7 +32,9 @@ _CHROMIUM = "/usr/bin/chromium"
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A running stack."""
-    running = Stack(tmp_path_factory.mktemp("stack") / "data")
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / "sources").mkdir()
+    running = Stack(folder / "data", {"TRAINYARD_PULL_DIR": str(folder / "sources")})
     running.start()
     yield running
     assert running.stop() == 0

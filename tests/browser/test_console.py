@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,13 +10,13 @@ import pytest
 from playwright.sync_api import expect
 
 from .conftest import shoot, violations
+from .steps import TRAINED_MS, look, submit, table, upload
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Page, Route
 
-TRAINED_MS = 120_000
 PAGES = [
     "/",
     "/datasets",
@@ -37,7 +36,10 @@ PAGES = [
     "/runs",
     "/try",
     "/try/buys",
+    "/quality",
     "/quality/buys",
+    "/quality/buys?hours=720",
+    "/quality/buys/predictions",
     "/operations",
     "/operations/fleet",
     "/operations/deployments",
@@ -48,33 +50,6 @@ PAGES = [
     "/operations/doctor",
     "/operations/doctor?look=1",
 ]
-
-
-def table(rows: int, first: int, seed: int, *, known: bool) -> str:
-    """Return shoppers as CSV; whether they buy depends on their age, which is ``known`` or missing."""
-    source = random.Random(seed)
-    lines = ["id,age,income,city,bought"]
-    for i in range(first, first + rows):
-        age = source.randrange(18, 80)
-        bought = age + source.gauss(0, 8) > 50
-        told = age if known else ""
-        city = source.choice(["Bern", "Genf"])
-        lines.append(f"{i},{told},{source.gauss(5000, 900):.2f},{city},{str(bought).lower()}")
-    return "\n".join(lines) + "\n"
-
-
-def submit(page: Page, name: str) -> None:
-    """Press a button of the page's own part."""
-    page.get_by_role("main").get_by_role("button", name=name, exact=True).click()
-
-
-def upload(page: Page, file: Path) -> None:
-    """Send a file on the dataset's page."""
-    page.goto(urlsplit(page.url)._replace(path="/datasets/shop", query="").geturl())
-    page.set_input_files("#file", file)
-    submit(page, "Upload")
-    page.wait_for_url("**/batches/**")
-    expect(page.get_by_role("status")).to_contain_text("committed")
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +98,13 @@ def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
     expect(page.get_by_role("heading", name="Version 1 says true")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("img", name="What each column adds to the score")).to_be_visible()
 
+    # A moment later it is in the log; the page that it is on waits for it by itself.
+    page.get_by_role("link", name="the log", exact=True).click()
+    expect(page.get_by_role("row", name="age 75", exact=True)).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("definition").filter(has_text="version 1")).to_be_visible()
+    page.get_by_role("link", name="Predictions", exact=True).click()
+    expect(page.get_by_role("row").filter(has_text="age 75")).to_contain_text("true")
+
     upload(page, worse)
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Models").click()
     page.get_by_role("link", name="buys").click()
@@ -139,7 +121,7 @@ def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
     page.get_by_role("link", name="Roll back").click()
     submit(page, "Roll back")
     expect(page.get_by_role("status")).to_contain_text("The champion moved back")
-    page.goto(urlsplit(page.url)._replace(path="/models/buys/history", query="").geturl())
+    look(page, "/models/buys/history")
     expect(page.get_by_role("cell", name="to see what happens", exact=True)).to_be_visible()
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.api_keys import ApiKeys
     from trainyard.contracts.copies import Copies
     from trainyard.contracts.costs import Costs
+    from trainyard.contracts.glances import Glances
     from trainyard.contracts.launches import Launches
     from trainyard.contracts.monitoring import Alarms, Monitoring
     from trainyard.contracts.outbox import Outbox
@@ -90,6 +91,7 @@ class Records(Protocol):
     upkeep: Upkeep
     copies: Copies
     monitoring: Monitoring
+    glances: Glances
     tallies: Tallies
 
 

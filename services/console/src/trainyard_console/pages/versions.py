@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from trainyard_console.frame import Frame
     from trainyard_console.use_cases import Visit
 
-#: Versions that can be chosen to compare with.
-_MOST_OTHERS = 200
+#: Of the newest versions, that are offered to compare with; any other's number can be typed.
+_MOST_OTHERS = 20
 
 
 def routes(frame: Frame) -> list[Route]:

@@ -8,7 +8,9 @@ from trainyard_scheduler import views
 from trainyard_scheduler.use_cases import quality, traffic
 
 if TYPE_CHECKING:
-    from trainyard.contracts.registry import ModelRecord
+    from datetime import datetime
+
+    from trainyard.contracts.glances import Glance
     from trainyard.contracts.scheduling import Records
 
     Json = dict[str, Any]
@@ -22,29 +24,28 @@ _MOST_PREDICTIONS = 200
 
 def shown(records: Records, limit: int) -> list[Json]:
     """Return the first models by name, each with what is newest of it."""
-    return [_model(records, model) for model in records.models.page(limit, None)]
+    now = records.upkeep.now()
+    glances = records.glances.of(records.models.page(limit, None), windows=quality.MOST_SHOWN, hours=_HOURS)
+    return [_model(records, glance, now) for glance in glances]
 
 
-def _model(records: Records, model: ModelRecord) -> Json:
-    version = next(iter(records.versions.versions(model.id, 1, None)), None)
-    decision = next(iter(records.requests.decisions(model.id, 1, None)), None)
-    alarm = next(iter(records.alarms.page(model.id, 1)), None)
-    drift = records.monitoring.recent(model.id, "drift", 1)
+def _model(records: Records, glance: Glance, now: datetime) -> Json:
+    version, decision, alarm, drift = glance.version, glance.decision, glance.alarm, glance.drift
     return {
-        "model": views.model(model),
+        "model": views.model(glance.model),
         "version": None if version is None else views.version(version),
         "decision": None if decision is None else views.decision(decision),
-        "drift": None if not drift else {"outcome": drift[0].outcome, "version": drift[0].span.version},
+        "drift": None if drift is None else {"outcome": drift.outcome, "version": drift.span.version},
         "alarm": None if alarm is None else {"reason": alarm.reason, "outcome": alarm.outcome},
-        "labels": _labels(records, model),
-        "traffic": traffic.shown(records, model, _HOURS),
+        "labels": _labels(records, glance),
+        "traffic": traffic.told(glance.traffic, now, _HOURS),
     }
 
 
-def _labels(records: Records, model: ModelRecord) -> int:
+def _labels(records: Records, glance: Glance) -> int:
     """Count labels: those of the newest closed windows, and of the champion's predictions that no window has yet."""
-    room = records.monitoring
-    closed = sum(one.report.get("labels") or 0 for one in room.recent(model.id, "quality", quality.MOST_SHOWN))
+    room, model = records.monitoring, glance.model
+    closed = sum(one.report.get("labels") or 0 for one in glance.judged)
     if model.champion is None:
         return closed
     latest = room.recent(model.id, "drift", 1, version=model.champion)

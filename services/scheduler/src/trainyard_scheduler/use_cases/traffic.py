@@ -23,10 +23,14 @@ _SHARES = {"p50_us": 0.5, "p95_us": 0.95, "p99_us": 0.99}
 
 def shown(records: Records, model: ModelRecord, hours: int) -> Json:
     """Return the predictions of this hour (or day) and those before it, oldest first, those without any included."""
+    return told(records.monitoring.traffic(model.id, hours), records.upkeep.now(), hours)
+
+
+def told(found: Sequence[Traffic], now: datetime, hours: int) -> Json:
+    """Return these predictions of so many hours up to now, as :func:`shown` does."""
     by_day = hours > _BY_THE_HOUR
     seconds = 86_400 if by_day else 3_600
-    hour = records.upkeep.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    found = records.monitoring.traffic(model.id, hours)
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     begin = _begin(hour - timedelta(hours=hours - 1), by_day=by_day)
     buckets: dict[datetime, list[Traffic]] = {}
     while begin <= hour:

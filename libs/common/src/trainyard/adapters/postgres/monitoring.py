@@ -90,7 +90,7 @@ class PostgresAlarms(Alarms):
 
     def page(self, model_id: int, limit: int) -> list[Alarm]:
         """Return the newest alarms."""
-        found = run(self._connection, f"{sql.ALARM} ORDER BY id DESC LIMIT :limit", model_id=model_id, limit=limit)
+        found = run(self._connection, sql.NEWEST_ALARMS, model_id=model_id, limit=limit)
         return [Alarm(**row) for row in found.mappings()]
 
 
@@ -153,11 +153,7 @@ class PostgresMonitoring(Monitoring):
 
     def recent(self, model_id: int, detector: str, limit: int, *, version: int | None = None) -> list[WindowRecord]:
         """Return the newest windows."""
-        narrowed = (
-            "ORDER BY w.closed_at DESC, w.number DESC"
-            if version is None
-            else "AND w.version = :version ORDER BY w.number DESC"
-        )
+        narrowed = sql.NEWEST if version is None else "AND w.version = :version ORDER BY w.number DESC"
         values: dict[str, Any] = {} if version is None else {"version": version}
         return self._windows(f"{narrowed} LIMIT :limit", model_id, detector, limit=limit, **values)
 
@@ -223,17 +219,7 @@ class PostgresMonitoring(Monitoring):
 
     def traffic(self, model_id: int, hours: int) -> list[Traffic]:
         """Read what was counted; of the places of a latency the middle is told."""
-        found = run(
-            self._connection,
-            "SELECT t.hour AS at, t.version, CASE WHEN t.latency >= 0 THEN CAST(power(1.1, t.latency - 0.5) AS float8)"
-            " END AS latency_us, t.predictions"
-            " FROM core.model m JOIN core.traffic t ON t.model = m.name"
-            " WHERE m.id = :model_id AND t.hour >= date_trunc('hour', m.created_at, 'UTC')"
-            " AND t.hour > date_trunc('hour', clock_timestamp(), 'UTC') - make_interval(hours => :hours)"
-            " ORDER BY t.hour, t.version, t.latency",
-            model_id=model_id,
-            hours=hours,
-        )
+        found = run(self._connection, sql.TRAFFIC, model_id=model_id, hours=hours)
         return [Traffic(**row) for row in found.mappings()]
 
     def shadows(self, model_id: int, most: int) -> list[ShadowReport]:
@@ -314,7 +300,7 @@ class PostgresMonitoring(Monitoring):
         self, which: str, model_id: int, detector: str, *, before: str = "", **values: Any
     ) -> list[WindowRecord]:
         found = run(self._connection, f"{before}{sql.WINDOW} {which}", model_id=model_id, detector=detector, **values)
-        return [_window(row._asdict()) for row in found]
+        return [window_of(**row._asdict()) for row in found]
 
     def _members(self, statement: str, model_id: int, span: Span, **values: Any) -> Iterator[Any]:
         """Stream what a statement over the span's predictions finds."""
@@ -325,6 +311,7 @@ class PostgresMonitoring(Monitoring):
         )
 
 
-def _window(row: dict[str, Any]) -> WindowRecord:
+def window_of(**row: Any) -> WindowRecord:
+    """Return a window of what a statement tells of it."""
     own = {name: row.pop(name) for name in ("detector", "outcome", "report", "closed_at")}
     return WindowRecord(span=Span(**row), **own)

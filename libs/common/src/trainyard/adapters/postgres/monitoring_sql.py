@@ -6,10 +6,13 @@ ALARM = (
     "SELECT id, detector, window_id, reason, numbers, raised_at, request_id::text, outcome FROM core.alarm"
     " WHERE model_id = :model_id"
 )
+NEWEST_ALARMS = f"{ALARM} ORDER BY id DESC LIMIT :limit"
 WINDOW = """
     SELECT w.window_id, w.version, w.number, w.cut, w.after_seq, w.last_seq, w.began_at, w.ended_at, w.rows,
            w.detector, w.outcome, w.report, w.closed_at
     FROM core.monitor_window w WHERE w.model_id = :model_id AND w.detector = :detector"""
+NEWEST = "ORDER BY w.closed_at DESC, w.number DESC"
+NEWEST_WINDOWS = f"{WINDOW} {NEWEST} LIMIT :limit"
 SIGHTS = """
     SELECT m.name AS model,
            coalesce((SELECT max(p.seq) FROM core.prediction p WHERE p.model = m.name), 0) AS predictions,
@@ -75,7 +78,14 @@ LABELLED = """
         AND CASE w.cut WHEN 'rows' THEN p.seq > w.after_seq AND p.seq <= w.last_seq
             ELSE p.predicted_at >= w.began_at AND p.predicted_at < w.ended_at END)
     ORDER BY w.version, w.number"""
-
+# Of the places of a latency the middle is told.
+TRAFFIC = """
+    SELECT t.hour AS at, t.version,
+           CASE WHEN t.latency >= 0 THEN CAST(power(1.1, t.latency - 0.5) AS float8) END AS latency_us, t.predictions
+    FROM core.model m JOIN core.traffic t ON t.model = m.name
+    WHERE m.id = :model_id AND t.hour >= date_trunc('hour', m.created_at, 'UTC')
+    AND t.hour > date_trunc('hour', clock_timestamp(), 'UTC') - make_interval(hours => :hours)
+    ORDER BY t.hour, t.version, t.latency"""
 SHADOWS = """
     SELECT version, shadow_version, count(*) AS rows, avg(difference) AS mean_difference,
            avg(abs(difference)) AS mean_absolute_difference, avg(changed::int)::double precision AS changed,

@@ -49,6 +49,7 @@ _VERSION = """
     FROM core.version v JOIN core.model m ON m.id = v.model_id
     LEFT JOIN core.approval w ON w.model_id = v.model_id AND w.version = v.version
     WHERE v.model_id = :model_id"""
+NEWEST_VERSIONS = f"{_VERSION} ORDER BY v.version DESC LIMIT :limit"
 _ALIAS = """
     SELECT m.name AS model, a.name, a.version, a.seq, a.weight, a.updated_at
     FROM core.alias a JOIN core.model m ON m.id = a.model_id
@@ -349,8 +350,12 @@ def _model(row: Any) -> ModelRecord:
 
 
 def _version(row: Any) -> VersionRecord:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name for it
+    return version_of(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name for it
+
+
+def version_of(**values: Any) -> VersionRecord:
+    """Return a version of what a statement tells of it."""
     names = ("approval_state", "champion_seq", "decided_by", "decided_at", "approval_reason")
     decided = [values.pop(name) for name in names]
     approval = None if decided[0] is None else Approval(*decided)
-    return VersionRecord(**{**values, "aliases": tuple(row.aliases), "approval": approval})
+    return VersionRecord(**{**values, "aliases": tuple(values["aliases"]), "approval": approval})

@@ -267,14 +267,18 @@ class PostgresRequests(Requests):
         )
 
     def runs(self, model: str | None, limit: int, before: str | None) -> list[RunRecord]:
-        """Return runs, newest first."""
-        found = run(
-            self._connection,
-            f"{sql.RUN} {sql.RUNS_BEHIND}",
-            model=model,
-            before=before,
-            limit=limit,
-        )
+        """Return runs, newest first.
+
+        The model's number is looked up before. Of a number in the statement Postgres knows how many runs have it; of
+        one that it has to find itself it thinks that they are many, and walks through everybody's.
+        """
+        values: dict[str, Any] = {"before": before, "limit": limit}
+        if model is not None:
+            values["model_id"] = run(
+                self._connection, "SELECT id FROM core.model WHERE name = :model AND deleted_at IS NULL", model=model
+            ).scalar()
+        behind = sql.RUNS_BEHIND.format(of_model="" if model is None else "AND u.model_id = :model_id")
+        found = run(self._connection, f"{sql.RUN} {behind}", **values)
         return [RunRecord(**row, trials=()) for row in found.mappings()]
 
     def run(self, run_id: str) -> RunRecord | None:

@@ -6,6 +6,7 @@ DECISION = (
     "SELECT id, fired, reason, numbers, request_id::text, at, times, last_at FROM core.decision"
     " WHERE model_id = :model_id"
 )
+NEWEST_DECISIONS = f"{DECISION} ORDER BY id DESC LIMIT :limit"
 _TIMES = "r.created_at, r.started_at, r.finished_at"
 REQUEST = """
     SELECT r.id::text, m.name AS model, r.reason, r.state, r.upto_seq, r.new_rows,
@@ -109,9 +110,7 @@ _BEHIND = """
     ORDER BY r.created_at DESC, r.id DESC LIMIT :limit"""
 PAGE = REQUEST + _BEHIND
 RUNS_BEHIND = """
-    WHERE m.deleted_at IS NULL AND (CAST(:model AS text) IS NULL
-               OR u.model_id = (SELECT o.id FROM core.model o WHERE o.name = :model AND o.deleted_at IS NULL))
-          AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <
+    WHERE m.deleted_at IS NULL {of_model} AND (CAST(:before AS uuid) IS NULL OR (u.started_at, u.id) <
                (SELECT b.started_at, b.id FROM core.run b WHERE b.id = CAST(:before AS uuid)))
     ORDER BY u.started_at DESC, u.id DESC LIMIT :limit"""
 #: The page's columns as one JSON object each, with times as Python writes them (microseconds, never fewer digits).

@@ -10,6 +10,7 @@ from trainyard.adapters.postgres.api_keys import PostgresApiKeys
 from trainyard.adapters.postgres.copies import PostgresCopies
 from trainyard.adapters.postgres.costs import PostgresCosts
 from trainyard.adapters.postgres.engine import transaction
+from trainyard.adapters.postgres.glances import PostgresGlances
 from trainyard.adapters.postgres.launches import PostgresLaunches
 from trainyard.adapters.postgres.monitoring import PostgresAlarms, PostgresMonitoring
 from trainyard.adapters.postgres.outbox import PostgresOutbox
@@ -111,6 +112,7 @@ class PostgresRecords(Records):
         self.upkeep = PostgresUpkeep(connection)
         self.copies = PostgresCopies(connection)
         self.monitoring = PostgresMonitoring(connection)
+        self.glances = PostgresGlances(connection)
         self.tallies = PostgresTallies(connection)
 
 

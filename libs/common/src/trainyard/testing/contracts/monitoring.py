@@ -306,6 +306,33 @@ class MonitoringContract:
             assert [one.id for one in alarms.open(watched.model_id)] == [newest.id]
             assert [one.outcome for one in alarms.page(watched.model_id, 2)] == [None, held.outcome]
 
+    def test_glances(self, watched: WatchedWorld) -> None:
+        """A glance at a model is what each room tells first of it alone; no model, no glance."""
+        for number in range(6):
+            watched.log(f"p{number}")
+        with watched.store.begin() as records:
+            (model,) = records.models.page(5, None)
+            bare = records.glances.of([model], windows=2, hours=24)[0]
+            assert (bare.model, bare.decision, bare.alarm, bare.drift, bare.judged) == (model, None, None, None, [])
+            last = None
+            for number in range(3):
+                last = _cut(records, watched, 2, last)
+                for detector in ("drift", "quality"):
+                    records.monitoring.put(model.id, detector, last, outcome="alarm", report={"labels": number})
+                records.alarms.add(model.id, "drift", last.window_id, reason=f"{number}", numbers={}, held=None)
+                records.requests.decide(model.id, fired=False, reason=f"{number}", numbers={}, request_id=None)
+        with watched.store.begin() as records:
+            rooms = records.monitoring
+            assert records.glances.of([], windows=2, hours=24) == []
+            (glance,) = records.glances.of([model], windows=2, hours=24)
+            assert [glance.version] == records.versions.versions(model.id, 1, None)
+            assert [glance.decision] == records.requests.decisions(model.id, 1, None)
+            assert [glance.alarm] == records.alarms.page(model.id, 1)
+            assert [glance.drift] == rooms.recent(model.id, "drift", 1)
+            assert len(glance.judged) == 2
+            assert list(glance.judged) == rooms.recent(model.id, "quality", 2)
+            assert list(glance.traffic) == rooms.traffic(model.id, 24)
+
     def test_shadows(self, watched: WatchedWorld) -> None:
         """The newest comparisons are averaged for each pair of versions of the model; old ones are forgotten."""
 

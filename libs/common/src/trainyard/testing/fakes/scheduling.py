@@ -16,6 +16,7 @@ from trainyard.contracts.outbox import Outbox, Waiting
 from trainyard.contracts.scheduling import AuditEntry, Event, Journal, Records, Store
 from trainyard.errors import ServiceError
 from trainyard.testing.fakes.copies import MemoryCopies
+from trainyard.testing.fakes.glances import MemoryGlances
 from trainyard.testing.fakes.scheduling_fleet import MemoryCosts, MemoryLaunches
 from trainyard.testing.fakes.scheduling_monitoring import MemoryAlarms, MemoryMonitoring
 from trainyard.testing.fakes.scheduling_registry import MemoryModels, MemoryVersions
@@ -192,6 +193,7 @@ class MemoryRecords(Records):
         self.upkeep = MemoryUpkeep(state)
         self.copies = MemoryCopies(state)
         self.monitoring = MemoryMonitoring(state)
+        self.glances = MemoryGlances(self)
         self.tallies = MemoryTallies(state)
 
 
