@@ -25,6 +25,7 @@ REGISTRY = (
     "http",
     "ingest",
     "landing",
+    "live",
     "loop",
     "models",
     "pages",

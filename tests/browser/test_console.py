@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -149,10 +148,8 @@ def test_home_follows_an_event_without_a_script_of_the_reader(page: Page, files:
     other.goto(page.url)
     extra = files[0].with_name("extra.csv")
     extra.write_text(table(10, 2400, 3, known=True), encoding="utf-8")
-    began = time.monotonic()
     upload(other, extra)
     expect(rows).to_contain_text("2,410", timeout=10_000)
-    print(f"uploaded, and seen on the open page after {time.monotonic() - began:.2f} s")
 
 
 def test_streams_that_end_are_no_error(page: Page) -> None:

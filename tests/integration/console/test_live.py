@@ -59,6 +59,25 @@ def test_all_browsers_share_one_stream_and_it_is_renewed() -> None:
     wait_until(lambda: not hub._reading, "the reader to go")
 
 
+def test_changes_in_a_burst_are_told_together_and_the_last_of_them_is_told() -> None:
+    """The first at once; those that follow it closely as one, after them: an open page ends up as it is then."""
+    scheduler, clock = Scheduler(), ManualClock()
+    hub = Live(scheduler, clock)  # type: ignore[arg-type]
+    stream = hub.follow("key-1", "ann")
+    next(stream)
+    scheduler.told.put("request.created")
+    assert changes(stream, 1) == [b"event: change\ndata: request.created\n\n"]
+    for kind in ("run.started", "run.progress", "run.done"):
+        scheduler.told.put(kind)
+    wait_until(lambda: scheduler.told.empty() and next(iter(hub._browsers)).qsize() == 3, "all to be told")
+    assert changes(stream, 1) == [b"event: change\ndata: run.done\n\n"]
+    assert next(iter(hub._browsers)).empty()
+    assert clock.monotonic() > 0
+    stream.close()  # type: ignore[attr-defined]
+    scheduler.told.put("")
+    wait_until(lambda: not hub._reading, "the reader to go")
+
+
 def test_there_is_a_place_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """One browser too many is told to come back later, and its page goes by the clock; a place given back is free."""
     monkeypatch.setattr(live, "MOST_BROWSERS", 1)

@@ -27,6 +27,8 @@ MOST_BROWSERS = 20
 MOST_OF_ONE = 4
 _HEARTBEAT_SECONDS = 15.0
 _LONGEST_SECONDS = 300.0
+#: Between two changes that one browser hears of: each has it ask for its page.
+_GAP_SECONDS = 0.4
 _PAUSE_SECONDS = 1.0
 _COME_BACK = b"retry: 3000\n\n"
 #: To those for whom there is no place.
@@ -53,15 +55,22 @@ class Live:
         try:
             yield _COME_BACK
             ends = self._clock.monotonic() + _LONGEST_SECONDS
+            told = -_GAP_SECONDS
             while self._clock.monotonic() < ends:
                 try:
                     kind = changes.get(timeout=_HEARTBEAT_SECONDS)
                 except queue.Empty:
                     yield b": still here\n\n"
                     continue
+                # What happens soon after a change is told with whatever else does, but told: the page would stay as it
+                # was before the last of them.
+                if kind is not None and (early := told + _GAP_SECONDS - self._clock.monotonic()) > 0:
+                    self._clock.sleep(early)
+                    kind = _newest(changes, kind)
                 if kind is None:  # a newer page has this one's place
                     yield _COME_BACK_LATER
                     return
+                told = self._clock.monotonic()
                 yield f"event: change\ndata: {kind}\n\n".encode()
         finally:
             with self._lock:
@@ -112,3 +121,12 @@ class Live:
             for changes in self._browsers:
                 with contextlib.suppress(queue.Full):  # it has a hundred reasons to look again already
                     changes.put_nowait(kind)
+
+
+def _newest(changes: queue.Queue[str | None], kind: str) -> str | None:
+    """Take all that waits and return the last of it; None, wherever it stands, ends the stream."""
+    newest: str | None = kind
+    with contextlib.suppress(queue.Empty):
+        while newest is not None:
+            newest = changes.get_nowait()
+    return newest
