@@ -249,6 +249,8 @@ def test_pages_renew_themselves_until_paused(admin: Browser) -> None:
     paused = admin.get("/?pause=1").text
     assert "sse-connect" not in paused
     assert "hx-trigger" not in paused
+    assert 'href="/quality/late?hours=168&amp;pause=1"' in admin.get("/quality/late?hours=168").text
+    assert 'href="/quality/late?hours=168"' in admin.get("/quality/late?hours=168&pause=1").text
 
 
 def test_lists_go_on_page_by_page(admin: Browser, services: Services) -> None:
@@ -264,7 +266,8 @@ def test_lists_go_on_page_by_page(admin: Browser, services: Services) -> None:
     services.answers["/v1/runs"] = {**RECORDED["/v1/runs"], "next_cursor": "a/b c"}
     text = admin.get("/runs?model=late").text
     (following,) = re.findall(r'rel="next" href="([^"]+)"', text)
-    admin.get(following.replace("&amp;", "&"))
+    later = admin.get(following.replace("&amp;", "&")).text
+    assert '<a href="/runs?model=late">First page</a>' in later
     assert asked[-2:][0] == "/v1/runs?limit=25&model=late&cursor=a%2Fb+c"
 
 

@@ -137,10 +137,17 @@ def show(template: str, *, status: int = 200, **values: Any) -> Response:
         said=SAID.get(request.args.get("said", "")),
         paused=request.args.get("pause") == "1",
         here=request.full_path.rstrip("?"),
+        same_page=_same_page,
         repeat=secrets.token_hex(16),
         **values,
     )
     return _sealed(Response(text, status=status, mimetype="text/html"), "no-store")
+
+
+def _same_page(**changed: object) -> str:
+    """Return the address of the page that is asked for, standing still or going on; what it asks for stays."""
+    kept = {name: value for name, value in request.args.items() if name not in {"pause", "said"}}
+    return url(*request.path.strip("/").split("/"), **kept, **changed)
 
 
 def confirm(

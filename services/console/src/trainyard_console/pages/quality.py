@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from flask import request
 
-from trainyard_console.frame import go, show, url
+from trainyard_console.frame import go, page_of, show, url
 from trainyard_console.pages.models import found
 from trainyard_console.views import quality as views
-from trainyard_console.views.words import items, text
+from trainyard_console.views.words import listed, text
 
 if TYPE_CHECKING:
     from flask import Response
@@ -34,11 +34,11 @@ def routes(frame: Frame) -> list[Route]:
 
 def index(visit: Visit) -> Response:
     """List models; of a single one, go to it."""
-    answers = visit.ask({"models": ("scheduler", "/v1/models?limit=100")})
-    models = [text(item.get("name")) for item in items(answers["models"].value)]
-    if len(models) == 1:
-        return go(url("quality", models[0]))
-    return show("quality/list.html", area="quality", models=models, missing=answers["models"].missing)
+    answers = visit.ask({"models": ("scheduler", page_of("/v1/models", most=60))})
+    models = listed(answers["models"], lambda item: text(item.get("name")))
+    if len(models.entries) == 1 and request.args.get("cursor") is None:
+        return go(url("quality", models.entries[0]))
+    return show("quality/list.html", area="quality", models=models)
 
 
 def one(visit: Visit, name: str) -> Response:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from trainyard.errors import ServiceError
-from trainyard_console.frame import form_text, show, url
+from trainyard_console.frame import form_text, page_of, show, url
 from trainyard_console.pages.models import found
 from trainyard_console.views import try_it as views
-from trainyard_console.views.words import items, part, text
+from trainyard_console.views.words import listed, part, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,9 +36,9 @@ def routes(frame: Frame) -> list[Route]:
 
 def index(visit: Visit) -> Response:
     """List what can be tried."""
-    answers = visit.ask({"models": ("scheduler", "/v1/models?limit=100")})
-    models = [(text(item.get("name")), item.get("champion")) for item in items(answers["models"].value)]
-    return show("try_list.html", area="try", models=models, missing=answers["models"].missing)
+    answers = visit.ask({"models": ("scheduler", page_of("/v1/models", most=60))})
+    models = listed(answers["models"], lambda item: (text(item.get("name")), item.get("champion")))
+    return show("try_list.html", area="try", models=models)
 
 
 def form(visit: Visit, name: str) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainyard.contracts.requests import OPEN_STATES
+from trainyard_scheduler.use_cases.queues import depths
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +47,8 @@ def of_queues(pairs: Mapping[str, Pair]) -> list[Sample]:
         TransientError: a queue does not answer.
     """
     samples: list[Sample] = []
-    for name, pair in pairs.items():
-        depth, dead = pair.live.depth(), pair.dead.depth().total
-        counts = {"visible": depth.visible, "in_flight": depth.in_flight, "delayed": depth.delayed, "dead": dead}
+    for name, (live, dead) in depths(pairs).items():
+        counts = {"visible": live.visible, "in_flight": live.in_flight, "delayed": live.delayed, "dead": dead.total}
         samples += [("trainyard_queue_messages", {"queue": name, "state": s}, n) for s, n in counts.items()]
     return samples
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,9 +80,18 @@ def states(store: Store, queues: Mapping[str, Pair]) -> list[QueueState]:
     with store.begin() as records:
         waiting = [request.waited for request in records.requests.open_requests() if request.state == "queued"]
     oldest = {"training": max(waiting, default=None)}
-    return [
-        QueueState(name, pair.live.depth(), pair.dead.depth().total, oldest.get(name)) for name, pair in queues.items()
-    ]
+    return [QueueState(name, live, dead.total, oldest.get(name)) for name, (live, dead) in depths(queues).items()]
+
+
+def depths(queues: Mapping[str, Pair]) -> dict[str, tuple[Depth, Depth]]:
+    """Return what each queue and its dead-letter queue hold; all are asked at once, for each takes its time.
+
+    Raises:
+        TransientError: a queue does not answer.
+    """
+    with ThreadPoolExecutor(2 * len(queues) or 1) as pool:
+        asked = {name: (pool.submit(pair.live.depth), pool.submit(pair.dead.depth)) for name, pair in queues.items()}
+        return {name: (live.result(), dead.result()) for name, (live, dead) in asked.items()}
 
 
 def pair_called(queues: Mapping[str, Pair], name: str) -> Pair:
