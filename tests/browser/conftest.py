@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from trainyard.config import load
 from trainyard_embedded import commands
@@ -27,6 +27,9 @@ from stack import Stack  # noqa: E402 - the folder of whole stacks is no package
 SCREENSHOTS = ROOT / ".state" / "screenshots"
 AXE = ROOT / ".state" / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 _CHROMIUM = "/usr/bin/chromium"
+#: Whatever a page shall show is waited for as long: the stack and the browser share the machine with others.
+_PATIENCE_MS = 20_000
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +65,7 @@ def link(stack: Stack) -> str:
 def page(chromium: Browser, stack: Stack, link: str) -> Iterator[Page]:
     """A signed-in page; at its end it must have logged no error and asked no other address."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(3 * _PATIENCE_MS)
     opened = context.new_page()
     complaints: list[str] = []
     elsewhere: list[str] = []

@@ -61,6 +61,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return good, worse
 
 
+@pytest.mark.timeout(600)  # two trainings, on a machine that may be busy
 def test_a_newcomers_road(page: Page, files: tuple[Path, Path]) -> None:
     """From a file never seen before to a served model, a refused challenger and back: all by links and buttons."""
     good, worse = files

@@ -136,6 +136,7 @@ def test_a_policy_is_changed_by_form_and_as_text(page: Page, stack: Any, orders:
     expect(page.get_by_label("After new rows")).to_have_value("888888")
 
 
+@pytest.mark.timeout(600)
 def test_a_training_is_asked_for_watched_and_stopped(page: Page, stack: Any, orders: Path) -> None:
     """Asked for on the model's page; the run says what it does, and ends when it is told to."""
     make_model(stack, "slow", {"min_new_rows": 1_000_000, "budget_seconds": 600, "gate": {"min_rows": 50}})
@@ -155,6 +156,7 @@ def test_a_training_is_asked_for_watched_and_stopped(page: Page, stack: Any, ord
     check(page, "run logs")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("model", "button"), [("weighed", "Approve it"), ("unwanted", "Reject it")])
 def test_a_version_waits_for_a_person(page: Page, stack: Any, orders: Path, model: str, button: str) -> None:
     """Home says that somebody has to decide, and leads there; the decision is on record, and holds."""
@@ -172,6 +174,7 @@ def test_a_version_waits_for_a_person(page: Page, stack: Any, orders: Path, mode
     expect(champion).to_have_count(1 if button == "Approve it" else 0)
 
 
+@pytest.mark.timeout(600)
 def test_a_version_is_tried_on_a_share_and_made_again(page: Page, stack: Any, orders: Path) -> None:
     """Challenger and shadow take the share that was typed; the same rows give the same bytes."""
     make_model(stack, "wants", QUICK)
