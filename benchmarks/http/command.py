@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.bucket import bucket
 from benchmarks.http.load import at_rate, most
 from benchmarks.http.running import Running
-from benchmarks.http.servers import APPS, LIMIT, OURS, PEERS, RUNTIME, servers
+from benchmarks.http.servers import APPS, BINARY, LIMIT, OURS, PEERS, RUNTIME, servers
 from trainyard.schema import Column, Schema
 from trainyard.testing.publishing import point_alias, publish_key, publish_version
 from trainyard_convert import from_sklearn, model_of
@@ -53,7 +53,9 @@ def run() -> dict[str, Any]:
         point_alias(blobs, publish_version(blobs, model, 1), seq=1)
         running = _started(servers(environment, publish_key(blobs, "predict")), folder, rows, expected, stack)
         rates, processor = _rates(running, rows, folder)
-        slowest = min(statistics.median(rates[one.name, (1, 16)]) for one in running if one.name not in (OURS, LIMIT))
+        slowest = min(
+            statistics.median(rates[one.name, (1, 16)]) for one in running if one.name not in (OURS, BINARY, LIMIT)
+        )
         rate = SHARE * slowest
         latencies = _latencies(running, rows, rate)
     return _table(rates, processor, latencies, rate)
@@ -130,19 +132,19 @@ def _table(rates: Figures, processor: Figures, latencies: dict[str, list[float]]
     figures: dict[str, Any] = {"requests": [], "offered_per_second": rate}
     for load in LOADS:
         print(f"   {load[0]:,} row{'s' * (load[0] > 1)}, {load[1]} connection{'s' * (load[1] > 1)}")
-        print(f"   {'server':26}{'requests/s':>12}{'ours / it':>11}{'CPU ms each':>13}{'it / ours':>11}")
+        print(f"   {'server':32}{'requests/s':>12}{'ours / it':>11}{'CPU ms each':>13}{'it / ours':>11}")
         for name in latencies:
             ratio = _ratio(rates[OURS, load], rates[name, load])
             spent = _ratio(processor[name, load], processor[OURS, load])
             own, each = (statistics.median(figure[name, load]) for figure in (rates, processor))
-            print(f"   {name:26}{own:>12.1f}{ratio:>11.2f}{each:>13.3f}{spent:>11.2f}")
+            print(f"   {name:32}{own:>12.1f}{ratio:>11.2f}{each:>13.3f}{spent:>11.2f}")
             figures["requests"].append(
                 {"server": name, "rows": load[0], "connections": load[1], "rate": own, "ratio": ratio,
                  "cpu_ms": each, "cpu_ratio": spent}
             )  # fmt: skip
     print(f"   p99 in ms at {rate:.0f} requests/s of one row ({SHARE:.0%} of the slowest peer's most), by round")
     for name, rounds in latencies.items():
-        print(f"   {name:26}" + "".join(f"{value:>10.2f}" for value in rounds))
+        print(f"   {name:32}" + "".join(f"{value:>10.2f}" for value in rounds))
     figures["p99_ms"] = latencies
     print(
         f"   promised: one row at least {LEAST_OF_RUNTIME:g} times {RUNTIME} and {LEAST_OF_OTHERS:g} times "

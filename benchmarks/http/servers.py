@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trainyard.testing.processes import PREDICTOR, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     Rows = Sequence[Mapping[str, float]]
 
@@ -20,6 +24,8 @@ APPS = Path(__file__).with_name("apps")
 _STATE = Path(".state").resolve()
 PEERS, MLSERVER = _STATE / "peers-http/bin", _STATE / "peers-mlserver/bin"
 OURS = "trainyard"
+#: The same rows in the binary form of the Open Inference Protocol v2, as Triton's clients send them.
+BINARY = "trainyard (v2 binary)"
 #: It has no model: what Flask costs by itself.
 LIMIT = "flask, one dot product"
 RUNTIME = "fastapi + onnxruntime"
@@ -27,6 +33,28 @@ RUNTIME = "fastapi + onnxruntime"
 DUTIES = f"{RUNTIME} + duties"
 #: Single precision is as near as this.
 _TOLERANCE = 1e-4
+
+
+#: What stands before the tensor, filled with blanks, so that its length is the same for any number of rows.
+_HEAD_BYTES = 400
+
+
+def _as_tensor(table: npt.NDArray[np.float64]) -> bytes:
+    """Return a request of one tensor that asks for binary outputs."""
+    data = table.astype("<f8").tobytes()
+    tensor = {"name": "x", "shape": list(table.shape), "datatype": "FP64"}
+    asked = {
+        "inputs": [{**tensor, "parameters": {"binary_data_size": len(data)}}],
+        "parameters": {"binary_data_output": True},
+    }
+    return json.dumps(asked).encode().ljust(_HEAD_BYTES) + data
+
+
+def _first_tensor(answer: bytes) -> list[float]:
+    """Return the first output of an answer, which is FP64."""
+    said, at = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
+    size = said["outputs"][0]["parameters"]["binary_data_size"]
+    return list(np.frombuffer(answer[at : at + size], "<f8"))
 
 
 def _as_lists(rows: Rows) -> Any:
@@ -42,6 +70,7 @@ class Server:
         path: where predictions are asked for.
         body: the request for rows, before it becomes JSON.
         values: the predictions in an answer.
+        pack, unpack: from what is asked to bytes, and from bytes to what is answered.
         environment: variables of its own.
         headers: of each request.
     """
@@ -50,16 +79,18 @@ class Server:
     path: str = "/predict"
     body: Callable[[Rows], Any] = _as_lists
     values: Callable[[Any], Any] = lambda answer: answer["y"]
+    pack: Callable[[Any], bytes] = lambda body: json.dumps(body).encode()
+    unpack: Callable[[bytes], Any] = json.loads
     environment: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, rows: Rows) -> bytes:
         """Return the body that asks for rows."""
-        return json.dumps(self.body(rows)).encode()
+        return self.pack(self.body(rows))
 
     def agrees(self, answer: bytes, expected: Sequence[float]) -> bool:
         """Tell whether an answer holds what is expected."""
-        found = self.values(json.loads(answer))
+        found = self.values(self.unpack(answer))
         return len(found) == len(expected) and all(
             abs(a - b) <= _TOLERANCE * max(1.0, abs(b)) for a, b in zip(found, expected, strict=True)
         )
@@ -86,8 +117,18 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
             "/v1/predict/trees",
             lambda rows: {"rows": rows},
             lambda answer: [row["prediction"] for row in answer["rows"]],
-            {**environment, "OMP_NUM_THREADS": "1"},
-            {"Authorization": f"Bearer {key}"},
+            environment={**environment, "OMP_NUM_THREADS": "1"},
+            headers={"Authorization": f"Bearer {key}"},
+        ),
+        BINARY: Server(
+            lambda port, _: [sys.executable, "-m", *PREDICTOR, *two, "--bind", f"127.0.0.1:{port}"],
+            "/v2/models/trees/infer",
+            lambda rows: np.array([list(row.values()) for row in rows]),
+            lambda predictions: predictions,
+            _as_tensor,
+            _first_tensor,
+            {**environment, "OMP_NUM_THREADS": "1", "TRAINYARD_SPOOL_DIR": f"{environment['TRAINYARD_SPOOL_DIR']}-2"},
+            {"Authorization": f"Bearer {key}", "Inference-Header-Content-Length": str(_HEAD_BYTES)},
         ),
         RUNTIME: Server(
             lambda port, _: [
@@ -104,8 +145,8 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
             "/predict",
             lambda rows: {"rows": rows},
             lambda answer: [row["prediction"] for row in answer["rows"]],
-            {**quiet, "API_KEY": key},
-            {"Authorization": f"Bearer {key}"},
+            environment={**quiet, "API_KEY": key},
+            headers={"Authorization": f"Bearer {key}"},
         ),
         LIMIT: Server(
             lambda port, _: [str(PEERS / "python"), *flask, "--bind", f"127.0.0.1:{port}", "flask_app:app"],
@@ -141,7 +182,7 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
                 ]
             },
             lambda answer: answer["outputs"][0]["data"],
-            {**quiet, "PATH": f"{MLSERVER}{os.pathsep}{os.environ['PATH']}"},
+            environment={**quiet, "PATH": f"{MLSERVER}{os.pathsep}{os.environ['PATH']}"},
         ),
         "mlflow": Server(
             lambda port, folder: [
@@ -151,7 +192,7 @@ def servers(environment: Mapping[str, str], key: str) -> dict[str, Server]:
             "/invocations",
             lambda rows: {"inputs": [list(row.values()) for row in rows]},
             lambda answer: answer["predictions"],
-            quiet,
+            environment=quiet,
         ),
     }  # fmt: skip
 

@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import replace
 
 import msgpack
+import numpy as np
 import pytest
 
 from trainyard.contracts.queue import Received
 from trainyard.errors import MessageError, TransientError
 from trainyard.messages import Message, PredictionLogged, PredictionsStored
+from trainyard.prediction_blocks import pack_blocks
 from trainyard.testing.fakes import MemoryPredictionLog
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard_ingest.edges import predictions_handler
@@ -61,6 +63,26 @@ def test_every_stored_message_is_handled_and_the_object_goes(world: World) -> No
     assert list(world.blobs.list("")) == []
     world.take(POINTER)
     assert len(world.log.predictions) == 3
+
+
+def test_a_block_is_as_many_predictions_as_it_holds(world: World) -> None:
+    """Each a record like any other; one that no record may be like refuses all of them."""
+    common = {name: RECORD[name] for name in ("model", "version", "key_id", "trace_id", "latency_us", "predicted_at")}
+    ids = [f"pr_{number:032x}" for number in range(3)]
+    inputs, output = {"x": np.array([1.0, np.nan, 2.5]), "y": ["a", None, "c"]}, {"prediction": [True, False, True]}
+    (block,) = pack_blocks(common, ids, inputs, output, most_bytes=10_000)
+    world.take(PredictionLogged([{**RECORD, "id": "pr_0"}, msgpack.unpackb(block)]))
+    logged = {one.id: one for one in world.log.predictions}
+    assert [logged[ident].inputs for ident in ids] == [
+        {"x": 1.0, "y": "a"},
+        {"x": None, "y": None},
+        {"x": 2.5, "y": "c"},
+    ]
+    assert [logged[ident].output for ident in ids] == [{"prediction": value} for value in output["prediction"]]
+    assert len(logged) == 4
+    (bad,) = pack_blocks(common, ids, {"y": ["a", "b", "c\0"]}, output, most_bytes=10_000)
+    with pytest.raises(MessageError, match="inputs"):
+        world.take(PredictionLogged([msgpack.unpackb(bad)]))
 
 
 def test_what_was_interrupted_is_done_again_without_doubling(world: World) -> None:

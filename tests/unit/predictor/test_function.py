@@ -13,6 +13,7 @@ from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.errors import TransientError
 from trainyard.messages import PredictionLogged, PredictionsStored, ShadowScored, decode, stored_bodies
+from trainyard.prediction_blocks import records_of
 from trainyard.serving_object import PREFIX, ServedModel, decode_serving
 from trainyard.testing.fakes.blobs import MemoryBlobs
 from trainyard.testing.fakes.queue import MemoryQueue
@@ -23,6 +24,8 @@ from trainyard_predictor import lambda_bootstrap
 from trainyard_predictor.events import ForeignEventError
 
 ROW = dict(sample_model().golden.rows[0])  # type: ignore[union-attr]
+#: One of which a thousand are too much for the queue.
+LONG = ROW | {"remark": "x" * 400}
 BODY = {"rows": [ROW]}
 
 
@@ -375,7 +378,7 @@ def test_an_answer_whose_record_the_queue_did_not_take_says_so(world: World) -> 
 @pytest.mark.parametrize(("rows", "stored"), [(300, False), (1000, True)])
 def test_records_of_many_rows(world: World, rows: int, stored: bool) -> None:
     """Up to 200 KiB they are messages; beyond it one message says where on S3 the messages are."""
-    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [ROW] * rows}})
+    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [LONG] * rows}})
     ids = [row["prediction_id"] for row in json.loads(answer["body"])["rows"]]
     if stored:
         (message,) = world.queue.receive(limit=10, wait_seconds=0, visibility_seconds=60)
@@ -384,7 +387,8 @@ def test_records_of_many_rows(world: World, rows: int, stored: bool) -> None:
         data = world.blobs.get(pointer.key).data
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (pointer.sha256, pointer.size)
         read = [decode("PredictionLogged", body) for body in stored_bodies(data)]
-        logged = [record for part in read if isinstance(part, PredictionLogged) for record in part.records]
+        parts = [part for part in read if isinstance(part, PredictionLogged)]
+        logged = [record for part in parts for entry in part.records for record in records_of(entry)]
     else:
         logged = world.logged()
     assert sorted(record["id"] for record in logged) == sorted(ids)
@@ -394,6 +398,6 @@ def test_a_store_that_does_not_take_many_records_is_said(world: World) -> None:
     """As when the queue is away."""
     assert world.version() == 1
     world.blobs.outage = TransientError("away")
-    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [ROW] * 1000}})
+    answer = world.function.handle({"path": "/v1/predict/flights", "body": {"rows": [LONG] * 1000}})
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"])["rows"][999]["logged"] is False

@@ -222,7 +222,7 @@ def test_a_part_of_a_segment_may_be_sent_twice_but_never_lost(world: World, size
 
 def test_many_records_go_by_way_of_the_store(world: World) -> None:
     """Beyond 200 KiB the queue has one pointer, however much lies behind it; a store that is away loses nothing."""
-    rows = [{"remark": "x" * 4_000} | ROWS[0]] * 100
+    rows = [ROWS[0] | {"remark": "x" * 4_000}] * 100
     ids = [ident for _ in range(5) for ident in ids_of(world.ask("flights", {"rows": rows}).body)]
     world.blobs.outage = TransientError("no route to S3")
     world.service.background.ship()

@@ -60,7 +60,7 @@ class TrainingRequest(Message):
 
 @dataclass(frozen=True)
 class PredictionLogged(Message):
-    """Predictions that were answered: each record as in docs/prediction-log.md."""
+    """Predictions that were answered: each a record, or a block of several, as in docs/prediction-log.md."""
 
     type: ClassVar[str] = "PredictionLogged"
     records: list[dict[str, Any]]

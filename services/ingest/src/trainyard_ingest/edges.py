@@ -13,6 +13,7 @@ from trainyard import logs, messages
 from trainyard.contracts.idempotency import Repeatable
 from trainyard.errors import MessageError, ServiceError, TransientError
 from trainyard.loops import backoff_seconds
+from trainyard.prediction_blocks import records_of
 from trainyard_ingest.domain.records import read_record, read_shadow
 
 if TYPE_CHECKING:
@@ -228,8 +229,9 @@ def predictions_handler(log: PredictionLog, feedback: TakeFeedback) -> Callable[
         content = messages.decode(message.type, message.body)
         try:
             if isinstance(content, messages.PredictionLogged):
-                added = log.add([read_record(record) for record in content.records])
-                _log.info("predictions.logged", predictions=len(content.records), new=added.new)
+                records = [read_record(record) for entry in content.records for record in records_of(entry)]
+                added = log.add(records)
+                _log.info("predictions.logged", predictions=len(records), new=added.new)
                 if added.expired:
                     _log.warning("predictions.expired", predictions=added.expired)
             elif isinstance(content, messages.ShadowScored):

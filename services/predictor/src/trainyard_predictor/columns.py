@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from operator import itemgetter
 
+from trainyard.model.arrays import numpy_is_loaded
 from trainyard.schema import MAX_CATEGORY_BYTES, MAX_TEXT_BYTES, check_value
+from trainyard_predictor.rows import Table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,13 +23,20 @@ if TYPE_CHECKING:
     from trainyard.schema import Column, Schema
 
 _NONE = type(None)
+#: From so many rows on arrays are worth making.
+_MANY_ROWS = 16
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 #: What a string of so many characters takes in UTF-8 at most is within the limit.
 _MAX_CHARS = {"text": MAX_TEXT_BYTES // 4, "category": MAX_CATEGORY_BYTES // 4}
 
 
-def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]] | None:
-    """Return the columns of ``rows`` by name as ``Schema.check_rows`` would, or None when it must be asked."""
+def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, Any] | None:
+    """Return the columns of ``rows`` by name as ``Schema.check_rows`` would, or None when it must be asked.
+
+    Columns of floats are arrays (rows,), NaN where one is missing, in a process that has numpy; all others are lists.
+    """
+    if isinstance(rows, Table):
+        return _clean_table(features, rows)
     names = features.names
     if not names:
         return None
@@ -39,12 +48,51 @@ def clean_columns(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]]
     if len(values) != len(rows):
         return None
     columns = {}
+    arrays = len(rows) >= _MANY_ROWS and numpy_is_loaded()
     for column, given in zip(features.columns, zip(*values, strict=True), strict=True):
-        clean = _clean(column, list(given))
+        clean = _float_array(column, given) if arrays and column.type == "float" else _clean(column, list(given))
         if clean is None:
             return None
         columns[column.name] = clean
     return columns
+
+
+def _clean_table(features: Schema, table: Table) -> dict[str, Any] | None:
+    """Return the columns of a table if they are floats where floats are wanted."""
+    if len(table) < _MANY_ROWS:
+        return clean_columns(features, list(table))
+    if len(table.columns) != len(features.names):
+        return None
+    columns = {}
+    for column in features.columns:
+        given = table.columns.get(column.name)
+        if given is None or column.type != "float" or not _may_be(column, given):
+            return None
+        columns[column.name] = given
+    return columns
+
+
+def _float_array(column: Column, given: Sequence[Any]) -> Any:
+    """Return the values as an array of float64 (rows,); None where one is no number, or too large for a float."""
+    import numpy as np  # noqa: PLC0415 - it is loaded
+
+    kinds = set(map(type, given))
+    if not kinds <= {float, int, _NONE} or (_NONE in kinds and not column.nullable):
+        return None
+    try:
+        array = np.array(given, dtype=np.float64)  # of None numpy makes NaN
+    except OverflowError:
+        return None
+    return array if not np.isinf(array).any() else None
+
+
+def _may_be(column: Column, array: Any) -> bool:
+    """Tell whether an array of float64 is a column of floats: NaN means that a value is missing."""
+    import numpy as np  # noqa: PLC0415 - it is loaded
+
+    if np.isfinite(array).all():
+        return True
+    return column.nullable and not np.isinf(array).any()
 
 
 def clean_rows(features: Schema, rows: Sequence[Any]) -> list[dict[str, Any]] | None:

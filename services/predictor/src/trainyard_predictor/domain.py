@@ -9,6 +9,7 @@ from functools import lru_cache
 from trainyard.alias_object import is_name
 from trainyard.errors import ServiceError
 from trainyard.frozen import dataclass
+from trainyard.prediction_blocks import pack_blocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from trainyard.model import Prediction
+    from trainyard.schema import Schema
 
 #: The alias that answers when the request names none.
 CHAMPION = "champion"
@@ -33,6 +35,8 @@ MAX_EXPLAINING_SECONDS = 5.0
 MAX_RECORD_BYTES = 128 * 1024
 #: How msgpack begins a map of up to 15 members; their number is added.
 _FIXMAP = 0x80
+#: Types of columns whose clean values are not those that were sent.
+_CONVERTED = frozenset({"date", "timestamp"})
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _MAX_IDEMPOTENCY_CHARS = 255
 
@@ -61,7 +65,7 @@ class Query:
     """A well-formed request: its rows are still unchecked. ``sticky`` names whoever is to stay with one version."""
 
     target: Target
-    rows: list[Any]
+    rows: Sequence[Any]
     key_id: str | None
     trace_id: str
     idempotency_key: str | None
@@ -194,14 +198,7 @@ def records(
 
     What all of them have in common is packed once, so each is put together from its parts.
     """
-    common = {
-        "model": query.target.model,
-        "version": version,
-        "key_id": query.key_id,
-        "trace_id": query.trace_id,
-        "latency_us": latency_us,
-        "predicted_at": predicted_at.isoformat(timespec="microseconds"),
-    }
+    common = _common(query, version, latency_us, predicted_at)
     if len(ids) == 1:
         return [pack({"id": ids[0], **common, "inputs": query.rows[0], "output": outputs[0]})]
     begin = bytes([_FIXMAP | (3 + len(common))]) + pack("id")
@@ -211,6 +208,46 @@ def records(
         b"".join((begin, pack(ident), middle, pack(row), end, pack(output)))
         for ident, row, output in zip(ids, query.rows, outputs, strict=True)
     ]
+
+
+def blocks(
+    query: Query,
+    version: int,
+    ids: Sequence[str],
+    inputs: Mapping[str, Any],
+    outputs: Sequence[Mapping[str, Any]],
+    *,
+    latency_us: int,
+    predicted_at: datetime,
+    pack: Callable[[Any], bytes],
+) -> list[bytes]:
+    """Return what :func:`records` says as blocks of many rows (docs/prediction-log.md); ``inputs`` by column."""
+    output: dict[str, Any] = {"prediction": [one["prediction"] for one in outputs]}
+    if "probabilities" in outputs[0]:
+        chances = [one["probabilities"] for one in outputs]
+        output["probabilities"] = {label: [one[label] for one in chances] for label in chances[0]}
+    common = _common(query, version, latency_us, predicted_at)
+    return pack_blocks(common, ids, inputs, output, most_bytes=MAX_RECORD_BYTES, pack=pack)
+
+
+def sent_columns(features: Schema, rows: Sequence[Any], clean: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of rows with their values as they were sent; numbers may be arrays."""
+    return {
+        column.name: [row[column.name] for row in rows] if column.type in _CONVERTED else clean[column.name]
+        for column in features.columns
+    }
+
+
+def _common(query: Query, version: int, latency_us: int, predicted_at: datetime) -> dict[str, Any]:
+    """Return what all records of one request have in common."""
+    return {
+        "model": query.target.model,
+        "version": version,
+        "key_id": query.key_id,
+        "trace_id": query.trace_id,
+        "latency_us": latency_us,
+        "predicted_at": predicted_at.isoformat(timespec="microseconds"),
+    }
 
 
 def output(answer: Prediction) -> dict[str, Any]:

@@ -90,6 +90,8 @@ class _Scored:
     predictions: Sequence[Prediction]
     explanations: list[dict[str, Any]] | None
     latency_us: int
+    #: of rows that were as they should be; None where they were few, or had to be looked at value by value
+    columns: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -147,16 +149,8 @@ class Predict:
         self._check_time(began)
         crashpoint("K38")
         outputs = [domain.output(prediction) for prediction in scored.predictions]
-        packed = domain.records(
-            query,
-            scored.served.version,
-            ids := self._ids(query),
-            outputs,
-            latency_us=scored.latency_us,
-            predicted_at=self._clock.now(),
-            pack=self._pack,
-        )
-        _check_sizes(packed)
+        ids = self._ids(query)
+        packed = self._packed(query, scored, ids, outputs)
         logged = self._append(packed)
         rows = [{**output, "prediction_id": ident} for output, ident in zip(outputs, ids, strict=True)]
         if scored.explanations is not None:
@@ -199,14 +193,33 @@ class Predict:
         if not query.explain and (few := _few(served.features, query.rows)) is not None:
             crashpoint("K37")
             return _Scored(served, served.predictor.predict_few(few), None, self._us_since(began))
-        columns = checked_columns(served.features, query.rows)
+        clean = clean_columns(served.features, query.rows)
+        columns = _checked(served.features, query.rows) if clean is None else clean
         crashpoint("K37")
         if query.explain:
             domain.check_explained(len(query.rows), served.predictor.explaining_seconds)
         predictions = served.predictor.predict_clean(columns, len(query.rows))
         latency_us = self._us_since(began)
         explanations = _explanations(served, columns, predictions) if query.explain else None
-        return _Scored(served, predictions, explanations, latency_us)
+        return _Scored(served, predictions, explanations, latency_us, clean)
+
+    def _packed(
+        self, query: domain.Query, scored: _Scored, ids: list[str], outputs: list[dict[str, Any]]
+    ) -> list[bytes]:
+        """Return what the log gets: blocks of many rows that are as they should be, else a record for each row."""
+        version, now = scored.served.version, self._clock.now()
+        if scored.columns is not None:
+            blocks = domain.blocks(
+                query, version, ids, domain.sent_columns(scored.served.features, query.rows, scored.columns), outputs,
+                latency_us=scored.latency_us, predicted_at=now, pack=self._pack,
+            )  # fmt: skip
+            if max(map(len, blocks)) <= domain.MAX_RECORD_BYTES:
+                return blocks
+        packed = domain.records(
+            query, version, ids, outputs, latency_us=scored.latency_us, predicted_at=now, pack=self._pack
+        )
+        _check_sizes(packed)
+        return packed
 
     def _us_since(self, began: float) -> int:
         return round((self._clock.monotonic() - began) * 1e6)
@@ -237,28 +250,26 @@ class Predict:
         return True
 
 
-def _few(features: Schema, rows: list[Any]) -> list[dict[str, Any]] | None:
+def _few(features: Schema, rows: Sequence[Any]) -> list[dict[str, Any]] | None:
     """Return few rows, each value checked; None where they are many, or must be looked at value by value."""
     return clean_rows(features, rows) if len(rows) <= FEW_ROWS else None
 
 
-def checked_columns(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
+def checked_columns(features: Schema, rows: Sequence[Any]) -> dict[str, Any]:
     """Return the rows by columns, each value checked; raises ``invalid_rows`` with every problem of every row."""
     columns = clean_columns(features, rows)
     return _checked(features, rows) if columns is None else columns
 
 
-def _explanations(
-    served: Served, columns: dict[str, list[Any]], predictions: Sequence[Prediction]
-) -> list[dict[str, Any]]:
+def _explanations(served: Served, columns: dict[str, Any], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     predicted = [prediction.prediction for prediction in predictions]
     found = served.predictor.explain_columns(columns, predicted)
     return [found.row(index, one) for index, one in enumerate(predicted)]
 
 
-def _checked(features: Schema, rows: list[Any]) -> dict[str, list[Any]]:
+def _checked(features: Schema, rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Return clean columns; raises ``invalid_rows`` with every problem of every row."""
-    clean, problems = features.check_rows(rows)
+    clean, problems = features.check_rows(list(rows))
     if problems:
         said = f"{len(problems)} problem{'s' * (len(problems) > 1)} in {len(rows)} row{'s' * (len(rows) > 1)}"
         raise ServiceError("invalid_rows", f"{said}; the details list them", problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainyard.messages import PredictionLogged, PredictionsStored, decode, stored_bodies
+from trainyard.prediction_blocks import records_of
 
 if TYPE_CHECKING:
     from trainyard.contracts.blobs import BlobStore
@@ -27,6 +28,6 @@ def logged_records(queue: Queue, blobs: BlobStore | None = None) -> list[dict[st
                 found = [decoded]
             for one in found:
                 assert isinstance(one, PredictionLogged), one
-                records += one.records
+                records += [record for entry in one.records for record in records_of(entry)]
             queue.delete(message.receipt)
     return records

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from trainyard.messages import PredictionLogged, PredictionsStored
+from trainyard.prediction_blocks import rows_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Outbox:
         self._blobs = blobs
 
     def send(self, answers: Iterable[list[bytes]]) -> tuple[int, int]:
-        """Send the packed records of some answers; return their number, and how many messages the queue refused.
+        """Send packed records; return the number of predictions, and how many messages the queue refused.
 
         The same records are stored under the same key, however often they are sent.
 
@@ -53,15 +54,15 @@ class Outbox:
 
 
 def joined(answers: Iterable[list[bytes]]) -> Iterator[tuple[bytes, int]]:
-    """Yield messages of at most MESSAGE_BYTES of records, not yet as base64, and the number of records in each."""
+    """Yield messages of at most MESSAGE_BYTES of records, not yet as base64, and the number of predictions in each."""
     held: list[bytes] = []
     size = 0
     for records in answers:
         for record in records:
             if held and size + len(record) > MESSAGE_BYTES:
-                yield PredictionLogged.joined(held), len(held)
+                yield PredictionLogged.joined(held), sum(map(rows_in, held))
                 held, size = [], 0
             held.append(record)
             size += len(record)
     if held:
-        yield PredictionLogged.joined(held), len(held)
+        yield PredictionLogged.joined(held), sum(map(rows_in, held))

@@ -7,6 +7,7 @@ from trainyard_predictor import domain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from trainyard.telemetry.numbers import Metrics
@@ -22,7 +23,13 @@ class Ask:
         self._metrics = metrics
 
     def __call__(
-        self, call: Call, target: domain.Target, rows: list[Any], *, explain: bool = False, repeat: str | None = None
+        self,
+        call: Call,
+        target: domain.Target,
+        rows: Sequence[Any],
+        *,
+        explain: bool = False,
+        repeat: str | None = None,
     ) -> Answer:
         """Return the answer to unchecked rows, in their order.
 

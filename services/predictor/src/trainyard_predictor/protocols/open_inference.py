@@ -12,19 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard import strict_json
 from trainyard.errors import ServiceError
+from trainyard.frozen import replace
+from trainyard.model.arrays import numpy_is_loaded
+from trainyard.model.inference import WORTH_NUMPY
 from trainyard.schema import shown
 from trainyard_predictor import domain
 from trainyard_predictor.exchange import MAX_BODY_BYTES, Response, check_length, check_media, json_response
 from trainyard_predictor.protocols import outputs
-from trainyard_predictor.protocols.routes import Route
+from trainyard_predictor.protocols.routes import AT_ONCE, COMPUTES, WAITS, Route
 from trainyard_predictor.protocols.tables import rows_of_cells, rows_of_columns, rows_of_lists
 from trainyard_predictor.protocols.tensors import parameters_of, read_tensors
+from trainyard_predictor.rows import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trainyard.schema import Schema
     from trainyard_predictor.edges.catalogue import Catalogue
+    from trainyard_predictor.exchange import Request
     from trainyard_predictor.protocols.ask import Ask
     from trainyard_predictor.protocols.routes import Call
     from trainyard_predictor.protocols.tensors import Tensor
@@ -38,6 +43,8 @@ _JSON_LENGTH = "inference-header-content-length"
 _STATUSES = {"no_model": 503}
 _KEPT = {400, 401, 403, 404, 405, 408, 413, 414, 415, 429}
 _MOST_SHOWN = 20
+#: Rows that are looked at one by one, whatever they came as.
+_FEW_ROWS = 16
 
 
 def refuse(error: ServiceError) -> Response:
@@ -80,9 +87,20 @@ class OpenInference:
             routes += [
                 _route("GET", model, self._model),
                 _route("GET", f"{model}/ready", self._model_ready),
-                _route("POST", f"{model}/infer", self._infer),
+                replace(_route("POST", f"{model}/infer", self._infer), pace=self._pace),
             ]
         return routes
+
+    def _pace(self, request: Request, names: Mapping[str, str]) -> int:
+        """Tell a request that only computes from one that may wait, or explain."""
+        length = request.headers.get(_JSON_LENGTH, "")
+        said = request.body[: int(length)] if _is_count(length) else request.body
+        if b"explain" in said or b"\\" in said or "content-encoding" in request.headers:
+            return WAITS
+        try:
+            return COMPUTES if self._models.holds(_named(names)) else WAITS
+        except ServiceError:  # a name that no model can bear
+            return AT_ONCE
 
     def _server(self, _call: Call) -> Response:
         return json_response(200, {"name": "trainyard", "version": self._version, "extensions": _EXTENSIONS})
@@ -158,7 +176,7 @@ class OpenInference:
         return Response(200, response.headers, response.body + packed)
 
 
-def rows_of_tensors(tensors: Sequence[Tensor], features: Schema) -> list[dict[str, Any]]:
+def rows_of_tensors(tensors: Sequence[Tensor], features: Schema) -> Sequence[dict[str, Any]]:
     """Return the rows that tensors hold: one tensor for each column, or one of two dimensions for all of them.
 
     Raises:
@@ -168,13 +186,35 @@ def rows_of_tensors(tensors: Sequence[Tensor], features: Schema) -> list[dict[st
     if len(tensors) == 1 and len(first.shape) == 2 and (first.shape[1] != 1 or first.name not in features):
         return _rows_of_matrix(first, features)
     for tensor in tensors:
-        if tensor.shape not in ((len(tensor.values),), (len(tensor.values), 1)):
+        if tensor.shape not in ((len(tensor),), (len(tensor), 1)):
             said = f"input {shown(tensor.name)!r} has the shape {list(tensor.shape)}"
             raise ServiceError("bad_request", f"{said}; a column is [rows] or [rows, 1], a table the only input")
+    if len({len(tensor) for tensor in tensors}) == 1:
+        table = _table([tensor.name for tensor in tensors], len(first), tensors, features)
+        if table is not None:
+            return table
     return rows_of_columns({tensor.name: tensor.values for tensor in tensors})
 
 
-def _rows_of_matrix(tensor: Tensor, features: Schema) -> list[dict[str, Any]]:
+def _table(names: Sequence[str], n_rows: int, tensors: Sequence[Tensor], features: Schema) -> Table | None:
+    """Return tensors that are columns, or one matrix of all, as a table where they are plainly what is wanted.
+
+    None where a value has to be looked at by itself, or numpy is not worth it: then rows are made of them.
+    """
+    domain.check_count(n_rows)
+    if n_rows < (_FEW_ROWS if numpy_is_loaded() else WORTH_NUMPY):
+        return None
+    wanted = {column.name for column in features.columns if column.type == "float"}
+    if len(wanted) != len(features.columns) or len(names) != len(wanted) or set(names) != wanted:
+        return None
+    arrays = [array for tensor in tensors if (array := tensor.array) is not None]
+    if len(arrays) != len(tensors):
+        return None
+    columns = arrays[0].T.copy() if len(arrays) < len(names) else [array.reshape(-1) for array in arrays]
+    return Table(dict(zip(names, columns, strict=True)), n_rows)
+
+
+def _rows_of_matrix(tensor: Tensor, features: Schema) -> Sequence[dict[str, Any]]:
     """Return the rows of a table whose columns ``parameters.columns`` names, else in the order of the metadata."""
     n_rows, width = tensor.shape
     domain.check_count(n_rows)
@@ -184,6 +224,8 @@ def _rows_of_matrix(tensor: Tensor, features: Schema) -> list[dict[str, Any]]:
         names = strict_json.loads(given.encode()) if isinstance(given, str) else given
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ServiceError("bad_request", 'the parameter columns must be a JSON list of names, as text: ["a","b"]')
+    if width == len(names) and (table := _table(names, n_rows, [tensor], features)) is not None:
+        return table
     rows = [tensor.values[begin : begin + width] for begin in range(0, n_rows * width, width)]
     if tensor.datatype != "BYTES":
         return rows_of_lists(rows, names, features)
@@ -196,8 +238,12 @@ def _route(method: str, path: str, answer: Callable[[Call], Response]) -> Route:
 
 def _target(call: Call) -> domain.Target:
     """Return what the path names; a version may be a number or an alias."""
-    version = call.names.get("version")
-    return domain.parse_target(call.names["model"] if version is None else f"{call.names['model']}@{version}")
+    return _named(call.names)
+
+
+def _named(names: Mapping[str, str]) -> domain.Target:
+    version = names.get("version")
+    return domain.parse_target(names["model"] if version is None else f"{names['model']}@{version}")
 
 
 def _unpacked(call: Call) -> bytes:
@@ -221,12 +267,14 @@ def _parts(body: bytes, json_length: str | None) -> tuple[dict[str, Any], bytes 
     """Return the request's JSON and the bytes of tensors behind it; None without the header that announces them."""
     length = len(body)
     if json_length is not None:
-        if not (
-            json_length.isascii() and json_length.isdigit() and len(json_length) < 20 and int(json_length) <= length
-        ):
+        if not (_is_count(json_length) and int(json_length) <= length):
             raise ServiceError("bad_request", f"{_JSON_LENGTH} must be a number of bytes of the body")
         length = int(json_length)
     given = strict_json.loads(body[:length])
     if not isinstance(given, dict):
         raise ServiceError("bad_request", 'the body must be {"inputs": [tensor, ...]}')
     return given, None if json_length is None else body[length:]
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20

@@ -11,11 +11,16 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from trainyard import strict_json
 from trainyard.errors import ServiceError
 from trainyard.schema import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: datatype -> format of :mod:`struct`
 _FORMATS = {
@@ -42,13 +47,33 @@ _AS_JSON = "pd_json"
 
 @dataclass(frozen=True)
 class Tensor:
-    """``values`` are flat, in row-major order."""
+    """``data`` is flat, in row-major order: a list, or floating-point numbers as they came in binary."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    values: list[Any]
+    data: list[Any] | bytes
     parameters: dict[str, Any]
+
+    @cached_property
+    def values(self) -> list[Any]:
+        """The elements as JSON has them."""
+        if isinstance(self.data, list):
+            return self.data
+        values = struct.unpack(f"<{len(self)}{_FORMATS[self.datatype]}", self.data)
+        return [None if value != value else value for value in values]  # noqa: PLR0124 - NaN
+
+    @property
+    def array(self) -> npt.NDArray[np.float64] | None:
+        """The elements as float64 in the tensor's shape, NaN where one is missing; None unless they came in binary."""
+        if isinstance(self.data, list):
+            return None
+        import numpy as np  # noqa: PLC0415 - see trainyard.model.arrays
+
+        return np.frombuffer(self.data, f"<{_FORMATS[self.datatype]}").reshape(self.shape).astype(np.float64)
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
 
 
 def read_tensors(given: object, binary: bytes | None) -> list[Tensor]:
@@ -116,6 +141,7 @@ def _read_tensor(raw: object, binary: bytes, at: int) -> tuple[Tensor, int]:
         raise _refused(f"{whose}: the content type {shown(meant)} is not read here; leave it out")
     size = parameters.get("binary_data_size")
     count = math.prod(shape)
+    values: list[Any] | bytes
     if size is None:
         values = _from_json(raw.get("data"), datatype, count, whose)
     elif "data" in raw:
@@ -170,14 +196,14 @@ _ALLOWED: dict[str, set[type]] = {
 }
 
 
-def _from_texts(values: list[Any], whose: str) -> list[Any]:
+def _from_texts(values: list[Any] | bytes, whose: str) -> list[Any]:
     """Return what JSON texts say, each one string, number, bool or null; all are read at once.
 
     No text can be half of a value: strings hold no line break, lists and objects are refused. So as many values as
     texts means one of each.
     """
-    texts = ["null" if value is None else value for value in values]
-    if not all(isinstance(text, str) for text in texts):
+    texts = [] if isinstance(values, bytes) else ["null" if value is None else value for value in values]
+    if isinstance(values, bytes) or not all(isinstance(text, str) for text in texts):
         raise _refused(f"{whose}: of the content type {_AS_JSON} the elements must be JSON texts")
     read = strict_json.loads(("[" + ",\n".join(texts) + "]").encode("utf-8", "surrogatepass"))
     if len(read) != len(texts) or any(isinstance(value, list | dict) for value in read):
@@ -196,16 +222,13 @@ def _check_range(values: list[Any], datatype: str, whose: str) -> None:
 # --- the binary extension -----------------------------------------------------------------------------------------
 
 
-def _from_binary(data: bytes, datatype: str, count: int, whose: str) -> list[Any]:
+def _from_binary(data: bytes, datatype: str, count: int, whose: str) -> list[Any] | bytes:
     if datatype == "BYTES":
         return _strings(data, count, whose)
     layout = f"<{count}{_FORMATS[datatype]}"
     if struct.calcsize(layout) != len(data):
         raise _refused(f"{whose}: {count} elements of {datatype} take {struct.calcsize(layout)} bytes, not {len(data)}")
-    values = list(struct.unpack(layout, data))
-    if datatype.startswith("FP"):
-        return [None if value != value else value for value in values]  # noqa: PLR0124 - NaN
-    return values
+    return data if datatype.startswith("FP") else list(struct.unpack(layout, data))
 
 
 def _strings(data: bytes, count: int, whose: str) -> list[str]:
