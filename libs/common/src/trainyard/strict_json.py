@@ -15,6 +15,7 @@ from trainyard.errors import ServiceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 MAX_DEPTH = 16
@@ -76,8 +77,13 @@ def _constant(text: str) -> NoReturn:
     _refuse(f"{text} is not JSON; send null for a missing value")
 
 
-def _decoder(**checks: Any) -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, strict=True, **checks)
+def _missing(text: str) -> None:
+    if text != "NaN":
+        _constant(text)
+
+
+def _decoder(constant: Callable[[str], None] = _constant, **checks: Any) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=constant, strict=True, **checks)
 
 
 #: A check is a call into Python for each number, so only documents where it may find something have it.
@@ -86,6 +92,7 @@ _DECODER, _INTEGERS_DECODER, _PLAIN_DECODER = (
     _decoder(parse_int=_integer),
     _decoder(),
 )
+_NAN_DECODER = _decoder(_missing, parse_int=_integer, parse_float=_float)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -104,8 +111,12 @@ def refuse_mark(data: bytes) -> None:
         _refuse("the JSON begins with a byte order mark; send it without")
 
 
-def loads(data: bytes) -> Any:
+def loads(data: bytes, *, nan_is_missing: bool = False) -> Any:
     """Parse one JSON document.
+
+    Args:
+        data: as it was sent.
+        nan_is_missing: whether ``NaN`` is read as null, for protocols whose clients write it.
 
     Raises:
         ServiceError: ``empty_body`` or ``bad_json``; the message says where it breaks.
@@ -120,7 +131,7 @@ def loads(data: bytes) -> Any:
         _refuse(f"the body is not UTF-8 at byte {e.start}")
     refuse_mark(data)
     try:
-        value = _decoder_for(data).decode(text)
+        value = (_NAN_DECODER if nan_is_missing and b"NaN" in data else _decoder_for(data)).decode(text)
     except json.JSONDecodeError as e:
         _refuse(f"{e.msg} at line {e.lineno}, column {e.colno}")
     if "\\u" in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from trainyard import strict_json
@@ -18,6 +19,8 @@ SHAPES = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _FOUR = "the body must be an object with exactly one of dataframe_split, dataframe_records, instances and inputs"
 #: What a request may say beside its rows; True: it is another protocol's (large language models, TF Serving).
 _BESIDE = {"params": False, "messages": True, "prompt": True, "input": True, "signature_name": True}
+_MOMENTS = {"date", "timestamp"}
+_MIDNIGHT = re.compile(r"T00:00:00(\.0+)?")
 _PARAMS = ("probabilities", "explain")
 
 
@@ -32,10 +35,10 @@ def read_json(body: bytes, features: Schema, *, bare: bool) -> tuple[list[Any], 
     Raises:
         ServiceError: ``bad_json`` or ``empty_body``; ``bad_request`` for another shape; else as :mod:`.tables`.
     """
-    given = strict_json.loads(body)
+    given = strict_json.loads(body, nan_is_missing=True)  # MLflow's own client writes it
     params = dict.fromkeys(_PARAMS, False)
     if bare and isinstance(given, list):
-        return _rows(given, features), params
+        return _as_pandas_means(_rows(given, features), features), params
     if not isinstance(given, dict):
         raise ServiceError("bad_request", _FOUR)
     foreign = [name for name in given if _BESIDE.get(name, False)]
@@ -45,7 +48,8 @@ def read_json(body: bytes, features: Schema, *, bare: bool) -> tuple[list[Any], 
     if len(shapes) != 1 or set(given) - set(shapes) - set(_BESIDE):
         raise ServiceError("bad_request", f"{_FOUR}, and params")
     (shape,) = shapes
-    return _shaped(shape, given[shape], features), params | _checked_params(given.get("params"))
+    rows = _as_pandas_means(_shaped(shape, given[shape], features), features)
+    return rows, params | _checked_params(given.get("params"))
 
 
 def read_csv(body: bytes, features: Schema, header: bool | None) -> list[dict[str, Any]]:
@@ -109,6 +113,19 @@ def _rows(given: list[Any], features: Schema) -> list[Any]:
     if len(features.names) == 1 and not any(isinstance(row, list | dict) for row in given):
         return rows_of_lists([[value] for value in given], features.names, features)
     return given
+
+
+def _as_pandas_means(rows: list[Any], features: Schema) -> list[Any]:
+    """Return the rows with dates and missing times as others write them: pandas has no date but midnight, and NaT."""
+    kinds = {column.name: column.type for column in features.columns if column.type in _MOMENTS}
+    for row in rows if kinds else ():
+        for name in kinds.keys() & row.keys() if isinstance(row, dict) else ():
+            value = row[name]
+            if value == "NaT":
+                row[name] = None
+            elif kinds[name] == "date" and isinstance(value, str) and _MIDNIGHT.fullmatch(value, 10):
+                row[name] = value[:10]
+    return rows
 
 
 def _checked_params(given: object) -> dict[str, bool]:
