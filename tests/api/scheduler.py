@@ -118,5 +118,5 @@ SUBJECT = Subject(
     _inexact,
     unbounded=frozenset({"GET /v1/events"}),
     keeps=True,
-    examples=(30, 400),
+    examples=(30, 500),
 )
