@@ -29,6 +29,7 @@ REGISTRY = (
     "loop",
     "models",
     "pages",
+    "prediction_log",
     "requests",
     "snapshots",
     "trees",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainyard.testing.postgres import PostgresServer
 
 #: Revisions that have no transaction, and so may be half done: each of their statements can run again.
-OUTSIDE = {"0017"}
+OUTSIDE = {"0017", "0019"}
 _ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'PgSleep'"
 
 
@@ -84,11 +84,24 @@ def test_a_kill_outside_of_a_transaction(postgres: PostgresServer, database: str
         cursor.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [f"core.{table}_trace_id_idx"]
         )
-    assert migrate(url) == ["0017", "0018"]
+    assert migrate(url) == ["0017", "0018", "0019"]
     assert schema_of(postgres, database) == undisturbed
     with closing(psycopg2.connect(postgres.dsn(database))) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
         assert cursor.fetchone() == (0,)
+
+
+@pytest.mark.parametrize("left", ["", "USING hash"], ids=["dropped", "made"])
+def test_a_kill_between_two_indexes(postgres: PostgresServer, database: str, undisturbed: str, left: str) -> None:
+    """The index that 0019 has dropped, or made already, is no hindrance: the next run makes all of them."""
+    url = postgres.url(database)
+    migrate(url, "0018")
+    with closing(psycopg2.connect(postgres.dsn(database))) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP INDEX core.prediction_trace_id_idx")
+        if left:
+            cursor.execute(f"CREATE INDEX prediction_trace_id_idx ON core.prediction {left} (trace_id)")
+    assert migrate(url) == ["0019"]
+    assert schema_of(postgres, database) == undisturbed
 
 
 def _asleep(postgres: PostgresServer, database: str) -> int:
