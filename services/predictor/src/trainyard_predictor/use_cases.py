@@ -232,6 +232,8 @@ class Predict:
     def _ids(self, query: domain.Query) -> list[str]:
         if query.idempotency_key is not None:
             return domain.repeatable_ids(query.key_id, query.idempotency_key, len(query.rows))
+        if len(query.rows) == 1:
+            return [f"pr_{os.urandom(16).hex()}"]
         random = os.urandom(16 * len(query.rows)).hex()
         return [f"pr_{random[begin : begin + 32]}" for begin in range(0, len(random), 32)]
 
