@@ -26,7 +26,8 @@ PORTS = ("ROUTER", "AWS", "POSTGRES", "LAMBDA", "PROMETHEUS")
 QUICK = {
     "TRAINYARD_LANDING_SWEEP_SECONDS": "2",
     "TRAINYARD_POLICY_TICK_SECONDS": "1",
-    "TRAINYARD_LEASE_SECONDS": "15",
+    # Where many processes share two cores a worker may not come to its beat for 15 s; the next one would take its run.
+    "TRAINYARD_LEASE_SECONDS": "30",
     "TRAINYARD_RESEND_SECONDS": "6",
     "TRAINYARD_IDLE_SECONDS": "5",
 }
