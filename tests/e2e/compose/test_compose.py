@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import boto3
 import pytest
 import requests
 from roads import emulator_dies, one_dies, whole_loop
@@ -35,10 +36,13 @@ def test_the_whole_loop(stack, shoppers):
 
 
 def test_the_same_image_answers_as_a_function(stack):
-    """Under the runtime interface emulator the champion of the loop answers a direct event."""
+    """Under the runtime interface emulator the champion of the loop answers a direct event of boto3's `invoke`."""
     event = {"path": "/v1/predict/buys", "body": {"rows": [{"age": 70, "income": 5000.0, "city": "Bern"}]}}
-    url = f"http://127.0.0.1:{stack.ports['LAMBDA']}/2015-03-31/functions/function/invocations"
-    answer = requests.post(url, json=event, timeout=30).json()
+    address = f"http://127.0.0.1:{stack.ports['LAMBDA']}"
+    anybody = boto3.Session("nobody", "checks", region_name="eu-central-1")
+    invoked = anybody.client("lambda", endpoint_url=address).invoke(FunctionName="function", Payload=json.dumps(event))
+    assert (invoked["StatusCode"], invoked.get("FunctionError")) == (200, None)
+    answer = json.load(invoked["Payload"])
     assert answer["statusCode"] == 200, answer
     assert json.loads(answer["body"])["version"] == 1
 
