@@ -161,7 +161,7 @@ browser: $(STATE)/browser.made $(STATE)/data ## The console in Chromium against 
 	$(BIN)/python -m pytest tests/browser
 
 .PHONY: verify
-verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions browser ## What CI runs
+verify: lint types test templates golden fuzz properties machines api clients cases sources emulators alerts audit sbom chaos promotions browser compose-test ## What CI runs
 
 .PHONY: templates
 templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation templates: cfn-lint, checkov, who may do what, their user data
