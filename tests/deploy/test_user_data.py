@@ -8,20 +8,21 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+_ROOT = Path(__file__).parents[2]
 #: EC2 takes no more than that, before base64.
 MOST_BYTES = 16_384
 PASSWORD = "p@ss/w:rd"
 #: What the scripts touch on their own machine; everything else that begins with / is in a container, or a name.
 _OWN = re.compile(r"/(?:etc/trainyard|run/trainyard|etc/systemd|etc/fstab|usr/local/bin/trainyard-release|swap)\b")
-_SERVICES = ("ingest", "scheduler", "console", "router")
+_SERVICES = ("ingest", "scheduler", "console", "router", "setup")
 _RELEASE = "\n".join(f"{name}=registry/{name}@sha256:1" for name in _SERVICES)
 _FAKES = {
     "aws": """
@@ -198,7 +199,9 @@ def test_migrate_makes_the_first_key_once(machine: Machine, control: Callable[..
     assert machine.release("migrate") == 0
     key = (machine.root / "parameter-admin").read_text()
     assert key
-    assert [call for call in machine.calls if call.startswith("docker run --rm --network trainyard")]
+    (migration,) = [call for call in machine.calls if call.startswith("docker run --rm --network trainyard")]
+    # The services' images have no alembic.
+    assert migration.endswith("--entrypoint python registry/setup@sha256:1 -m trainyard.adapters.postgres.migrate")
 
     (machine.root / "etc/trainyard/key-admin").unlink()  # as on a new instance
     assert machine.release("migrate") == 0
@@ -236,6 +239,34 @@ def test_run_starts_the_release(machine: Machine, control: Callable[..., str]) -
     assert made["ingest-worker"].endswith("python -m trainyard_ingest.main")
     assert "-p 127.0.0.1:8080:8080" in made["router"]
     assert not [call for call in machine.calls if PASSWORD in call or "p%40ss" in call]
+
+
+def test_what_is_written_to_belongs_to_whom_the_image_runs_as(
+    machine: Machine, control: Callable[..., str], trainer: str
+) -> None:
+    """A volume takes its owner from the image's folder; where there is none, root has it, and nobody else may write."""
+    machine.run(control())
+    machine.release("run")
+    machine.run(trainer)
+    runs = [call for call in machine.calls if call.startswith("docker run") and "--mount" in call]
+
+    assert len(runs) == 4
+    for call in runs:
+        (folder,) = re.findall(r"--mount type=volume,dst=(\S+)", call)
+        (image,) = re.findall(r"/([a-z]+)@sha256:1", call)
+        dockerfile = (_ROOT / "services" / image / "Dockerfile").read_text(encoding="utf-8")
+        assert f"install -d -o 65532 -g 65532 {folder}" in dockerfile
+        written = re.findall(r"TRAINYARD_(?:WORK|CONSOLE)_DIR=(\S+)", f"{call} {dockerfile}")
+        assert written
+        assert all(one.startswith(folder) for one in written)
+
+
+def test_the_command_waits_for_user_data(template: Any) -> None:
+    """A new instance takes commands before it has all that a release needs."""
+    (step,) = template("services").resource("Release")["Content"]["mainSteps"]
+    assert step["inputs"]["runCommand"] == [
+        "cloud-init status --wait >/dev/null && /usr/local/bin/trainyard-release {{ step }}"
+    ]
 
 
 def test_a_domain_brings_tls(machine: Machine, control: Callable[..., str]) -> None:

@@ -12,15 +12,10 @@ from trainyard.errors import ConfigError
 from trainyard_deploy import tunnel as forwarding
 from trainyard_deploy.aws import AwsCloud, translated
 from trainyard_deploy.ports import DeployError
-from trainyard_deploy.stacks import Place
+from trainyard_deploy.stacks import Place, key_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def key_parameter(env: str) -> str:
-    """Return the name of the parameter that holds the first key of an environment."""
-    return f"/trainyard/{env}/keys/admin"
 
 
 def parameter(name: str, *, region: str | None, endpoint: str | None = None) -> str:

@@ -21,7 +21,6 @@ from trainyard.clock import SystemClock
 from trainyard.errors import ConfigError
 from trainyard_client.client import Client
 from trainyard_deploy import tunnel
-from trainyard_deploy.access import key_parameter
 from trainyard_deploy.aws import AwsCloud, translated
 from trainyard_deploy.choices import checked_env
 from trainyard_deploy.docker import DockerImages
@@ -29,7 +28,7 @@ from trainyard_deploy.engine import Engine, Records, Report
 from trainyard_deploy.lease import Lease
 from trainyard_deploy.ports import DeployError
 from trainyard_deploy.smoke import LoopSmokeTest
-from trainyard_deploy.stacks import Place
+from trainyard_deploy.stacks import Place, key_parameter
 from trainyard_deploy.steps import Deployment, Outside
 
 if TYPE_CHECKING:

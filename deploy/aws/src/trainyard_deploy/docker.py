@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _BUILD_SECONDS = 1_800
 #: Where a service's Dockerfile is, if not in its own folder.
-_ELSEWHERE = {"router": "deploy/aws/router.Dockerfile"}
+_ELSEWHERE = {"router": "deploy/aws/router.Dockerfile", "setup": "deploy/setup/Dockerfile"}
 
 
 class DockerImages(Images):

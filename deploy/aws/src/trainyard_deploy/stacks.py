@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from trainyard_deploy.choices import Choices
 
-#: Every service that has an image.
-IMAGES = ("ingest", "scheduler", "trainer", "predictor", "console", "router")
+#: What has an image: every service, and what migrates the database before they run.
+IMAGES = ("ingest", "scheduler", "trainer", "predictor", "console", "router", "setup")
 #: The longest name of a Lambda function, and of a role.
 MOST_NAME_CHARS = 64
 
@@ -91,6 +91,11 @@ class Stack:
         return (importlib.resources.files("trainyard_deploy") / "templates" / f"{self.template}.yaml").read_text(
             "utf-8"
         )
+
+
+def key_parameter(env: str) -> str:
+    """Return the name of the parameter that holds the first key of an environment."""
+    return f"/trainyard/{env}/keys/admin"
 
 
 def stacks(place: Place, c: Choices) -> dict[str, Stack]:
