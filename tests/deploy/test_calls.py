@@ -19,14 +19,15 @@ import pytest
 from policy_answers import answer
 from whole_emulator import QuickClock
 
+from trainyard.adapters.aws.ec2 import ENV_TAG, LAUNCH_TAG
 from trainyard.errors import TrainyardError
 from trainyard.testing.emulator import ACCESS_KEY, SECRET_KEY
-from trainyard_deploy import access, commands, docker, tunnel
+from trainyard_deploy import commands, docker, tunnel
 from trainyard_deploy.aws import AwsCloud
 from trainyard_deploy.choices import Choices
 from trainyard_deploy.engine import Record, Records
 from trainyard_deploy.lease import Lease
-from trainyard_deploy.stacks import Place, stacks
+from trainyard_deploy.stacks import Place, key_parameter, stacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 #: As the templates of these tests have it (conftest.py).
 ENV, ACCOUNT, REGION = "test", "111122223333", "eu-west-1"
 PLACE = Place(ENV, ACCOUNT, REGION)
-SERVICES = ("cloudformation", "ecr", "lambda", "s3", "ssm", "sts")
+SERVICES = ("cloudformation", "ec2", "ecr", "lambda", "s3", "ssm", "sts")
 #: Operations whose right has another name.
 RIGHTS = {
     "lambda:Invoke": "lambda:InvokeFunction",
@@ -72,6 +73,11 @@ def _resources(service: str, operation: str, given: dict[str, Any]) -> list[tupl
             return [(f"arn:aws:s3:::{given['Bucket']}{key}", {})]
         case "ssm", "GetParameter" | "PutParameter":
             return [(f"arn:aws:ssm:{here}:parameter{given['Name']}", {})]
+        case "ec2", "TerminateInstances":
+            trainer = own | {"aws:ResourceTag/trainyard:launch": "1"}
+            return [(f"arn:aws:ec2:{here}:instance/{one}", trainer) for one in given["InstanceIds"]]
+        case "ssm", "DeleteParameters":
+            return [(f"arn:aws:ssm:{here}:parameter{name}", {}) for name in given["Names"]]
         case "ssm", "SendCommand":
             instances = [(f"arn:aws:ec2:{here}:instance/{one}", own) for one in given["InstanceIds"]]
             return [(f"arn:aws:ssm:{here}:document/{given['DocumentName']}", {}), *instances]
@@ -147,6 +153,19 @@ def _stacks(cloud: AwsCloud) -> None:
     cloud.live(PLACE.function)
     cloud.invoke(PLACE.function, cloud.publish(PLACE.function), {})
     cloud.delete_stack("queues")
+    _trainers(cloud)
+    cloud.forget()
+
+
+def _trainers(cloud: AwsCloud) -> None:
+    """An instance that the scheduler has launched, and its end."""
+    tags = [{"Key": ENV_TAG, "Value": ENV}, {"Key": LAUNCH_TAG, "Value": "1"}]
+    specification = [{"ResourceType": "instance", "Tags": tags}]
+    client = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION).client(
+        "ec2", endpoint_url=cloud._client("ec2").meta.endpoint_url
+    )
+    client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, TagSpecifications=specification)
+    cloud.end_trainers()
 
 
 def _images(client: Any, patched: pytest.MonkeyPatch) -> None:
@@ -158,7 +177,7 @@ def _images(client: Any, patched: pytest.MonkeyPatch) -> None:
 def _smoke(target: commands.Target, patched: pytest.MonkeyPatch, made: list[Call]) -> None:
     """The first key, and the way to the services: the AWS CLI's call is read from its command line."""
     client = target.client("ssm")
-    client.put_parameter(Name=access.key_parameter(ENV), Value="ty_key", Type="SecureString")
+    client.put_parameter(Name=key_parameter(ENV), Value="ty_key", Type="SecureString")
     made.pop()  # the control instance does that
     patched.setattr(tunnel.shutil, "which", lambda name: f"/bin/{name}")
     patched.setattr(commands.Target, "instance", "i-1")

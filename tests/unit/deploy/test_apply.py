@@ -223,10 +223,44 @@ def test_destroy_keeps_the_data() -> None:
     for step in account.deployment.destroy_steps(data_too=False):
         step.do(None)  # type: ignore[arg-type]
     assert list(account.cloud.stacks) == ["storage"]
+    assert account.cloud.release() is None
 
     for step in account.deployment.destroy_steps(data_too=True):
         step.do(None)  # type: ignore[arg-type]
     assert account.cloud.stacks == {}
+
+
+def test_destroy_changes_nothing_of_postgres_but_its_protection() -> None:
+    """Whoever destroys without the file of choices gives Postgres no other size on its last way."""
+    account = Account(choices=Choices(database_class="db.t4g.small"))
+    account.apply()
+    account.choices = Choices()
+    before = account.cloud.parameters("database")
+    _destroy_step(account, "unprotect")
+
+    assert account.cloud.parameters("database") == {**(before or {}), "DeletionProtection": "false"}
+
+
+def test_destroy_makes_no_postgres_that_never_was() -> None:
+    """An `apply` that came as far as the registry leaves nothing to unprotect."""
+    account = Account()
+    _destroy_step(account, "unprotect")
+    assert account.cloud.stacks == {}
+
+
+def test_destroy_ends_the_trainers_behind_who_launches_them() -> None:
+    """A trainer in a subnet keeps the network, and the scheduler launches another one for each that ends."""
+    account = Account()
+    account.apply()
+    account.cloud.trainers = 2
+    for step in account.deployment.destroy_steps(data_too=False):
+        step.do(None)  # type: ignore[arg-type]
+    assert list(account.cloud.stacks) == ["storage"]
+
+
+def _destroy_step(account: Account, name: str) -> None:
+    (step,) = (step for step in account.deployment.destroy_steps(data_too=False) if step.name == name)
+    step.do(None)  # type: ignore[arg-type]
 
 
 def test_plan_shows_what_would_change() -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from trainyard.adapters.aws.ec2 import ENV_TAG, LAUNCH_TAG
 from trainyard.adapters.aws.errors import code_of, status_of
 from trainyard.errors import TransientError
 from trainyard_deploy.ports import Change, Cloud, DeployError
+from trainyard_deploy.stacks import key_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -228,6 +230,12 @@ class AwsCloud(Cloud):
         with translated("write the release"):
             self._client("ssm").put_parameter(Name=self._release_parameter, Value=text, Type="String", Overwrite=True)
 
+    def forget(self) -> None:
+        """Delete the parameters; one that is not there is no error."""
+        names = [self._release_parameter, key_parameter(self._place.env)]
+        with translated("delete the release and the first key"):
+            self._client("ssm").delete_parameters(Names=names)
+
     def control_answers(self) -> bool:
         """Tell whether the instance has reported to Systems Manager."""
         with translated("look for the control instance"):
@@ -258,6 +266,31 @@ class AwsCloud(Cloud):
             if self._clock.monotonic() > deadline:
                 raise DeployError(f"{step} on the control instance was not done after {_COMMAND_SECONDS:.0f} s")
             self._clock.sleep(_POLL_SECONDS)
+
+    def end_trainers(self) -> None:
+        """End the environment's trainers again and again, until EC2 knows of none that has not ended."""
+        deadline = self._clock.monotonic() + _COMMAND_SECONDS
+        with translated("end the trainers"):
+            while left := self._trainers():
+                self._client("ec2").terminate_instances(InstanceIds=left)
+                if self._clock.monotonic() > deadline:
+                    raise DeployError(f"trainers had not ended after {_COMMAND_SECONDS:.0f} s: {', '.join(left)}")
+                self._clock.sleep(_POLL_SECONDS)
+
+    def _trainers(self) -> list[str]:
+        alive = ["pending", "running", "stopping", "stopped", "shutting-down"]
+        pages = (
+            self._client("ec2")
+            .get_paginator("describe_instances")
+            .paginate(
+                Filters=[
+                    {"Name": f"tag:{ENV_TAG}", "Values": [self._place.env]},
+                    {"Name": "tag-key", "Values": [LAUNCH_TAG]},
+                    {"Name": "instance-state-name", "Values": alive},
+                ]
+            )
+        )
+        return [one["InstanceId"] for page in pages for found in page["Reservations"] for one in found["Instances"]]
 
     def _instance(self) -> str:
         return (self.outputs("services") or {}).get("Instance", "")

@@ -40,6 +40,10 @@ class Cloud(Protocol):
         """Return the outputs of a stack; None when there is no such stack."""
         ...
 
+    def parameters(self, stack: str) -> Mapping[str, str] | None:
+        """Return what a stack was made with; None when there is no such stack."""
+        ...
+
     def changes(self, stack: str, template: str, parameters: Mapping[str, str]) -> Sequence[Change]:
         """Return what :meth:`put_stack` would do, without doing it."""
         ...
@@ -60,12 +64,20 @@ class Cloud(Protocol):
         """Set the release that the control instance runs when it is told to."""
         ...
 
+    def forget(self) -> None:
+        """Remove what was kept for the control instance: the release, and the first key."""
+        ...
+
     def control_answers(self) -> bool:
         """Tell whether the control instance takes commands."""
         ...
 
     def command(self, step: str) -> None:
         """Have the control instance do ``migrate`` or ``run``, and wait for its end."""
+        ...
+
+    def end_trainers(self) -> None:
+        """End every instance of the fleet, and wait until none is left."""
         ...
 
     def live(self, function: str) -> str | None:

@@ -193,15 +193,27 @@ class Deployment:
 
         Functions of models go whether the choices know them or not.
         """
-        parts = [*self._left_over(), *reversed(self._stacks)]
+        # Who launches trainers goes first, and trainers before the network that they are in.
+        parts = [part for part in (*self._left_over(), *reversed(self._stacks)) if part != "services"]
         return [
-            Step(f"delete {part}", f"delete the stack {part}", partial(self._delete, part))
-            for part in parts
-            if part != "storage" or data_too
+            self._delete_step("services"),
+            Step("end trainers", "end the instances that train", lambda _: self._out.cloud.end_trainers()),
+            Step("unprotect", "let Postgres be deleted", lambda _: self._unprotect()),
+            *(self._delete_step(part) for part in parts if part != "storage" or data_too),
+            Step("forget", "remove the release and the first key", lambda _: self._out.cloud.forget()),
         ]
 
-    def _delete(self, part: str, _: Record) -> None:
-        self._out.cloud.delete_stack(part)
+    def _unprotect(self) -> None:
+        """Change that one parameter: whoever destroys may have other choices than whoever made it, or none."""
+        given = self._out.cloud.parameters("database")
+        if given and self._out.cloud.outputs(
+            "database"
+        ):  # what was never made has no outputs, and must not be made now
+            text = self._stacks["database"].text
+            self._out.cloud.put_stack("database", text, {**given, "DeletionProtection": "false"})
+
+    def _delete_step(self, part: str) -> Step:
+        return Step(f"delete {part}", f"delete the stack {part}", lambda _: self._out.cloud.delete_stack(part))
 
     def _left_over(self) -> list[str]:
         """Return the predictors that are there and are not chosen."""

@@ -36,6 +36,7 @@ class MemoryCloud(Cloud):
         self.migrated: list[str] = []
         self.calls: list[str] = []
         self.sick = False
+        self.trainers = 0
 
     @property
     def state(self) -> dict[str, Any]:
@@ -52,6 +53,11 @@ class MemoryCloud(Cloud):
             return None
         return {name: f"{stack}-{name}" for name in _OUTPUTS[stack.partition("-")[0]]}
 
+    def parameters(self, stack: str) -> Mapping[str, str] | None:
+        """Return what the stack was made with."""
+        found = self.stacks.get(stack)
+        return None if found is None else {name: value for name, value in found.items() if name != "template"}
+
     def changes(self, stack: str, template: str, parameters: Mapping[str, str]) -> Sequence[Change]:
         """Return one change if the stack would become another one."""
         wanted = self._stack(template, parameters)
@@ -67,7 +73,12 @@ class MemoryCloud(Cloud):
         return changed
 
     def delete_stack(self, stack: str) -> None:
-        """Forget the stack."""
+        """Forget the stack; Postgres is protected, as its template says, until somebody says otherwise."""
+        found = self.stacks.get(stack)
+        if stack == "network" and self.trainers:
+            raise DeployError("the stack network cannot be deleted: there are instances in its subnets")
+        if found is not None and stack == "database" and found.get("DeletionProtection") != "false":
+            raise DeployError("the stack database cannot be deleted: its instance is protected")
         self.stacks.pop(stack, None)
 
     def release(self) -> str | None:
@@ -77,6 +88,11 @@ class MemoryCloud(Cloud):
     def put_release(self, text: str) -> None:
         """Keep it."""
         self.wanted_release = text
+
+    def forget(self) -> None:
+        """Drop the release and the key."""
+        self.wanted_release = None
+        self.calls.append("forget")
 
     def control_answers(self) -> bool:
         """Answer as soon as the instance is there."""
@@ -91,6 +107,12 @@ class MemoryCloud(Cloud):
             self.migrated.append(self.wanted_release)
         else:
             self.running = self.wanted_release
+
+    def end_trainers(self) -> None:
+        """End them, unless the scheduler is there, which would launch others."""
+        self.calls.append("end trainers")
+        if "services" not in self.stacks:
+            self.trainers = 0
 
     def live(self, function: str) -> str | None:
         """Return the version that the stack says."""
