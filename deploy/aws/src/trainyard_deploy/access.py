@@ -59,9 +59,11 @@ def described(env: str, *, region: str | None, endpoint: str | None = None) -> d
     if settings is None:
         raise _unknown(env, region)
     parts = [part for part in cloud.parts() if part == "predictor" or part.startswith("predictor-")]
-    urls = {part: (cloud.outputs(part) or {}).get("Url") for part in parts}
-    known = {part.removeprefix("predictor").removeprefix("-"): url for part, url in urls.items() if url}
-    auth = {(cloud.parameters(part) or {}).get("Auth") for part in parts}
+    made = {part: cloud.parameters(part) or {} for part in parts}
+    # By what they were made for: the names of stacks have no _, those of models no -.
+    urls = {made[part].get("Model", ""): (cloud.outputs(part) or {}).get("Url") for part in parts}
+    known = {model: url for model, url in urls.items() if url}
+    auth = {given.get("Auth") for given in made.values()}
     return {
         "url": f"https://{settings['Domain']}" if settings.get("Domain") else None,
         "region": region,

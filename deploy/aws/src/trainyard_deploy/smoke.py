@@ -63,8 +63,9 @@ class LoopSmokeTest(SmokeTest):
     def _loop(self, client: Client) -> None:
         client.create_dataset(NAME, _COLUMNS)
         client.push(NAME, _rows())
-        client.create_model(NAME, NAME, "y", policy={"promotion": "auto"})
-        request = client.wait(client.train(NAME, {"budget_trials": 3})["id"], seconds=_TRAINING_SECONDS)
+        # In the policy, for the rows that have arrived may have it ask for a training before we do.
+        client.create_model(NAME, NAME, "y", policy={"promotion": "auto", "budget_trials": 3})
+        request = client.wait(client.train(NAME)["id"], seconds=_TRAINING_SECONDS)
         if request["state"] != "done":
             raise DeployError(
                 f"smoke test: the training ended as {request['state']}; see trainyard run explain {request['id']}"
