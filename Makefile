@@ -169,6 +169,10 @@ templates: $(STATE)/dev $(STATE)/deploy-lint.made ## The CloudFormation template
 	$(STATE)/deploy-lint/bin/checkov -d deploy/aws/src/trainyard_deploy/templates --config-file deploy/aws/checkov.yaml
 	$(BIN)/python -m pytest tests/deploy
 
+.PHONY: rehearse
+rehearse: $(STATE)/dev offline-images ## All of `trainyard deploy` on an emulator with our images in containers: apply, a model, kills, destroy
+	$(BIN)/python -m pytest tests/rehearse --exitfirst --durations 0
+
 .PHONY: restore-drill
 restore-drill: $(STATE)/dev ## Restore Postgres to the second before a mistake, from a base backup and its WAL
 	$(BIN)/python -m pytest tests/integration/scheduler/test_restore_drill.py
@@ -210,7 +214,7 @@ vendor: $(STATE)/uv $(STATE)/frontend.made ## Copy what the console's pages load
 
 .PHONY: lock
 lock: $(STATE)/uv ## Resolve requirements/*.in again into hash-locked files
-	cd requirements && for set in bootstrap runtime dev browser peers peers-http peers-mlserver clients predictor awslambdaric images ingest scheduler trainer console setup ministack audit deploy-lint; do \
+	cd requirements && for set in bootstrap runtime dev browser peers peers-http peers-mlserver clients predictor awslambdaric images ingest scheduler trainer console setup ministack awscli audit deploy-lint; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $$set.in -o $$set.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack.in -o localstack.txt
 	cd requirements && ../$(BIN)/uv pip compile --quiet --python-version 3.13 --exclude-newer 2026-03-05 --generate-hashes --no-header localstack-image.in -o localstack-image.txt

@@ -25,7 +25,7 @@ _UNIT = Path(__file__).parent / "unit"
 #: What takes minutes has targets of its own, so that `make test` stays short.
 _APART = {
     Path(__file__).parent / name
-    for name in ("browser", "cases", "chaos", "clients", "e2e/compose", "machines", "mariadb", "poison")
+    for name in ("browser", "cases", "chaos", "clients", "e2e/compose", "machines", "mariadb", "poison", "rehearse")
 }
 _LOOPBACK = ["127.0.0.1", "::1", "localhost"]
 

@@ -205,8 +205,8 @@ def test_what_people_need_to_reach_it(
     monkeypatch.setattr(access, "_client", lambda service, _region, _endpoint: client(service))
     with pytest.raises(DeployError, match="no environment nowhere in us-east-1"):
         access.described("nowhere", region="us-east-1")
-    both = stacks(PLACE, Choices(own_functions=("buys",)))
-    for part, function in (("predictor", PLACE.function), ("predictor-buys", PLACE.function_of("buys"))):
+    both = stacks(PLACE, Choices(own_functions=("late_buys",)))
+    for part, function in (("predictor", PLACE.function), ("predictor-late-buys", PLACE.function_of("late_buys"))):
         put(made, part, both)
         put(made, part, both, ReleaseVersion=made.publish(function))
     # The instance is a container: a stack of that name, with the parameter that is read, stands for it.
@@ -217,8 +217,8 @@ def test_what_people_need_to_reach_it(
     found = access.described("test", region="us-east-1")
     assert (found["url"], found["key_parameter"], found["signed"]) == (None, "/trainyard/test/keys/admin", True)
     assert found["predictor"].startswith("https://")
-    assert list(found["functions"]) == ["buys"]
-    assert found["functions"]["buys"] != found["predictor"]
+    assert list(found["functions"]) == ["late_buys"]
+    assert found["functions"]["late_buys"] != found["predictor"]
 
     made.put_stack("services", template, {"Domain": "trainyard.example.com"})
     assert access.described("test", region="us-east-1")["url"] == "https://trainyard.example.com"
@@ -238,6 +238,28 @@ def test_alarms_of_expressions_are_a_gap_still(made: AwsCloud) -> None:
     """Once the emulator takes them, the stack belongs to those that are made here."""
     with pytest.raises(DeployError, match=GAPS["features"]["metric_math"]["says"]):
         put(made, "alarms")
+
+
+def test_rds_makes_no_secret_still(made: AwsCloud) -> None:
+    """Once RDS keeps its password in a secret here, a rehearsal makes the stack database as it is."""
+    with pytest.raises(DeployError, match=GAPS["features"]["database"]["says"]):
+        put(made, "database")
+
+
+@pytest.mark.parametrize(
+    ("feature", "call", "given"),
+    [
+        ("commands", "list_command_invocations", {}),
+        ("sessions", "start_session", {"Target": "i-0123456789abcdef0"}),
+    ],
+)
+def test_what_is_asked_elsewhere_is_a_gap_still(
+    client: Callable[[str], Any], feature: str, call: str, given: dict[str, str]
+) -> None:
+    """Once the emulator knows the call, a rehearsal makes it."""
+    ssm = client("ssm")
+    with pytest.raises(ssm.exceptions.ClientError, match=GAPS["features"][feature]["says"]):
+        getattr(ssm, call)(**given)
 
 
 def test_the_listed_gaps_are_the_gaps(client: Callable[[str], Any]) -> None:
