@@ -17,6 +17,7 @@ import docker
 import docker.errors
 
 from trainyard.testing.processes import answers, wait_until
+from trainyard_deploy.stacks import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,10 @@ class Corner:
         self.machine_image = f"{name}-machine"
         self.client = docker.from_env(timeout=120)
         self._shared = shared
-        self._brought: list[str] = []
+        self._before = self._tags()
         self._ended: list[str] = []
+        self.emulator: Any = None
+        self.port = 0
 
     def start(self) -> None:
         """Make the network, the machine's image and the emulator, and wait until this answers."""
@@ -51,7 +54,6 @@ class Corner:
         self._build_machine(program)
         if not self.client.images.list(POSTGRES[1]):  # the emulator's name of what we have under another one
             self.client.images.get(POSTGRES[0]).tag(POSTGRES[1])
-            self._brought.append(POSTGRES[1])
         self.client.networks.create(self.name, labels=self.label)
         self.emulator = self.client.containers.run(
             EMULATOR,
@@ -114,9 +116,10 @@ class Corner:
 
     def boot(self, container: str, instance: str, kind: str, user_data: str) -> None:
         """Lay down what a machine waits for: number and type of its instance, then its user data."""
+        files = (("instance-id", instance), ("instance-type", kind), ("user-data", user_data), ("ready", ""))
         bundle = io.BytesIO()
         with tarfile.open(fileobj=bundle, mode="w") as archive:
-            for name, text in (("instance-id", instance), ("instance-type", kind), ("user-data", user_data)):
+            for name, text in files:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(text.encode())
                 archive.addfile(entry, io.BytesIO(text.encode()))
@@ -146,16 +149,16 @@ class Corner:
 
     def remove(self) -> None:
         """Remove containers, the network, and the names of images that this rehearsal has brought."""
-        if hasattr(self, "emulator"):
+        if self.emulator is not None:
             _remove(self.emulator)  # first: it starts others
         for container in self._containers(""):
             _remove(container)
         for network in self.client.networks.list(names=[self.name]):
             network.remove()
-        for image in self.client.images.list():
-            for tag in image.tags:
-                if tag in self._brought or tag.startswith((f"{self.registry}/", f"{self.machine_image}:")):
-                    self.client.images.remove(tag)
+        brought = {POSTGRES[1], f"{self.machine_image}:latest", *(f"trainyard-{service}:latest" for service in IMAGES)}
+        for tag in self._tags() - self._before:
+            if tag in brought or tag.startswith(f"{self.registry}/"):
+                self.client.images.remove(tag)
         self.client.close()
 
     def _containers(self, part: str) -> list[Any]:
@@ -165,6 +168,9 @@ class Corner:
         )
         found += self.client.containers.list(all=True, ignore_removed=True, filters={"network": self.name})
         return [one for one in {one.id: one for one in found}.values() if part in one.name]
+
+    def _tags(self) -> set[str]:
+        return {tag for image in self.client.images.list() for tag in image.tags}
 
     def _build_machine(self, program: str) -> None:
         folder = ROOT / "tests/rehearse/machine"

@@ -23,7 +23,6 @@ _KINDS = (
     ("profiles", "iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
     ("launch templates", "ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateName"),
     ("networks", "ec2", "describe_vpcs", "Vpcs", "VpcId"),
-    ("volumes", "ec2", "describe_volumes", "Volumes", "VolumeId"),
     ("log groups", "logs", "describe_log_groups", "logGroups", "logGroupName"),
     ("topics", "sns", "list_topics", "Topics", "TopicArn"),
     ("alarms", "cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
@@ -35,7 +34,10 @@ _EVERYBODYS = {"vpc-00000001"}
 
 
 def leftovers(target: Rehearsal) -> dict[str, list[str]]:
-    """Return the names of everything, by kind; instances that have ended are nothing."""
+    """Return the names of everything, by kind.
+
+    Instances that have ended are nothing, nor is a volume that is to go with its instance: the emulator forgets that.
+    """
     found: dict[str, list[str]] = {}
     for kind, service, call, where, name in _KINDS:
         answer: dict[str, Any] = getattr(target.client(service), call)()
@@ -46,6 +48,11 @@ def leftovers(target: Rehearsal) -> dict[str, list[str]]:
         for reservation in pages
         for one in reservation["Instances"]
         if one["State"]["Name"] != "terminated"
+    ]
+    found["volumes"] = [
+        str(one["VolumeId"])
+        for one in target.client("ec2").describe_volumes()["Volumes"]
+        if not all(at["DeleteOnTermination"] for at in one["Attachments"]) or not one["Attachments"]
     ]
     names = {kind: sorted(set(names) - _EVERYBODYS) for kind, names in found.items()}
     return {kind: some for kind, some in names.items() if some}

@@ -1,7 +1,7 @@
 # What a machine does from its start: it waits for its number and its user data, which the rehearsal lays down, and runs
 # these once under a shell of its own, as cloud-init does.
 set -eu
-while [ ! -e /user-data ]; do sleep 0.1; done
+while [ ! -e /ready ]; do sleep 0.1; done
 INSTANCE_ID=$(cat /instance-id)
 python3 /metadata.py &
 # Containers beside this one take files by their path on the engine's machine: what they are given lies where both see it.
