@@ -57,7 +57,7 @@ async def _at_rate(port: int, request: bytes, rate: float, seconds: float) -> li
         writer.write(request)
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _ANSWER_SECONDS)
         assert head.startswith(b"HTTP/1.1 200"), head
-        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
         assert length, head
         await reader.readexactly(int(length[1]))
         found.append((time.perf_counter() - due) * 1e3)
