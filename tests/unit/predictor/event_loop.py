@@ -8,11 +8,13 @@ import socket
 import tempfile
 import threading
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from trainyard.testing.models import sample_rows
+from trainyard_predictor.web.fellows import Fellows
 from trainyard_predictor.web.server import Server, Settings
 
 if TYPE_CHECKING:
@@ -27,15 +29,21 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 class Web:
     """A server on a port of its own; ``stop`` ends it as SIGTERM does."""
 
-    def __init__(self, world: World, settings: Settings) -> None:
+    def __init__(self, world: World, settings: Settings, fellow: Web | None = None) -> None:
+        """Serve; ``fellow`` has a socket that is to be shared with this one, as workers of one gunicorn do."""
         self.key = world.key
         self.grace_seconds = 5.0
         self._loop = uvloop.new_event_loop()
-        self._server = Server(world.service.handler, self._loop, settings)
+        self.fellows = copy(fellow.fellows) if fellow else Fellows()
+        self.fellows.join(2 if fellow else 1)
+        self._server = Server(world.service.handler, self._loop, settings, self.fellows)
         self._folder = tempfile.TemporaryDirectory()  # short: the name of a Unix socket has little room
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(f"{self._folder.name}/socket")
-        self._listening.listen(1000)
+        if fellow:
+            self._listening = fellow._listening.dup()
+        else:
+            self._listening = socket.socket(socket.AF_UNIX)
+            self._listening.bind(f"{self._folder.name}/socket")
+            self._listening.listen(1000)
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
         self._thread.start()

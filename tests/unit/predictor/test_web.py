@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,8 @@ from trainyard.testing.models import sample_rows
 from trainyard.testing.processes import wait_until
 from trainyard_predictor.handler import MAX_BODY_BYTES
 from trainyard_predictor.web import connection as limits
+from trainyard_predictor.web import server
+from trainyard_predictor.web.server import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -302,3 +305,22 @@ def test_a_client_that_does_not_read_is_not_answered_for_ever(world: World, monk
         assert web.talk(HEALTH)[0][0] == 200
         wait_until(lambda: web.connections == 0, "the connection to be ended")
         assert web.held_bytes == 0
+
+
+def test_workers_share_connections_evenly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has fewest takes the next, also where they all come at once; one that is dead is not waited for."""
+    monkeypatch.setattr(server, "_COURTESY_SECONDS", 10.0)  # nobody is slower than that
+    with served(world) as web:
+        other = Web(world, Settings(threads=2, connections=100, keep_alive_seconds=30.0), web)
+        try:
+            wait_until(lambda: web.fellows.have_fewer(1, time.monotonic()), "the other one to be known")
+            opened = [web.connect() for _ in range(8)]
+            for connection in opened:
+                connection.sendall(HEALTH)
+                assert answers(connection, 1)[0][0] == 200
+            assert (web.connections, other.connections) == (4, 4)
+            for connection in opened:
+                connection.close()
+        finally:
+            other.stop()
+        assert not web.fellows.have_fewer(1, time.monotonic() + 10)

@@ -22,6 +22,7 @@ from trainyard import logs
 from trainyard.frozen import dataclass
 from trainyard_predictor.protocols.routes import COMPUTES
 from trainyard_predictor.web.connection import Connection
+from trainyard_predictor.web.fellows import Fellows
 from trainyard_predictor.web.heads import Heads
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 MOST_HELD_BYTES = 128 * 1024 * 1024
 #: How long nobody is accepted when the process has run out of files.
 _PAUSE_SECONDS = 0.1
+#: How long a connection is left to a worker that has fewer: one that only computes has its turn within 1 ms.
+_COURTESY_SECONDS = 0.002
+_NONE_MORE = 2**62
 #: What a client that was idle may just have sent when the server stops is still answered.
 _LAST_CALL_SECONDS = 0.1
 _log = logs.get(__name__)
@@ -51,8 +55,11 @@ class Settings:
 class Server:
     """Serves a handler on listening sockets; all methods are the loop's thread's. ``sweep`` is due once a second."""
 
-    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop, settings: Settings) -> None:
+    def __init__(
+        self, handler: Handler, loop: asyncio.AbstractEventLoop, settings: Settings, fellows: Fellows | None = None
+    ) -> None:
         self.loop = loop
+        self._fellows = fellows or Fellows()
         self.settings = settings
         self.held_bytes = 0
         self.date = ""
@@ -91,6 +98,19 @@ class Server:
         self.loop.add_reader(listening, partial(self._accept, listening))
 
     def _accept(self, listening: socket.socket) -> None:
+        """Accept a connection, after a moment where another worker that has fewer may take it first."""
+        if self._fellows.have_fewer(self._count(), self.loop.time()):
+            self.loop.remove_reader(listening)
+            self.loop.call_later(_COURTESY_SECONDS, self._accept_at_last, listening)
+        else:
+            self._accept_now(listening)
+
+    def _accept_at_last(self, listening: socket.socket) -> None:
+        self._accept_again(listening)
+        if not self.stopping:
+            self._accept_now(listening)
+
+    def _accept_now(self, listening: socket.socket) -> None:
         try:
             accepted, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -105,6 +125,7 @@ class Server:
             return
         task = self.loop.create_task(self.loop.connect_accepted_socket(partial(Connection, self), accepted))
         self._greeting.add(task)
+        self._say()
         task.add_done_callback(self._greeted)
 
     def _accept_again(self, listening: socket.socket) -> None:
@@ -115,6 +136,14 @@ class Server:
         self._greeting.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             _log.info("http.gone", reason=str(fault))
+        self._say()
+
+    def _count(self) -> int:
+        return len(self._connections) + len(self._greeting)
+
+    def _say(self) -> None:
+        # nobody waits for a worker that accepts no more
+        self._fellows.say(_NONE_MORE if self.stopping else self._count(), self.loop.time())
 
     def opened(self, connection: Connection) -> None:
         """Take note of a connection."""
@@ -132,6 +161,7 @@ class Server:
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.pop(connection, None)
+        self._say()
         if not self._connections:
             self._empty.set()
 
@@ -145,12 +175,14 @@ class Server:
         """End what has taken too long, and look at the clock for the header ``Date``."""
         self.date = formatdate(time.time(), usegmt=True)  # noqa: TID251 - what HTTP calls the time
         now = self.loop.time()
+        self._say()
         for connection in [one for one in self._connections if one.deadline < now]:
             connection.expire()
 
     async def stop(self, grace_seconds: float) -> None:
         """Accept nobody any more, answer what has been asked, and close everything after ``grace_seconds`` at most."""
         self.stopping = True
+        self._say()
         for listening in self._listening:
             self.loop.remove_reader(listening)
         deadline = self.loop.time() + grace_seconds

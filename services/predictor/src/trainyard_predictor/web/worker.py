@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 from gunicorn.workers.base import Worker
 
+from trainyard_predictor.web.fellows import Fellows
 from trainyard_predictor.web.server import Server, Settings
 
 _BEAT_SECONDS = 1.0
@@ -26,6 +27,8 @@ _OWN_FILES = 128
 _SWITCH_SECONDS = 0.001
 #: Objects made before a look for cycles: requests make none, and 1,000 rows are some thousand objects.
 _COLLECT_FROM = 50_000
+#: gunicorn's master imports this module before it makes workers.
+_FELLOWS = Fellows()
 
 
 class LoopWorker(Worker):  # type: ignore[misc]
@@ -46,7 +49,8 @@ class LoopWorker(Worker):  # type: ignore[misc]
             loop.close()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        server = Server(self.wsgi.handler, loop, self._settings())
+        _FELLOWS.join(self.age)
+        server = Server(self.wsgi.handler, loop, self._settings(), _FELLOWS)
         stop = asyncio.Event()
         at_once: list[bool] = []
 
