@@ -23,6 +23,16 @@ NAMES = ("ministack", "moto", "localstack", "ministack-image", "localstack-image
 ACCESS_KEY = "test"
 SECRET_KEY = "test"  # noqa: S105 - not a secret: the emulators check none
 
+#: What LocalStack is told wherever tests run it: the services they need, and nothing that asks the network.
+LOCALSTACK_SETTINGS = {
+    "SERVICES": "s3,sqs,ec2",
+    "EAGER_SERVICE_LOADING": "1",
+    "DNS_ADDRESS": "0",
+    "DISABLE_EVENTS": "1",
+    "SKIP_SSL_CERT_DOWNLOAD": "1",
+    "SQS_ENDPOINT_STRATEGY": "path",
+}
+
 
 class Emulator(ABC):
     """S3, SQS and EC2 on one address, the same over restarts."""
@@ -187,12 +197,7 @@ class LocalstackEmulator(ProcessEmulator):
         return {
             "GATEWAY_LISTEN": f"127.0.0.1:{self._port}",
             "LOCALSTACK_HOST": f"127.0.0.1:{self._port}",
-            "SERVICES": "s3,sqs,ec2",
-            "EAGER_SERVICE_LOADING": "1",
-            "DNS_ADDRESS": "0",
-            "DISABLE_EVENTS": "1",
-            "SKIP_SSL_CERT_DOWNLOAD": "1",
-            "SQS_ENDPOINT_STRATEGY": "path",
+            **LOCALSTACK_SETTINGS,
             "FILESYSTEM_ROOT": str(self._directory / "root"),
             "PATH": "/usr/bin:/bin",
         }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from testcontainers.core.container import DockerContainer
 
-from trainyard.testing.emulator import Emulator
+from trainyard.testing.emulator import LOCALSTACK_SETTINGS, Emulator
 from trainyard.testing.postgres import SETTINGS, USER, PostgresServer
 from trainyard.testing.processes import answers, wait_until
 
@@ -37,15 +37,7 @@ _IMAGES = {
         "localstack/localstack:4.14.0",
         "/_localstack/health",
         keeps_objects=False,
-        variables={
-            "GATEWAY_LISTEN": "0.0.0.0:4566",
-            "SERVICES": "s3,sqs,ec2",
-            "EAGER_SERVICE_LOADING": "1",
-            "DNS_ADDRESS": "0",
-            "DISABLE_EVENTS": "1",
-            "SKIP_SSL_CERT_DOWNLOAD": "1",
-            "SQS_ENDPOINT_STRATEGY": "path",
-        },
+        variables={"GATEWAY_LISTEN": "0.0.0.0:4566", **LOCALSTACK_SETTINGS},
     ),
     "ministack": _Image(
         "ministackorg/ministack:latest",
