@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,6 +186,19 @@ def test_sigterm_ships_what_is_spooled(
     assert predictor.stop() == 0
     assert not list((tmp_path / "spool").glob("*.spool"))
     assert set(received(SqsQueue(aws_clients.sqs, aws_config.queue_predictions))) == set(sent)
+
+
+def test_the_workers_of_one_gunicorn_keep_one_limit(aws_environment: dict[str, str], key: str, tmp_path: Path) -> None:
+    """Whichever worker takes a connection: of 30 requests by one key the burst of 6 is answered."""
+    limited = {**aws_environment, "TRAINYARD_KEY_RATE": "0.001", "TRAINYARD_KEY_BURST": "6"}
+    predictor = Predictor(limited, tmp_path / "spool")
+    predictor.start()
+    try:
+        with ThreadPoolExecutor(8) as clients:  # at once, so that both workers have connections
+            statuses = list(clients.map(lambda _: predictor.ask(key)[0], range(30)))
+        assert sorted(statuses) == [200] * 6 + [429] * 24
+    finally:
+        predictor.stop()
 
 
 def test_a_body_far_over_the_limit_gets_its_answer(predictor: Predictor, key: str) -> None:

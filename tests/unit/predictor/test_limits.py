@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,16 +15,50 @@ from trainyard.config import load
 from trainyard.errors import ConfigError, ServiceError
 from trainyard.testing.models import sample_model, sample_rows
 from trainyard.testing.publishing import point_alias, publish_version
-from trainyard_predictor.edges.limits import RateLimit
+from trainyard_predictor.edges.limits import OwnDues, RateLimit
+from trainyard_predictor.web.dues import SharedDues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from conftest import World
 
     from trainyard_predictor.handler import Response
 
 BODY = {"rows": sample_rows(2)}
+#: In an interpreter of its own, because a process with threads had better not fork.
+FORKED = """
+import os, signal
+from trainyard.errors import ServiceError
+from trainyard.clock import SystemClock
+from trainyard_predictor.edges.limits import RateLimit
+from trainyard_predictor.web.dues import SharedDues
+
+dues = SharedDues()
+limit = RateLimit(1e-6, 100, SystemClock(), dues)
+
+def taken(times):
+    allowed = 0
+    for _ in range(times):
+        try:
+            limit.take("a")
+            allowed += 1
+        except ServiceError:
+            pass
+    return allowed
+
+if (killed := os.fork()) == 0:
+    with dues._alone():
+        os.kill(os.getpid(), signal.SIGKILL)
+os.waitpid(killed, 0)
+children = []
+for _ in range(4):
+    if (child := os.fork()) == 0:
+        os._exit(taken(100))
+    children.append(child)
+print(sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+print(taken(10))
+"""
 
 
 def code_of(response: Response) -> tuple[int, str]:
@@ -56,10 +92,31 @@ def test_a_request_with_a_bad_key_takes_nothing_from_anybody(made_world: Callabl
     assert world.ask("flights", BODY).status == 200
 
 
+def taken(limit: RateLimit, key_id: str, times: int) -> int:
+    """Ask so many times; return how often that was allowed."""
+    allowed = 0
+    for _ in range(times):
+        try:
+            limit.take(key_id)
+        except ServiceError as e:
+            assert e.code == "too_many_requests"  # noqa: PT017 - others of the loop are allowed
+        else:
+            allowed += 1
+    return allowed
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedDues]:
+    """Buckets that processes share."""
+    made = SharedDues()
+    yield made
+    made.close()
+
+
 def test_each_key_has_its_own_bucket_and_no_rate_is_no_limit() -> None:
     """One key's flood leaves another's requests alone; buckets of keys that went are forgotten."""
-    clock = ManualClock()
-    limit = RateLimit(10.0, 1, clock)
+    clock, dues = ManualClock(), OwnDues()
+    limit = RateLimit(10.0, 1, clock, dues)
     limit.take("a")
     limit.take("b")
     with pytest.raises(ServiceError, match="too_many_requests"):
@@ -68,10 +125,38 @@ def test_each_key_has_its_own_bucket_and_no_rate_is_no_limit() -> None:
         limit.take(f"key-{number}")
     clock.advance(1)
     limit.take("last")
-    assert len(limit._buckets) == 1
+    assert len(dues) == 1
     free = RateLimit(0.0, 1, clock)
-    for _ in range(1_000):
-        free.take("a")
+    assert taken(free, "a", 1_000) == 1_000
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_bucket_fills_at_the_rate_and_no_higher_than_the_burst(shared: SharedDues, *, own: bool) -> None:
+    """After the burst one request passes for each step of the rate; a long silence gives back the burst and no more."""
+    clock = ManualClock()
+    limit = RateLimit(4.0, 10, clock, OwnDues() if own else shared)
+    assert taken(limit, "a", 50) == 10
+    assert taken(limit, "b", 50) == 10
+    allowed = []
+    for _ in range(6):
+        clock.advance(0.125)
+        allowed.append(taken(limit, "a", 5))
+    assert allowed == [0, 1, 0, 1, 0, 1]
+    clock.advance(3600)
+    assert taken(limit, "a", 50) == 10
+
+
+def test_processes_that_share_buckets_allow_together_what_one_may() -> None:
+    """Of what four processes ask at once, exactly the burst passes, though one was killed while it held the lock."""
+    answer = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.split() == ["100", "0"]
+
+
+def test_more_keys_than_the_shared_table_has_places_are_allowed_their_requests(shared: SharedDues) -> None:
+    """Whoever finds no place is not refused for that, and a key that asked just now is still known."""
+    limit = RateLimit(1e-3, 1, ManualClock(), shared)
+    assert sum(taken(limit, f"key-{number}", 1) for number in range(20_000)) == 20_000
+    assert taken(limit, "key-19999", 1) == 0
 
 
 def test_an_answer_that_comes_too_late_is_none(made_world: Callable[..., World]) -> None:

@@ -363,14 +363,15 @@ SETTINGS: tuple[Setting, ...] = (
         "TRAINYARD_KEY_RATE",
         _amount,
         "0",
-        "Predictions that an API key may ask a predictor process for, in requests per second; 0: no limit.",
+        "Requests per second that an API key may send to a predictor: to all processes of one gunicorn together, or to"
+        " one environment of a Lambda function; 0: no limit.",
     ),
     Setting(
         "key_burst",
         "TRAINYARD_KEY_BURST",
         _at_least(1),
         "100",
-        "Requests that an API key may send at once beyond TRAINYARD_KEY_RATE.",
+        "Requests that an API key may send at once, where TRAINYARD_KEY_RATE is for the long run.",
     ),
     Setting(
         "request_seconds",

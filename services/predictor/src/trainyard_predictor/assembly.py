@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainyard.contracts.queue import Queue
     from trainyard.telemetry.numbers import Metrics
     from trainyard_predictor.edges.health import HealthCheck
+    from trainyard_predictor.edges.limits import Dues
     from trainyard_predictor.exchange import Json
     from trainyard_predictor.use_cases import Models, PredictionLog, Shadow
 
@@ -45,6 +46,7 @@ def assemble(
     gauges: Callable[[], list[tuple[str, Mapping[str, str], float]]] = list,
     shadow: Shadow | None = None,
     health: HealthCheck | None = None,
+    dues: Dues | None = None,
     json: Json = strict_json,
     pack: Callable[[Any], bytes] = msgpack.packb,
 ) -> Handler:
@@ -65,6 +67,7 @@ def assemble(
         gauges: (family, labels, value) for /metrics.
         shadow: what compares answers with those of another version; None: nobody does.
         health: looks at the models in memory; None: nobody does.
+        dues: the rate limit's buckets; None: this process's own.
         json: how our own protocol is read and written.
         pack: what packs the values of a log record as msgpack.
     """
@@ -101,5 +104,5 @@ def assemble(
         gauges=gauges,
         hosts=hosts,
         version=version,
-        limit=RateLimit(config.key_rate, config.key_burst, clock),
+        limit=RateLimit(config.key_rate, config.key_burst, clock, dues),
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from trainyard.config import Config
     from trainyard.contracts.part_store import PartStore
     from trainyard.contracts.queue import Queue
+    from trainyard_predictor.edges.limits import Dues
     from trainyard_predictor.handler import Handler
 
 #: Stands for every name in TRAINYARD_ALLOWED_HOSTS.
@@ -53,8 +54,11 @@ def build(
     queue: Queue | None = None,
     batch_queue: Queue | None = None,
     clock: Clock | None = None,
+    dues: Dues | None = None,
 ) -> Service:
     """Put a predictor together; without collaborators it works on S3 and SQS, with the credentials in ``environ``.
+
+    ``dues`` are the rate limit's buckets; without them those of this process.
 
     The queue is not made here when AWS says that it is missing: the predictor may send and nothing else. Its spool
     waits until the scheduler or ingest has made the queue again.
@@ -84,6 +88,7 @@ def build(
         gauges=lambda: _gauges(models, spool),
         shadow=shadow,
         health=HealthCheck(models, clock),
+        dues=dues,
         json=quick_json,
         pack=msgspec.msgpack.Encoder().encode,
     )

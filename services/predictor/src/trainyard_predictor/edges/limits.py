@@ -1,4 +1,8 @@
-"""How often one API key may ask: a bucket of tokens for each key, in this process."""
+"""How often one API key may ask: a bucket of tokens for each key.
+
+Of a bucket only one number is kept: the time at which it is full again. Taking a token moves it on by the time that a
+token takes to come back, and there is no token when it would be further ahead than an empty bucket takes to fill.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,60 @@ from trainyard.errors import ServiceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from trainyard.clock import Clock
+
+    class Dues(Protocol):
+        """When the bucket of each key is full again, in monotonic seconds; safe for threads."""
+
+        def take(self, key_id: str, now: float, step: float, most: float) -> float:
+            """Move a key's time on by ``step`` seconds, unless that is more than ``most`` after ``now``.
+
+            Returns how many seconds after ``now`` it is then, or would be.
+            """
+
 
 #: Buckets that are full again are forgotten once there are so many.
 _MOST_BUCKETS = 10_000
+#: What sums of floats may be off by, in seconds.
+_TOLERANCE_SECONDS = 1e-6
+
+
+class OwnDues:
+    """The buckets of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._dues: dict[str, float] = {}
+
+    def take(self, key_id: str, now: float, step: float, most: float) -> float:
+        """Move a key's time on; see :class:`Dues`."""
+        with self._lock:
+            due = max(self._dues.get(key_id, now), now) + step
+            if due - now <= most:
+                if len(self._dues) >= _MOST_BUCKETS:
+                    self._dues = {key: due for key, due in self._dues.items() if due > now}
+                self._dues[key_id] = due
+        return due - now
+
+    def __len__(self) -> int:
+        """Return how many buckets are remembered."""
+        return len(self._dues)
 
 
 class RateLimit:
     """``rate`` requests per second for each key on the long run, ``burst`` at once; a rate of 0 limits nothing.
 
-    Several processes behind one port count each for itself: together they let through that many times as much.
+    ``dues`` are this process's own unless others are given: what counts for all processes behind one port is shared by
+    them.
     """
 
-    def __init__(self, rate: float, burst: int, clock: Clock) -> None:
+    def __init__(self, rate: float, burst: int, clock: Clock, dues: Dues | None = None) -> None:
         self._rate = rate
-        self._burst = float(max(burst, 1))
+        self._burst = max(burst, 1)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._dues = OwnDues() if dues is None else dues
 
     def take(self, key_id: str) -> None:
         """Take one token of the key.
@@ -36,20 +76,9 @@ class RateLimit:
         """
         if not self._rate:
             return
-        now = self._clock.monotonic()
-        with self._lock:
-            tokens, at = self._buckets.get(key_id, (self._burst, now))
-            tokens = min(self._burst, tokens + (now - at) * self._rate)
-            allowed = tokens >= 1.0
-            if len(self._buckets) >= _MOST_BUCKETS:
-                self._forget(now)
-            self._buckets[key_id] = (tokens - allowed, now)
-        if not allowed:
-            wait = math.ceil((1.0 - tokens) / self._rate)
-            said = f"this API key may ask {self._rate:g} times per second, {self._burst:g} times at once"
+        most = self._burst / self._rate + _TOLERANCE_SECONDS
+        ahead = self._dues.take(key_id, self._clock.monotonic(), 1.0 / self._rate, most)
+        if ahead > most:
+            said = f"this API key may ask {self._rate:g} times per second, {self._burst} times at once"
+            wait = math.ceil(ahead - most)
             raise ServiceError("too_many_requests", said, retry_after_seconds=max(wait, 1))
-
-    def _forget(self, now: float) -> None:
-        full = [key for key, (left, at) in self._buckets.items() if left + (now - at) * self._rate >= self._burst]
-        for key in full:
-            del self._buckets[key]

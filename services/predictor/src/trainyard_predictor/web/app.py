@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from trainyard import crashpoints, logs
 from trainyard.config import load
 from trainyard_predictor import bootstrap
+from trainyard_predictor.web.worker import DUES
 
 if TYPE_CHECKING:
     from trainyard_predictor.handler import Handler
@@ -33,7 +34,7 @@ def app() -> Application:
     config = load(environ)
     crashpoints.arm(environ)
     logs.configure("predictor", level=config.log_level)
-    service = bootstrap.build(config, environ)
+    service = bootstrap.build(config, environ, dues=DUES)
     crashpoints.crashpoint("K32")
     service.background.start()
     # a worker that was told to stop finishes its requests first and then leaves the interpreter in good order

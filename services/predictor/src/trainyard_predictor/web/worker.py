@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 from gunicorn.workers.base import Worker
 
+from trainyard_predictor.web.dues import SharedDues
 from trainyard_predictor.web.fellows import Fellows
 from trainyard_predictor.web.server import Server, Settings
 
@@ -29,6 +30,7 @@ _SWITCH_SECONDS = 0.001
 _COLLECT_FROM = 50_000
 #: gunicorn's master imports this module before it makes workers.
 _FELLOWS = Fellows()
+DUES = SharedDues()
 
 
 class LoopWorker(Worker):  # type: ignore[misc]
