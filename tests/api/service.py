@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 SEED = 20_260_301
 #: Statuses that refuse wrong data, and those that right data may be answered with: what it names need not be there.
-_REFUSALS = ["400", "401", "403", "404", "409", "413", "415", "422"]
+_REFUSALS = ["400", "401", "403", "404", "409", "413", "414", "415", "422"]
 _ACCEPTANCE = ["2xx", "404", "409", "422"]
 _WITHOUT_KEY = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
