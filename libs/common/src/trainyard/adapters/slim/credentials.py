@@ -45,7 +45,7 @@ class CredentialSource:
 
         Raises:
             ConfigError: the environment leads to none.
-            TransientError: an endpoint does not answer with any.
+            TransientError: an endpoint does not answer with any, or there is none of an instance.
         """
         with self._lock:
             if self._held is None or (self._until is not None and self._clock.now() >= self._until - RENEW_BEFORE):
@@ -81,8 +81,8 @@ class CredentialSource:
         url = url.rstrip("/")
         try:
             session = self._ask(url, "PUT", "/latest/api/token", {"x-aws-ec2-metadata-token-ttl-seconds": "300"})
-        except TransientError as e:
-            raise ConfigError(_NONE) from e
+        except TransientError as e:  # there is no such service, or it is not there yet
+            raise TransientError(f"{_NONE} ({e})") from e
         headers = {"x-aws-ec2-metadata-token": session.decode("ascii", "replace")}
         role = self._ask(url, "GET", _ROLES, headers).decode("ascii", "replace").partition("\n")[0]
         return _credentials(self._ask(url, "GET", _ROLES + quoted(role), headers))
