@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import stat
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -18,10 +20,11 @@ from trainyard.testing.models import sample_rows
 from trainyard_predictor import domain
 from trainyard_predictor.edges import outbox, shipper
 from trainyard_predictor.edges.shipper import Shipper
-from trainyard_predictor.edges.spool import Spool, SpoolFullError
+from trainyard_predictor.edges.spool import FORGOTTEN_AT_ONCE, Spool, SpoolFullError
+from trainyard_predictor.handler import Request
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from conftest import World
 
@@ -196,6 +199,61 @@ def test_the_spool_is_bounded_and_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == 0o700
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in (tmp_path / "s").iterdir())
     spool.close()
+
+
+def test_what_was_sent_is_deleted_a_little_at_a_time(tmp_path: Path, world: World) -> None:
+    """After a day without a queue many segments are sent at once; two minutes later no round deletes them all."""
+    spool = Spool(tmp_path / "s", segment_bytes=1)
+    sending = Shipper(spool, world.queue, world.blobs, world.clock)
+    for number in range(2 * FORGOTTEN_AT_ONCE + 3):
+        spool.append([msgpack.packb({"id": f"pr_{number}"})])
+    assert sending.ship()
+    kept = []
+    for _ in range(4):
+        world.clock.advance(shipper.KEEP_SECONDS + 1)
+        assert sending.ship()
+        kept.append(len(list((tmp_path / "s").glob("*.sent"))))
+    assert kept == [FORGOTTEN_AT_ONCE + 3, 3, 0, 0]
+    spool.close()
+
+
+def test_no_answer_waits_for_a_disk_that_is_slow_to_rename(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a sent segment gets its new name, records are appended."""
+    spool = Spool(tmp_path / "s")
+    spool.append([msgpack.packb({"id": "pr_1"})])
+    real, appended = Path.rename, threading.Event()
+
+    def slow(path: Path, target: Path) -> Path:
+        if path.suffix == ".spool":
+            other = threading.Thread(target=lambda: (spool.append([msgpack.packb({"id": "pr_2"})]), appended.set()))
+            other.start()
+            assert appended.wait(20)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", slow)
+    assert Shipper(spool, world.queue, world.blobs, world.clock).ship()
+    assert spool.waiting_bytes
+    spool.close()
+
+
+@pytest.mark.parametrize(("policy", "status"), [("closed", 503), ("open", 200)])
+def test_a_full_disk_counts_where_nothing_is_answered_without_a_record(
+    made_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, policy: str, status: int
+) -> None:
+    """Under `closed` requests had better go elsewhere; under `open` they are answered here as well as anywhere."""
+    world = made_world(TRAINYARD_PREDICTION_LOG_POLICY=policy)
+
+    def ready() -> int:
+        return world.service.handler.handle(Request("GET", "/readyz", "", {"host": "localhost"})).status
+
+    assert world.ask("flights", {"rows": ROWS}).status == 200
+    assert ready() == 200
+    real = os.statvfs
+    full = lambda path: os.statvfs_result([*real(path)[:4], 0, *real(path)[5:]])  # noqa: E731 - room for others
+    monkeypatch.setattr(os, "statvfs", full)
+    assert ready() == status
 
 
 @pytest.mark.parametrize("size", [70_000, 120_000])

@@ -84,7 +84,8 @@ def build(
         metrics=metrics,
         version=version("trainyard-predictor"),
         hosts=None if ANY_HOST in config.allowed_hosts else config.allowed_hosts,
-        ready=lambda: {"prediction log": spool.writable},
+        # under the policy "open" answers go on without a log, so nobody is to be sent elsewhere for lack of it
+        ready=lambda: {"prediction log": spool.writable} if config.prediction_log_policy == "closed" else {},
         gauges=lambda: _gauges(models, spool),
         shadow=shadow,
         health=HealthCheck(models, clock),

@@ -242,7 +242,7 @@ class Predict:
             with step("K39"):
                 self._prediction_log.append(packed)
         except (OSError, TransientError) as e:
-            _log.error("prediction.not_logged", error=e, rows=len(packed))
+            _log.error("prediction.not_logged", reason=str(e), rows=len(packed))
             self._not_logged(len(packed))
             if not self._rules.unlogged:
                 raise ServiceError(

@@ -35,6 +35,11 @@ SENT_SUFFIX = ".sent"
 MAX_BYTES = 1024 * 1024 * 1024
 #: A segment is read into memory to be shipped: it is closed when it is this long.
 SEGMENT_BYTES = 8 * 1024 * 1024
+#: Segments that one call deletes at most: after an hour without a queue a gigabyte is sent, and later forgotten, at
+#: once.
+FORGOTTEN_AT_ONCE = 8
+#: With less room than this on the disk the next record may find none.
+_LEAST_FREE_BYTES = 1024 * 1024
 _HEADER = struct.Struct(">II")
 _log = logs.get(__name__)
 
@@ -118,16 +123,19 @@ class Spool:
 
     def shipped(self, segment: Segment, *, at: float) -> None:
         """Keep a segment aside: the queue has every record of it since the monotonic time ``at``."""
+        # a disk that is busy takes its time for a name, and answers wait for the lock
+        kept = Segment(segment.path.rename(segment.path.with_suffix(SENT_SUFFIX)), segment.fd)
+        size_bytes = kept.size_bytes
         with self._lock:
-            self._sent.append((Segment(segment.path.rename(segment.path.with_suffix(SENT_SUFFIX)), segment.fd), at))
+            self._sent.append((kept, at))
             self._closed.remove(segment)
-            self._waiting_bytes -= segment.size_bytes
+            self._waiting_bytes -= size_bytes
 
     def forget(self, *, before: float) -> None:
-        """Delete the segments that were sent before the monotonic time ``before``."""
+        """Delete the FORGOTTEN_AT_ONCE oldest of the segments that were sent before the monotonic time ``before``."""
         with self._lock:
-            old = [segment for segment, at in self._sent if at < before]
-            self._sent = [(segment, at) for segment, at in self._sent if at >= before]
+            old = [segment for segment, at in self._sent[:FORGOTTEN_AT_ONCE] if at < before]
+            del self._sent[: len(old)]
         for segment in old:
             segment.path.unlink(missing_ok=True)
             os.close(segment.fd)
@@ -169,7 +177,10 @@ class Spool:
         near = self._directory
         while not near.exists():
             near = near.parent
-        return os.access(near, os.W_OK) and self._waiting_bytes < self._max_bytes
+        if not os.access(near, os.W_OK) or self._waiting_bytes >= self._max_bytes:
+            return False
+        disk = os.statvfs(near)
+        return disk.f_bavail * disk.f_frsize >= _LEAST_FREE_BYTES
 
     def close(self) -> None:
         """Let go of everything: what is still on disk is for the next process."""
