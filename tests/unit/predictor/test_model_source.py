@@ -183,6 +183,36 @@ def test_a_first_version_that_cannot_be_loaded_is_unavailable(bare_world: World)
     assert version_of(bare_world) == 1
 
 
+def test_a_process_that_never_had_the_champion_takes_the_one_before(bare_world: World) -> None:
+    """It answers as those do that were there: with the last good version, and says why; then the repaired one."""
+    bare_world.publish(1, alias="previous")
+    good = publish_version(bare_world.blobs, sample_model(seed=2), 2)
+    data = bare_world.blobs.get(good.key).data
+    bare_world.blobs.put(good.key, b"torn")
+    point_alias(bare_world.blobs, good, seq=2)
+    assert version_of(bare_world) == 1
+    (standing,) = json.loads(bare_world.get("/readyz").body)["models"]
+    assert (standing["asked"], standing["version"], standing["seq"]) == ("champion", 1, None)
+    assert standing["refused"].startswith("bad_size")
+    assert bare_world.ask("flights@2", BODY).status == 503  # who asks for a version gets that or none
+    bare_world.blobs.put(good.key, data)
+    bare_world.pass_seconds(31)
+    assert version_of(bare_world) == 2
+
+
+def test_a_champion_before_that_is_no_better_stands_in_for_nobody(bare_world: World) -> None:
+    """Two bad artifacts: 503, and the first that is repaired answers."""
+    pointers = [publish_version(bare_world.blobs, sample_model(seed=seed), seed) for seed in (1, 2)]
+    data = bare_world.blobs.get(pointers[1].key).data
+    for pointer, alias in zip(pointers, ("previous", "champion"), strict=True):
+        bare_world.blobs.put(pointer.key, b"torn")
+        point_alias(bare_world.blobs, pointer, seq=1, alias=alias)
+    assert bare_world.ask("flights", BODY).status == 503
+    bare_world.blobs.put(pointers[1].key, data)
+    bare_world.pass_seconds(31)
+    assert version_of(bare_world) == 2
+
+
 def test_an_alias_never_goes_back(world: World) -> None:
     """A replayed older pointer, one that moved without a new seq, and garbage are refused."""
     world.publish(2, seq=5)

@@ -26,6 +26,8 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 #: The alias whose answers to its weight's share of the requests are compared with those that were given.
 SHADOW = "shadow"
+#: The alias of what was champion before.
+PREVIOUS = "previous"
 MAX_ROWS = 1_000
 #: Contributions take some hundred times as long as the predictions themselves.
 MAX_EXPLAINED_ROWS = 100

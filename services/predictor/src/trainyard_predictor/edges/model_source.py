@@ -2,7 +2,8 @@
 
 A request finds its model in a dictionary. Only the first request for a model reads the store; from then on
 :meth:`ModelSource.refresh`, called by a timer, follows the pointer object. Whatever goes wrong there (store away, bad
-pointer, bad artifact), the last good version goes on serving.
+pointer, bad artifact), the last good version goes on serving. A process that has none yet, because it was not asked
+before, takes the version that was champion before: it answers like those that were there.
 
 The timer also follows what stands beside a champion that is asked: the aliases ``challenger`` and ``shadow`` of its
 model. No request ever waits for those.
@@ -20,7 +21,7 @@ from trainyard.auth import KEYS_OBJECT
 from trainyard.contracts.blobs import BlobMissingError
 from trainyard.crashpoints import crashpoint, step
 from trainyard.errors import ArtifactError, ServiceError, TransientError
-from trainyard_predictor.domain import CHALLENGER, CHAMPION, SHADOW, Target
+from trainyard_predictor.domain import CHALLENGER, CHAMPION, PREVIOUS, SHADOW, Target
 from trainyard_predictor.edges.artifacts import load_artifact
 from trainyard_predictor.edges.entries import RETRY_SECONDS, Entry, Standing, make_room, sound_pointer
 from trainyard_predictor.use_cases import Served
@@ -186,6 +187,8 @@ class ModelSource:
         try:
             entry.seen = None
             self._follow(target, entry)
+            if entry.served is None and entry.refused is not None and target.alias == CHAMPION:
+                self._stand_in(target, entry, now)
             if entry.missing_since is not None:
                 self._remember_absent(target, self._absence(target))
         except TransientError as e:
@@ -194,6 +197,19 @@ class ModelSource:
             _log.warning("model.not_read", target=target, reason=str(e))
             raise ServiceError("unavailable", "the object store does not answer", retry_after_seconds=1) from e
         self._entries[target] = entry
+
+    def _stand_in(self, target: Target, entry: Entry, now: float) -> None:
+        """Have the version that was champion before answer until the champion is sound; raises TransientError."""
+        before = Target(target.model, PREVIOUS, None)
+        try:
+            blob = self._blobs.get(alias_key(before.model, PREVIOUS))
+            served = self._load(sound_pointer(blob.data, before, None))
+        except (ValueError, ArtifactError, BlobMissingError, ServiceError) as e:
+            _log.error("model.no_stand_in", target=before, reason=str(e))
+            return
+        entry.served, entry.used_at = served, now
+        _log.error("model.stands_in", target=target, version=served.version, reason=entry.refused)
+        make_room(list(self._entries.values()), entry, most_bytes=self._cache_bytes, now=now)
 
     def _absence(self, target: Target) -> ServiceError:
         """Return why there is nothing under a target: no such model, or no such thing in the model."""
