@@ -282,6 +282,27 @@ def test_models_that_are_not_asked_make_room(world: World) -> None:
     assert source.get(parse_target("ships")).version == 1
 
 
+def test_the_last_good_version_is_read_again_after_it_made_room(world: World) -> None:
+    """A refused champion and a full memory together: what answered before answers again, under any alias."""
+    world.publish(1, alias="held", seq=1)
+    sources = ModelSource(world.blobs, world.clock, cache_bytes=4_000)  # one model
+    targets = [parse_target("flights"), parse_target("flights@held")]
+    for target in targets:
+        assert sources.get(target).version == 1
+    bad = publish_version(world.blobs, sample_model(seed=2), 2)
+    world.blobs.put(bad.key, b"torn")
+    for alias in ("champion", "held"):
+        point_alias(world.blobs, bad, seq=2, alias=alias)
+    world.pass_seconds(1)
+    assert sources.refresh()
+    other = publish_version(world.blobs, sample_model(seed=3, name="trains"), 1)
+    point_alias(world.blobs, other, seq=1)
+    for target in targets:
+        assert sources.get(parse_target("trains")).model == "trains"
+        assert not sources.holds(target)
+        assert sources.get(target).version == 1
+
+
 def test_versions_of_one_artifact_share_memory(world: World) -> None:
     """An alias and a version number of the same artifact use one predictor."""
     assert version_of(world) == version_of(world, "flights@1") == 1

@@ -180,14 +180,16 @@ class ModelSource:
 
     def _load_first(self, target: Target, entry: Entry) -> None:
         now = self._clock.monotonic()
-        if entry.retry_at is not None and now < entry.retry_at:
+        refused = entry.retry_at is not None and now < entry.retry_at
+        if refused and entry.pointer is None:
             return
         if now < self._away_until:
             raise ServiceError("unavailable", "the object store does not answer", retry_after_seconds=1)
         try:
-            entry.seen = None
-            self._follow(target, entry)
-            if entry.served is None and entry.refused is not None and target.alias == CHAMPION:
+            if not refused:
+                entry.seen = None
+                self._follow(target, entry)
+            if entry.served is None and entry.refused is not None:
                 self._stand_in(target, entry, now)
             if entry.missing_since is not None:
                 self._remember_absent(target, self._absence(target))
@@ -199,13 +201,20 @@ class ModelSource:
         self._entries[target] = entry
 
     def _stand_in(self, target: Target, entry: Entry, now: float) -> None:
-        """Have the version that was champion before answer until the champion is sound; raises TransientError."""
-        before = Target(target.model, PREVIOUS, None)
+        """Have an older version answer until what the alias says is sound; raises TransientError.
+
+        That is the last good one of this process, if it was let go of to make room; else what was champion before.
+        """
+        pointer = entry.pointer
         try:
-            blob = self._blobs.get(alias_key(before.model, PREVIOUS))
-            served = self._load(sound_pointer(blob.data, before, None))
+            if pointer is None and target.alias == CHAMPION:
+                before = Target(target.model, PREVIOUS, None)
+                pointer = sound_pointer(self._blobs.get(alias_key(before.model, PREVIOUS)).data, before, None)
+            if pointer is None:
+                return
+            served = self._load(pointer)
         except (ValueError, ArtifactError, BlobMissingError, ServiceError) as e:
-            _log.error("model.no_stand_in", target=before, reason=str(e))
+            _log.error("model.no_stand_in", target=target, reason=str(e))
             return
         entry.served, entry.used_at = served, now
         _log.error("model.stands_in", target=target, version=served.version, reason=entry.refused)
