@@ -209,9 +209,9 @@ class Nodes:
             self._total(k, values[of_output], out[k])
 
     def sum_of_one(self, value: FloatArray, leaf: Indexes) -> list[float]:
-        """Return the scores (K,) of the leaves (T,) of one row: the bits of :meth:`add_up`."""
+        """Return the scores (K,) of one row's leaves, of T trees and perhaps some more: the bits of :meth:`add_up`."""
         if self.n_values > 1:
-            first = leaf * self.n_values
+            first = leaf[: len(self.root)] * self.n_values
             return [self._total_of_one(k, value.take(first + k)) for k in range(self.n_values)]
         values = value.take(leaf)
         return [self._total_of_one(k, values[of_output]) for k, of_output in enumerate(self.slices)]

@@ -114,11 +114,14 @@ class BitTables:
         self._columns = layout.columns
         self._intervals = [Intervals.of(cuts) for cuts in layout.cuts]
         self._masks_of = [masks[begin:end] for begin, end in bounds]
-        #: for one row: the column, its cuts, the row of its first interval and that of its missing values
-        self._searches = [
-            (column, cuts.tolist(), begin, end - 1)
-            for column, cuts, (begin, end) in zip(layout.columns, layout.cuts, bounds, strict=True)
-        ]
+        # for one row at a time: of each column its cuts, the row of its first interval, and that of its missing values
+        self._cuts = [cuts.tolist() for cuts in layout.cuts]
+        self._first = np.array(layout.starts[:-1], dtype=np.intp)
+        self._missing = [end - begin - 1 for begin, end in bounds]
+        self._first_index = self._first_slot.astype(np.intp)
+        self._signed = np.dtype(f"i{masks.dtype.itemsize}")  # slots are small: the same bits as a number to add
+        #: how long a row is whose columns are all read, in their order; 0: no row is
+        self._width = len(self._columns) if self._columns == list(range(len(self._columns))) else 0
 
     @classmethod
     def build(cls, nodes: Nodes) -> BitTables | None:
@@ -184,14 +187,18 @@ class BitTables:
 
     def scores_of_one(self, row: list[float]) -> list[float]:
         """Return the scores (K,) of one row (D,) of the matrix."""
-        at = [  # NaN alone is not equal to itself
-            first + bisect_left(cuts, value) if (value := row[column]) == value else missing
-            for column, cuts, first, missing in self._searches
-        ]
+        values = row if len(row) == self._width else [row[column] for column in self._columns]
+        at = list(map(bisect_left, self._cuts, values))
+        if (total := sum(values)) != total:  # one may be missing: NaN alone is not equal to itself
+            pairs = zip(at, values, self._missing, strict=True)
+            at = [index if value == value else missing for index, value, missing in pairs]  # noqa: PLR0124
         # without a feature, nothing is ruled out: the first leaf is the only one
-        possible: Masks = np.bitwise_and.reduce(self._masks.take(at or _NOTHING, axis=0), axis=0)
-        self._to_slots(possible, np.empty_like(possible))
-        return self._nodes.sum_of_one(self._leaf_value, possible[: len(self._nodes.root)].astype(np.intp))
+        rows = self._first + at if at else _NOTHING
+        possible: Masks = np.bitwise_and.reduce(self._masks.take(rows, axis=0), axis=0)
+        possible &= -possible
+        possible *= self._de_bruijn
+        possible >>= self._shift
+        return self._nodes.sum_of_one(self._leaf_value, self._first_index + possible.view(self._signed))
 
     def _slots(self, intervals: Indexes, possible: Masks, other: Masks) -> Indexes:
         """Return the slot (T, rows) of each row's leaf in each tree; both buffers are (rows, W)."""
