@@ -83,6 +83,31 @@ def test_a_known_request_with_an_id_carries_it(web: Web) -> None:
         assert headers["x-request-id"] == name
 
 
+def test_what_else_a_head_says_counts_each_time(web: Web) -> None:
+    """An ``Idempotency-Key`` gives the same ids again, and each refusal is repeated, however often a head comes."""
+    one = web.post(BODY, "Idempotency-Key: k-1")
+    first, second, third = (json.loads(body) for _, _, body in _one_by_one(web, one))
+    assert first == second == third
+    for line, refusal in (
+        ("Content-Type: text/plain", (415, "unsupported_media")),
+        (f"Idempotency-Key: {'k' * 256}", (400, "bad_request")),
+        (f"x-trainyard-sticky: {'s' * 256}", (400, "bad_request")),
+    ):
+        refused = web.post(BODY, line)
+        assert [code(answer) for answer in _one_by_one(web, refused)] == [refusal] * 3
+    put = web.post(BODY).replace(b"POST", b"PUT", 1)
+    assert [code(answer) for answer in _one_by_one(web, put)] == [(405, "method_not_allowed")] * 3
+
+
+def test_a_known_head_asks_for_whatever_is_champion_now(web: Web, world: World) -> None:
+    """A head says which alias is asked, not which version answers, or that there is one."""
+    one = web.post(BODY)
+    assert [json.loads(body)["version"] for _, _, body in _one_by_one(web, one)] == [1, 1, 1]
+    world.publish(2)
+    world.service.background.refresh()
+    assert [json.loads(body)["version"] for _, _, body in _one_by_one(web, one)] == [2, 2, 2]
+
+
 def test_what_closes_the_connection_is_parsed_each_time(web: Web) -> None:
     """``Connection: close`` and HTTP/1.0 are heeded however often they come."""
     for one in (web.post(BODY, "Connection: close"), web.post(BODY).replace(b"1.1", b"1.0")):
@@ -99,7 +124,9 @@ def test_a_head_that_says_more_is_not_remembered(line: str) -> None:
     plain = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
     request = _request({"host": "a", "content-length": "2"})
     heads.remember(plain, request)
-    assert heads.read(plain) == request
+    read = heads.read(plain)
+    assert read is not None
+    assert (read.method, read.path, read.headers, read.body) == ("POST", "/x", request.headers, b"{}")
     unusual = plain.replace(b"\r\nContent", f"\r\n{line}\r\nContent".encode())
     heads.remember(unusual, _request({**request.headers, name: "x"}))
     assert heads.read(unusual) is None
@@ -116,6 +143,16 @@ def test_strangers_cannot_fill_the_memory() -> None:
     long = b"POST /" + b"x" * limits.MOST_BYTES + b" HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
     heads.remember(long, _request({"content-length": "2"}))
     assert heads.read(long) is None
+
+
+def _one_by_one(web: Web, request: bytes) -> list[tuple[int, dict[str, str], bytes]]:
+    """Send the same request three times on one connection, each when the one before it is answered."""
+    found = []
+    with web.connect() as connection:
+        for _ in range(3):
+            connection.sendall(request)
+            found += answers(connection, 1)
+    return found
 
 
 def _request(headers: dict[str, str]) -> limits.Request:

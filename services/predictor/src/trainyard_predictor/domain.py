@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from trainyard.alias_object import is_name
@@ -14,7 +15,6 @@ from trainyard.prediction_blocks import pack_blocks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
     from typing import Any
 
     from trainyard.model import Prediction
@@ -102,7 +102,7 @@ def parse_body(body: Any) -> tuple[list[Any], bool]:
     Raises:
         ServiceError: ``bad_request`` when the body is not ``{"rows": [...], "explain"?: bool}``.
     """
-    if not isinstance(body, dict) or "rows" not in body or set(body) - {"rows", "explain"}:
+    if not isinstance(body, dict) or "rows" not in body or (len(body) > 1 and set(body) - {"rows", "explain"}):
         raise ServiceError("bad_request", 'the body must be {"rows": [{column: value, ...}, ...]}')
     explain = body.get("explain", False)
     if not isinstance(explain, bool):
@@ -248,8 +248,14 @@ def _common(query: Query, version: int, latency_us: int, predicted_at: datetime)
         "key_id": query.key_id,
         "trace_id": query.trace_id,
         "latency_us": latency_us,
-        "predicted_at": predicted_at.isoformat(timespec="microseconds"),
+        "predicted_at": f"{_to_the_second(int(predicted_at.timestamp()))}.{predicted_at.microsecond:06d}+00:00",
     }
+
+
+@lru_cache(maxsize=8)
+def _to_the_second(timestamp: int) -> str:
+    """Return a moment in ISO 8601, in UTC and without saying so: most requests have the second of the one before."""
+    return datetime.fromtimestamp(timestamp, UTC).isoformat()[:-6]
 
 
 def output(answer: Prediction) -> dict[str, Any]:

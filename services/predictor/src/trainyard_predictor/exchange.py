@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from trainyard.auth import Principal
+    from trainyard_predictor.domain import Target
+    from trainyard_predictor.protocols.routes import Route
 
 #: Largest body of any route, in bytes. Whoever carries requests need not read more than one byte beyond it.
 MAX_BODY_BYTES = 1024 * 1024
@@ -42,13 +44,35 @@ class Readable(Protocol):
         ...
 
 
+class Seen:
+    """What was found out of a head by those who answer, for further requests with the same head.
+
+    Only what the head alone decides is kept: never whose API key is good, or which models there are.
+
+    Attributes:
+        route: where its path leads, and what the path's braces stand for.
+        admitted: whether its length, its ``Host`` and its method are as they should be.
+        target: which model it asks; its media type and the length of its body are then as they should be.
+        words: its ``Idempotency-Key`` and ``x-trainyard-sticky``.
+    """
+
+    __slots__ = ("admitted", "route", "target", "words")
+
+    def __init__(self) -> None:
+        self.route: tuple[Route | None, Mapping[str, str]] | None = None
+        self.admitted = False
+        self.target: Target | None = None
+        self.words: tuple[str | None, str | None] | None = None
+
+
 @dataclass(frozen=True)
 class Request:
     """``path`` is decoded and without query; header names are in lower case; ``body`` may be cut after the limit.
 
     ``rest`` is what follows ``body`` on the wire where that is longer than the limit; few routes read it, which may
     raise TimeoutError. ``principal`` is who asks, where whoever carries the request knows it; else the API key in its
-    headers says so. ``fault`` is why it could not be read: that is then its answer.
+    headers says so. ``fault`` is why it could not be read: that is then its answer. ``seen`` is shared by all requests
+    whose head is the same, byte for byte, and whose bodies are as long as it says; None: the head is new.
     """
 
     method: str
@@ -59,6 +83,7 @@ class Request:
     principal: Principal | None = None
     rest: Readable | None = None
     fault: ServiceError | None = None
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,9 @@ class Handler:
         """Tell how a request is answered: AT_ONCE, COMPUTES or WAITS."""
         if request.fault is not None:
             return AT_ONCE
-        route, names = self.routes.known(request.path, request.method)
+        seen = request.seen
+        found = None if seen is None else seen.route
+        route, names = found or self.routes.known(request.path, request.method)
         if route is None or (pace := route.pace(request, names)) == WAITS:
             return WAITS
         known = route.scope is None or self._ring.answers_at_once(request.headers.get("authorization"))
@@ -115,7 +117,7 @@ class Handler:
         """Return the answer, an error of docs/errors.md in the form of its protocol included."""
         began = self._clock.monotonic()
         trace_id = trace_ids.trace_id(request.headers.get("x-request-id", ""), request.headers.get("traceparent", ""))
-        route, names = self.routes.find(request.path, request.method)
+        route, names = self._find(request)
         try:
             response = self._answer(request, route, names, trace_id)
         except ServiceError as e:
@@ -144,7 +146,25 @@ class Handler:
             )
         return response
 
+    def _find(self, request: Request) -> tuple[Route | None, Mapping[str, str]]:
+        seen = request.seen
+        if seen is None:
+            return self.routes.find(request.path, request.method)
+        if seen.route is None:
+            seen.route = self.routes.find(request.path, request.method)
+        return seen.route
+
     def _answer(self, request: Request, route: Route | None, names: Mapping[str, str], trace_id: str) -> Response:
+        seen = request.seen
+        if seen is None or not seen.admitted or route is None:
+            route = self._admitted(request, route)
+            if seen is not None:
+                seen.admitted = True
+        who = None if route.scope is None else self._authenticate(request, route.scope)
+        return route.answer(Call(request, names, trace_id, who.key_id if who else None, who))
+
+    def _admitted(self, request: Request, route: Route | None) -> Route:
+        """Return the route of a request whose head is as it should be."""
         if request.fault is not None:
             raise request.fault
         if len(request.path) + len(request.query) > _MAX_URI_CHARS:
@@ -155,8 +175,7 @@ class Handler:
         if request.method != route.method:
             takes = " or ".join(self.routes.methods(route))
             raise ServiceError("method_not_allowed", f"this path takes {takes}, not {request.method[:16]}")
-        who = None if route.scope is None else self._authenticate(request, route.scope)
-        return route.answer(Call(request, names, trace_id, who.key_id if who else None, who))
+        return route
 
     def _check_host(self, host: str) -> None:
         """Refuse a Host that is not one of ours; those that were good are remembered, ports being few."""

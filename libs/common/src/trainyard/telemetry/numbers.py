@@ -23,7 +23,7 @@ from trainyard.telemetry.catalogue import BUCKETS, COUNTER, GAUGE, HISTOGRAM, of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 #: More series of one metric than this become one, with OTHER in each label: what callers name must not fill the memory.
@@ -63,6 +63,24 @@ class _Observed:
         self.numbers, self.seconds = [0] * len(_BOUNDS), 0.0
 
 
+class _Counter:
+    """One counter's number since it was added to the others."""
+
+    def __init__(self, key: tuple[str, Labels], lock: threading.Lock) -> None:
+        self._key = key
+        self._lock = lock
+        self._number: float = 0
+
+    def __call__(self, number: float = 1) -> None:
+        with self._lock:
+            self._number += number
+
+    def add_to(self, counts: Counter[tuple[str, Labels]]) -> None:
+        """Add the number to the others, and begin anew; whoever asks holds the lock."""
+        counts[self._key] += self._number  # type: ignore[assignment]  # floats add as well
+        self._number = 0
+
+
 class Metrics:
     """The numbers of one worker; safe for threads. Without a directory it speaks for itself alone.
 
@@ -78,6 +96,7 @@ class Metrics:
         self._counts: Counter[tuple[str, Labels]] = Counter()
         self._series: Counter[str] = Counter()
         self._observed: dict[tuple[str, str, int], _Observed] = {}
+        self._counters: dict[tuple[str, Labels], _Counter] = {}
         self._file: Path | None = None
         self._saving = threading.Lock()
         self._saved = True
@@ -92,6 +111,15 @@ class Metrics:
         """Add to a counter of the catalogue; raises ValueError for any other."""
         with self._lock:
             self._counts[self._key(name, tuple(labels.items()))] += number  # type: ignore[assignment]  # floats add as well
+
+    def counter(self, name: str, **labels: str) -> Callable[[float], None]:
+        """Return what adds to a counter of the catalogue that is counted often; raises ValueError for any other."""
+        with self._lock:
+            key = self._key(name, tuple(labels.items()))
+            if key not in self._counters:
+                self._counts[key] += 0
+                self._counters[key] = _Counter(key, self._lock)
+            return self._counters[key]
 
     def set_total(self, name: str, total: float, **labels: str) -> None:
         """Take over the total of a counter that is kept elsewhere in this process."""
@@ -118,8 +146,8 @@ class Metrics:
 
     def _settle(self) -> Counter[tuple[str, Labels]]:
         """Return all numbers so far; whoever asks holds the lock."""
-        for observed in self._observed.values():
-            observed.add_to(self._counts)
+        for part in (*self._observed.values(), *self._counters.values()):
+            part.add_to(self._counts)
         return self._counts
 
     def _key(self, name: str, labels: Labels) -> tuple[str, Labels]:

@@ -7,12 +7,16 @@ from trainyard_predictor import domain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from trainyard.telemetry.numbers import Metrics
+    from trainyard_predictor.exchange import Request
     from trainyard_predictor.protocols.routes import Call
     from trainyard_predictor.use_cases import Answer, Predict
+
+#: Versions whose counters are kept at hand.
+_MOST_COUNTERS = 1_000
 
 
 class Ask:
@@ -21,6 +25,7 @@ class Ask:
     def __init__(self, predict: Predict, metrics: Metrics) -> None:
         self._predict = predict
         self._metrics = metrics
+        self._counters: dict[tuple[str, int], Callable[[int], None]] = {}
 
     def __call__(
         self,
@@ -43,10 +48,32 @@ class Ask:
         Raises:
             ServiceError: as :meth:`Predict.__call__` and the checks of :mod:`trainyard_predictor.domain`.
         """
-        key = domain.check_idempotency_key(call.request.headers.get("idempotency-key", repeat))
+        key, sticky = _words(call.request)
+        if key is None and repeat is not None:
+            key = domain.check_idempotency_key(repeat)
         domain.check_count(len(rows), explain=explain)
-        sticky = domain.check_sticky(call.request.headers.get("x-trainyard-sticky"))
         answer = self._predict(domain.Query(target, rows, call.key_id, call.trace_id, key, explain, sticky))
         crashpoint("K40")
-        self._metrics.count("trainyard_predictions_total", len(rows), model=answer.model, version=str(answer.version))
+        count = self._counters.get((answer.model, answer.version)) or self._counter(answer)
+        count(len(rows))
         return answer
+
+    def _counter(self, answer: Answer) -> Callable[[int], None]:
+        """Return what counts predictions of the version that has answered."""
+        if len(self._counters) >= _MOST_COUNTERS:
+            self._counters.clear()
+        count = self._metrics.counter("trainyard_predictions_total", model=answer.model, version=str(answer.version))
+        self._counters[answer.model, answer.version] = count
+        return count
+
+
+def _words(request: Request) -> tuple[str | None, str | None]:
+    """Return a request's ``Idempotency-Key`` and ``x-trainyard-sticky``."""
+    seen = request.seen
+    if seen is not None and seen.words is not None:
+        return seen.words
+    key = domain.check_idempotency_key(request.headers.get("idempotency-key"))
+    words = key, domain.check_sticky(request.headers.get("x-trainyard-sticky"))
+    if seen is not None:
+        seen.words = words
+    return words

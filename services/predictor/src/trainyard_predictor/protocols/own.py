@@ -26,9 +26,14 @@ def routes(ask: Ask, models: Models, json: Json) -> list[Route]:
 
     def predict(call: Call) -> Response:
         request = call.request
-        check_media(request.headers, ["application/json"])
-        check_length(request)
-        target = domain.parse_target(call.names["target"])
+        seen = request.seen
+        target = None if seen is None else seen.target
+        if target is None:
+            check_media(request.headers, ["application/json"])
+            check_length(request)
+            target = domain.parse_target(call.names["target"])
+            if seen is not None:
+                seen.target = target
         rows, explain = domain.parse_body(json.loads(request.body))
         answer = ask(call, target, rows, explain=explain)
         response = json_response(200, answer.as_dict(), json)
@@ -40,7 +45,8 @@ def routes(ask: Ask, models: Models, json: Json) -> list[Route]:
         if b"explain" in body or b"\\" in body:  # an escape could spell it
             return WAITS
         try:
-            if not models.holds(domain.parse_target(names["target"])):
+            known = None if request.seen is None else request.seen.target
+            if not models.holds(known or domain.parse_target(names["target"])):
                 return WAITS
         except ServiceError:  # a name that no model can bear
             return AT_ONCE

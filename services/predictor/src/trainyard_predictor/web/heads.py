@@ -7,7 +7,7 @@ doubt are: read by the parser, without a fault, one request alone in what came, 
 
 from __future__ import annotations
 
-from trainyard_predictor.exchange import Request
+from trainyard_predictor.exchange import Request, Seen
 
 #: Longer heads, and more of them, are parsed each time: what strangers send must not fill the memory.
 MOST_BYTES = 2_048
@@ -33,7 +33,7 @@ class Heads:
         if known is None or len(data) != end + known[1]:
             return None
         head = known[0]
-        return Request(head.method, head.path, head.query, head.headers, data[end:])
+        return Request(head.method, head.path, head.query, head.headers, data[end:], None, None, None, head.seen)
 
     def remember(self, data: bytes, request: Request) -> None:
         """Take note of what ``data`` was read as: one whole request that leaves the connection open."""
@@ -49,4 +49,5 @@ class Heads:
             return
         if len(self._known) >= MOST_HEADS:
             self._known.clear()
-        self._known[data[:end]] = Request(request.method, request.path, request.query, headers), length
+        head = Request(request.method, request.path, request.query, headers, seen=Seen())
+        self._known[data[:end]] = head, length

@@ -72,6 +72,8 @@ class Server:
         #: the one that has waited longest is first
         self._connections: dict[Connection, None] = {}
         self._listening: list[socket.socket] = []
+        #: accepted, and not yet among the connections
+        self._coming: set[Connection] = set()
         self._greeting: set[asyncio.Task[object]] = set()
         self._empty = asyncio.Event()
         self.answer = handler.handle
@@ -123,23 +125,26 @@ class Server:
             self.loop.remove_reader(listening)
             self.loop.call_later(_PAUSE_SECONDS, self._accept_again, listening)
             return
-        task = self.loop.create_task(self.loop.connect_accepted_socket(partial(Connection, self), accepted))
+        connection = Connection(self)
+        self._coming.add(connection)
+        task = self.loop.create_task(self.loop.connect_accepted_socket(lambda: connection, accepted))
         self._greeting.add(task)
         self._say()
-        task.add_done_callback(self._greeted)
+        task.add_done_callback(partial(self._greeted, connection))
 
     def _accept_again(self, listening: socket.socket) -> None:
         if not self.stopping:
             self.loop.add_reader(listening, partial(self._accept, listening))
 
-    def _greeted(self, task: asyncio.Task[object]) -> None:
+    def _greeted(self, connection: Connection, task: asyncio.Task[object]) -> None:
         self._greeting.discard(task)
+        self._coming.discard(connection)
         if not task.cancelled() and (fault := task.exception()) is not None:
             _log.info("http.gone", reason=str(fault))
         self._say()
 
     def _count(self) -> int:
-        return len(self._connections) + len(self._greeting)
+        return len(self._connections) + len(self._coming)
 
     def _say(self) -> None:
         # nobody waits for a worker that accepts no more
@@ -147,6 +152,7 @@ class Server:
 
     def opened(self, connection: Connection) -> None:
         """Take note of a connection."""
+        self._coming.discard(connection)
         if len(self._connections) >= self.settings.connections:
             self._make_room()
         self._connections[connection] = None
