@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, norm, wasserstein_distance
 
@@ -194,6 +194,7 @@ cells = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(
 
 
 @settings(max_examples=60, deadline=None)
+@example([-np.finfo(np.float64).max], [None], [(0.0, None)])
 @given(
     st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60),
     st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60),

@@ -156,7 +156,8 @@ def _numbers_profile(values: FloatArray) -> dict[str, Any]:
         return {"missing": 1.0 if len(values) else 0.0, "edges": [], "shares": [0.0], "sd": 0.0, "sketch": []}
     edges = np.unique(np.quantile(present, np.arange(1, BINS) / BINS, method="inverted_cdf"))
     if present.min() == present.max():
-        edges = np.array([np.nextafter(edges[0], -np.inf), edges[0]])  # so that what lies below is seen as well
+        below = np.nextafter(edges[0], -np.inf) if edges[0] > -np.finfo(np.float64).max else edges[0]
+        edges = np.unique([below, edges[0]])  # so that what lies below is seen as well
     with np.errstate(over="ignore", invalid="ignore"):
         sd = float(present.std())
     return {

@@ -146,8 +146,10 @@ class Metrics:
 
     def _settle(self) -> Counter[tuple[str, Labels]]:
         """Return all numbers so far; whoever asks holds the lock."""
-        for part in (*self._observed.values(), *self._counters.values()):
-            part.add_to(self._counts)
+        for observed in self._observed.values():
+            observed.add_to(self._counts)
+        for counter in self._counters.values():
+            counter.add_to(self._counts)
         return self._counts
 
     def _key(self, name: str, labels: Labels) -> tuple[str, Labels]:

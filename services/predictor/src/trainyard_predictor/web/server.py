@@ -37,6 +37,7 @@ MOST_HELD_BYTES = 128 * 1024 * 1024
 _PAUSE_SECONDS = 0.1
 #: How long a connection is left to a worker that has fewer: one that only computes has its turn within 1 ms.
 _COURTESY_SECONDS = 0.002
+_LOOK_SECONDS = 0.001
 _NONE_MORE = 2**62
 #: What a client that was idle may just have sent when the server stops is still answered.
 _LAST_CALL_SECONDS = 0.1
@@ -103,11 +104,16 @@ class Server:
         """Accept a connection, after a moment where another worker that has fewer may take it first."""
         if self._fellows.have_fewer(self._count(), self.loop.time()):
             self.loop.remove_reader(listening)
-            self.loop.call_later(_COURTESY_SECONDS, self._accept_at_last, listening)
+            self._leave(listening, self.loop.time() + _COURTESY_SECONDS)
         else:
             self._accept_now(listening)
 
-    def _accept_at_last(self, listening: socket.socket) -> None:
+    def _leave(self, listening: socket.socket, until: float) -> None:
+        """Leave connections to workers that have fewer, for as long as they do, and no longer than ``until``."""
+        now = self.loop.time()
+        if now < until and not self.stopping and self._fellows.have_fewer(self._count(), now):
+            self.loop.call_later(_LOOK_SECONDS, self._leave, listening, until)
+            return
         self._accept_again(listening)
         if not self.stopping:
             self._accept_now(listening)
