@@ -13,6 +13,7 @@ from trainyard import auth
 from trainyard.clock import ManualClock
 from trainyard.config import load
 from trainyard.errors import ServiceError
+from trainyard_console import use_cases
 from trainyard_console.bootstrap import build_app
 from trainyard_console.domain import Fetched
 
@@ -110,6 +111,12 @@ class Browser:
         csrf = re.search(r'name="csrf" value="([^"]+)"', self.client.get(form).text)
         assert csrf is not None
         return self.client.post(path, data={"csrf": csrf[1], "repeat": "r-1", **(data or {})}, **options)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait for every answer, however busy the machine is."""
+    monkeypatch.setattr(use_cases, "GRACE_SECONDS", use_cases.DEADLINE_SECONDS)
 
 
 @pytest.fixture

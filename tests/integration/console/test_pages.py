@@ -324,6 +324,48 @@ def test_a_running_run_is_shown_as_it_goes(admin: Browser, services: Services, c
         assert words in page.said, words
 
 
+@pytest.mark.parametrize(
+    ("path", "waits_for", "then"),
+    [
+        ("/", ("/v1/queues", "/v1/fleet", "/readyz"), "scaled to zero"),
+        ("/operations", ("/v1/queues", "/v1/fleet"), "Dead letters"),
+        ("/operations/fleet", ("/v1/fleet",), "at most"),
+    ],
+)
+def test_the_first_sight_of_a_page_waits_for_no_cloud(
+    admin: Browser,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    waits_for: tuple[str, ...],
+    then: str,
+) -> None:
+    """What stands in the database is there at once; the rest says that it comes, and comes with the next look."""
+    release = threading.Event()
+    original = services.get
+
+    def slow(service: str, asked: str, key: str | None) -> Fetched:
+        if asked.startswith(waits_for):
+            assert release.wait(60)
+        return original(service, asked, key)
+
+    services.get = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(use_cases, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(use_cases, "DEADLINE_SECONDS", 60.0)
+    first = admin.get(path).text  # nothing is released before it is there
+    release.set()
+    page = read(first)
+    assert not page.open
+    assert "being asked" in page.said
+    assert 'role="alert"' not in first
+    assert 'hx-trigger="load, sse:change' in first
+    assert f'hx-get="{path}?look=1"' in first
+    whole = admin.get(f"{path}?look=1")
+    assert "being asked" not in read(whole.text).said
+    assert then in read(whole.text).said
+    assert 'hx-trigger="sse:change' in whole.text
+
+
 def test_a_service_that_hangs_does_not_hang_the_page(
     admin: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

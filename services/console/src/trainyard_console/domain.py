@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fetched:
-    """One answer: the value, or why there is none (the end of a sentence that begins with the service's name)."""
+    """One answer: the value, or why there is none (the end of a sentence that begins with the service's name).
+
+    ``late``: it may still come, and the page was not to wait for it.
+    """
 
     value: Any = None
     missing: str | None = None
     status: int = 200
+    late: bool = False
 
 
 NOT_ASKED = Fetched(missing="was not asked")

@@ -144,10 +144,15 @@ def show(template: str, *, status: int = 200, **values: Any) -> Response:
     return _sealed(Response(text, status=status, mimetype="text/html"), "no-store")
 
 
+def hasty(*questions: str) -> tuple[str, ...]:
+    """Return those of ``questions`` that the page does not wait for: none where it is asked to look at everything."""
+    return () if request.args.get("look") == "1" else questions
+
+
 def _same_page(**changed: object) -> str:
     """Return the address of the page that is asked for, standing still or going on; what it asks for stays."""
     kept = {name: value for name, value in request.args.items() if name not in {"pause", "said"}}
-    return url(*request.path.strip("/").split("/"), **kept, **changed)
+    return url(*request.path.strip("/").split("/"), **{**kept, **changed})
 
 
 def confirm(

@@ -11,7 +11,7 @@ from trainyard.errors import ServiceError
 from trainyard_console.domain import Fetched, Visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: For all questions of one round together.
 DEADLINE_SECONDS = 3.0
+#: For a question that the first sight of a page does not wait for, beyond the others.
+GRACE_SECONDS = 0.05
 #: For a question that takes its time, while the page is there already.
 PATIENCE_SECONDS = 30.0
 SESSION_SECONDS = 12 * 3600.0
@@ -68,8 +70,10 @@ class Visit:
         self._api = api
         self._pool = pool
 
-    def ask(self, questions: Mapping[str, tuple[str, str]]) -> Answers:
+    def ask(self, questions: Mapping[str, tuple[str, str]], *, hasty: Collection[str] = ()) -> Answers:
         """Return the answers by question; whatever does not answer is told as such.
+
+        ``hasty`` questions get no more time than the others take, and a moment: their answers may be ``late``.
 
         Raises:
             ServiceError: ``bad_key``: the key is not in force any more.
@@ -79,11 +83,13 @@ class Visit:
             question: self._pool.submit(self._api.get, service, path, key)
             for question, (service, path) in questions.items()
         }
-        wait(futures.values(), timeout=DEADLINE_SECONDS)
+        wait([future for question, future in futures.items() if question not in hasty], timeout=DEADLINE_SECONDS)
+        if hasty:
+            wait([futures[question] for question in hasty], timeout=GRACE_SECONDS)
         for future in futures.values():
             future.cancel()  # what has not begun need not begin
         answers = {
-            question: future.result() if future.done() and not future.cancelled() else Fetched(missing="takes too long")
+            question: future.result() if future.done() and not future.cancelled() else _unanswered(question in hasty)
             for question, future in futures.items()
         }
         if any(answer.status == 401 for answer in answers.values()):
@@ -123,6 +129,10 @@ class Visit:
     def upload(self, service: str, path: str, file: Any, content_type: str) -> Any:
         """Send a file to a service; raises ``ServiceError`` as the service refuses."""
         return self._api.upload(service, path, self.visitor.key, file, content_type)
+
+
+def _unanswered(late: bool) -> Fetched:
+    return Fetched(missing="is being asked", late=True) if late else Fetched(missing="takes too long")
 
 
 def _key_is_gone() -> ServiceError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainyard_console.frame import show, stream
+from trainyard_console.frame import hasty, show, stream
 from trainyard_console.views import home as views
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def routes(frame: Frame, live: Live) -> list[Route]:
 
 
 def index(visit: Visit) -> Response:
-    """Show the loop; the second round of questions is about the datasets that the first one found."""
+    """Show the loop; the second round of questions is about the datasets that the first one found.
+
+    What others than the database have to be asked for (queues, fleet, services) comes a moment later if need be.
+    """
     first: Questions = {
         "datasets": ("ingest", "/v1/datasets?limit=50"),
         "models": ("scheduler", "/v1/models?limit=20"),
@@ -42,7 +45,8 @@ def index(visit: Visit) -> Response:
         "queues": ("scheduler", "/v1/queues"),
         **{f"ready:{name}": (name, "/readyz") for name in views.SERVICES},
     }
-    answers = visit.ask(first)
+    slow = "fleet", "queues", *(f"ready:{name}" for name in views.SERVICES)
+    answers = visit.ask(first, hasty=hasty(*slow))
     datasets = views.names(answers["datasets"], _MOST_DATASETS)
     answers |= visit.ask({f"batches:{name}": ("ingest", f"/v1/datasets/{name}/batches?limit=24") for name in datasets})
     return show("home.html", area="home", page=views.home(answers, datasets, visit.now), live=True)

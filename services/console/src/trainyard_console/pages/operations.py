@@ -10,7 +10,7 @@ from flask import request
 from trainyard import auth
 from trainyard.errors import ServiceError
 from trainyard_console.charts.bars import strengths
-from trainyard_console.frame import form_text, go, page_of, show, url
+from trainyard_console.frame import form_text, go, hasty, page_of, show, url
 from trainyard_console.views import operations as views
 from trainyard_console.views.words import items, listed, part, text
 
@@ -48,15 +48,18 @@ def index(visit: Visit) -> Response:
             "queues": ("scheduler", "/v1/queues"),
             "fleet": ("scheduler", "/v1/fleet"),
             "costs": ("scheduler", "/v1/costs"),
-        }
+        },
+        hasty=hasty("queues", "fleet"),
     )
     days, words = views.costs(answers["costs"].value)
     return show(
         "operations/index.html",
         area="operations",
         queues=listed(answers["queues"], views.queue, "queues"),
+        queues_late=answers["queues"].late,
         fleet=views.fleet(answers["fleet"].value),
         fleet_missing=answers["fleet"].missing,
+        fleet_late=answers["fleet"].late,
         costs=strengths(days, "US dollars for instances, by day"),
         costs_words=words,
         costs_missing=answers["costs"].missing,
@@ -66,10 +69,14 @@ def index(visit: Visit) -> Response:
 
 def fleet(visit: Visit) -> Response:
     """Show the fleet."""
-    answers = visit.ask({"fleet": ("scheduler", "/v1/fleet")})
-    told = answers["fleet"]
+    told = visit.ask({"fleet": ("scheduler", "/v1/fleet")}, hasty=hasty("fleet"))["fleet"]
     return show(
-        "operations/fleet.html", area="operations", fleet=views.fleet(told.value), missing=told.missing, live=True
+        "operations/fleet.html",
+        area="operations",
+        fleet=views.fleet(told.value),
+        fleet_missing=told.missing,
+        fleet_late=told.late,
+        live=True,
     )
 
 

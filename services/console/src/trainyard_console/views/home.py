@@ -84,6 +84,7 @@ class Home:
     runs: Listed
     empty: bool
     made: str
+    late: bool
 
 
 @dataclass
@@ -121,6 +122,7 @@ def home(answers: Answers, datasets: list[str], now: datetime) -> Home:
         runs=listed(found.get("runs"), lambda item: runs.row(item, now)),
         empty=not items(found.get("datasets").value) and found.get("datasets").missing is None,
         made=now.strftime("%H:%M:%S UTC"),
+        late=any(one.late for one in answers.values()),
     )
 
 
@@ -128,9 +130,8 @@ def _station(fetched: Fetched, station: Station) -> Station:
     """Return the station, dark and with the reason when its numbers are missing."""
     if fetched.missing is None:
         return station
-    return Station(
-        station.name, station.link, DASH, "", (f"{station.link[0] if station.link else 'it'} {fetched.missing}",), "bad"
-    )
+    words, look = f"{station.link[0] if station.link else 'it'} {fetched.missing}", "quiet" if fetched.late else "bad"
+    return Station(station.name, station.link, DASH, "", (words,), look)
 
 
 def _rows(found: _Found) -> Station:
@@ -227,15 +228,16 @@ def _traffic(found: _Found) -> Station:
     # They end with this hour, all of them.
     values = [sum(some) for some in zip_longest(*(one[::-1] for one in hours), fillvalue=0.0)][::-1]
     slowest = max((one["p95_us"] for one in totals if is_number(one.get("p95_us"))), default=None)
-    ready = part(found.get("ready:predictor").value)
+    answer = found.get("ready:predictor")
+    ready = part(answer.value)
     served = len(ready["models"]) if isinstance(ready.get("models"), list) else 0
-    lines = [f"{count(served, 'alias is', 'aliases are')} served"]
+    lines = [] if answer.late else [f"{count(served, 'alias is', 'aliases are')} served"]
     if slowest is not None:
         lines.append(f"95 % within {micros(slowest)}")
     missing = found.get("overview").missing
     if missing is not None:
         lines.append(f"scheduler {missing}")
-    look = "good" if ready.get("ready") is True else "bad"
+    look = "good" if ready.get("ready") is True else "quiet" if answer.late else "bad"
     return Station(
         "Predictions", ("quality",), number(total), "in 24 hours", tuple(lines), look,
         tuple(values) if total else (), "Predictions by the hour",
@@ -262,7 +264,8 @@ def _feedback(found: _Found) -> Station:
 
 
 def _service(name: str, fetched: Fetched) -> State:
-    return State(f"{name} {_service_words(fetched)}", "good" if _is_ready(fetched) else "bad")
+    look = "good" if _is_ready(fetched) else "quiet" if fetched.late else "bad"
+    return State(f"{name} {_service_words(fetched)}", look)
 
 
 def _is_ready(fetched: Fetched) -> bool:
@@ -296,7 +299,7 @@ def _alerts(found: _Found) -> list[Alert]:
     made = [
         Alert("bad", f"{name} {_service_words(fetched)}", ("operations",))
         for name in SERVICES
-        if not _is_ready(fetched := found.get(f"ready:{name}"))
+        if not _is_ready(fetched := found.get(f"ready:{name}")) and not fetched.late
     ]
     made += _refused_versions(found) + _queue_alerts(found) + _fleet_alerts(found)
     for name in found.models:
