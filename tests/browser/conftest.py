@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from trainyard_embedded import commands
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -30,6 +31,8 @@ _CHROMIUM = "/usr/bin/chromium"
 #: Whatever a page shall show is waited for as long: the stack and the browser share the machine with others.
 _PATIENCE_MS = 20_000
 expect.set_options(timeout=_PATIENCE_MS)
+#: page -> what it has complained of so far
+_COMPLAINTS: dict[Page, list[str]] = {}
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +70,7 @@ def page(chromium: Browser, stack: Stack, link: str) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(3 * _PATIENCE_MS)
     opened = context.new_page()
-    complaints: list[str] = []
+    complaints = _COMPLAINTS.setdefault(opened, [])
     elsewhere: list[str] = []
     home = urlsplit(link).netloc
 
@@ -85,8 +88,24 @@ def page(chromium: Browser, stack: Stack, link: str) -> Iterator[Page]:
     opened.goto(link)
     yield opened
     context.close()
+    del _COMPLAINTS[opened]
     assert complaints == []
     assert elsewhere == []
+
+
+@contextmanager
+def refused(page: Page, status: int) -> Iterator[None]:
+    """The page that is gone to here is answered with ``status``: Chromium says so once, which is no fault of a page."""
+
+    def is_page(response: Response) -> bool:
+        return response.request.is_navigation_request() and response.request.frame == page.main_frame
+
+    said = f"Failed to load resource: the server responded with a status of {status} "
+    with page.expect_console_message(lambda message: message.text.startswith(said)) as message, \
+            page.expect_response(is_page) as answer:  # fmt: skip
+        yield
+    assert answer.value.status == status
+    _COMPLAINTS[page].remove(message.value.text)
 
 
 def shoot(page: Page, name: str) -> None:

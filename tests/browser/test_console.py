@@ -22,6 +22,8 @@ PAGES = [
     "/datasets/new",
     "/datasets/shop",
     "/datasets/shop/delete",
+    "/datasets/shop/sources/new",
+    "/datasets/shop/sources/new?kind=url",
     "/models",
     "/models/new",
     "/models/buys",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import shoot, violations
+from .conftest import refused, shoot, violations
 from .steps import TRAINED_MS, look, submit, table, upload
 
 if TYPE_CHECKING:
@@ -98,14 +98,30 @@ def test_what_a_dataset_looks_like(page: Page, orders: Path) -> None:
     expect(page.get_by_role("img", name="Most frequent levels of city")).to_be_visible()
 
 
-def test_a_source_is_pulled_and_removed(page: Page, stack: Any, orders: Path) -> None:
-    """A table elsewhere: its rows come when asked for; the second page says what removing it does."""
+def test_a_source_is_added_pulled_and_removed(page: Page, stack: Any, orders: Path) -> None:
+    """A table elsewhere: what is wrong is told at its field; its rows come when asked for; removing asks twice."""
     with closing(sqlite3.connect(stack.data_dir.parent / "sources" / "shop.db")) as shop, shop:
         shop.execute("CREATE TABLE sold (id integer PRIMARY KEY, age integer, income real, city text, bought boolean)")
         shop.executemany("INSERT INTO sold VALUES (?, 40, 5000, 'Bern', 1)", [(20_000 + i,) for i in range(30)])
-    source = {"kind": "sql", "database": "sqlite:///shop.db", "table": "sold", "cursor": "id"}
-    stack.call("PUT", "/v1/datasets/orders/sources/elsewhere", json=source)
     look(page, "/datasets/orders")
+    page.get_by_role("link", name="Add a source").click()
+    page.get_by_role("link", name="A file behind a URL").click()
+    expect(page.get_by_label("Address")).to_be_visible()
+    check(page, "a new source, a file")
+    page.get_by_role("link", name="A table of a database").click()
+    page.get_by_label("Name", exact=True).fill("elsewhere")
+    page.get_by_label("Database").fill("sqlite:///shop.db")
+    page.get_by_label("Table or view").fill("sold")
+    page.get_by_label("Column that only grows").fill("id")
+    page.get_by_label("Stay behind now by").fill("two days")
+    with refused(page, 422):
+        submit(page, "Add the source")
+        expect(page.get_by_label("Stay behind now by")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Database")).to_have_value("sqlite:///shop.db")
+    check(page, "a new source, refused")
+    page.get_by_label("Stay behind now by").fill("")
+    submit(page, "Add the source")
+    expect(page.get_by_role("status").first).to_contain_text("The source is added")
     row = page.get_by_role("table", name="Sources").get_by_role("row").filter(has_text="elsewhere")
     row.get_by_role("button", name="Pull now").click()
     expect(page.get_by_role("status").first).to_contain_text("The source is being pulled")
@@ -117,6 +133,9 @@ def test_a_source_is_pulled_and_removed(page: Page, stack: Any, orders: Path) ->
     submit(page, "Delete the source elsewhere")
     expect(page.get_by_role("status").first).to_contain_text("It is gone")
     expect(page.get_by_text("Nothing is pulled into this dataset.")).to_be_visible()
+    look(page, "/operations/audit")
+    for action in ("source.create", "source.delete"):
+        expect(page.get_by_role("row").filter(has_text=action).filter(has_text="elsewhere")).to_have_count(1)
 
 
 def test_a_policy_is_changed_by_form_and_as_text(page: Page, stack: Any, orders: Path) -> None:

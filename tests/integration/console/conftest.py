@@ -29,6 +29,7 @@ RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").r
 PAGES = [
     ("/", "read"), ("/datasets", "read"), ("/datasets/flights", "read"), ("/datasets/flights/batches/BATCH", "read"),
     ("/datasets/flights/delete", "admin"),
+    ("/datasets/flights/sources/new", "operate"), ("/datasets/flights/sources/new?kind=url", "operate"),
     ("/datasets/flights/sources/orders/delete", "operate"), ("/models/late/delete", "admin"),
     ("/operations/deployments", "read"),
     ("/datasets/new", "operate"), ("/models", "read"), ("/models/new", "operate"), ("/models/late", "read"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from trainyard.errors import Problem, ServiceError
+from trainyard_console.domain import Fetched
 from trainyard_console.pages import datasets
 
 from .conftest import RECORDED
@@ -268,3 +269,82 @@ def test_a_key_is_shown_once(admin: Browser, services: Services) -> None:
     assert services.sent[0][3] == {"name": "bot", "scopes": ["read", "predict"], "expires_in_days": 30}
     assert (answer.status_code, "ty_fresh" in answer.text) == (200, True)
     assert "ty_fresh" not in admin.get("/operations/keys").text
+
+
+#: what is typed -> what ingest is asked to make
+SOURCES = [
+    (
+        {"kind": "sql", "name": "sold", "database": "sqlite:///shop.db", "table": "sold", "cursor": "id"},
+        {"kind": "sql", "database": "sqlite:///shop.db", "table": "sold", "cursor": "id"},
+    ),
+    (
+        {"kind": "sql", "name": "sold", "database": "mysql://r@db/shop", "table": "sold", "cursor": "at",
+         "every": "15m", "secret": "shop", "tie_breakers": "id, line", "columns": "alter = age\r\nort=city\r\n",
+         "zone": "UTC", "page_rows": "500", "lag": "30s", "tls": "require", "schema": "s", "url": "https://other.example/"},
+        {"kind": "sql", "database": "mysql://r@db/shop", "table": "sold", "cursor": "at", "schedule": {"every": "15m"},
+         "secret": "shop", "tie_breakers": ["id", "line"], "columns": {"alter": "age", "ort": "city"}, "zone": "UTC",
+         "page_rows": 500, "lag": "30s", "tls": "require", "schema": "s"},
+    ),
+    (
+        {"kind": "url", "name": "prices", "url": "https://example.com/p.csv", "format": "as the file says"},
+        {"kind": "url", "url": "https://example.com/p.csv"},
+    ),
+    (
+        {"kind": "url", "name": "prices", "url": "https://example.com/p", "format": "csv", "every": "1h", "cron": "x",
+         "page_rows": "many"},
+        {"kind": "url", "url": "https://example.com/p", "format": "csv", "schedule": {"every": "1h", "cron": "x"}},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "made"), SOURCES)
+def test_a_new_source(admin: Browser, services: Services, typed: dict[str, str], made: dict[str, Any]) -> None:
+    """The form becomes the description of docs/sources.md; fields of another kind and empty ones are no part of it."""
+    services.answers.pop("/v1/datasets/flights/sources/prices", None)
+    answer = admin.post("/datasets/flights/sources/new", typed)
+    assert (answer.status_code, answer.location) == (303, "/datasets/flights?said=source")
+    assert services.sent == [("PUT", "ingest", f"/v1/datasets/flights/sources/{typed['name']}", made)]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "field", "words"),
+    [
+        (ServiceError("source_refused", "1 problem", [Problem(None, "table", "the name of one", "nothing")]),
+         "table", "the name of one; got nothing"),
+        (ServiceError("source_refused", "1 problem", [Problem(None, "schedule.every", "from 10 s", "1s")]),
+         "every", "from 10 s; got 1s"),
+        (ServiceError("source_refused", "1 problem", [Problem(None, "schedule", "one of them", "both")]),
+         "cron", "one of them; got both"),
+        (ServiceError("url_refused", "not one that data may be pulled from"), "url", "not one that data may be pulled"),
+    ],
+)  # fmt: skip
+def test_a_refused_source_is_shown_beside_its_fields(
+    admin: Browser, services: Services, refusal: ServiceError, field: str, words: str
+) -> None:
+    """What was typed stays, and the problem stands at the field that it is about."""
+    services.refusal = refusal
+    typed = {"kind": "url" if field == "url" else "sql", "name": "sold", "zone": "UTC", field: "typed here"}
+    refused = admin.post("/datasets/flights/sources/new", typed)
+    assert refused.status_code == refusal.status
+    assert f'name="{field}" value="typed here" aria-describedby="f-{field}-h" aria-invalid="true"' in refused.text
+    assert f'<p class="hint refused" id="f-{field}-h">{words}' in refused.text
+
+
+def test_a_new_source_takes_no_others_place(admin: Browser, services: Services) -> None:
+    """A name that is taken, or none, is told before anything is sent; so is an ingest that cannot say."""
+    path, typed = "/datasets/flights/sources/new", {"kind": "sql", "table": "t"}
+    taken = admin.post(path, {**typed, "name": "orders"})
+    assert (taken.status_code, "has a source orders already" in taken.text) == (409, True)
+    unfit = admin.post(path, {**typed, "name": "Old Orders"})
+    assert (unfit.status_code, "a letter first" in unfit.text, 'value="Old Orders"' in unfit.text) == (422, True, True)
+    services.answers["/v1/datasets/flights/sources/new"] = Fetched(missing="does not answer", status=503)
+    assert admin.post(path, {**typed, "name": "new"}).status_code == 503
+    assert services.sent == []
+
+
+def test_a_viewer_makes_no_source(viewer: Browser, services: Services) -> None:
+    """Neither the form nor the way to it is there, and nothing is sent."""
+    assert viewer.get("/datasets/flights/sources/new").status_code == 403
+    assert viewer.post("/datasets/flights/sources/new", {"name": "x"}).status_code == 403
+    assert "sources/new" not in viewer.get("/datasets/flights").text
+    assert services.sent == []

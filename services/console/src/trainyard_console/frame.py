@@ -55,6 +55,7 @@ SAID = {
     "redriven": "The dead letters are on their way back to their queue.",
     "revoked": "The key is revoked.",
     "rolled_back": "The champion moved back.",
+    "source": "The source is added; it is pulled by its schedule, or now if you press the button.",
     "uploaded": "The rows are committed.",
 }
 _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -15,6 +15,7 @@ from trainyard_console.pages import (
     quality,
     runs,
     sign_in,
+    sources,
     try_it,
     versions,
 )
@@ -47,6 +48,7 @@ def build(
         *sign_in.routes(around, door),
         *home.routes(around, live),
         *datasets.routes(around, max_upload_bytes),
+        *sources.routes(around),
         *models.routes(around),
         *runs.routes(around),
         *versions.routes(around),

@@ -11,6 +11,7 @@ from trainyard.errors import ServiceError
 from trainyard.schema import ROLES, TYPES
 from trainyard_console.frame import confirm, form_text, go, page_of, show, url
 from trainyard_console.views import datasets as views
+from trainyard_console.views.sources import source
 from trainyard_console.views.words import items, listed, part
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ def routes(frame: Frame, max_upload_bytes: int) -> list[Route]:
         post("/datasets/create", create, "Makes a dataset", scope="operate"),
         frame.page("/datasets/<name>", one, "A dataset: columns, profile, batches"),
         post("/datasets/<name>/upload", upload, "Sends a file of rows", scope="ingest", max_body_bytes=most),
-        post("/datasets/<name>/sources/<source>/pull", pull, "Pulls a source now", scope="operate"),
-        frame.page(
-            "/datasets/<name>/sources/<source>/delete", ask_about_source, "Asks before a source goes", scope="operate"
-        ),
-        post("/datasets/<name>/sources/<source>/delete", delete_source, "Removes a source", scope="operate"),
         frame.page("/datasets/<name>/delete", ask_about, "Asks before a dataset goes", scope="admin"),
         post("/datasets/<name>/delete", delete, "Deletes a dataset", scope="admin"),
         frame.page("/datasets/<name>/batches/<ident>", batch, "A batch and its rejects"),
@@ -83,7 +79,7 @@ def one(visit: Visit, name: str) -> Response:
         loading=listed(answers["loading"], lambda one: views.batch(one, visit.now)),
         quality=views.quality(answers["quality"].value),
         quality_missing=answers["quality"].missing,
-        sources=listed(answers["sources"], lambda one: views.source(one, visit.now)),
+        sources=listed(answers["sources"], lambda one: source(one, visit.now)),
         may_upload=visit.visitor.may("ingest"),
         live=request.args.get("cursor") is None,
     )
@@ -95,34 +91,6 @@ def upload(visit: Visit, name: str) -> Response:
     media = views.media_of(file.filename or "")
     made = visit.upload("ingest", url("v1", "datasets", name, "rows"), file.stream, media)
     return go(url("datasets", name, "batches", str(part(made).get("id")), said="uploaded"))
-
-
-def pull(visit: Visit, name: str, source: str) -> Response:
-    """Ask for a pull now."""
-    path = url("v1", "datasets", name, "sources", source, "pull")
-    visit.act("POST", "ingest", path, body={}, repeat=form_text("repeat"))
-    return go(url("datasets", name, said="pulling"))
-
-
-def ask_about_source(visit: Visit, name: str, source: str) -> Response:
-    """Say what deleting a source will do."""
-    path = url("v1", "datasets", name, "sources", source)
-    visit.need("ingest", path, "unknown_source", f"{name[:60]} has no source {source[:60]}")
-    return _source_page(name, source, None)
-
-
-def delete_source(visit: Visit, name: str, source: str) -> Response:
-    """Remove a source."""
-    try:
-        visit.act("DELETE", "ingest", url("v1", "datasets", name, "sources", source))
-    except ServiceError as e:
-        return _source_page(name, source, e)
-    return go(url("datasets", name, said="deleted"))
-
-
-def _source_page(name: str, source: str, error: ServiceError | None) -> Response:
-    said = [f"Nothing is pulled from it any more. The rows that came from it stay in {name}."]
-    return confirm("datasets", f"Delete the source {source}", ("datasets", name), said, error)
 
 
 def ask_about(visit: Visit, name: str) -> Response:

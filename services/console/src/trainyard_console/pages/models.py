@@ -11,6 +11,7 @@ from trainyard.errors import ServiceError
 from trainyard_console.frame import confirm, form_text, go, page_of, show, url
 from trainyard_console.views import models as views
 from trainyard_console.views import operations
+from trainyard_console.views.fields import shown_problems
 from trainyard_console.views.words import items, listed, part
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _parsed(sent: str) -> dict[str, Any]:
 
 
 def _policy_page(name: str, given: dict[str, Any], error: ServiceError | None = None, sent: str = "") -> Response:
-    problems = views.shown_problems([problem.as_dict() for problem in error.details]) if error else {}
+    problems = shown_problems([one.as_dict() for one in error.details], "policy.") if error else {}
     return show(
         "models/policy.html",
         status=error.status if error else 200,

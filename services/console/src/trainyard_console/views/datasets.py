@@ -211,44 +211,6 @@ def quality(value: Any) -> Quality:
     )
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where rows are pulled from, and how that goes."""
-
-    name: str
-    kind: str
-    where: str
-    schedule: str
-    state: State
-    last: Moment
-    rows: str
-    batch: str | None
-    error: str
-    next: Moment
-    busy: bool
-
-
-def source(item: dict[str, Any], now: datetime) -> Source:
-    """Return a pull source as a row."""
-    last, planned = part(item, "last_pull"), part(item, "schedule")
-    where = item.get("url") if item.get("kind") == "url" else f"{text(item.get('database'))}, {text(item.get('table'))}"
-    every, cron = planned.get("every"), planned.get("cron")
-    batch_id = last.get("batch_id")
-    return Source(
-        name=text(item.get("name")),
-        kind="file" if item.get("kind") == "url" else "table",
-        where=text(where),
-        schedule=f"every {text(every)}" if every is not None else text(cron, "when asked"),
-        state=state(item.get("state")),
-        last=moment(last.get("at"), now),
-        rows=number(last.get("rows")),
-        batch=None if batch_id is None else text(batch_id),
-        error=text(last.get("error"), ""),
-        next=moment(item.get("next_pull"), now),
-        busy=text(item.get("state")) in {"asked", "pulling"},
-    )
-
-
 def reject(item: dict[str, Any]) -> Reject:
     """Return a reject as a row."""
     row = item.get("row")

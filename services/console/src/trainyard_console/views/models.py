@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainyard.durations import in_words, seconds_of
 from trainyard.policy import KINDS, LEAKAGE, METRICS, PROMOTIONS
+from trainyard_console.views.fields import Field
 from trainyard_console.views.words import (
     DASH,
     Moment,
@@ -82,19 +83,6 @@ class Alias:
     share: str
     seq: str
     moved: Moment
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of the policy's form. ``kind``: number, text, flag, choice or choices."""
-
-    name: str
-    label: str
-    hint: str
-    kind: str
-    value: Any
-    choices: tuple[str, ...] = ()
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -331,14 +319,6 @@ def length(given: str) -> float | str:
     """Return a length of time in seconds; what is none goes on as it is, for the scheduler to refuse."""
     found = seconds_of(given)
     return given if found is None else found
-
-
-def shown_problems(details: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return what the scheduler refused by the field's name."""
-    return {
-        str(one.get("column") or "").removeprefix("policy."): f"{one.get('expected')}; got {one.get('got')}"
-        for one in details
-    }
 
 
 def datasets_with_labels(value: Any) -> list[tuple[str, str, list[str]]]:
