@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
-from .conftest import shoot, violations
+from .conftest import refused, shoot, violations
 from .steps import TRAINED_MS, look, submit, table, upload
 
 if TYPE_CHECKING:
@@ -50,6 +50,19 @@ PAGES = [
     "/operations/audit",
     "/operations/doctor",
     "/operations/doctor?look=1",
+]
+#: What is not there, and the links that lead on from there.
+GONE = [
+    ("/nothing", ["Home"]),
+    ("/datasets/gone", ["Datasets", "Home"]),
+    ("/datasets/shop/batches/gone", ["Datasets", "Home"]),
+    ("/models/gone", ["Models", "Home"]),
+    ("/models/buys/versions/77", ["Models", "Home"]),
+    ("/models/buys/versions/77/promote", ["Models", "Home"]),
+    ("/models/buys/compare?a=1&b=77", ["Models", "Home"]),
+    ("/runs/gone", ["Runs", "Home"]),
+    ("/try/gone", ["Try it", "Home"]),
+    ("/quality/gone", ["Quality", "Home"]),
 ]
 
 
@@ -141,6 +154,41 @@ def test_pages_are_for_everybody(page: Page, path: str) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     shoot(page, f"{path} narrow")
+
+
+@pytest.mark.parametrize(("path", "ways"), GONE)
+def test_what_is_not_there_says_where_to_go_on(page: Page, path: str, ways: list[str]) -> None:
+    """A page in the frame like every other one, with the links that lead on."""
+    with refused(page, 404):
+        look(page, path)
+    expect(page.get_by_role("heading", level=1, name="Not found")).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert violations(page) == []
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    shoot(page, f"not found {path}")
+    assert page.get_by_role("main").get_by_role("link").all_inner_texts() == ways
+    page.get_by_role("main").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", level=1)).not_to_have_text("Not found")
+
+
+def test_whoever_was_slower_is_told_and_asked_again(page: Page, stack: Any) -> None:
+    """The champion moves while somebody reads what would happen: nothing is done, and the page says how it is now."""
+    aliases = "/v1/models/buys/aliases/champion"
+    look(page, "/models/buys/versions/2/promote")
+    page.get_by_label("Reason").fill("looked at it before")
+    stack.call("PUT", aliases, json={"version": 2, "reason": "somebody was faster"})
+    with refused(page, 409):
+        submit(page, "Make it the champion")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_text("is the champion of buys already")).to_be_visible()
+    expect(page.get_by_label("Reason")).to_have_value("looked at it before")
+    assert violations(page) == []
+    shoot(page, "conflict")
+    page.get_by_role("link", name="Leave it").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("2")
+    stack.call("PUT", aliases, json={"version": 1, "reason": "as it was"})
 
 
 def test_home_follows_an_event_without_a_script_of_the_reader(page: Page, files: tuple[Path, Path]) -> None:

@@ -277,7 +277,12 @@ def test_keys_are_made_shown_once_and_revoked(page: Page, stack: Any) -> None:
     expect(guest.get_by_text("guest · viewer")).to_be_visible()
     look(guest, "/models")
     expect(guest.get_by_role("link", name="New model")).to_have_count(0)
-    look(guest, "/")  # which renews itself, and then leads to the door
+    look(guest, "/operations/keys")
+    expect(guest.get_by_role("heading", name="Not allowed")).to_be_visible()
+    expect(guest.get_by_role("alert")).to_contain_text("does not carry the scope 'admin'")
+    check(guest, "not allowed")
+    guest.get_by_role("main").get_by_role("link", name="Home").click()
+    # which renews itself, and then leads to the door
 
     look(page, "/operations/keys")
     page.get_by_role("row").filter(has_text="guest").get_by_role("button", name="Revoke").click()

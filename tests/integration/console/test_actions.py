@@ -99,6 +99,7 @@ def test_every_action_names_what_will_happen(admin: Browser) -> None:
     assert "Nobody gets its answers" in said["shadow"]
     assert "No new version comes of it" in said["reproduce"]
     assert all("audit log" in text for text in said.values())
+    assert "is the champion of late already: nothing changes" in admin.get("/models/late/versions/7/promote").text
     assert admin.get("/models/late/versions/9/explode").status_code == 404
     assert 'name="seq" value="' + str(RECORDED["/v1/models/late/aliases"]["items"][0]["seq"]) in said["promote"]
 
@@ -110,7 +111,9 @@ def test_a_refused_action_can_be_repeated(admin: Browser, services: Services) ->
     assert refused.status_code == 409
     assert "the champion is another one by now" in refused.text
     assert "What will happen" in refused.text
-    assert admin.post("/models/late/versions/9/shadow", {"percent": "half"}).status_code == 400
+    again = admin.post("/models/late/versions/9/shadow", {"percent": "half", "reason": "to see"})
+    assert again.status_code == 400
+    assert all(f'value="{typed}"' in again.text for typed in ("half", "to see"))
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,33 @@ def test_faults_are_shown_without_their_insides(admin: Browser, services: Servic
     services.refusal = ServiceError("conflict", "somebody was faster")
     refused = admin.post("/models/late/train")
     assert (refused.status_code, "somebody was faster" in refused.text) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "ways"),
+    [("/nothing", []), ("/models/gone", ["/models"]), ("/datasets/gone/x", ["/datasets"]), ("/runs/gone", ["/runs"]),
+     ("/models/late/versions/99", ["/models"]), ("/models/late/compare?a=7&b=99", ["/models"])],
+)  # fmt: skip
+def test_what_is_not_there_is_told_in_the_frame(admin: Browser, path: str, ways: list[str]) -> None:
+    """A page that does not exist, or is about what has gone: whoever is signed in stays so, and sees where to go on."""
+    answer = admin.get(path)
+    assert answer.status_code == 404
+    assert "<h1>Not found</h1>" in answer.text
+    assert "ann · admin" in answer.text
+    main = answer.text[answer.text.index("<main") :]
+    assert re.findall('<a href="([^"]*)"', main) == [*ways, "/"]
+
+
+def test_a_stranger_who_is_lost_is_led_to_the_door(stranger: Browser) -> None:
+    """The page of what does not exist shows a stranger the way in, and nothing else."""
+    answer = stranger.get("/nothing")
+    assert (answer.status_code, "Sign in</a>" in answer.text, "<nav" in answer.text) == (404, True, False)
+
+
+def test_a_conflict_says_to_look_again(admin: Browser, services: Services) -> None:
+    """Whatever changed meanwhile: what the service says, and the way to how it is now."""
+    services.refusal = ServiceError("conflict", "the run has ended")
+    answer = admin.post("/runs/RUN/cancel", {"request": "REQ"})
+    assert answer.status_code == 409
+    for words in ("Something has changed meanwhile", "the run has ended", '<a href="/runs">Runs</a>'):
+        assert words in answer.text

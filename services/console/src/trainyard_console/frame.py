@@ -41,6 +41,16 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+#: first part of the address -> what its pages are called; "" is home.
+AREAS = {
+    "": "Home",
+    "datasets": "Datasets",
+    "models": "Models",
+    "runs": "Runs",
+    "try": "Try it",
+    "quality": "Quality",
+    "operations": "Operations",
+}
 #: What a page says after a change, by the word in its address: an address from outside can choose among these only.
 SAID = {
     "asked": "Training was asked for.",
@@ -75,6 +85,7 @@ class Frame:
         app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
         app.template_folder = str(TEMPLATES)
         app.jinja_env.globals.update(
+            areas=AREAS,
             asset=lambda name: f"/static/{name}?v={self._marks[name]}",
             release=self._release,
             url=url,
@@ -116,10 +127,32 @@ class Frame:
                 check_same_site()
                 _check_token(visit.visitor.csrf)
             if not visit.visitor.may(scope):
-                raise ServiceError("wrong_scope", f"your API key does not carry the scope '{scope}' that this needs")
+                raise ServiceError(
+                    "wrong_scope",
+                    f"your API key does not carry the scope '{scope}' that this needs;"
+                    " an admin can make one that does: Operations, Keys",
+                )
             return view(visit, **values)
 
         return Route(method, rule, call, None, summary, max_body_bytes=max_body_bytes)
+
+    def show_error(self, error: ServiceError) -> Response:
+        """Show a refusal as a page with a next step; a key that is not in force any more ends the session."""
+        if error.code in {"bad_key", "no_key"} and g.get("visit") is not None:
+            g.pop("visit")
+            response = to_sign_in()
+            response.delete_cookie(cookie_name())
+            return response
+        if request.url_rule is None and error.status in {404, 405}:  # no page of ours: in the frame all the same
+            g.visit = self._door.visit(request.cookies.get(cookie_name()))
+            if error.status == 404:
+                error = ServiceError("not_found", "there is no page at this address")
+        area = request.path.strip("/").partition("/")[0]
+        details = [problem.as_dict() for problem in error.details]
+        response = show("error.html", status=error.status, error=error, details=details, area=area)
+        if error.retry_after_seconds is not None:
+            response.headers["Retry-After"] = str(error.retry_after_seconds)
+        return response
 
 
 def url(*parts: object, **query: object) -> str:
@@ -187,20 +220,6 @@ def to_sign_in() -> Response:
         response.headers["HX-Redirect"] = "/sign-in"
         return response
     return go(address)
-
-
-def show_error(error: ServiceError) -> Response:
-    """Show a refusal as a page; a key that is not in force any more ends the session."""
-    if error.code in {"bad_key", "no_key"} and g.get("visit") is not None:
-        g.pop("visit")
-        response = to_sign_in()
-        response.delete_cookie(cookie_name())
-        return response
-    details = [problem.as_dict() for problem in error.details]
-    response = show("error.html", status=error.status, error=error, details=details)
-    if error.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(error.retry_after_seconds)
-    return response
 
 
 def cookie_name() -> str:

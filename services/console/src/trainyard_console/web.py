@@ -66,7 +66,7 @@ def build(
         hosts=hosts,
         version=version,
         metrics=metrics,
-        show_error=frame.show_error,
+        show_error=around.show_error,
     )
     around.prepare(app)
     return app

@@ -127,6 +127,8 @@ def _confirmation(visit: Visit, name: str, number: str, action: str, error: Serv
         # what is moved must still be what was looked at
         seq=next((alias.get("seq") for alias in aliases if alias.get("name") == moved), 0),
         version=model_views.version(item, visit.now),
+        percent=form_text("percent") or "10",
+        reason=form_text("reason"),
         error=error,
     )
 

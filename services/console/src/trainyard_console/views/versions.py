@@ -139,6 +139,8 @@ def consequences(action: str, item: Any, aliases: Sequence[Json]) -> list[str]:
     gate = text(part(item, "gate").get("summary"), "")
     refused = [] if part(item).get("passed") is True or not gate else [f"Mind that the gate has it {gate}."]
     served = f"version {champion}" if champion else "nobody"
+    if action == "promote" and champion == number:
+        return [f"Version {number} is the champion of {name} already: nothing changes."]
     said: dict[str, list[str]] = {
         "promote": [
             f"Version {number} becomes the champion of {name}: it answers every request that names no version.",
