@@ -305,3 +305,50 @@ def test_after_a_reboot_the_release_comes_back(machine: Machine, control: Callab
 
     assert machine.release("refresh") == 0
     assert "scheduler" in machine.containers()
+
+
+def test_only_run_brings_another_release(machine: Machine, control: Callable[..., str]) -> None:
+    """A migration that failed leaves the parameter with its release: a rotation or a reboot must not start that one."""
+    machine.run(control())
+    machine.release("migrate")
+    machine.release("run")
+    (machine.root / "release").write_text(_RELEASE.replace("sha256:1", "sha256:2") + "\n")
+    machine.release("migrate")
+    machine.rotate("another")
+    machine.forget()
+
+    assert machine.release("refresh") == 0
+    assert machine.containers()
+    assert all("@sha256:1" in call for call in machine.containers().values())
+
+    machine.forget()
+    assert machine.release("run") == 0
+    assert all("@sha256:2" in call for call in machine.containers().values())
+
+
+def test_a_migration_does_not_hide_a_rotation(machine: Machine, control: Callable[..., str]) -> None:
+    """What the containers have is what counts: a migration that comes between has given them no other password."""
+    machine.run(control())
+    machine.release("run")
+    machine.rotate("another")
+    machine.release("migrate")
+    machine.forget()
+
+    assert machine.release("refresh") == 0
+    assert "ingest" in machine.containers()
+
+
+def test_a_rotated_password_is_taken_at_the_next_look(machine: Machine, control: Callable[..., str]) -> None:
+    """A registry or an engine that does not answer just then costs a minute, not a week."""
+    machine.run(control())
+    machine.release("run")
+    machine.rotate("another")
+    docker = machine.root / "bin/docker"
+    well = docker.read_text()
+    docker.write_text(well + '\ncase "$*" in "run -d --name ingest "*) exit 1 ;; esac\n')
+    assert machine.release("refresh") != 0
+
+    docker.write_text(well)
+    machine.forget()
+    assert machine.release("refresh") == 0
+    assert "ingest" in machine.containers()
