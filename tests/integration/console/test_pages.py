@@ -290,6 +290,23 @@ def test_a_regression_in_the_log_says_by_how_much_it_was_off(admin: Browser, ser
     assert "True label 10 off by 2.5" in read(admin.get("/quality/late/predictions/PRED").text).said
 
 
+def test_a_window_by_another_metric_hides_no_curve(admin: Browser, services: Services) -> None:
+    """The newest window has few labels yet and is judged by what these allow; what most were judged by is drawn."""
+    told = copy.deepcopy(RECORDED["/v1/models/late/quality"])
+    window = next(one for one in told["live"] if one.get("metric") == "roc_auc" and "value" in one)
+    told["live"] = [{**window, "metric": "log_loss", "labels": 2, "value": 0.4526}, window, {**window, "value": 0.75}]
+    services.answers["/v1/models/late/quality"] = told
+    assert f"roc auc by window, from 0.75 to {window['value']:.4g}" in read(admin.get("/quality/late").text).said
+
+
+def test_every_queue_leads_to_its_dead_letters(admin: Browser, services: Services) -> None:
+    """Whichever queues the scheduler names: the page behind each is there."""
+    names = ("training", "arrived", "objects", "predictions", "batch")
+    services.answers["/v1/queues"] = {"queues": [{"name": name, "dead": 0} for name in names]}
+    ways = re.findall(r'href="(/operations/queues/[a-z]+)"', admin.get("/operations").text)
+    assert [admin.get(way).status_code for way in ways] == [200] * len(names)
+
+
 def test_what_needs_attention_is_named_first(admin: Browser, services: Services) -> None:
     """Dead letters, a refused version, a failed run, a waiting version and a service that waits are alerts."""
     services.answers["/v1/queues"] = {"queues": [{"name": "training", "dead": 2, "oldest_seconds": 900.0}]}

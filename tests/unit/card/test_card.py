@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -211,3 +212,20 @@ def test_any_points_are_drawn(points: list[tuple[float, float]], name: str, diag
     ET.fromstring(drawn)  # noqa: S314 - our own
     assert "nan" not in drawn
     assert "inf" not in drawn.split("<text")[0]
+
+
+@pytest.mark.parametrize(
+    ("places", "marks"),
+    [
+        ([1, 2], ["1", "2"]),
+        ([1, 4, 9], ["1", "3", "5", "7", "9"]),
+        ([-23, 0], ["-20", "-15", "-10", "-5", "0"]),
+        ([500, 33_600], ["500", "7,120", "13,740", "20,360", "26,980", "33,600"]),
+        ([3], ["3"]),
+        ([0, 0.5, 1], ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+    ],
+)
+def test_what_is_counted_has_no_fractions(places: list[float], marks: list[str]) -> None:
+    """Trials, batches, hours and rows stand beside their axis as whole numbers; measured figures as they are."""
+    drawn = as_svg(Chart("c", "x", "y", [Curve("one", [(place, 0.5) for place in places])]))
+    assert re.findall(r'y="288" text-anchor="middle">([^<]+)<', drawn) == marks

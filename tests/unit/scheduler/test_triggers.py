@@ -106,7 +106,7 @@ def test_all_triggers_speak() -> None:
         "not fired: 812 of 1,000 new rows; 3 of 50 new labels;"
         " new rows are 40.60% of the 2,000 last trained on, 50.00% needed;"
         " max_age of 2 h is reached at 2026-03-01T13:00:00+00:00;"
-        " cron 0 2 * * * is due next at 2026-03-02T02:00:00+00:00; no drift alarm; no quality alarm"
+        " cron 0 2 * * * is due next at 2026-03-02T02:00:00+00:00; no new drift alarm; no new quality alarm"
     )
     assert verdict.numbers == {
         "new_rows": 812,

@@ -7,6 +7,7 @@ colour (and dashes) of a curve.
 from __future__ import annotations
 
 from html import escape
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _LOOKS = 5
 _TICKS = 5
 #: Values beyond are drawn at the edge; values nearer to each other than this are drawn as one.
 _MOST, _LEAST_SHARE, _LEAST = 1e300, 1e-9, 1e-290
+#: Of larger spans the whole numbers are too long to stand side by side.
+_MOST_COUNTED = 1e7
 
 
 class _Axis:
@@ -36,8 +39,16 @@ class _Axis:
         share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         return round(self._begin + max(0.0, min(1.0, share)) * (self._end - self._begin), 1)
 
-    def ticks(self) -> list[float]:
-        return [self.low + (self.high / _TICKS - self.low / _TICKS) * i for i in range(_TICKS + 1)]
+    def marks(self, *, counted: bool = False) -> list[tuple[float, str]]:
+        """Return what stands beside the axis, and where: of things that are ``counted`` whole numbers only."""
+        half = self.high / 2 - self.low / 2
+        if counted and 1 <= 2 * half < _MOST_COUNTED:
+            step = ceil(2 * half / _TICKS)
+            places = range(ceil(self.low), floor(self.high) + 1)
+            shown = places[::step] if self.low >= 0 else places[::-step][::-1]  # what lies behind ends with now
+            return [(float(value), f"{value:,}") for value in shown]
+        values = [self.low + (self.high / _TICKS - self.low / _TICKS) * i for i in range(_TICKS + 1)]
+        return [(value, f"{value:.3g}") for value in values]
 
 
 def as_svg(chart: Chart) -> str:
@@ -48,7 +59,7 @@ def as_svg(chart: Chart) -> str:
     reach = [(0.0, 0.0), (1.0, 1.0)] if chart.diagonal and not chart.dots else []
     x = _Axis([p[0] for p in [*points, *reach]], _MARGIN, _WIDTH - 12)
     y = _Axis([p[1] for p in [*points, *reach]], _HEIGHT - _MARGIN, _TOP)
-    drawn = [*_frame(x, y)]
+    drawn = [*_frame(x, y, counted=all(p[0] == round(p[0]) for p in points))]
     if chart.diagonal:
         low, high = max(x.low, y.low), min(x.high, y.high)
         if low < high:
@@ -71,11 +82,11 @@ def as_svg(chart: Chart) -> str:
     )
 
 
-def _frame(x: _Axis, y: _Axis) -> list[str]:
+def _frame(x: _Axis, y: _Axis, *, counted: bool) -> list[str]:
     bottom, left = _HEIGHT - _MARGIN, _MARGIN
     drawn = [f'<path class="a" d="M{left},{_TOP}V{bottom}H{_WIDTH - 12}"/>']
-    drawn += [_text(x(tick), bottom + 16, f"{tick:.3g}", "middle") for tick in x.ticks()]
-    drawn += [_text(left - 6, y(tick) + 4, f"{tick:.3g}", "end") for tick in y.ticks()]
+    drawn += [_text(x(value), bottom + 16, words, "middle") for value, words in x.marks(counted=counted)]
+    drawn += [_text(left - 6, y(value) + 4, words, "end") for value, words in y.marks()]
     return drawn
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainyard_console.frame import Frame
     from trainyard_console.use_cases import Visit
 
-_QUEUES = ("training", "arrived", "objects", "predictions")
+_QUEUES = ("training", "arrived", "objects", "predictions", "batch")
 
 
 def routes(frame: Frame) -> list[Route]:

@@ -233,10 +233,14 @@ def _features(window: dict[str, Any]) -> Markup | str:
 
 
 def _course(live: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """Return the metric by window, oldest first, with its interval and the hold-out's value; nothing for one window."""
+    """Return the metric by window, oldest first, with its interval and the hold-out's value; nothing for one window.
+
+    A window with few labels may be judged by another metric than the policy's: what most were judged by is drawn.
+    """
     told = [one for one in live[::-1] if is_number(one.get("value"))]
-    metric = text(told[-1].get("metric"), "") if told else ""
-    told = [one for one in told if one.get("metric") == metric]
+    metrics = [text(one.get("metric"), "") for one in told]
+    metric = max(reversed(metrics), key=metrics.count, default="")
+    told = [one for one, of in zip(told, metrics, strict=True) if of == metric]
     if len(told) < 2:
         return "", ""
     lines = [("value", "live"), ("low", "interval, low"), ("high", "interval, high"), ("reference", "hold-out")]

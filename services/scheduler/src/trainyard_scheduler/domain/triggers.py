@@ -210,7 +210,8 @@ def _cron(expression: str, now: Standing) -> _Trigger:
 
 def _alarm(detector: str, alarms: Sequence[Alarm]) -> _Trigger:
     mine = [alarm for alarm in alarms if alarm.detector == detector]
-    words = f"{detector} alarm in {', '.join(alarm.window_id for alarm in mine)}" if mine else f"no {detector} alarm"
+    windows = ", ".join(alarm.window_id for alarm in mine)
+    words = f"{detector} alarm in {windows}" if mine else f"no new {detector} alarm"
     return _Trigger(ALARM_KEYS[detector], bool(mine), words, {"alarms": [alarm.id for alarm in mine]})
 
 
