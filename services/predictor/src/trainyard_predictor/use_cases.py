@@ -146,6 +146,7 @@ class Predict:
         """
         began = self._clock.monotonic()
         scored = self._scored(query, began)
+        self._check_time(began)
         crashpoint("K38")
         outputs = [domain.output(prediction) for prediction in scored.predictions]
         ids = self._ids(query)
@@ -188,21 +189,18 @@ class Predict:
         return served if inside else None
 
     def _score(self, served: Served, query: domain.Query, began: float) -> _Scored:
-        self._taken(began)  # the first request for a model waits for the store
+        self._check_time(began)  # the first request for a model waits for the store
         if not query.explain and (few := _few(served.features, query.rows)) is not None:
             crashpoint("K37")
-            return _Scored(served, served.predictor.predict_few(few), None, self._taken(began))
+            return _Scored(served, served.predictor.predict_few(few), None, self._us_since(began))
         clean = clean_columns(served.features, query.rows)
         columns = _checked(served.features, query.rows) if clean is None else clean
         crashpoint("K37")
         if query.explain:
             domain.check_explained(len(query.rows), served.predictor.explaining_seconds)
         predictions = served.predictor.predict_clean(columns, len(query.rows))
-        latency_us = self._taken(began)
-        explanations = None
-        if query.explain:
-            explanations = _explanations(served, columns, predictions)
-            self._taken(began)
+        latency_us = self._us_since(began)
+        explanations = _explanations(served, columns, predictions) if query.explain else None
         return _Scored(served, predictions, explanations, latency_us, clean)
 
     def _packed(
@@ -223,12 +221,13 @@ class Predict:
         _check_sizes(packed)
         return packed
 
-    def _taken(self, began: float) -> int:
-        """Return the microseconds since then, if they are not too many."""
-        taken, seconds = self._clock.monotonic() - began, self._rules.seconds
-        if seconds is not None and taken > seconds:
+    def _us_since(self, began: float) -> int:
+        return round((self._clock.monotonic() - began) * 1e6)
+
+    def _check_time(self, began: float) -> None:
+        seconds = self._rules.seconds
+        if seconds is not None and self._clock.monotonic() - began > seconds:
             raise ServiceError("deadline_exceeded", f"the prediction took longer than {seconds:g} s; send fewer rows")
-        return round(taken * 1e6)
 
     def _ids(self, query: domain.Query) -> list[str]:
         if query.idempotency_key is not None:

@@ -109,8 +109,7 @@ class Metrics:
 
     def count(self, name: str, number: float = 1, **labels: str) -> None:
         """Add to a counter of the catalogue; raises ValueError for any other."""
-        with self._lock:
-            self._counts[self._key(name, tuple(labels.items()))] += number  # type: ignore[assignment]  # floats add as well
+        self.counter(name, **labels)(number)
 
     def counter(self, name: str, **labels: str) -> Callable[[float], None]:
         """Return what adds to a counter of the catalogue that is counted often; raises ValueError for any other."""

@@ -37,6 +37,7 @@ MOST_HELD_BYTES = 128 * 1024 * 1024
 _PAUSE_SECONDS = 0.1
 #: How long a connection is left to a worker that has fewer: one that only computes has its turn within 1 ms.
 _COURTESY_SECONDS = 0.002
+#: How often it is looked whether it still has fewer.
 _LOOK_SECONDS = 0.001
 _NONE_MORE = 2**62
 #: What a client that was idle may just have sent when the server stops is still answered.
